@@ -1,0 +1,152 @@
+//! The vocabulary of conditions and their reasons, and the one helper that sets them.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+/// True: the object can be used (ready-style kinds). On a Task: it is complete.
+pub const READY: &str = "Ready";
+/// True: every object that this one names exists and is usable.
+pub const RESOLVED_REFS: &str = "ResolvedRefs";
+/// True: every Secret that is named was read and holds a key. ModelProvider.
+pub const SECRET_RESOLVED: &str = "SecretResolved";
+/// True: the endpoint answered when it was last tried. Unknown until it is. ModelProvider.
+pub const REACHABLE: &str = "Reachable";
+/// True: the RuntimeClass that is named exists, or none is named. SandboxClass.
+pub const RUNTIME_CLASS_FOUND: &str = "RuntimeClassFound";
+/// True: the Task is valid, its references are resolved, and it is or was carried out.
+pub const ACCEPTED: &str = "Accepted";
+/// True: the Task ended otherwise than complete (kstatus reads it as Failed).
+pub const STALLED: &str = "Stalled";
+/// True: the Task did what it was asked, and its check, if it has one, said so.
+pub const COMPLETE: &str = "Complete";
+/// True: the Task failed.
+pub const FAILED: &str = "Failed";
+/// True: the Task ended, in whatever way. `kubectl wait --for=condition=Finished` always ends.
+pub const FINISHED: &str = "Finished";
+/// True: the Task's budget covers the next call, as far as is known.
+pub const BUDGET_AVAILABLE: &str = "BudgetAvailable";
+/// True: before the first line of untrusted code ran, its sandbox was proven to reach nothing.
+pub const ISOLATED: &str = "Isolated";
+
+/// Reasons of conditions. A reason says why a condition has its status, and is a closed vocabulary beside the failure classes.
+pub mod reason {
+    /// The object can be used.
+    pub const READY: &str = "Ready";
+    /// The schema or a rule of validation does not allow the spec. The message names the field.
+    pub const INVALID_SPEC: &str = "InvalidSpec";
+    /// The parameters do not fit what the agent takes.
+    pub const INVALID_PARAMS: &str = "InvalidParams";
+    /// Something that is named does not exist or may not be used from here. It is waited for.
+    pub const REFS_NOT_RESOLVED: &str = "RefsNotResolved";
+    /// Everything that is named is there.
+    pub const RESOLVED: &str = "Resolved";
+    /// A Secret does not exist.
+    pub const SECRET_MISSING: &str = "SecretMissing";
+    /// A Secret has no usable key under that name.
+    pub const SECRET_INVALID: &str = "SecretInvalid";
+    /// The gateway may not read the Secret. The message has the command that grants it.
+    pub const SECRET_FORBIDDEN: &str = "SecretForbidden";
+    /// The provider refused the key.
+    pub const KEY_REFUSED: &str = "KeyRefused";
+    /// The provider needs no key.
+    pub const NO_KEYS: &str = "NoKeys";
+    /// The endpoint answered.
+    pub const ANSWERED: &str = "Answered";
+    /// The endpoint did not answer.
+    pub const NO_ANSWER: &str = "NoAnswer";
+    /// Nothing was sent there yet.
+    pub const NOT_TRIED: &str = "NotTried";
+    /// The gateway has not told about this object yet.
+    pub const GATEWAY_PENDING: &str = "GatewayPending";
+    /// No member of the pool can be used.
+    pub const NO_USABLE_MEMBER: &str = "NoUsableMember";
+    /// No RuntimeClass is named: the cluster's default runtime is used.
+    pub const DEFAULT_RUNTIME: &str = "DefaultRuntime";
+    /// The RuntimeClass exists.
+    pub const FOUND: &str = "Found";
+    /// The RuntimeClass does not exist.
+    pub const NOT_FOUND: &str = "NotFound";
+    /// The SandboxClass does not allow it.
+    pub const REFUSED_BY_CLASS: &str = "RefusedByClass";
+    /// The Task was taken on.
+    pub const ACCEPTED: &str = "Accepted";
+    /// The Task waits to be taken on.
+    pub const PENDING: &str = "Pending";
+    /// An attempt is being started.
+    pub const STARTING: &str = "Starting";
+    /// An attempt runs.
+    pub const RUNNING: &str = "Running";
+    /// The next attempt waits for its back-off.
+    pub const RETRYING: &str = "Retrying";
+    /// The Task did what it was asked.
+    pub const COMPLETE: &str = "Complete";
+    /// The Task failed; `status.failure` tells the class.
+    pub const FAILED: &str = "Failed";
+    /// The Task was cancelled.
+    pub const CANCELLED: &str = "Cancelled";
+    /// The budget covers the next call.
+    pub const WITHIN_BUDGET: &str = "WithinBudget";
+    /// The budget does not cover the next call.
+    pub const BUDGET_EXCEEDED: &str = "BudgetExceeded";
+    /// Every probe was refused.
+    pub const PROVEN: &str = "Proven";
+    /// A probe reached something, or could not be made.
+    pub const UNPROVEN: &str = "Unproven";
+    /// No untrusted code is run.
+    pub const NOT_NEEDED: &str = "NotNeeded";
+}
+
+/// Sets a condition in a list: keeps the transition time unless the status changes, and always sets `observedGeneration`.
+/// Messages are cut at 32,768 bytes, the API's bound.
+pub fn set(
+    conditions: &mut Vec<Condition>,
+    kind: &str,
+    status: Option<bool>,
+    reason: &str,
+    message: &str,
+    generation: Option<i64>,
+    now: jiff::Timestamp,
+) {
+    let status = match status {
+        Some(true) => "True",
+        Some(false) => "False",
+        None => "Unknown",
+    };
+    let mut end = message.len().min(32_768);
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    let message = message.get(..end).unwrap_or_default();
+    match conditions.iter_mut().find(|held| held.type_ == kind) {
+        Some(held) => {
+            if held.status != status {
+                held.last_transition_time = Time(now);
+                status.clone_into(&mut held.status);
+            }
+            reason.clone_into(&mut held.reason);
+            message.clone_into(&mut held.message);
+            held.observed_generation = generation;
+        }
+        None => conditions.push(Condition {
+            type_: kind.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            observed_generation: generation,
+            last_transition_time: Time(now),
+        }),
+    }
+}
+
+/// Whether a condition is True.
+#[must_use]
+pub fn is_true(conditions: &[Condition], kind: &str) -> bool {
+    conditions
+        .iter()
+        .any(|held| held.type_ == kind && held.status == "True")
+}
+
+/// The condition of a type.
+#[must_use]
+pub fn find<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|held| held.type_ == kind)
+}

@@ -1,0 +1,191 @@
+//! Agent: instructions, a model, tools, a sandbox and limits.
+
+use super::sandbox::{AcceptSpec, SandboxSpec};
+use crate::common::{Budget, LocalRef, PoolRef, any_object, conditions_schema};
+use crate::names;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Instructions, a model, tools, a sandbox and limits. A Task runs it; a running Task keeps the version it started with.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "oarmaster.dev",
+    version = "v1alpha1",
+    kind = "Agent",
+    plural = "agents",
+    shortname = "oagent",
+    category = "oarmaster",
+    namespaced,
+    status = "AgentStatus",
+    derive = "PartialEq",
+    doc = "Instructions, a model, tools, a sandbox and limits. A Task runs it.",
+    printcolumn(name = "POOL", type_ = "string", json_path = ".spec.model.pool.name"),
+    printcolumn(name = "TOOLS", type_ = "string", json_path = ".spec.tools[*].builtin"),
+    printcolumn(
+        name = "READY",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "REASON",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        priority = 1
+    ),
+    printcolumn(
+        name = "AGE",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentSpec {
+    /// What the agent is for, in a sentence.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub description: String,
+    /// The system prompt. 1 to 65536 characters.
+    #[schemars(length(min = 1, max = 65_536))]
+    pub instructions: String,
+    /// Which models answer, and how.
+    #[serde(default)]
+    pub model: ModelSpec,
+    /// The tools that the model may call. Without any, the agent answers from its prompt alone. At most 32.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["builtin"]))]
+    pub tools: Vec<ToolSpec>,
+    /// Where its code runs.
+    #[serde(default)]
+    pub sandbox: SandboxSpec,
+    /// The form of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<OutputSpec>,
+    /// What makes an answer true. A Task may state its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accept: Option<AcceptSpec>,
+    /// When an attempt is ended.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Budget of a Task that states none. Default: the SandboxClass's defaultTaskBudget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
+}
+
+/// Which models answer, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ModelSpec {
+    /// The ModelPool. Default `default`: the pool of that name in this namespace, else the chart's.
+    pub pool: PoolRef,
+    /// Sampling temperature as a decimal string from "0" to "2". Default: the provider's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = 8),
+        regex(pattern = r"^(0(\.[0-9]{1,4})?|1(\.[0-9]{1,4})?|2(\.0{1,4})?)$")
+    )]
+    pub temperature: Option<String>,
+    /// Most output tokens of one call. 1 to 1000000, default 4096.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_output_tokens: i64,
+}
+
+impl Default for ModelSpec {
+    fn default() -> Self {
+        Self {
+            pool: LocalRef::new(names::DEFAULT),
+            temperature: None,
+            max_output_tokens: 4096,
+        }
+    }
+}
+
+/// A tool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ToolSpec {
+    /// A tool that comes with Oarmaster. All of them work in the sandbox.
+    pub builtin: Builtin,
+}
+
+/// The tools that come with Oarmaster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Builtin {
+    /// Run a piece of Python or shell code.
+    RunCode,
+    /// Run a shell command.
+    Shell,
+    /// Read a file of the workspace.
+    ReadFile,
+    /// Write a file of the workspace.
+    WriteFile,
+    /// Replace a piece of a file.
+    EditFile,
+    /// List the files of the workspace.
+    ListFiles,
+    /// Search the files of the workspace with a regular expression.
+    SearchFiles,
+}
+
+impl Builtin {
+    /// The name, as the model sees it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RunCode => "RunCode",
+            Self::Shell => "Shell",
+            Self::ReadFile => "ReadFile",
+            Self::WriteFile => "WriteFile",
+            Self::EditFile => "EditFile",
+            Self::ListFiles => "ListFiles",
+            Self::SearchFiles => "SearchFiles",
+        }
+    }
+}
+
+/// The form of an answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OutputSpec {
+    /// JSON Schema (2020-12, without references to the network) that the answer must fit. Without one, the output is `{text: ...}`. At most 32 KiB.
+    #[schemars(schema_with = "any_object")]
+    pub schema: Value,
+}
+
+/// When an attempt is ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Limits {
+    /// Most model calls. 1 to 1000, default 30.
+    #[schemars(range(min = 1, max = 1000))]
+    pub turns: i64,
+    /// Most tool calls. 1 to 10000, default 100.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub tool_calls: i64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            turns: 30,
+            tool_calls: 100,
+        }
+    }
+}
+
+/// What is known of an agent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AgentStatus {
+    /// The generation that this status is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready, ResolvedRefs.
+    #[schemars(schema_with = "conditions_schema")]
+    pub conditions: Vec<Condition>,
+    /// Digest of the spec, as in the `status.pinned` of the Tasks that run it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+}

@@ -1,0 +1,238 @@
+//! SandboxClass: how and where untrusted code may run. Cluster-scoped, the administrator's.
+
+use crate::common::{Budget, conditions_schema};
+use crate::duration::GepDuration;
+use crate::money::Usd;
+use crate::quantity::{Cpu, Size};
+use k8s_openapi::api::core::v1::Toleration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How and where untrusted code may run, and what an Agent may ask for at most. Owned by the cluster's administrator.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "oarmaster.dev",
+    version = "v1alpha1",
+    kind = "SandboxClass",
+    plural = "sandboxclasses",
+    shortname = "oclass",
+    category = "oarmaster",
+    status = "SandboxClassStatus",
+    derive = "PartialEq",
+    doc = "How and where untrusted code may run, and what an Agent may ask for at most.",
+    printcolumn(
+        name = "RUNTIME",
+        type_ = "string",
+        json_path = ".spec.runtimeClassName"
+    ),
+    printcolumn(
+        name = "ISOLATION",
+        type_ = "string",
+        json_path = ".spec.minimumIsolation"
+    ),
+    printcolumn(
+        name = "READY",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "AGE",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct SandboxClassSpec {
+    /// RuntimeClass of the pods. Empty: the cluster's default runtime. One that does not exist is a condition, never a silent fallback.
+    #[serde(default)]
+    #[schemars(length(max = 253))]
+    pub runtime_class_name: String,
+    /// Which images may be used.
+    #[serde(default)]
+    pub images: ImageRules,
+    /// User ids in the pod.
+    #[serde(default)]
+    pub users: Users,
+    /// What a pod requests beside memory, whose request always equals its limit.
+    #[serde(default)]
+    pub requests: Requests,
+    /// The most that an Agent or a run may ask for.
+    #[serde(default)]
+    pub maximum: Maximum,
+    /// The least that the kernel must offer: `Seccomp`, or `Landlock` (with it, code also cannot write outside its workspace by the kernel's own rule). Default Seccomp.
+    #[serde(default)]
+    pub minimum_isolation: Isolation,
+    /// Budget of a Task where neither Task nor Agent state one. Default usd "1".
+    #[serde(default = "default_task_budget")]
+    pub default_task_budget: Budget,
+    /// How long a pod may take to start (scheduling, images). Default 5m.
+    #[serde(default = "default_startup_timeout")]
+    pub startup_timeout: GepDuration,
+    /// Labels a node must have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 16))]
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that are tolerated. At most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub tolerations: Vec<Toleration>,
+    /// PriorityClass of the pods. Empty: the cluster's default.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 253))]
+    pub priority_class_name: String,
+    /// Names of Secrets in the Task's namespace with which images are pulled. At most 8.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(min = 1, max = 253)))]
+    pub image_pull_secrets: Vec<String>,
+}
+
+/// Which images may be used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ImageRules {
+    /// Patterns of full image names, where `*` matches within one path segment and a last `/*` or `/**` everything below. Names are normalised first (`python` is `docker.io/library/python`). Default: every image of docker.io's library and of docker.io/oarmaster. At most 64.
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 256)))]
+    pub allow: Vec<String>,
+    /// Whether an image must be named by digest. Default false.
+    pub require_digest: bool,
+}
+
+impl Default for ImageRules {
+    fn default() -> Self {
+        Self {
+            allow: vec![
+                "docker.io/library/*".to_owned(),
+                "docker.io/oarmaster/*".to_owned(),
+            ],
+            require_digest: false,
+        }
+    }
+}
+
+/// User ids in the pod: two, so that untrusted code cannot touch the agent loop.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.pilot != self.exec").message("pilot and exec must be different user ids"))]
+pub struct Users {
+    /// User id of the agent loop. Default 65532.
+    #[serde(default = "default_pilot_user")]
+    #[schemars(range(min = 1, max = 2_147_483_647))]
+    pub pilot: i64,
+    /// User id of untrusted code. Default 65533.
+    #[serde(default = "default_exec_user")]
+    #[schemars(range(min = 1, max = 2_147_483_647))]
+    pub exec: i64,
+}
+
+fn default_pilot_user() -> i64 {
+    65_532
+}
+
+fn default_exec_user() -> i64 {
+    65_533
+}
+
+impl Default for Users {
+    fn default() -> Self {
+        Self {
+            pilot: default_pilot_user(),
+            exec: default_exec_user(),
+        }
+    }
+}
+
+/// What a pod requests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Requests {
+    /// CPU that the sandbox container requests. Default 50m.
+    pub cpu: Cpu,
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        Self {
+            cpu: Cpu::new("50m"),
+        }
+    }
+}
+
+/// The most that an Agent or a run may ask for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Maximum {
+    /// CPU. Default 4.
+    pub cpu: Cpu,
+    /// Memory. Default 4Gi.
+    pub memory: Size,
+    /// Workspace and /tmp together. Default 8Gi.
+    pub disk: Size,
+    /// Time of one tool call. Default 1h.
+    pub call_timeout: GepDuration,
+}
+
+impl Default for Maximum {
+    fn default() -> Self {
+        Self {
+            cpu: Cpu::new("4"),
+            memory: Size::new("4Gi"),
+            disk: Size::new("8Gi"),
+            call_timeout: GepDuration::new("1h"),
+        }
+    }
+}
+
+/// The least that the kernel must offer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Isolation {
+    /// System call filter, user ids and namespaces.
+    #[default]
+    Seccomp,
+    /// Landlock as well.
+    Landlock,
+}
+
+fn default_task_budget() -> Budget {
+    Budget {
+        usd: Some(Usd("1".to_owned())),
+        tokens: None,
+    }
+}
+
+fn default_startup_timeout() -> GepDuration {
+    GepDuration::new("5m")
+}
+
+impl Default for SandboxClassSpec {
+    fn default() -> Self {
+        Self {
+            runtime_class_name: String::new(),
+            images: ImageRules::default(),
+            users: Users::default(),
+            requests: Requests::default(),
+            maximum: Maximum::default(),
+            minimum_isolation: Isolation::default(),
+            default_task_budget: default_task_budget(),
+            startup_timeout: default_startup_timeout(),
+            node_selector: BTreeMap::new(),
+            tolerations: Vec::new(),
+            priority_class_name: String::new(),
+            image_pull_secrets: Vec::new(),
+        }
+    }
+}
+
+/// What is known of a class.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SandboxClassStatus {
+    /// The generation that this status is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready, RuntimeClassFound.
+    #[schemars(schema_with = "conditions_schema")]
+    pub conditions: Vec<Condition>,
+}

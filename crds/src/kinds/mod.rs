@@ -1,0 +1,9 @@
+//! One module per kind.
+
+pub mod agent;
+pub mod class;
+pub mod pool;
+pub mod provider;
+pub mod sandbox;
+pub mod script;
+pub mod task;

@@ -1,0 +1,180 @@
+//! ModelProvider: an upstream that serves models.
+
+use super::script::Script;
+use crate::common::{SecretKeyRef, conditions_schema};
+use crate::duration::GepDuration;
+use crate::money::Usd;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A server that serves models: where it is, the keys to it, and what its models cost. The keys are read by the gateway alone.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "oarmaster.dev",
+    version = "v1alpha1",
+    kind = "ModelProvider",
+    plural = "modelproviders",
+    shortname = "oprov",
+    category = "oarmaster",
+    namespaced,
+    status = "ModelProviderStatus",
+    derive = "PartialEq",
+    doc = "A server that serves models: where it is, the keys to it, and what its models cost.",
+    printcolumn(name = "TYPE", type_ = "string", json_path = ".spec.type"),
+    printcolumn(name = "MODELS", type_ = "string", json_path = ".spec.models[*].name"),
+    printcolumn(
+        name = "READY",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "REASON",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        priority = 1
+    ),
+    printcolumn(
+        name = "AGE",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.type != 'OpenAICompatible' || has(self.endpoint)").message("type OpenAICompatible needs endpoint, like https://api.example.com/v1"),
+    validation = Rule::new("self.type != 'Scripted' || has(self.script)").message("type Scripted needs script with at least one rule"),
+    validation = Rule::new("self.type == 'Scripted' || !has(self.script)").message("script is for type Scripted only"),
+    validation = Rule::new("self.type != 'Scripted' || (!has(self.endpoint) && !has(self.keys))").message("type Scripted takes neither endpoint nor keys")
+)]
+pub struct ModelProviderSpec {
+    /// How to talk to it. `OpenAICompatible`: any server with OpenAI's chat completions. `Scripted`: answers from the script in this object, without a network; for demos and tests.
+    pub r#type: ProviderType,
+    /// Base URL up to and without `/chat/completions`, like `https://api.example.com/v1`. http or https. A private address is refused unless the chart's `gateway.privateEndpoints` lists it. Required for OpenAICompatible.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 1024),
+        regex(pattern = r"^https?://[^\s/?#@]+(/[^\s?#]*)?$")
+    )]
+    pub endpoint: Option<String>,
+    /// Keys, tried in this order; one that the provider refused is out until its Secret changes. None: requests carry no key. At most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub keys: Vec<ProviderKey>,
+    /// The models that may be used, with their prices. 1 to 64.
+    #[schemars(length(min = 1, max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub models: Vec<ProviderModel>,
+    /// How long to wait for what.
+    #[serde(default)]
+    pub timeouts: Timeouts,
+    /// What a Scripted provider answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<Script>,
+}
+
+/// How to talk to a provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ProviderType {
+    /// Any server with OpenAI's chat completions: vLLM, Ollama, LM Studio, LiteLLM, and most vendors.
+    OpenAICompatible,
+    /// Answers from a script.
+    Scripted,
+}
+
+/// A key to a provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProviderKey {
+    /// Name of the key, for status and metrics.
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
+    pub name: String,
+    /// Where the key is. Whoever writes this must be allowed to `get` that Secret. A changed Secret is used within 5 s.
+    pub secret_key_ref: SecretKeyRef,
+}
+
+/// A model of a provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProviderModel {
+    /// The id that the provider knows.
+    #[schemars(length(min = 1, max = 256))]
+    pub name: String,
+    /// What it costs. A model without a price is refused, since a budget could not hold; state "0" for a server of your own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pricing: Option<Pricing>,
+    /// Most input and output tokens of one call together. Default 128000.
+    #[serde(default = "default_context")]
+    #[schemars(range(min = 1, max = 100_000_000))]
+    pub context_tokens: i64,
+}
+
+fn default_context() -> i64 {
+    128_000
+}
+
+/// Prices in USD per million tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Pricing {
+    /// Input tokens.
+    pub input_per_million: Usd,
+    /// Output tokens, reasoning included.
+    pub output_per_million: Usd,
+    /// Input tokens read from the provider's cache. Default: as input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_read_per_million: Option<Usd>,
+}
+
+/// How long the gateway waits for a provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Timeouts {
+    /// Until the connection stands, TLS included. Default 2s.
+    pub connect: GepDuration,
+    /// Until the first chunk of a stream. Default 60s.
+    pub first_token: GepDuration,
+    /// Between two chunks of a stream. Default 30s.
+    pub idle: GepDuration,
+    /// Until the end of an answer that is not streamed. Default 10m.
+    pub response: GepDuration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: GepDuration::new("2s"),
+            first_token: GepDuration::new("60s"),
+            idle: GepDuration::new("30s"),
+            response: GepDuration::new("10m"),
+        }
+    }
+}
+
+/// What is known of a provider.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ModelProviderStatus {
+    /// The generation that this status is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready, SecretResolved, Reachable.
+    #[schemars(schema_with = "conditions_schema")]
+    pub conditions: Vec<Condition>,
+    /// State of each key.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<KeyStatus>,
+}
+
+/// State of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyStatus {
+    /// Name of the key.
+    pub name: String,
+    /// `Ok`, `SecretMissing`, `SecretInvalid`, `SecretForbidden`, `Invalid` or `RateLimited`.
+    pub state: String,
+}

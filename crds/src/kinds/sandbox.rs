@@ -1,0 +1,73 @@
+//! What Agent and Task share: the sandbox that they ask for, and the check that makes an outcome true.
+
+use crate::common::LocalRef;
+use crate::duration::GepDuration;
+use crate::names;
+use crate::quantity::{Cpu, Size};
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The sandbox in which code runs: no network, no token, bounded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SandboxSpec {
+    /// The SandboxClass. Default `default`.
+    pub class: LocalRef,
+    /// Image with the tools that the code needs; it must have a shell at /bin/sh for Shell, and python3 for Python. Default python:3.12-slim.
+    #[schemars(
+        length(min = 1, max = 512),
+        regex(pattern = r"^[a-zA-Z0-9][-a-zA-Z0-9._:/@]*$")
+    )]
+    pub image: String,
+    /// CPU limit. Default 1.
+    pub cpu: Cpu,
+    /// Memory limit of the code's processes together. Default 512Mi.
+    pub memory: Size,
+    /// Size of the workspace and /tmp together, kept in memory. Default 256Mi.
+    pub disk: Size,
+    /// Longest tool call. Default 300s.
+    pub call_timeout: GepDuration,
+}
+
+impl Default for SandboxSpec {
+    fn default() -> Self {
+        Self {
+            class: LocalRef::new(names::DEFAULT),
+            image: "python:3.12-slim".to_owned(),
+            cpu: Cpu::new("1"),
+            memory: Size::new("512Mi"),
+            disk: Size::new("256Mi"),
+            call_timeout: GepDuration::new("300s"),
+        }
+    }
+}
+
+/// What makes an outcome true.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AcceptSpec {
+    /// A command that runs in the sandbox after the answer. Its exit code decides; red output is the agent's next observation.
+    pub check: CheckSpec,
+    /// How often the check may run before the Task fails with NotAccepted. A `run` has one round. 1 to 10, default 2.
+    #[serde(default = "default_rounds")]
+    #[schemars(range(min = 1, max = 10))]
+    pub rounds: i64,
+}
+
+fn default_rounds() -> i64 {
+    2
+}
+
+/// A command and the exit code that accepts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckSpec {
+    /// argv, without a shell. 1 to 64 words.
+    #[schemars(length(min = 1, max = 64), inner(length(max = 4096)))]
+    pub command: Vec<String>,
+    /// The exit code that accepts. 0 to 255, default 0.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 255))]
+    pub exit_code: i64,
+}

@@ -1,0 +1,469 @@
+//! Task: everything that runs.
+
+use super::sandbox::{AcceptSpec, SandboxSpec};
+use crate::common::{Budget, LocalRef, any_json, conditions_schema};
+use crate::duration::GepDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// One piece of work: an agent with a prompt, or code. Its name is its idempotency key; creating it starts it. Once created, only `state` and a raised `budget` may change.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "oarmaster.dev",
+    version = "v1alpha1",
+    kind = "Task",
+    plural = "tasks",
+    shortname = "otask",
+    category = "oarmaster",
+    namespaced,
+    status = "TaskStatus",
+    derive = "PartialEq",
+    doc = "One piece of work: an agent with a prompt, or code. Creating it starts it.",
+    printcolumn(name = "TARGET", type_ = "string", json_path = ".status.target"),
+    printcolumn(name = "PHASE", type_ = "string", json_path = ".status.phase"),
+    printcolumn(
+        name = "MODEL",
+        type_ = "string",
+        json_path = ".status.usage.models[0]"
+    ),
+    printcolumn(
+        name = "TOKENS",
+        type_ = "integer",
+        json_path = ".status.usage.totalTokens"
+    ),
+    printcolumn(name = "COST", type_ = "string", json_path = ".status.usage.usd"),
+    printcolumn(
+        name = "AGE",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    ),
+    printcolumn(
+        name = "ATTEMPT",
+        type_ = "integer",
+        json_path = ".status.attempt",
+        priority = 1
+    ),
+    printcolumn(
+        name = "REASON",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        priority = 1
+    ),
+    printcolumn(
+        name = "JOB",
+        type_ = "string",
+        json_path = ".status.job.name",
+        priority = 1
+    )
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.agent) != has(self.run)").message("set exactly one of agent (with params.prompt) or run (with command or code)"),
+    validation = Rule::new("!has(self.run) || !has(self.params)").message("params are for an agent; code in run takes its values from run.env"),
+    validation = Rule::new("!has(self.agent) || (has(self.params) && has(self.params.prompt))").message("an agent needs params.prompt: what it is to do"),
+    validation = Rule::new("has(self.agent) == has(oldSelf.agent) && (!has(self.agent) || self.agent == oldSelf.agent)").message("agent cannot change after creation; create another Task"),
+    validation = Rule::new("has(self.run) == has(oldSelf.run) && (!has(self.run) || self.run == oldSelf.run)").message("run cannot change after creation; create another Task"),
+    validation = Rule::new("has(self.params) == has(oldSelf.params) && (!has(self.params) || self.params == oldSelf.params)").message("params cannot change after creation; create another Task"),
+    validation = Rule::new("has(self.files) == has(oldSelf.files) && (!has(self.files) || self.files == oldSelf.files)").message("files cannot change after creation; create another Task"),
+    validation = Rule::new("has(self.artifacts) == has(oldSelf.artifacts) && (!has(self.artifacts) || self.artifacts == oldSelf.artifacts)").message("artifacts cannot change after creation; create another Task"),
+    validation = Rule::new("has(self.accept) == has(oldSelf.accept) && (!has(self.accept) || self.accept == oldSelf.accept)").message("accept cannot change after creation; create another Task"),
+    validation = Rule::new("self.timeout == oldSelf.timeout && self.retry == oldSelf.retry").message("timeout and retry cannot change after creation; create another Task"),
+    validation = Rule::new("has(self.ttlAfterFinished) == has(oldSelf.ttlAfterFinished) && (!has(self.ttlAfterFinished) || self.ttlAfterFinished == oldSelf.ttlAfterFinished)").message("ttlAfterFinished cannot change after creation; delete the Task instead"),
+    validation = Rule::new("!has(oldSelf.budget) || (has(self.budget) && (!has(oldSelf.budget.tokens) || (has(self.budget.tokens) && self.budget.tokens >= oldSelf.budget.tokens)) && (!has(oldSelf.budget.usd) || has(self.budget.usd)))").message("budget can only be raised"),
+    validation = Rule::new("oldSelf.state != 'Cancelled' || self.state == 'Cancelled'").message("a cancelled Task cannot run again; create another Task")
+)]
+pub struct TaskSpec {
+    /// The Agent that does it. Exactly one of agent and run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<LocalRef>,
+    /// Code that does it, without a model. Exactly one of agent and run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunSpec>,
+    /// Parameters of the agent: `prompt`, what it is to do (1 to 131072 characters).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "params_schema")]
+    pub params: Option<BTreeMap<String, Value>>,
+    /// Files that are placed in the workspace before anything runs. At most 128, together less than 1 MiB.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["path"]))]
+    pub files: Vec<FileSpec>,
+    /// What is kept from the workspace. At most 16, each at most 32 MiB.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub artifacts: Vec<ArtifactSpec>,
+    /// What makes the outcome true. Default: the agent's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accept: Option<AcceptSpec>,
+    /// Most that may be spent, over all attempts. May be raised. Default: the agent's, else the SandboxClass's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
+    /// Running time over all attempts; waiting does not count. Default 20m.
+    #[serde(default = "default_timeout")]
+    pub timeout: GepDuration,
+    /// New attempts after failures that may pass.
+    #[serde(default)]
+    pub retry: RetrySpec,
+    /// `Running`, or `Cancelled` to stop it for good. May change. Default Running.
+    #[serde(default)]
+    pub state: DesiredState,
+    /// Delete the Task this long after its end. Unset: it is kept. Not on objects that Argo CD, Flux or Helm track: they would create, and so run, it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_after_finished: Option<GepDuration>,
+}
+
+fn default_timeout() -> GepDuration {
+    GepDuration::new("20m")
+}
+
+impl Default for TaskSpec {
+    fn default() -> Self {
+        Self {
+            agent: None,
+            run: None,
+            params: None,
+            files: Vec::new(),
+            artifacts: Vec::new(),
+            accept: None,
+            budget: None,
+            timeout: default_timeout(),
+            retry: RetrySpec::default(),
+            state: DesiredState::default(),
+            ttl_after_finished: None,
+        }
+    }
+}
+
+fn params_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "description": "Parameters of the agent: `prompt`, what it is to do (1 to 131072 characters).",
+        "type": "object",
+        "properties": {
+            "prompt": {
+                "description": "What the agent is to do. 1 to 131072 characters.",
+                "type": "string",
+                "minLength": 1,
+                "maxLength": 131_072,
+            },
+        },
+    })
+}
+
+/// Code that runs once in a sandbox.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.command) != has(self.code)").message("set exactly one of command (a list of words) or code (with language)"),
+    validation = Rule::new("has(self.code) == has(self.language)").message("language goes with code: set both, or command")
+)]
+pub struct RunSpec {
+    /// Where it runs.
+    #[serde(default)]
+    pub sandbox: SandboxSpec,
+    /// argv, looked up on the image's PATH, without a shell. 1 to 64 words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 64), inner(length(max = 4096)))]
+    pub command: Vec<String>,
+    /// Source text. At most 131072 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 131_072))]
+    pub code: Option<String>,
+    /// Language of the code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<Language>,
+    /// Environment of the program. Names of letters, digits and underscores; values at most 4096 characters. At most 64.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "env_schema")]
+    pub env: BTreeMap<String, String>,
+}
+
+fn env_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "description": "Environment of the program. Values at most 4096 characters. At most 64.",
+        "type": "object",
+        "maxProperties": 64,
+        "additionalProperties": { "type": "string", "maxLength": 4096 },
+        "x-kubernetes-validations": [{
+            "rule": "self.all(name, name.size() <= 128 && name.matches('^[A-Za-z_][A-Za-z0-9_]*$'))",
+            "message": "names of env are letters, digits and underscores, and begin with no digit",
+        }],
+    })
+}
+
+/// Language of code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Language {
+    /// Python 3.
+    Python,
+    /// POSIX shell.
+    Shell,
+}
+
+/// A file for the workspace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.content) != has(self.configMap)").message("set exactly one of content or configMap"),
+    validation = Rule::new("!self.path.startsWith('/') && !self.path.split('/').exists(part, part == '..' || part == '')").message("path must be relative and stay inside the workspace")
+)]
+pub struct FileSpec {
+    /// Path relative to the workspace. At most 512 characters.
+    #[schemars(length(min = 1, max = 512))]
+    pub path: String,
+    /// The content. At most 131072 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 131_072))]
+    pub content: Option<String>,
+    /// The content, from a ConfigMap in the same namespace, as it is when the Task starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map: Option<ConfigMapKeyRef>,
+}
+
+/// One key of a ConfigMap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigMapKeyRef {
+    /// Name of the ConfigMap.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Key within it.
+    #[schemars(length(min = 1, max = 253))]
+    pub key: String,
+}
+
+/// An artifact to keep.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ArtifactSpec {
+    /// Name of the artifact.
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    )]
+    pub name: String,
+    /// Glob relative to the workspace, like `src/**`. One plain file is kept as it is, anything else as a tar archive.
+    #[schemars(length(min = 1, max = 512))]
+    pub path: String,
+}
+
+/// New attempts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RetrySpec {
+    /// Most new attempts. Disruptions do not count; of them there are at most 10. 0 to 20, default 1.
+    #[schemars(range(min = 0, max = 20))]
+    pub limit: i64,
+    /// How long to wait before a new attempt.
+    pub backoff: Backoff,
+    /// Failure classes that are retried beside the transient ones (ModelUnavailable, Disrupted, Internal). At most 16.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub on: Vec<RetryClass>,
+}
+
+impl Default for RetrySpec {
+    fn default() -> Self {
+        Self {
+            limit: 1,
+            backoff: Backoff::default(),
+            on: Vec::new(),
+        }
+    }
+}
+
+/// Failure classes that a user may have retried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RetryClass {
+    /// The model refused to answer.
+    ModelRefusal,
+    /// The model's answer could not be used.
+    ModelOutputInvalid,
+    /// The code of a `run` failed.
+    ToolFailed,
+    /// The code of a `run` ran out of memory.
+    OutOfMemory,
+    /// The agent used all its turns or tool calls.
+    LimitReached,
+    /// The sandbox could not start.
+    StartFailed,
+    /// The isolation of the sandbox could not be proven.
+    IsolationUnproven,
+    /// The check did not accept the outcome.
+    NotAccepted,
+}
+
+/// Exponential back-off.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Backoff {
+    /// Before the first new attempt. Default 10s.
+    pub base: GepDuration,
+    /// Each next one is this many times longer. 1 to 10, default 2.
+    #[schemars(range(min = 1, max = 10))]
+    pub factor: i64,
+    /// The longest. Default 5m.
+    pub max: GepDuration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            base: GepDuration::new("10s"),
+            factor: 2,
+            max: GepDuration::new("5m"),
+        }
+    }
+}
+
+/// What a Task should be doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DesiredState {
+    /// Work.
+    #[default]
+    Running,
+    /// Stop for good.
+    Cancelled,
+}
+
+/// Summary of the conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Phase {
+    /// Not started: something is missing, or an attempt is being started.
+    Pending,
+    /// An attempt runs.
+    Running,
+    /// Waits for its back-off.
+    Waiting,
+    /// Complete.
+    Succeeded,
+    /// Failed.
+    Failed,
+    /// Cancelled.
+    Cancelled,
+}
+
+/// What is known of a Task.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TaskStatus {
+    /// The generation that this status is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Accepted, Ready, Stalled, Complete, Failed, Finished, BudgetAvailable, Isolated.
+    #[schemars(schema_with = "conditions_schema")]
+    pub conditions: Vec<Condition>,
+    /// Summary of the conditions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// What runs: `agent/NAME` or `run/LANGUAGE`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Number of the newest attempt, from 1. Written before anything of it exists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<i64>,
+    /// The Job of the newest attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobRef>,
+    /// What was pinned when the first attempt was opened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<Pinned>,
+    /// What was used, over all attempts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// What came out: at most 16 KiB of JSON. Of a `run`: exitCode, signal, stdoutTail, stderrTail, cpuSeconds, peakMemory, duration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "any_json")]
+    pub output: Option<Value>,
+    /// What was kept from the workspace.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<ArtifactStatus>,
+    /// Why the Task failed, or the last attempt did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<FailureStatus>,
+    /// When the first attempt began to run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// When the newest attempt began to run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt_started_at: Option<Time>,
+    /// When the Task ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
+    /// Running time of the attempts that have ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ran_for: Option<GepDuration>,
+    /// New attempts that counted against `retry.limit`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retries: Option<i64>,
+    /// New attempts after disruptions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disruptions: Option<i64>,
+    /// When the next attempt begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_attempt_at: Option<Time>,
+}
+
+/// A Job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JobRef {
+    /// Name of the Job.
+    pub name: String,
+    /// UID of the Job: tells one that was never created from one that was deleted.
+    pub uid: String,
+}
+
+/// What was pinned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Pinned {
+    /// `NAME@sha256:...` of the Agent's spec. Later edits do not reach this Task.
+    pub agent: String,
+}
+
+/// What a Task has used.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Usage {
+    /// Model calls that were answered.
+    pub calls: i64,
+    /// Input tokens, cached ones included.
+    pub input_tokens: i64,
+    /// Output tokens, reasoning included.
+    pub output_tokens: i64,
+    /// Input tokens that a provider read from its cache.
+    pub cached_tokens: i64,
+    /// Input and output tokens together.
+    pub total_tokens: i64,
+    /// Money in USD, as a decimal string, rounded up.
+    pub usd: String,
+    /// Models that answered, in order of first use.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<String>,
+}
+
+/// An artifact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ArtifactStatus {
+    /// Name of the artifact.
+    pub name: String,
+    /// Size in bytes.
+    pub size: i64,
+    /// Digest of the bytes.
+    pub digest: String,
+}
+
+/// Why something failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FailureStatus {
+    /// The class, a closed vocabulary (see the reference).
+    pub class: String,
+    /// What happened and what to do.
+    pub message: String,
+}

@@ -1,0 +1,32 @@
+//! The API of Oarmaster, group `oarmaster.dev`: its kinds, their schema with CEL rules, their defaults, the pure validation behind
+//! them, and the vocabulary of conditions, labels and reasons.
+//!
+//! No client, no tokio, no clock. Whoever reads or writes one of our objects (controllers, gateway, CLI, generators) does it through
+//! these types. Two rules keep the schema honest: a field is here only when something acts on it, and every text and list has a bound.
+
+pub mod common;
+pub mod conditions;
+pub mod duration;
+pub mod kinds;
+pub mod money;
+pub mod names;
+pub mod quantity;
+pub mod validate;
+
+pub use common::{Budget, LocalRef, PoolRef, SecretKeyRef};
+pub use duration::GepDuration;
+pub use kinds::agent::{Agent, AgentSpec, AgentStatus};
+pub use kinds::class::{SandboxClass, SandboxClassSpec, SandboxClassStatus};
+pub use kinds::pool::{ModelPool, ModelPoolSpec, ModelPoolStatus};
+pub use kinds::provider::{ModelProvider, ModelProviderSpec, ModelProviderStatus};
+pub use kinds::task::{Task, TaskSpec, TaskStatus};
+pub use money::Usd;
+pub use quantity::Size;
+
+/// The API group.
+pub const GROUP: &str = "oarmaster.dev";
+/// The only API version.
+pub const VERSION: &str = "v1alpha1";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+//! Names that more than one component must agree on: labels, annotations, and the names of children.
+
+/// Label of sandbox pods and their Jobs; guarded by an admission policy. Its value is `true`.
+pub const SANDBOX_LABEL: &str = "oarmaster.dev/sandbox";
+/// Label of sandbox pods and their Jobs: UID of the Task.
+pub const TASK_UID_LABEL: &str = "oarmaster.dev/task-uid";
+/// Label of sandbox pods and their Jobs: number of the attempt.
+pub const ATTEMPT_LABEL: &str = "oarmaster.dev/attempt";
+/// Annotation of sandbox pods and their Jobs: name of the Task (too long for a label).
+pub const TASK_ANNOTATION: &str = "oarmaster.dev/task";
+/// Field manager of everything the operator writes.
+pub const FIELD_MANAGER: &str = "oarmaster-operator";
+/// ServiceAccount of sandbox pods, made by the controller in each namespace that runs Tasks. It has no rights.
+pub const SANDBOX_SERVICE_ACCOUNT: &str = "oarmaster-sandbox";
+/// Name that a reference means when it is absent: the pool `default`, the class `default`.
+pub const DEFAULT: &str = "default";
+/// Container of a sandbox pod that runs the agent loop.
+pub const PILOT_CONTAINER: &str = "pilot";
+/// Container (native sidecar) of a sandbox pod that runs untrusted code.
+pub const EXEC_CONTAINER: &str = "exec";
+/// Init container of a sandbox pod that copies the supervisor in.
+pub const INSTALL_CONTAINER: &str = "install";
+
+/// Name of the Job of an attempt: `<task name, 40 characters>-<10 base32 of the Task's UID>-<attempt>`, at most 63 characters for
+/// attempts below 10^11. Deterministic, so that a repeated create finds the first one.
+#[must_use]
+pub fn job_name(task: &str, uid: &str, attempt: u32) -> String {
+    let short: String = task.chars().take(40).collect();
+    let short = short.trim_end_matches(['-', '.']);
+    // A Job's name becomes a label value and a host name: dots would split it.
+    let short = short.replace('.', "-");
+    format!("{short}-{}-{attempt}", base32(uid.as_bytes(), 10))
+}
+
+/// The first `length` characters of the base32 form (RFC 4648 alphabet, lower case) of the SHA-256 of `input`; at most 51.
+#[must_use]
+pub fn base32(input: &[u8], length: usize) -> String {
+    use sha2::{Digest, Sha256};
+
+    const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    let hash = Sha256::digest(input);
+    let mut bits = 0u32;
+    let mut count = 0u32;
+    let mut text = String::with_capacity(length);
+    for byte in hash {
+        bits = (bits << 8) | u32::from(byte);
+        count += 8;
+        while count >= 5 && text.len() < length {
+            count -= 5;
+            let index = ((bits >> count) & 31) as usize;
+            if let Some(&letter) = ALPHABET.get(index) {
+                text.push(char::from(letter));
+            }
+        }
+        bits &= (1 << count) - 1;
+    }
+    text
+}
+
+/// Digest of a spec, as in `status.pinned`: `sha256:` and 64 hex digits over its JSON with sorted keys.
+///
+/// # Errors
+/// When the spec cannot be serialised, which no type of this crate does.
+pub fn spec_digest<T: serde::Serialize>(spec: &T) -> Result<String, serde_json::Error> {
+    use sha2::{Digest, Sha256};
+    use std::fmt::Write as _;
+
+    let bytes = serde_json::to_vec(&serde_json::to_value(spec)?)?; // Value sorts its keys
+    let mut text = String::from("sha256:");
+    for byte in Sha256::digest(bytes) {
+        let _ = write!(text, "{byte:02x}"); // writing to a String cannot fail
+    }
+    Ok(text)
+}

@@ -1,0 +1,202 @@
+//! The admin API of the gateway, for the operator alone (a token of [`crate::ADMIN_AUDIENCE`], own listener).
+//!
+//! | call | request | answer |
+//! |---|---|---|
+//! | `PUT /admin/v1/attempts/{taskUid}/{n}` | [`OpenAttempt`] | [`AttemptReport`]; again with other content: 409 `diverged` |
+//! | `GET /admin/v1/attempts/{taskUid}/{n}` | - | [`AttemptReport`] |
+//! | `PUT /admin/v1/attempts/{taskUid}/{n}/fence` | [`Fence`] | [`AttemptReport`]; idempotent |
+//! | `PUT /admin/v1/tasks/{taskUid}/budget` | [`TaskBudget`] | [`AttemptReport`] of the newest attempt; only a raise has an effect |
+//! | `GET /admin/v1/attempts?open=true` | - | list of [`OpenAttemptRef`] |
+//! | `GET /admin/v1/providers` | - | [`Health`] |
+//! | `GET /admin/v1/changes` | - | endless lines of JSON, one [`Change`] each; first a `Hello` |
+
+use crate::assignment::{Assignment, TaskRef};
+use crate::journal::{CallUsage, Outcome};
+use serde::{Deserialize, Serialize};
+
+/// Opens attempt n of a Task and fences every lower one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenAttempt {
+    /// Name of the Job that will run it. Only pods of this Job may claim.
+    pub job: String,
+    /// What is to be done. Absent for n > 1: the assignment of attempt n - 1 is taken over, so that later edits do not reach this run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assignment: Option<Assignment>,
+    /// The Task's budget over all its attempts.
+    pub budget: TaskBudget,
+}
+
+/// The budget of a Task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskBudget {
+    /// Most money in pico-USD.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pico_usd: Option<u64>,
+    /// Most tokens, input and output together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+}
+
+/// Stops an attempt: its session may neither call a model nor write.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fence {
+    /// Why, for the transcript.
+    pub reason: String,
+}
+
+/// What the gateway knows of an attempt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AttemptReport {
+    /// The Task.
+    pub task: TaskRef,
+    /// The attempt.
+    pub attempt: u32,
+    /// Digest of its assignment; the Job names it.
+    pub assignment: String,
+    /// The pinned agent of the assignment, if the target is an agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<String>,
+    /// Whether a pilot has claimed it.
+    pub claimed: bool,
+    /// Whether it was fenced.
+    pub fenced: bool,
+    /// Whether the sandbox's isolation was proven; absent until the pilot said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolated: Option<Isolated>,
+    /// How it ended, once the pilot said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// What the Task has used so far, over all its attempts.
+    pub usage: TaskUsage,
+    /// Sequence number of the next record.
+    pub next: u64,
+}
+
+/// The result of the isolation probe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Isolated {
+    /// Whether it was proven.
+    pub proven: bool,
+    /// What was found, in one line.
+    pub message: String,
+}
+
+/// What a Task has used.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TaskUsage {
+    /// Model calls that were answered.
+    pub calls: u64,
+    /// Sums over all hops.
+    #[serde(flatten)]
+    pub sum: CallUsage,
+    /// Money of open reservations, in pico-USD.
+    pub reserved_pico: u64,
+    /// Tool calls that were started.
+    pub tool_calls: u64,
+    /// Models that answered, in order of first use.
+    pub models: Vec<String>,
+}
+
+/// An attempt that is neither fenced nor ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenAttemptRef {
+    /// The Task.
+    pub task: TaskRef,
+    /// The attempt.
+    pub attempt: u32,
+}
+
+/// What the gateway knows of the providers it watches.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Health {
+    /// One entry per ModelProvider.
+    pub providers: Vec<ProviderHealth>,
+}
+
+/// A provider as the gateway sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProviderHealth {
+    /// Namespace of the ModelProvider.
+    pub namespace: String,
+    /// Name of the ModelProvider.
+    pub name: String,
+    /// Generation of the object that the gateway has loaded.
+    pub generation: i64,
+    /// Keys and what is known of them.
+    pub keys: Vec<KeyHealth>,
+    /// Absent until something was tried; then whether the endpoint answered at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reachable: Option<Reachable>,
+}
+
+/// One key. Never the key itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyHealth {
+    /// Name of the key in the ModelProvider.
+    pub name: String,
+    /// What is known of it.
+    pub state: KeyState,
+    /// For a person: what is wrong and the command that mends it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+/// State of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeyState {
+    /// Usable.
+    Ok,
+    /// The Secret does not exist.
+    SecretMissing,
+    /// The Secret has no such key, or it is empty, or not one line of printable ASCII.
+    SecretInvalid,
+    /// The gateway may not read the Secret.
+    SecretForbidden,
+    /// The provider refused it (401 or 403); out until the Secret changes.
+    Invalid,
+    /// The provider asked to wait.
+    RateLimited,
+}
+
+/// Whether an endpoint answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reachable {
+    /// Whether the last try got any HTTP answer.
+    pub ok: bool,
+    /// What went wrong.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+/// Something the operator may want to look at again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Change {
+    /// The stream is up. Everything may have changed before it.
+    Hello,
+    /// Nothing, every 10 s, so that a dead connection is noticed.
+    Ping,
+    /// Usage, isolation or outcome of a Task changed.
+    Task {
+        /// The Task.
+        task: TaskRef,
+    },
+    /// Health of a provider changed.
+    Provider {
+        /// Namespace.
+        namespace: String,
+        /// Name.
+        name: String,
+    },
+}

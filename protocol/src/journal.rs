@@ -1,0 +1,222 @@
+//! The journal of a Task: an append-only list of records, numbered from 0 without gaps, kept by the gateway. A transcript is this list.
+//!
+//! Order (DESIGN section 5): `Open` is durable before the first byte leaves for a provider; `Answer` before the pilot sees the end of
+//! the answer; `ToolIntent` before exec sees the call; `ToolResult` before the model sees the result.
+
+use crate::failure::FailureClass;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Largest serialised record in bytes; a larger tool result is cut by its writer before it is appended.
+pub const MAX_RECORD_BYTES: usize = 4 << 20;
+
+/// One record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// Position in the Task's journal.
+    pub seq: u64,
+    /// The gateway's clock, milliseconds since the Unix epoch.
+    pub at_ms: i64,
+    /// The attempt that wrote it.
+    pub attempt: u32,
+    /// What happened.
+    #[serde(flatten)]
+    pub body: Body,
+}
+
+/// What a record says. Bodies marked (gateway) are written by the gateway only; a pilot that appends one is refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(
+    tag = "kind",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
+pub enum Body {
+    /// (gateway) The attempt was opened by the controller.
+    Opened {
+        /// Digest of the assignment.
+        assignment: String,
+    },
+    /// (gateway) A pilot claimed the attempt.
+    Claimed {
+        /// The session that may write from here on.
+        session: String,
+        /// Name of the pod.
+        pod: String,
+    },
+    /// (gateway) A model call leaves for a provider.
+    Open {
+        /// Number of the call in the Task.
+        call: u64,
+        /// Number of the hop in the call, from 0.
+        hop: u32,
+        /// `<namespace>/<provider>`.
+        provider: String,
+        /// Model id at the provider.
+        model: String,
+        /// Digest of the request body.
+        digest: String,
+        /// Reserved worst case in pico-USD.
+        reserved_pico: u64,
+    },
+    /// (gateway) The provider answered.
+    Answer {
+        /// Number of the call.
+        call: u64,
+        /// Number of the hop.
+        hop: u32,
+        /// Model id that the provider reported.
+        model: String,
+        /// The assistant message, in the form of OpenAI's chat completions.
+        message: Value,
+        /// Why the model stopped, in OpenAI's words.
+        finish_reason: String,
+        /// Tokens and money.
+        usage: CallUsage,
+    },
+    /// (gateway) A hop ended without an answer.
+    CallFailed {
+        /// Number of the call.
+        call: u64,
+        /// Number of the hop.
+        hop: u32,
+        /// Class of the provider's error.
+        class: String,
+        /// What the provider said, without keys.
+        message: String,
+        /// What was booked for it.
+        usage: CallUsage,
+    },
+    /// The sandbox's own proof of isolation.
+    Isolation {
+        /// Whether nothing that must be refused was reachable.
+        proven: bool,
+        /// What was found, one line per probe.
+        findings: Vec<String>,
+    },
+    /// The model asked for a tool call that is about to run.
+    ToolIntent {
+        /// The model's id of the call.
+        id: String,
+        /// Name of the tool.
+        tool: String,
+        /// The arguments as the model gave them, when they are JSON; else the raw text as a string.
+        arguments: Value,
+    },
+    /// A tool call ended; `text` is what the model is shown.
+    ToolResult {
+        /// The model's id of the call.
+        id: String,
+        /// Name of the tool.
+        tool: String,
+        /// Whether the tool did what it was asked.
+        ok: bool,
+        /// What the model is shown.
+        text: String,
+    },
+    /// Text that the pilot adds to the conversation by itself (a red check, a broken answer).
+    Observation {
+        /// The text, as the model is shown it.
+        text: String,
+    },
+    /// The Task's check ran.
+    Check {
+        /// Round, from 1.
+        round: u32,
+        /// Whether it accepted.
+        accepted: bool,
+        /// Its exit code; absent after a signal, time-out or refusal to start.
+        exit_code: Option<i32>,
+        /// Head and tail of its output.
+        text: String,
+    },
+    /// The attempt's outcome. Nothing of this attempt follows.
+    Result {
+        /// The outcome.
+        outcome: Outcome,
+    },
+    /// (gateway) The attempt was fenced: its session may not write any more.
+    Fenced {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Tokens and money of one hop, or the sum of several.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CallUsage {
+    /// All input tokens, cached ones included.
+    pub input_tokens: u64,
+    /// All output tokens, reasoning included.
+    pub output_tokens: u64,
+    /// Input tokens that were read from a provider's cache.
+    pub cached_tokens: u64,
+    /// Cost in pico-USD (1e-12 USD).
+    pub cost_pico: u64,
+    /// Whether the provider did not say and the reservation was booked.
+    pub estimated: bool,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Outcome {
+    /// Absent when the attempt succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// The Task's output: at most 16 KiB of JSON. Present after success; after a failure, what there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Value>,
+    /// The artifacts that were uploaded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<Artifact>,
+}
+
+/// Largest output of an [`Outcome`], serialised, in bytes (DESIGN section 4).
+pub const MAX_OUTPUT_BYTES: usize = 16 << 10;
+
+/// Why an attempt failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// The class.
+    pub class: FailureClass,
+    /// One sentence for a person. Never a key; never more than 1,024 characters.
+    pub message: String,
+}
+
+/// An artifact in the gateway's store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Artifact {
+    /// Name within the Task.
+    pub name: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// Digest of the bytes.
+    pub digest: String,
+}
+
+/// The output of a `run`, as it stands in [`Outcome::output`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunOutput {
+    /// Exit code; absent after a signal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// Signal number, when one ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// End of the standard output, at most 4 KiB.
+    pub stdout_tail: String,
+    /// End of the standard error, at most 4 KiB.
+    pub stderr_tail: String,
+    /// CPU seconds as a decimal string.
+    pub cpu_seconds: String,
+    /// Largest memory in bytes that was seen.
+    pub peak_memory: u64,
+    /// Wall-clock time as a duration string.
+    pub duration: String,
+}

@@ -1,0 +1,140 @@
+//! The task API: what a pilot says to the gateway's data listener, beside `/v1/chat/completions`.
+//!
+//! All paths need a bearer token of [`crate::AUDIENCE`] bound to the attempt's pod; the gateway finds the Task from the token, never
+//! from the request. Errors are [`ApiError`].
+//!
+//! | call | request | answer |
+//! |---|---|---|
+//! | `POST /task/v1/claim` | [`ClaimRequest`] | [`Claim`] |
+//! | `GET /task/v1/assignment` | - | [`crate::assignment::Assignment`] |
+//! | `POST /task/v1/journal` | [`Append`] | [`Appended`] |
+//! | `PUT /task/v1/artifacts/{name}` | the bytes, at most [`MAX_ARTIFACT_BYTES`] | [`crate::journal::Artifact`] |
+//! | `POST /task/v1/result` | [`Append`] with one `Result` record | [`Appended`] |
+//! | `POST /v1/chat/completions` | OpenAI's, not streamed, with the headers below | OpenAI's, with [`NEXT_HEADER`] |
+
+use crate::journal::Body;
+use serde::{Deserialize, Serialize};
+
+/// Header: the session of the claim. On every call but the claim.
+pub const SESSION_HEADER: &str = "oarmaster-session";
+/// Header: the number of the model call in the Task. A repeated number attaches to the running call or returns the recorded answer.
+pub const CALL_HEADER: &str = "oarmaster-call";
+/// Header: the expected next sequence number; in answers, the new one.
+pub const NEXT_HEADER: &str = "oarmaster-next";
+
+/// Largest artifact in bytes.
+pub const MAX_ARTIFACT_BYTES: u64 = 32 << 20;
+
+/// Asks for the attempt that the token belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimRequest {
+    /// Digest of the assignment that the Job names; another one is refused.
+    pub assignment: String,
+    /// Random, made by the pilot process, so that a repeated claim of the same process is the same claim.
+    pub nonce: String,
+}
+
+/// The newest claim wins; the session before it gets 409 from then on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Claim {
+    /// The session.
+    pub session: String,
+    /// The sequence number of the next record.
+    pub next: u64,
+    /// The number of the next model call.
+    pub next_call: u64,
+}
+
+/// Appends records.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Append {
+    /// The expected sequence number of the first record. Repeating an append whose answer was lost is safe: equal records are accepted.
+    pub next: u64,
+    /// The records.
+    pub records: Vec<Body>,
+}
+
+/// The append is durable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Appended {
+    /// The sequence number of the next record.
+    pub next: u64,
+}
+
+/// The body of every error of the gateway, in the form that OpenAI's SDKs understand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiError {
+    /// The error.
+    pub error: ApiErrorBody,
+}
+
+/// The error itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiErrorBody {
+    /// What happened and what to do.
+    pub message: String,
+    /// OpenAI's type (`invalid_request_error`, `authentication_error`, `permission_error`, `rate_limit_error`, `api_error`).
+    pub r#type: String,
+    /// Our code, see [`ErrorCode`].
+    pub code: String,
+}
+
+/// The codes of [`ApiErrorBody`]. A pilot acts on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorCode {
+    /// 400. The request cannot be understood; the message names the field.
+    InvalidRequest,
+    /// 401. No token, or one that Kubernetes or the audience check refused.
+    Unauthenticated,
+    /// 403. The caller may not do this.
+    Forbidden,
+    /// 404. No such pool, model or path.
+    NotFound,
+    /// 409. Another session has the attempt, or it was fenced: the pilot exits.
+    Fenced,
+    /// 409. The sequence number is not the next one.
+    Conflict,
+    /// 409. The same call number with another body.
+    Diverged,
+    /// 409. The call was open when the gateway stopped; it is booked, and may be asked once more under a new number.
+    InDoubt,
+    /// 413. The body is larger than its bound.
+    TooLarge,
+    /// 429. The budget does not cover the worst case of this call.
+    BudgetExceeded,
+    /// 400. The request has a field whose cost has no bound.
+    UnboundedCost,
+    /// 400. The provider states no price for the model.
+    UnknownPrice,
+    /// 502 or 503. No member of the pool answered.
+    ModelUnavailable,
+    /// 500. A defect.
+    Internal,
+}
+
+impl ErrorCode {
+    /// The code as it is written in an answer.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not_found",
+            Self::Fenced => "fenced",
+            Self::Conflict => "conflict",
+            Self::Diverged => "diverged",
+            Self::InDoubt => "in_doubt",
+            Self::TooLarge => "too_large",
+            Self::BudgetExceeded => "budget_exceeded",
+            Self::UnboundedCost => "unbounded_cost",
+            Self::UnknownPrice => "unknown_price",
+            Self::ModelUnavailable => "model_unavailable",
+            Self::Internal => "internal",
+        }
+    }
+}
