@@ -1,0 +1,13 @@
+//! What the end-to-end tests share: a cluster, a namespace per test, objects from YAML, waiting by watch, and commands.
+//!
+//! Every wait has a deadline and says what it saw last; nothing here sleeps in order to synchronise.
+
+pub mod apply;
+pub mod cluster;
+pub mod command;
+pub mod dump;
+pub mod space;
+pub mod wait;
+
+pub use cluster::Cluster;
+pub use space::Space;
