@@ -1,5 +1,7 @@
 //! Opening, claiming and fencing attempts, and what the gateway reports of them.
 
+use crate::entry::Entry;
+use crate::state::At;
 use crate::{Refusal, Store};
 use bytes::Bytes;
 use oarmaster_protocol::admin::{
@@ -7,6 +9,15 @@ use oarmaster_protocol::admin::{
 };
 use oarmaster_protocol::assignment::TaskRef;
 use oarmaster_protocol::task::{Claim, ClaimRequest};
+
+/// The newest attempt of a Task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewestAttempt {
+    /// Its number.
+    pub attempt: u32,
+    /// The Job whose pods may claim it.
+    pub job: String,
+}
 
 impl Store {
     /// Opens attempt `attempt` of a Task and fences every lower one.
@@ -19,14 +30,31 @@ impl Store {
         attempt: u32,
         request: OpenAttempt,
     ) -> Result<AttemptReport, Refusal> {
-        let _ = (task_uid, attempt, request);
-        Err(Refusal::Internal("".into()))
+        // Written once, here: these bytes are digested, stored and served.
+        let text = match &request.assignment {
+            Some(assignment) => Some(serde_json::to_string(assignment).map_err(|error| {
+                Refusal::Invalid(format!("the assignment cannot be written as JSON: {error}"))
+            })?),
+            None => None,
+        };
+        let now = self.now();
+        self.change(
+            |state| {
+                let entries = state.decide_open_attempt(task_uid, attempt, &request, text, now)?;
+                Ok((entries, ()))
+            },
+            |state, ()| state.report(task_uid, attempt),
+        )
+        .await?
     }
 
     /// What is known of an attempt.
     pub async fn report(&self, task_uid: &str, attempt: u32) -> Result<AttemptReport, Refusal> {
-        let _ = (task_uid, attempt);
-        Err(Refusal::Internal("".into()))
+        self.read(|state| {
+            let report = state.report(task_uid, attempt)?;
+            Ok((report, state.task(task_uid)?.depends))
+        })
+        .await
     }
 
     /// The exact bytes of an attempt's assignment, and their digest.
@@ -35,31 +63,63 @@ impl Store {
         task_uid: &str,
         attempt: u32,
     ) -> Result<(Bytes, String), Refusal> {
-        let _ = (task_uid, attempt);
-        Err(Refusal::Internal("".into()))
+        let (at, digest): (At, String) = self
+            .read(|state| {
+                let (task, found) = state.attempt(task_uid, attempt)?;
+                Ok(((found.assignment, found.digest.clone()), task.depends))
+            })
+            .await?;
+        match self.entry(at).await? {
+            Entry::Attempt {
+                assignment: Some(text),
+                ..
+            } => Ok((Bytes::from(text), digest)),
+            _ => Err(Refusal::Internal(
+                "the entry of an assignment holds none".into(),
+            )),
+        }
     }
 
     /// Number and Job of the newest attempt of a Task.
     pub async fn newest_attempt(&self, task_uid: &str) -> Result<Option<NewestAttempt>, Refusal> {
-        let _ = task_uid;
-        Err(Refusal::Internal("".into()))
+        self.read(|state| {
+            let Some(task) = state.tasks.get(task_uid) else {
+                return Ok((None, 0));
+            };
+            let newest = task.attempts.last_key_value();
+            let newest = newest.map(|(attempt, found)| NewestAttempt {
+                attempt: *attempt,
+                job: found.job.clone(),
+            });
+            Ok((newest, task.depends))
+        })
+        .await
     }
 
     /// UID of the newest Task of that name.
     pub async fn find_task(&self, namespace: &str, name: &str) -> Result<Option<String>, Refusal> {
-        let _ = (namespace, name);
-        Err(Refusal::Internal("".into()))
+        let key = (namespace.to_owned(), name.to_owned());
+        self.read(|state| {
+            let uid = state.names.get(&key);
+            let task = uid.and_then(|uid| state.tasks.get(uid));
+            Ok((uid.cloned(), task.map_or(0, |task| task.depends)))
+        })
+        .await
     }
 
     /// Namespace and name of a Task.
     pub async fn task_ref(&self, task_uid: &str) -> Result<Option<TaskRef>, Refusal> {
-        let _ = task_uid;
-        Err(Refusal::Internal("".into()))
+        self.read(|state| {
+            let task = state.tasks.get(task_uid);
+            let depends = task.map_or(0, |task| task.depends);
+            Ok((task.map(|task| task.task.clone()), depends))
+        })
+        .await
     }
 
     /// The attempts that are neither fenced nor ended.
     pub async fn open_attempts(&self) -> Result<Vec<OpenAttemptRef>, Refusal> {
-        Err(Refusal::Internal("".into()))
+        self.read(|state| Ok(state.open_attempts())).await
     }
 
     /// Stops an attempt: its session may neither call a model nor write. Idempotent; without effect on an attempt that has ended.
@@ -69,8 +129,15 @@ impl Store {
         attempt: u32,
         reason: &str,
     ) -> Result<AttemptReport, Refusal> {
-        let _ = (task_uid, attempt, reason);
-        Err(Refusal::Internal("".into()))
+        let now = self.now();
+        self.change(
+            |state| {
+                let entries = state.decide_fence(task_uid, attempt, reason, now)?;
+                Ok((entries, ()))
+            },
+            |state, ()| state.report(task_uid, attempt),
+        )
+        .await?
     }
 
     /// Raises the Task's budget; the report is that of its newest attempt. A lower value and an absent one change nothing, so that
@@ -80,14 +147,33 @@ impl Store {
         task_uid: &str,
         budget: TaskBudget,
     ) -> Result<AttemptReport, Refusal> {
-        let _ = (task_uid, budget);
-        Err(Refusal::Internal("".into()))
+        self.change(
+            |state| Ok((state.decide_raise_budget(task_uid, budget)?, ())),
+            |state, ()| {
+                let attempts = &state.task(task_uid)?.attempts;
+                let newest = attempts.last_key_value().map_or(0, |(n, _)| *n);
+                state.report(task_uid, newest)
+            },
+        )
+        .await?
     }
 
     /// What a Task has used, over all its attempts.
     pub async fn usage(&self, task_uid: &str) -> Result<TaskUsage, Refusal> {
-        let _ = task_uid;
-        Err(Refusal::Internal("".into()))
+        self.read(|state| {
+            let task = state.task(task_uid)?;
+            Ok((task.usage(), task.depends))
+        })
+        .await
+    }
+
+    /// The sequence number of the Task's next record.
+    pub async fn next(&self, task_uid: &str) -> Result<u64, Refusal> {
+        self.read(|state| {
+            let task = state.task(task_uid)?;
+            Ok((task.next(), task.depends))
+        })
+        .await
     }
 
     /// Claims an attempt for a pilot process. The newest claim wins; the same nonce again is the same session, unless another claim
@@ -99,16 +185,22 @@ impl Store {
         request: &ClaimRequest,
         pod: &str,
     ) -> Result<Claim, Refusal> {
-        let _ = (task_uid, attempt, request, pod);
-        Err(Refusal::Internal("".into()))
+        let fresh = uuid::Uuid::new_v4().to_string();
+        let now = self.now();
+        self.change(
+            |state| {
+                let decided = state.decide_claim(task_uid, attempt, request, pod, &fresh, now)?;
+                Ok((decided.into_iter().collect(), ()))
+            },
+            |state, ()| {
+                let (task, found) = state.attempt(task_uid, attempt)?;
+                Ok(Claim {
+                    session: found.session.clone().unwrap_or_default(),
+                    next: task.next(),
+                    next_call: self.next_call(task_uid, task),
+                })
+            },
+        )
+        .await?
     }
-}
-
-/// The newest attempt of a Task.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewestAttempt {
-    /// Its number.
-    pub attempt: u32,
-    /// The Job whose pods may claim it.
-    pub job: String,
 }

@@ -5,9 +5,14 @@
 //!                            call.reserve(hop 1) -> ticket.settle(Answer)      -> answer the pilot with the new `next`
 //! ```
 
+use crate::entry::Entry;
+use crate::log::Urgency;
+use crate::state::{At, By, Standing, State, Task, Wanted, diverged};
+use crate::store::RunningCall;
 use crate::{Refusal, SdkRow, SdkTotal, Store};
-use oarmaster_protocol::journal::{CallUsage, Record};
-use serde_json::Value;
+use oarmaster_protocol::journal::Record;
+use std::sync::Arc;
+use tokio::sync::watch;
 
 /// How a call number stands.
 #[derive(Debug)]
@@ -24,11 +29,28 @@ pub enum CallState {
 
 /// A call that this caller runs. While it or one of its tickets lives, the same number attaches to it.
 #[derive(Debug)]
-pub struct Call {}
+pub struct Call {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub struct Inner {
+    pub(crate) store: Store,
+    pub(crate) task: String,
+    pub(crate) attempt: u32,
+    pub(crate) session: String,
+    pub(crate) call: u64,
+    pub(crate) digest: String,
+}
 
 /// The wait for a call that another caller runs.
 #[derive(Debug)]
-pub struct Attach {}
+pub struct Attach {
+    store: Store,
+    task: String,
+    call: u64,
+    alive: watch::Receiver<()>,
+}
 
 /// How a call that another caller ran has ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,76 +63,11 @@ pub enum Ended {
     NotSent,
 }
 
-/// One hop: a request to one model of one provider, with its worst case.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HopRequest {
-    /// `<namespace>/<provider>`.
-    pub provider: String,
-    /// Model id at the provider.
-    pub model: String,
-    /// Most it can cost, in pico-USD.
-    pub reserve_pico: u64,
-    /// Most input tokens.
-    pub reserve_input_tokens: u64,
-    /// Most output tokens.
-    pub reserve_output_tokens: u64,
-}
-
-/// A reserved hop, durably open. Dropped without [`HopTicket::settle`], it is booked at its reservation, and its call is in doubt.
-#[derive(Debug)]
-pub struct HopTicket {}
-
-/// How a hop ended.
-#[derive(Clone, Debug, PartialEq)]
-pub enum HopEnd {
-    /// The provider answered.
-    Answer {
-        /// Model id that the provider reported.
-        model: String,
-        /// The assistant message, in the form of OpenAI's chat completions.
-        message: Value,
-        /// Why the model stopped, in OpenAI's words.
-        finish_reason: String,
-        /// Tokens and money; `None` when the provider did not say: then the reservation is booked as estimated.
-        usage: Option<CallUsage>,
-    },
-    /// It ended without an answer.
-    Failed {
-        /// Class of the provider's error.
-        class: String,
-        /// What the provider said, without keys.
-        message: String,
-        /// What it cost.
-        billing: Billing,
-    },
-}
-
-/// What a hop without an answer cost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Billing {
-    /// Known to be nothing: the request did not leave, or the error is one that providers do not bill.
-    Unbilled,
-    /// The provider said.
-    Usage(CallUsage),
-    /// Unknown: the reservation is booked as estimated.
-    Unknown,
-}
-
-/// A hop is settled.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Settled {
-    /// What was booked.
-    pub usage: CallUsage,
-    /// The `Answer` or `CallFailed` that was written.
-    pub record: Record,
-    /// The sequence number of the Task's next record, for [`oarmaster_protocol::task::NEXT_HEADER`].
-    pub next: u64,
-}
-
 impl Store {
     /// Starts or finds the model call with number `call`. `next` is the expected sequence number; it is compared for a number that was
     /// never used, so that a repeat after a lost answer attaches. Another digest under a used number is [`Refusal::Diverged`].
-    #[allow(clippy::too_many_arguments)]
+    ///
+    /// A call whose hops all failed, with a known end, may be asked again under its number: its hops go on counting.
     pub async fn begin_call(
         &self,
         task_uid: &str,
@@ -120,63 +77,128 @@ impl Store {
         call: u64,
         body_digest: &str,
     ) -> Result<CallState, Refusal> {
-        let _ = (task_uid, attempt, session, next, call, body_digest);
-        Err(Refusal::Internal("".into()))
+        enum Found {
+            New,
+            Running(watch::Receiver<()>),
+            Answered(Option<At>),
+            InDoubt,
+        }
+        let quota = self.options().journal_bytes;
+        let by = By {
+            task: task_uid,
+            attempt,
+            session,
+        };
+        let wanted = Wanted {
+            call,
+            next,
+            digest: body_digest,
+        };
+        let (found, end) = self.commit(
+            Urgency::Now,
+            |state| {
+                let task = state.session(by)?;
+                let next_call = self.next_call(task_uid, task);
+                let mut running = self.running();
+                let key = (task_uid.to_owned(), call);
+                if let Some(other) = running.get(&key) {
+                    if other.digest != body_digest {
+                        return Err(diverged(call));
+                    }
+                    let alive = other.alive.subscribe();
+                    return Ok((Vec::new(), Found::Running(alive)));
+                }
+                let standing = state.decide_call(by, wanted, next_call, quota)?;
+                let found = match standing {
+                    Standing::Answered(seq) => Found::Answered(task.record_at(seq)),
+                    Standing::InDoubt => Found::InDoubt,
+                    Standing::Free => {
+                        let digest = body_digest.to_owned();
+                        let alive = watch::Sender::new(());
+                        running.insert(key, RunningCall { digest, alive });
+                        Found::New
+                    }
+                };
+                Ok((Vec::new(), found))
+            },
+            |_, found| found,
+        )?;
+        match found {
+            Found::New => Ok(CallState::New(Call {
+                inner: Arc::new(Inner {
+                    store: self.clone(),
+                    task: task_uid.to_owned(),
+                    attempt,
+                    session: session.to_owned(),
+                    call,
+                    digest: body_digest.to_owned(),
+                }),
+            })),
+            Found::Running(alive) => Ok(CallState::Running(Attach {
+                store: self.clone(),
+                task: task_uid.to_owned(),
+                call,
+                alive,
+            })),
+            Found::Answered(Some(at)) => {
+                self.durable(end).await?;
+                Ok(CallState::Answered(self.record(at).await?))
+            }
+            Found::Answered(None) => Err(Refusal::Internal("the answer has no record".into())),
+            Found::InDoubt => {
+                self.durable(end).await?;
+                Ok(CallState::InDoubt)
+            }
+        }
+    }
+
+    /// Smallest call number above every used and every running one.
+    pub(crate) fn next_call(&self, uid: &str, task: &Task) -> u64 {
+        let running = self.running();
+        let mut calls = running.range((uid.to_owned(), 0)..=(uid.to_owned(), u64::MAX));
+        let last = calls.next_back().map(|((_, call), _)| *call);
+        let running = last.map_or(0, |call| call.saturating_add(1));
+        task.next_call().max(running)
     }
 
     /// Books a finished call of a caller that is no Task. Does not wait for the disk: the row is durable about 10 ms later. Only when
     /// more than 8 MiB of the log wait to be written does it wait, so that a slow disk does not fill the memory.
     pub async fn sdk_row(&self, row: SdkRow) -> Result<(), Refusal> {
-        let _ = row;
-        Err(Refusal::Internal("".into()))
+        let at_ms = self.now();
+        let entry = Entry::Sdk { at_ms, row };
+        let ((), end) = self.commit(Urgency::Lazy, |_| Ok((vec![entry], ())), |_, ()| ())?;
+        self.ease(end).await
     }
 
     /// The sum of all rows of [`Store::sdk_row`].
     #[must_use]
     pub fn sdk_total(&self) -> SdkTotal {
-        SdkTotal::default()
+        self.lock().state.sdk
     }
 }
 
-impl Call {
-    /// Number of the next hop, from 0.
-    #[must_use]
-    pub fn next_hop(&self) -> u32 {
-        0
-    }
-
-    /// The sequence number of the Task's next record, for an error answer to the pilot.
-    #[must_use]
-    pub fn next(&self) -> u64 {
-        0
-    }
-
-    /// Reserves the worst case of a hop and writes its `Open`. The provider may be asked once this returns `Ok`. Refused when the
-    /// Task's budget does not cover it (over all attempts), or the attempt was fenced or claimed by another session meanwhile.
-    pub async fn reserve(&self, hop: HopRequest) -> Result<HopTicket, Refusal> {
-        let _ = hop;
-        Err(Refusal::Internal("".into()))
-    }
-}
-
-impl HopTicket {
-    /// The hop's number in its call.
-    #[must_use]
-    pub fn hop(&self) -> u32 {
-        0
-    }
-
-    /// Books the hop and writes its `Answer` or `CallFailed`. A usage above the reservation is booked in full. Works after a fence,
-    /// too: what was spent is spent. The pilot may see the end of the answer once this returns `Ok`.
-    pub async fn settle(self, end: HopEnd) -> Result<Settled, Refusal> {
-        let _ = end;
-        Err(Refusal::Internal("".into()))
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let key = (std::mem::take(&mut self.task), self.call);
+        self.store.running().remove(&key);
     }
 }
 
 impl Attach {
     /// Waits until nobody runs the call any more.
-    pub async fn ended(self) -> Result<Ended, Refusal> {
-        Err(Refusal::Internal("".into()))
+    pub async fn ended(mut self) -> Result<Ended, Refusal> {
+        while self.alive.changed().await.is_ok() {}
+        let view = |state: &State| {
+            let task = state.task(&self.task)?;
+            let call = task.calls.get(&self.call);
+            let answer = call.and_then(|call| task.record_at(call.answer?));
+            let failed = call.and_then(|call| task.record_at(call.failed?));
+            Ok(((answer, failed), task.depends))
+        };
+        match self.store.read(view).await? {
+            (Some(at), _) => Ok(Ended::Answered(self.store.record(at).await?)),
+            (None, Some(at)) => Ok(Ended::Failed(self.store.record(at).await?)),
+            (None, None) => Ok(Ended::NotSent),
+        }
     }
 }

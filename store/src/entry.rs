@@ -106,13 +106,37 @@ pub struct SdkTotal {
 }
 
 impl Entry {
-    /// The Task's UID and the record, where the entry has one.
-    pub fn record(&self) -> Option<(&str, &Record)> {
+    /// UID of the Task it is about; empty for a row that is about none.
+    pub fn task_uid(&self) -> &str {
         match self {
-            Self::Attempt { task, record, .. } => Some((&task.uid, record)),
-            Self::Claim { task, record, .. }
-            | Self::Open { task, record, .. }
-            | Self::Record { task, record } => Some((task, record)),
+            Self::Attempt { task, .. } => &task.uid,
+            Self::Budget { task, .. }
+            | Self::Claim { task, .. }
+            | Self::Open { task, .. }
+            | Self::Record { task, .. }
+            | Self::Artifact { task, .. } => task,
+            Self::Sdk { .. } => "",
+        }
+    }
+
+    /// The journal's record, where the entry has one.
+    pub const fn record(&self) -> Option<&Record> {
+        match self {
+            Self::Attempt { record, .. }
+            | Self::Claim { record, .. }
+            | Self::Open { record, .. }
+            | Self::Record { record, .. } => Some(record),
+            Self::Budget { .. } | Self::Artifact { .. } | Self::Sdk { .. } => None,
+        }
+    }
+
+    /// The journal's record, where the entry has one.
+    pub fn into_record(self) -> Option<Record> {
+        match self {
+            Self::Attempt { record, .. }
+            | Self::Claim { record, .. }
+            | Self::Open { record, .. }
+            | Self::Record { record, .. } => Some(record),
             Self::Budget { .. } | Self::Artifact { .. } | Self::Sdk { .. } => None,
         }
     }

@@ -1,6 +1,6 @@
 //! The gateway's durable state: journals, the ledger of reservations and their settlement, assignments and artifacts.
 //!
-//! One append-only log is the truth ([`log`]); everything in memory is a fold over it ([`state`]). A change is decided by a pure
+//! One append-only log is the truth (`log`); everything in memory is a fold over it (`state`). A change is decided by a pure
 //! function on the state, appended as one frame of the log, applied, and answered once the frame is on disk. What leaves this crate with
 //! `Ok` is durable; the one exception is [`Store::sdk_row`].
 //!
@@ -12,16 +12,21 @@ mod calls;
 mod changes;
 mod entry;
 mod error;
+mod hops;
+mod hub;
 mod journal;
+mod log;
 mod options;
+mod state;
 mod store;
 
 pub use artifacts::ArtifactWriter;
 pub use attempts::NewestAttempt;
-pub use calls::{Attach, Billing, Call, CallState, Ended, HopEnd, HopRequest, HopTicket, Settled};
+pub use calls::{Attach, Call, CallState, Ended};
 pub use changes::{Changes, Event};
 pub use entry::{SdkRow, SdkTotal};
 pub use error::{Refusal, StoreError, Unit};
+pub use hops::{Billing, HopEnd, HopRequest, HopTicket, Settled};
 pub use options::{Clock, Options};
 pub use store::Store;
 

@@ -22,6 +22,14 @@ pub struct Options {
     pub clock: Clock,
 }
 
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("dir", &self.dir)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Options {
     /// The defaults, in `dir`.
     #[must_use]

@@ -1,29 +1,322 @@
 //! The store itself: the lock, the log and the state in one order.
+//!
+//! A change holds the lock while it decides, queues its frame and applies it; it waits for the disk without the lock. So the state may
+//! be ahead of the disk, and everybody who answers from it waits for the frames that the answer depends on.
 
-use crate::{Options, StoreError};
+use crate::entry::Entry;
+use crate::hub::{Hub, Note};
+use crate::log::{self, Disk, Files, Log, Place, Repair, Urgency};
+use crate::state::{At, State};
+use crate::{Options, Refusal, StoreError};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
+
+/// Most bytes in the queue before a caller that does not wait for the disk has to.
+const BACKLOG: usize = 8 << 20;
 
 /// The gateway's durable state. Clones are the same store.
 #[derive(Clone, Debug)]
-pub struct Store {}
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    options: Options,
+    /// Before the hub's other users: its drop writes what is queued.
+    log: Log<Note>,
+    core: Arc<Mutex<Core>>,
+    hub: Arc<Hub>,
+    running: Mutex<Running>,
+    /// Held, so that no other process opens the directory.
+    _lock: File,
+}
+
+/// What the lock guards.
+#[derive(Debug, Default)]
+pub struct Core {
+    pub state: State,
+    /// Why the state cannot be read: the log failed, and could not be read back either.
+    pub unreadable: Option<String>,
+}
+
+/// The calls that somebody runs now, by Task and number. Not part of the state: a restart forgets them.
+pub type Running = BTreeMap<(String, u64), RunningCall>;
+
+/// A call that somebody runs now.
+#[derive(Debug)]
+pub struct RunningCall {
+    pub digest: String,
+    /// Dropped when nobody runs it any more.
+    pub alive: watch::Sender<()>,
+}
 
 impl Store {
     /// Opens the directory, reads the log, and books every hop that was open when the process before ended.
     ///
     /// Call it before anything listens.
     pub async fn open(options: Options) -> Result<Self, StoreError> {
-        let _ = options;
-        Ok(Self {})
+        Self::open_with(options, |dir| Box::new(Files::new(dir))).await
+    }
+
+    pub(crate) async fn open_with(
+        options: Options,
+        disk: impl FnOnce(&Path) -> Box<dyn Disk> + Send + 'static,
+    ) -> Result<Self, StoreError> {
+        let blocking = tokio::task::spawn_blocking(move || Self::load(options, disk));
+        let store = blocking
+            .await
+            .unwrap_or_else(|error| Err(StoreError::Thread(std::io::Error::other(error))))?;
+        store.recover().await;
+        Ok(store)
+    }
+
+    fn load(
+        options: Options,
+        disk: impl FnOnce(&Path) -> Box<dyn Disk>,
+    ) -> Result<Self, StoreError> {
+        let dir = options.dir.clone();
+        let io = |act, path: &Path| {
+            let path = path.to_owned();
+            move |source| StoreError::Io { act, path, source }
+        };
+        std::fs::create_dir_all(&dir).map_err(io("create", &dir))?;
+        let path = dir.join("lock");
+        let lock = File::create(&path).map_err(io("create", &path))?;
+        lock.try_lock().map_err(|error| match error {
+            std::fs::TryLockError::WouldBlock => StoreError::Locked { path: path.clone() },
+            std::fs::TryLockError::Error(source) => io("lock", &path)(source),
+        })?;
+        crate::artifacts::prepare(&dir)?;
+        let mut state = State::default();
+        let cursor = log::replay(&dir, Repair::Erase, &mut |frame, place, payload| {
+            apply_frame(&mut state, frame, place, payload)
+        })?;
+        let core = Arc::new(Mutex::new(Core {
+            state,
+            unreadable: None,
+        }));
+        let hub = Arc::new(Hub::new(dir.clone(), Arc::clone(&core)));
+        let log = Log::start(cursor, options.segment_bytes, disk(&dir), Arc::clone(&hub))
+            .map_err(StoreError::Thread)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                options,
+                log,
+                core,
+                hub,
+                running: Mutex::default(),
+                _lock: lock,
+            }),
+        })
+    }
+
+    /// Books what the process before left open. When the log cannot be written, the store is open for readers, and says so.
+    async fn recover(&self) {
+        let now = self.now();
+        let open: Vec<_> = {
+            let core = self.lock();
+            let tasks = core.state.tasks.values();
+            tasks
+                .map(|task| core.state.decide_recover(task, now))
+                .filter(|entries| !entries.is_empty())
+                .collect()
+        };
+        for entries in open {
+            let hops = entries.len();
+            let task = entries.first().map(Entry::task_uid).unwrap_or_default();
+            tracing::info!(
+                task,
+                hops,
+                "booked calls that were open when the gateway stopped"
+            );
+            if let Err(error) = self.commit(Urgency::Now, |_| Ok((entries, ())), |_, ()| ()) {
+                tracing::error!(%error, "cannot book calls that were open when the gateway stopped");
+            }
+        }
+        if let Err(error) = self.flush().await {
+            tracing::error!(%error, "the store is open for readers only");
+        }
     }
 
     /// Waits until everything accepted so far is durable: before the process exits.
-    pub async fn flush(&self) -> Result<(), crate::Refusal> {
-        Ok(())
+    pub async fn flush(&self) -> Result<(), Refusal> {
+        let end = self.inner.log.next();
+        self.durable(end).await
     }
 
     /// Why nothing new is accepted, or `None` while the log can be written. A change means: report not ready, and restart.
     #[must_use]
     pub fn unwritable(&self) -> watch::Receiver<Option<String>> {
-        watch::channel(None).1
+        self.inner.hub.unwritable()
     }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.inner.options
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.inner.hub
+    }
+
+    pub(crate) fn now(&self) -> i64 {
+        (self.inner.options.clock)()
+    }
+
+    pub(crate) fn running(&self) -> MutexGuard<'_, Running> {
+        let running = self.inner.running.lock();
+        running.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Core> {
+        lock(&self.inner.core)
+    }
+
+    /// Frames below this number are durable.
+    pub(crate) fn durable_frames(&self) -> u64 {
+        self.inner.log.durable()
+    }
+
+    /// Decides, queues and applies; the answer is formed from the state after it. Returns what to wait for with it.
+    pub(crate) fn commit<D, T>(
+        &self,
+        urgency: Urgency,
+        decide: impl FnOnce(&State) -> Result<(Vec<Entry>, D), Refusal>,
+        answer: impl FnOnce(&State, D) -> T,
+    ) -> Result<(T, u64), Refusal> {
+        let mut core = self.lock();
+        core.readable()?;
+        if let Some(reason) = self.inner.log.failed() {
+            return Err(Refusal::Unwritable(reason));
+        }
+        let (entries, decided) = decide(&core.state)?;
+        let Some(first) = entries.first() else {
+            // Nothing changes; what was decided upon is in the queue at most.
+            return Ok((answer(&core.state, decided), self.inner.log.next()));
+        };
+        let note = Note::of(&core.state, first.task_uid(), &entries);
+        let (payload, lines) = encode(&entries)?;
+        let (frame, place) = self
+            .inner
+            .log
+            .push(payload, note, urgency)
+            .map_err(Refusal::Unwritable)?;
+        for ((line, bytes), entry) in (0_u16..).zip(lines).zip(&entries) {
+            let at = At {
+                frame,
+                place,
+                line,
+                bytes,
+            };
+            core.state.apply(entry, at).map_err(|what| {
+                tracing::error!(%what, "an entry does not fit the state that decided it");
+                Refusal::Internal(what)
+            })?;
+        }
+        Ok((answer(&core.state, decided), frame + 1))
+    }
+
+    /// As [`Store::commit`], and waits until it is durable.
+    pub(crate) async fn change<D, T>(
+        &self,
+        decide: impl FnOnce(&State) -> Result<(Vec<Entry>, D), Refusal>,
+        answer: impl FnOnce(&State, D) -> T,
+    ) -> Result<T, Refusal> {
+        let (answer, end) = self.commit(Urgency::Now, decide, answer)?;
+        self.durable(end).await?;
+        Ok(answer)
+    }
+
+    /// Reads, and waits until what was read is durable: the second value of `view`.
+    pub(crate) async fn read<T>(
+        &self,
+        view: impl Fn(&State) -> Result<(T, u64), Refusal>,
+    ) -> Result<T, Refusal> {
+        let look = || {
+            let core = self.lock();
+            core.readable()?;
+            view(&core.state)
+        };
+        let (seen, depends) = look()?;
+        if self.durable(depends).await.is_ok() {
+            return Ok(seen);
+        }
+        // The log failed in between. The state was put back to what is durable, and that can be read.
+        Ok(look()?.0)
+    }
+
+    /// Waits until the frames below `end` are durable.
+    pub(crate) async fn durable(&self, end: u64) -> Result<(), Refusal> {
+        let mut progress = self.inner.log.progress();
+        let reached = progress.wait_for(|p| p.durable >= end || p.failed.is_some());
+        match reached.await {
+            Ok(progress) if progress.durable >= end => Ok(()),
+            Ok(progress) => Err(Refusal::Unwritable(
+                progress.failed.clone().unwrap_or_default(),
+            )),
+            Err(_) => Err(Refusal::Unwritable("the log is closed".into())),
+        }
+    }
+
+    /// Waits only when the queue is too long.
+    pub(crate) async fn ease(&self, end: u64) -> Result<(), Refusal> {
+        if self.inner.log.backlog() > BACKLOG {
+            return self.durable(end).await;
+        }
+        Ok(())
+    }
+}
+
+impl Core {
+    fn readable(&self) -> Result<(), Refusal> {
+        match &self.unreadable {
+            Some(reason) => Err(Refusal::Internal(reason.clone())),
+            None => Ok(()),
+        }
+    }
+}
+
+pub fn lock(core: &Mutex<Core>) -> MutexGuard<'_, Core> {
+    core.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One frame of entries: a line of JSON each. JSON has no raw line feed in it.
+pub fn encode(entries: &[Entry]) -> Result<(Vec<u8>, Vec<u32>), Refusal> {
+    let mut payload = Vec::new();
+    let mut lines = Vec::with_capacity(entries.len());
+    for entry in entries {
+        if !payload.is_empty() {
+            payload.push(b'\n');
+        }
+        let from = payload.len();
+        serde_json::to_writer(&mut payload, entry).map_err(|error| {
+            Refusal::Invalid(format!("a record cannot be written as JSON: {error}"))
+        })?;
+        lines.push(u32::try_from(payload.len() - from).unwrap_or(u32::MAX));
+    }
+    Ok((payload, lines))
+}
+
+/// Applies the entries of one frame.
+pub fn apply_frame(
+    state: &mut State,
+    frame: u64,
+    place: Place,
+    payload: &[u8],
+) -> Result<(), String> {
+    for (line, text) in (0_u16..).zip(payload.split(|byte| *byte == b'\n')) {
+        let entry: Entry = serde_json::from_slice(text)
+            .map_err(|error| format!("entry {line} cannot be understood: {error}"))?;
+        let at = At {
+            frame,
+            place,
+            line,
+            bytes: u32::try_from(text.len()).unwrap_or(u32::MAX),
+        };
+        state.apply(&entry, at)?;
+    }
+    Ok(())
 }

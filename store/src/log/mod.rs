@@ -1,0 +1,60 @@
+//! The append-only log: numbered, checksummed frames in preallocated segments.
+//!
+//! - A frame is written once and never changed. It is durable when the batch it was written in has been synced.
+//! - One thread writes: it takes everything that is queued, writes it, syncs once, and wakes whoever waits (group commit without linger).
+//! - Segments are files of zeros from the start, so that a sync writes data and no metadata.
+//!
+//! Segments stay until retention exists; the derived index on disk (redb) comes with it. Until then the index is in memory and rebuilt
+//! at start.
+
+mod disk;
+mod frame;
+mod replay;
+mod writer;
+
+pub use disk::{Disk, Files};
+pub use replay::{Cursor, Repair, replay};
+pub use writer::{Log, Sink, Urgency};
+
+use crate::StoreError;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+/// Where a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Number of the segment.
+    pub segment: u32,
+    /// Offset of the frame in it.
+    pub offset: u32,
+    /// Length of the payload.
+    pub len: u32,
+}
+
+/// The payload of the frame at `place`, checked.
+pub fn read(dir: &Path, place: Place) -> Result<Vec<u8>, StoreError> {
+    let path = segment_path(dir, place.segment);
+    let failed = |act| {
+        let path = path.clone();
+        move |source| StoreError::Io { act, path, source }
+    };
+    let file = File::open(&path).map_err(failed("open"))?;
+    let mut bytes = vec![0; frame::HEADER.saturating_add(place.len as usize)];
+    file.read_exact_at(&mut bytes, u64::from(place.offset))
+        .map_err(failed("read"))?;
+    match frame::parse(&bytes) {
+        Some(found) if found.payload.len() == place.len as usize => {
+            Ok(bytes.split_off(frame::HEADER))
+        }
+        _ => Err(StoreError::Corrupt {
+            segment: place.segment,
+            offset: u64::from(place.offset),
+            what: "the checksum does not match".into(),
+        }),
+    }
+}
+
+fn segment_path(dir: &Path, segment: u32) -> PathBuf {
+    dir.join(format!("{segment:08}.log"))
+}

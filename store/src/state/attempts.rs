@@ -1,0 +1,249 @@
+//! Deciding about attempts: open, claim, fence, budget.
+
+use super::{State, Task};
+use crate::Refusal;
+use crate::entry::Entry;
+use oarmaster_protocol::admin::{OpenAttempt, TaskBudget};
+use oarmaster_protocol::assignment::{MAX_ASSIGNMENT_BYTES, Target, TaskRef};
+use oarmaster_protocol::journal::{Body, Record};
+use oarmaster_protocol::task::ClaimRequest;
+
+/// Most claims of one attempt; more is a pod that starts in a loop.
+const MAX_CLAIMS: usize = 256;
+
+impl State {
+    /// Opens an attempt. `text` is the assignment as it will be served. No entry when there is nothing to change.
+    pub fn decide_open_attempt(
+        &self,
+        uid: &str,
+        attempt: u32,
+        request: &OpenAttempt,
+        text: Option<String>,
+        now: i64,
+    ) -> Result<Vec<Entry>, Refusal> {
+        if attempt == 0 {
+            return Err(Refusal::Invalid("attempts are numbered from 1".into()));
+        }
+        bounded("task UID", uid, 64)?;
+        bounded("job", &request.job, 253)?;
+        if let (Some(text), Some(assignment)) = (&text, &request.assignment) {
+            if text.len() > MAX_ASSIGNMENT_BYTES {
+                return Err(Refusal::TooLarge(format!(
+                    "the assignment has {} bytes, at most {MAX_ASSIGNMENT_BYTES} are possible; make the Task's files smaller",
+                    text.len()
+                )));
+            }
+            if assignment.task.uid != uid {
+                return Err(Refusal::Invalid(format!(
+                    "assignment.task.uid is {}, the path says {uid}",
+                    assignment.task.uid
+                )));
+            }
+        }
+        let digest = text
+            .as_ref()
+            .map(|text| oarmaster_protocol::digest(text.as_bytes()));
+        let known = self.tasks.get(uid);
+        if let Some(found) = known.and_then(|task| task.attempts.get(&attempt)) {
+            let same = found.job == request.job && digest.is_none_or(|d| d == found.digest);
+            return if same {
+                self.decide_raise_budget(uid, request.budget)
+            } else {
+                Err(Refusal::Diverged(format!(
+                    "attempt {attempt} was opened before with another job or assignment (job {}, assignment {})",
+                    found.job, found.digest
+                )))
+            };
+        }
+        let newest = known.and_then(|task| task.attempts.last_key_value());
+        if let Some((newest, _)) = newest.filter(|(newest, _)| **newest > attempt) {
+            return Err(Refusal::Fenced(format!(
+                "attempt {attempt} comes too late: attempt {newest} is open already"
+            )));
+        }
+        let (task, digest, pinned) = match (&request.assignment, digest) {
+            (Some(assignment), Some(digest)) => {
+                let pinned = match &assignment.target {
+                    Target::Agent(agent) => Some(agent.pinned.clone()),
+                    Target::Run(_) => None,
+                };
+                (assignment.task.clone(), digest, pinned)
+            }
+            _ => takes_over(known, attempt)?,
+        };
+        if let Some(known) = known.filter(|known| known.task != task) {
+            return Err(Refusal::Invalid(format!(
+                "assignment.task names {}/{}, but this UID is that of {}/{}",
+                task.namespace, task.name, known.task.namespace, known.task.name
+            )));
+        }
+        let mut records = Records::new(known, now);
+        let mut entries = Vec::new();
+        for (lower, _) in known
+            .into_iter()
+            .flat_map(|task| &task.attempts)
+            .filter(|(_, found)| found.is_open())
+        {
+            let reason = format!("attempt {attempt} was opened");
+            entries.push(Entry::Record {
+                task: uid.to_owned(),
+                record: records.next(*lower, Body::Fenced { reason }),
+            });
+        }
+        entries.push(Entry::Attempt {
+            task,
+            job: request.job.clone(),
+            pinned,
+            assignment: text,
+            budget: known.map_or(request.budget, |task| raised(task.budget, request.budget)),
+            record: records.next(attempt, Body::Opened { assignment: digest }),
+        });
+        Ok(entries)
+    }
+
+    /// Raises the budget.
+    pub fn decide_raise_budget(
+        &self,
+        uid: &str,
+        budget: TaskBudget,
+    ) -> Result<Vec<Entry>, Refusal> {
+        let task = self.task(uid)?;
+        let budget = raised(task.budget, budget);
+        if budget == task.budget {
+            return Ok(Vec::new());
+        }
+        Ok(vec![Entry::Budget {
+            task: uid.to_owned(),
+            budget,
+        }])
+    }
+
+    /// Fences an attempt.
+    pub fn decide_fence(
+        &self,
+        uid: &str,
+        attempt: u32,
+        reason: &str,
+        now: i64,
+    ) -> Result<Vec<Entry>, Refusal> {
+        let (task, found) = self.attempt(uid, attempt)?;
+        if !found.is_open() {
+            return Ok(Vec::new());
+        }
+        let reason = reason.chars().take(1024).collect();
+        Ok(vec![Entry::Record {
+            task: uid.to_owned(),
+            record: Records::new(Some(task), now).next(attempt, Body::Fenced { reason }),
+        }])
+    }
+
+    /// Claims an attempt for the session `session`, unless it is the newest claim again.
+    pub fn decide_claim(
+        &self,
+        uid: &str,
+        attempt: u32,
+        request: &ClaimRequest,
+        pod: &str,
+        session: &str,
+        now: i64,
+    ) -> Result<Option<Entry>, Refusal> {
+        bounded("nonce", &request.nonce, 128)?;
+        bounded("pod", pod, 253)?;
+        let (task, found) = self.attempt(uid, attempt)?;
+        let name = format!("{}/{}", task.task.namespace, task.task.name);
+        if !found.is_open() {
+            let why = if found.fenced {
+                "was fenced"
+            } else {
+                "has ended"
+            };
+            return Err(Refusal::Fenced(format!(
+                "attempt {attempt} of Task {name} {why}; this pilot must exit"
+            )));
+        }
+        if request.assignment != found.digest {
+            return Err(Refusal::Diverged(format!(
+                "the Job names assignment {}, attempt {attempt} of Task {name} has {}",
+                request.assignment, found.digest
+            )));
+        }
+        if found.nonces.last() == Some(&request.nonce) {
+            return Ok(None);
+        }
+        if found.nonces.contains(&request.nonce) {
+            return Err(Refusal::Fenced(format!(
+                "another pod has claimed attempt {attempt} of Task {name} since; this pilot must exit"
+            )));
+        }
+        if found.nonces.len() >= MAX_CLAIMS {
+            return Err(Refusal::TooLarge(format!(
+                "attempt {attempt} of Task {name} was claimed {MAX_CLAIMS} times"
+            )));
+        }
+        let body = Body::Claimed {
+            session: session.to_owned(),
+            pod: pod.to_owned(),
+        };
+        Ok(Some(Entry::Claim {
+            task: uid.to_owned(),
+            nonce: request.nonce.clone(),
+            record: Records::new(Some(task), now).next(attempt, body),
+        }))
+    }
+}
+
+/// Numbers the records of one decision.
+pub struct Records {
+    seq: u64,
+    now: i64,
+}
+
+impl Records {
+    pub fn new(task: Option<&Task>, now: i64) -> Self {
+        let seq = task.map_or(0, Task::next);
+        Self { seq, now }
+    }
+
+    pub fn next(&mut self, attempt: u32, body: Body) -> Record {
+        let seq = self.seq;
+        self.seq += 1;
+        Record {
+            seq,
+            at_ms: self.now,
+            attempt,
+            body,
+        }
+    }
+}
+
+fn takes_over(
+    known: Option<&Task>,
+    attempt: u32,
+) -> Result<(TaskRef, String, Option<String>), Refusal> {
+    let before = attempt - 1;
+    known
+        .and_then(|task| Some((task, task.attempts.get(&before)?)))
+        .map(|(task, found)| (task.task.clone(), found.digest.clone(), found.pinned.clone()))
+        .ok_or_else(|| {
+            Refusal::NotFound(format!(
+                "attempt {attempt} has no assignment, and attempt {before} is not known; open it with an assignment"
+            ))
+        })
+}
+
+fn raised(old: TaskBudget, new: TaskBudget) -> TaskBudget {
+    let higher = |old: Option<u64>, new: Option<u64>| Some(old?.max(new.unwrap_or(0)));
+    TaskBudget {
+        pico_usd: higher(old.pico_usd, new.pico_usd),
+        tokens: higher(old.tokens, new.tokens),
+    }
+}
+
+fn bounded(field: &str, value: &str, most: usize) -> Result<(), Refusal> {
+    if value.is_empty() || value.len() > most || !value.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(Refusal::Invalid(format!(
+            "{field} must be 1 to {most} printable ASCII characters"
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,258 @@
+//! The fold: what each entry does to the state.
+
+use super::{At, Attempt, CallAt, Hop, RecordAt, Reserve, State, Task, is_pilot, view};
+use crate::IN_DOUBT;
+use crate::entry::Entry;
+use oarmaster_protocol::admin::Isolated;
+use oarmaster_protocol::journal::{Body, CallUsage, Record};
+
+impl State {
+    /// Adds one entry. `Err` names what does not fit: the log and this code disagree.
+    pub fn apply(&mut self, entry: &Entry, at: At) -> Result<(), String> {
+        match entry {
+            Entry::Sdk { row, .. } => {
+                self.sdk.calls = self.sdk.calls.saturating_add(1);
+                add(&mut self.sdk.sum, &row.usage);
+                return Ok(());
+            }
+            Entry::Attempt { task, .. } if !self.tasks.contains_key(&task.uid) => {
+                let name = (task.namespace.clone(), task.name.clone());
+                self.names.insert(name, task.uid.clone());
+                self.tasks.insert(task.uid.clone(), Task::new(task.clone()));
+            }
+            _ => {}
+        }
+        let uid = entry.task_uid();
+        let Some(task) = self.tasks.get_mut(uid) else {
+            return Err(format!("Task {uid} is not known"));
+        };
+        task.depends = at.frame.saturating_add(1);
+        task.apply(entry, at)
+    }
+}
+
+impl Task {
+    fn apply(&mut self, entry: &Entry, at: At) -> Result<(), String> {
+        match entry {
+            Entry::Attempt {
+                job,
+                pinned,
+                assignment,
+                budget,
+                record,
+                ..
+            } => {
+                let own = assignment.is_some();
+                self.open(record, at, job, pinned.as_ref(), own)?;
+                self.budget = *budget;
+            }
+            Entry::Budget { budget, .. } => self.budget = *budget,
+            Entry::Claim { nonce, record, .. } => {
+                self.push(record, at, false)?;
+                self.known = self.next();
+                let attempt = self.attempt_mut(record)?;
+                let Body::Claimed { session, .. } = &record.body else {
+                    return Err("the record of a claim is none".into());
+                };
+                attempt.session = Some(session.clone());
+                attempt.nonces.push(nonce.clone());
+            }
+            Entry::Open {
+                input_tokens,
+                output_tokens,
+                record,
+                ..
+            } => {
+                self.push(record, at, false)?;
+                self.reserve(record, *input_tokens, *output_tokens)?;
+            }
+            Entry::Record { record, .. } => self.record(record, at)?,
+            Entry::Artifact { artifact, .. } => {
+                self.blobs.insert(artifact.digest.clone(), artifact.size);
+                let name = artifact.name.clone();
+                self.artifacts.insert(name, artifact.clone());
+            }
+            Entry::Sdk { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn open(
+        &mut self,
+        record: &Record,
+        at: At,
+        job: &str,
+        pinned: Option<&String>,
+        own: bool,
+    ) -> Result<(), String> {
+        let Body::Opened { assignment } = &record.body else {
+            return Err("the record of an attempt does not open it".into());
+        };
+        let before = self.attempts.get(&record.attempt.saturating_sub(1));
+        let from = match (own, before) {
+            (true, _) => at,
+            (false, Some(before)) => before.assignment,
+            (false, None) => return Err("an attempt without assignment".into()),
+        };
+        self.push(record, at, false)?;
+        self.known = self.next();
+        let attempt = Attempt {
+            job: job.to_owned(),
+            assignment: from,
+            digest: assignment.clone(),
+            pinned: pinned.cloned(),
+            session: None,
+            nonces: Vec::new(),
+            fenced: false,
+            isolated: None,
+            outcome: None,
+        };
+        if self.attempts.insert(record.attempt, attempt).is_some() {
+            return Err(format!("attempt {} was open already", record.attempt));
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, record: &Record, at: At) -> Result<(), String> {
+        let pilot = is_pilot(&record.body);
+        self.push(record, at, pilot)?;
+        let newest = self.attempts.last_key_value().map(|(n, _)| *n);
+        if pilot && newest == Some(record.attempt) {
+            self.known = self.next();
+        }
+        match &record.body {
+            Body::Answer {
+                call,
+                hop,
+                model,
+                usage,
+                ..
+            } => {
+                self.settle(*call, *hop, usage)?.answer = Some(record.seq);
+                self.answers = self.answers.saturating_add(1);
+                if !self.models.contains(model) {
+                    self.models.push(model.clone());
+                }
+            }
+            Body::CallFailed {
+                call,
+                hop,
+                class,
+                usage,
+                ..
+            } => {
+                let at = self.settle(*call, *hop, usage)?;
+                at.failed = Some(record.seq);
+                at.in_doubt |= class == IN_DOUBT;
+            }
+            Body::Isolation { proven, findings } => {
+                self.attempt_mut(record)?.isolated = Some(Isolated {
+                    proven: *proven,
+                    message: view::one_line(findings),
+                });
+            }
+            Body::Result { outcome } => {
+                self.attempt_mut(record)?.outcome = Some(outcome.clone());
+            }
+            Body::Fenced { .. } => self.attempt_mut(record)?.fenced = true,
+            Body::ToolIntent { .. } => self.tool_calls = self.tool_calls.saturating_add(1),
+            Body::ToolResult { .. } | Body::Observation { .. } | Body::Check { .. } => {}
+            Body::Opened { .. } | Body::Claimed { .. } | Body::Open { .. } => {
+                return Err("a record without its entry".into());
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, record: &Record, at: At, pilot: bool) -> Result<(), String> {
+        if record.seq != self.next() {
+            return Err(format!(
+                "record {} of Task {} where {} is next",
+                record.seq,
+                self.task.uid,
+                self.next()
+            ));
+        }
+        self.journal_bytes = self.journal_bytes.saturating_add(u64::from(at.bytes));
+        self.records.push(RecordAt {
+            at,
+            attempt: record.attempt,
+            pilot,
+        });
+        Ok(())
+    }
+
+    fn reserve(&mut self, record: &Record, input: u64, output: u64) -> Result<(), String> {
+        let Body::Open {
+            call,
+            hop,
+            digest,
+            reserved_pico,
+            ..
+        } = &record.body
+        else {
+            return Err("the record of a reservation is none".into());
+        };
+        let reserve = Reserve {
+            pico: *reserved_pico,
+            input,
+            output,
+        };
+        let at = self.calls.entry(*call).or_insert_with(|| CallAt {
+            digest: digest.clone(),
+            hops: Vec::new(),
+            answer: None,
+            failed: None,
+            in_doubt: false,
+        });
+        if at.hops.len() as u64 != u64::from(*hop) {
+            return Err(format!("hop {hop} of call {call} is not the next one"));
+        }
+        at.hops.push(Hop {
+            attempt: record.attempt,
+            reserve,
+            open: true,
+        });
+        self.reserved = self.reserved.plus(reserve);
+        Ok(())
+    }
+
+    fn settle(&mut self, call: u64, hop: u32, usage: &CallUsage) -> Result<&mut CallAt, String> {
+        let at = self
+            .calls
+            .get_mut(&call)
+            .ok_or_else(|| format!("call {call} was never open"))?;
+        match at.hops.get_mut(hop as usize) {
+            Some(hop) if hop.open => {
+                hop.open = false;
+                self.reserved = self.reserved.minus(hop.reserve);
+            }
+            _ => return Err(format!("hop {hop} of call {call} is not open")),
+        }
+        add(&mut self.sum, usage);
+        Ok(at)
+    }
+
+    fn attempt_mut(&mut self, record: &Record) -> Result<&mut Attempt, String> {
+        self.attempts
+            .get_mut(&record.attempt)
+            .ok_or_else(|| format!("attempt {} was never opened", record.attempt))
+    }
+}
+
+/// Sums saturate: a usage that a provider makes up must not stop the gateway. Reservations are checked (`Refusal::Overflow`), so a
+/// saturated sum refuses every further call.
+fn add(sum: &mut CallUsage, usage: &CallUsage) {
+    let CallUsage {
+        input_tokens,
+        output_tokens,
+        cached_tokens,
+        cost_pico,
+        estimated,
+    } = *usage;
+    sum.input_tokens = sum.input_tokens.saturating_add(input_tokens);
+    sum.output_tokens = sum.output_tokens.saturating_add(output_tokens);
+    sum.cached_tokens = sum.cached_tokens.saturating_add(cached_tokens);
+    sum.cost_pico = sum.cost_pico.saturating_add(cost_pico);
+    sum.estimated |= estimated;
+}

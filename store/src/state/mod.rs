@@ -1,0 +1,264 @@
+//! Everything in memory: a pure fold over the log's entries. No clock, no I/O, no lock.
+//!
+//! `apply` is the only way to change it; `decide_*` say which entries a request leads to, or why it is refused.
+
+mod attempts;
+mod calls;
+mod fold;
+mod journal;
+mod view;
+
+pub use calls::{Standing, Wanted, diverged};
+pub use journal::AppendDecision;
+pub use journal::check_artifact_name;
+
+use crate::Refusal;
+use crate::entry::SdkTotal;
+use crate::log::Place;
+use oarmaster_protocol::admin::{Isolated, TaskBudget};
+use oarmaster_protocol::assignment::TaskRef;
+use oarmaster_protocol::journal::{Artifact, Body, CallUsage, Outcome};
+use std::collections::{BTreeMap, HashMap};
+
+/// Where an entry is: a line of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct At {
+    /// Number of the frame.
+    pub frame: u64,
+    /// The frame.
+    pub place: Place,
+    /// The line in the frame's payload.
+    pub line: u16,
+    /// Length of the line in bytes.
+    pub bytes: u32,
+}
+
+/// Who acts: a session of an attempt of a Task.
+#[derive(Clone, Copy, Debug)]
+pub struct By<'a> {
+    /// UID of the Task.
+    pub task: &'a str,
+    pub attempt: u32,
+    pub session: &'a str,
+}
+
+/// The fold.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct State {
+    pub tasks: HashMap<String, Task>,
+    /// Namespace and name to the newest UID.
+    pub names: HashMap<(String, String), String>,
+    pub sdk: SdkTotal,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    pub task: TaskRef,
+    pub budget: TaskBudget,
+    pub attempts: BTreeMap<u32, Attempt>,
+    pub records: Vec<RecordAt>,
+    /// After the last record that the newest attempt's pilot wrote or was told of. The gateway's own records behind it may be unknown to
+    /// the pilot (a late answer to an attempt before, an answer that was lost on its way), so an expected number from here on is current.
+    pub known: u64,
+    pub calls: BTreeMap<u64, CallAt>,
+    /// Settled.
+    pub sum: CallUsage,
+    /// Reserved by open hops.
+    pub reserved: Reserve,
+    pub answers: u64,
+    pub tool_calls: u64,
+    pub models: Vec<String>,
+    pub artifacts: BTreeMap<String, Artifact>,
+    /// Every blob of the Task by digest, replaced ones too: they take up disk.
+    pub blobs: BTreeMap<String, u64>,
+    pub journal_bytes: u64,
+    /// One more than the last frame that is about this Task: what a reader has to wait for.
+    pub depends: u64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attempt {
+    pub job: String,
+    /// The entry that holds the assignment: its own, or that of an attempt before.
+    pub assignment: At,
+    pub digest: String,
+    pub pinned: Option<String>,
+    pub session: Option<String>,
+    /// Of every claim, the newest last.
+    pub nonces: Vec<String>,
+    pub fenced: bool,
+    pub isolated: Option<Isolated>,
+    pub outcome: Option<Outcome>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordAt {
+    pub at: At,
+    pub attempt: u32,
+    /// Whether a pilot wrote it.
+    pub pilot: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct CallAt {
+    pub digest: String,
+    pub hops: Vec<Hop>,
+    /// Sequence number of the answer.
+    pub answer: Option<u64>,
+    /// Sequence number of the last failed hop.
+    pub failed: Option<u64>,
+    pub in_doubt: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hop {
+    pub attempt: u32,
+    pub reserve: Reserve,
+    pub open: bool,
+}
+
+/// A worst case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reserve {
+    pub pico: u64,
+    pub input: u64,
+    pub output: u64,
+}
+
+impl Attempt {
+    /// Whether its session may go on.
+    pub fn is_open(&self) -> bool {
+        !self.fenced && self.outcome.is_none()
+    }
+}
+
+impl Task {
+    /// Sequence number of the next record.
+    pub fn next(&self) -> u64 {
+        self.records.len() as u64
+    }
+
+    /// Smallest call number above every used one.
+    pub fn next_call(&self) -> u64 {
+        self.calls
+            .last_key_value()
+            .map_or(0, |(call, _)| call.saturating_add(1))
+    }
+
+    /// Where the record with this number is.
+    pub fn record_at(&self, seq: u64) -> Option<At> {
+        let index = usize::try_from(seq).ok()?;
+        self.records.get(index).map(|record| record.at)
+    }
+
+    fn new(task: TaskRef) -> Self {
+        Self {
+            task,
+            budget: TaskBudget::default(),
+            attempts: BTreeMap::new(),
+            records: Vec::new(),
+            known: 0,
+            calls: BTreeMap::new(),
+            sum: CallUsage::default(),
+            reserved: Reserve::default(),
+            answers: 0,
+            tool_calls: 0,
+            models: Vec::new(),
+            artifacts: BTreeMap::new(),
+            blobs: BTreeMap::new(),
+            journal_bytes: 0,
+            depends: 0,
+        }
+    }
+}
+
+impl State {
+    /// The Task, or a refusal.
+    pub fn task(&self, uid: &str) -> Result<&Task, Refusal> {
+        self.tasks.get(uid).ok_or_else(|| {
+            Refusal::NotFound(format!(
+                "no attempt of Task {uid} was opened at this gateway"
+            ))
+        })
+    }
+
+    /// The Task and one of its attempts, or a refusal.
+    pub fn attempt(&self, uid: &str, attempt: u32) -> Result<(&Task, &Attempt), Refusal> {
+        let task = self.task(uid)?;
+        match task.attempts.get(&attempt) {
+            Some(found) => Ok((task, found)),
+            None => Err(Refusal::NotFound(format!(
+                "attempt {attempt} of Task {}/{} was not opened at this gateway",
+                task.task.namespace, task.task.name
+            ))),
+        }
+    }
+
+    /// The attempt, if this session may act in it.
+    pub fn session(&self, by: By<'_>) -> Result<&Task, Refusal> {
+        let attempt = by.attempt;
+        let (task, found) = self.attempt(by.task, attempt)?;
+        let refused = |why: &str| {
+            Err(Refusal::Fenced(format!(
+                "attempt {attempt} of Task {}/{} {why}; this pilot must exit",
+                task.task.namespace, task.task.name
+            )))
+        };
+        if found.fenced {
+            return refused("was fenced");
+        }
+        match &found.session {
+            None => refused("is not claimed"),
+            Some(current) if current != by.session => refused("belongs to another session"),
+            Some(_) if found.outcome.is_some() => refused("has ended"),
+            Some(_) => Ok(task),
+        }
+    }
+}
+
+impl Reserve {
+    const fn plus(self, other: Self) -> Self {
+        Self {
+            pico: self.pico.saturating_add(other.pico),
+            input: self.input.saturating_add(other.input),
+            output: self.output.saturating_add(other.output),
+        }
+    }
+
+    const fn minus(self, other: Self) -> Self {
+        Self {
+            pico: self.pico.saturating_sub(other.pico),
+            input: self.input.saturating_sub(other.input),
+            output: self.output.saturating_sub(other.output),
+        }
+    }
+
+    /// The usage that is booked when nobody says what a hop cost.
+    pub const fn estimated(self) -> CallUsage {
+        CallUsage {
+            input_tokens: self.input,
+            output_tokens: self.output,
+            cached_tokens: 0,
+            cost_pico: self.pico,
+            estimated: true,
+        }
+    }
+}
+
+/// Whether a pilot may write such a record.
+pub const fn is_pilot(body: &Body) -> bool {
+    match body {
+        Body::Isolation { .. }
+        | Body::ToolIntent { .. }
+        | Body::ToolResult { .. }
+        | Body::Observation { .. }
+        | Body::Check { .. }
+        | Body::Result { .. } => true,
+        Body::Opened { .. }
+        | Body::Claimed { .. }
+        | Body::Open { .. }
+        | Body::Answer { .. }
+        | Body::CallFailed { .. }
+        | Body::Fenced { .. } => false,
+    }
+}
