@@ -73,44 +73,46 @@ use std::collections::BTreeMap;
     validation = Rule::new("has(self.accept) == has(oldSelf.accept) && (!has(self.accept) || self.accept == oldSelf.accept)").message("accept cannot change after creation; create another Task"),
     validation = Rule::new("self.timeout == oldSelf.timeout && self.retry == oldSelf.retry").message("timeout and retry cannot change after creation; create another Task"),
     validation = Rule::new("has(self.ttlAfterFinished) == has(oldSelf.ttlAfterFinished) && (!has(self.ttlAfterFinished) || self.ttlAfterFinished == oldSelf.ttlAfterFinished)").message("ttlAfterFinished cannot change after creation; delete the Task instead"),
-    validation = Rule::new("!has(oldSelf.budget) || (has(self.budget) && (!has(oldSelf.budget.tokens) || (has(self.budget.tokens) && self.budget.tokens >= oldSelf.budget.tokens)) && (!has(oldSelf.budget.usd) || has(self.budget.usd)))").message("budget can only be raised"),
+    validation = Rule::new("!has(oldSelf.budget) || (has(self.budget) && has(self.budget.tokens) == has(oldSelf.budget.tokens) && has(self.budget.usd) == has(oldSelf.budget.usd))").message("budget keeps its fields after creation; raise usd or tokens, and add or remove neither"),
+    validation = Rule::new("!has(oldSelf.budget) || !has(oldSelf.budget.tokens) || !has(self.budget) || !has(self.budget.tokens) || self.budget.tokens >= oldSelf.budget.tokens").message("budget.tokens can only be raised"),
+    validation = Rule::new("!has(oldSelf.budget) || !has(oldSelf.budget.usd) || !has(self.budget) || !has(self.budget.usd) || quantity(self.budget.usd).compareTo(quantity(oldSelf.budget.usd)) >= 0").message("budget.usd can only be raised"),
     validation = Rule::new("oldSelf.state != 'Cancelled' || self.state == 'Cancelled'").message("a cancelled Task cannot run again; create another Task")
 )]
 pub struct TaskSpec {
-    /// The Agent that does it. Exactly one of agent and run.
+    /// The Agent that does it. Exactly one of agent and run. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<LocalRef>,
-    /// Code that does it, without a model. Exactly one of agent and run.
+    /// Code that does it, without a model. Exactly one of agent and run. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunSpec>,
-    /// Parameters of the agent: `prompt`, what it is to do (1 to 131072 characters).
+    /// Parameters of the agent: `prompt`, what it is to do (1 to 131072 characters). Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "params_schema")]
     pub params: Option<BTreeMap<String, Value>>,
-    /// Files that are placed in the workspace before anything runs. At most 128, together less than 1 MiB.
+    /// Files that are placed in the workspace before anything runs. At most 128, together less than 1 MiB. Immutable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["path"]))]
     pub files: Vec<FileSpec>,
-    /// What is kept from the workspace. At most 16, each at most 32 MiB.
+    /// What is kept from the workspace. At most 16, each at most 32 MiB. Immutable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub artifacts: Vec<ArtifactSpec>,
-    /// What makes the outcome true. Default: the agent's.
+    /// What makes the outcome true. Default: the agent's. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accept: Option<AcceptSpec>,
-    /// Most that may be spent, over all attempts. May be raised. Default: the agent's, else the SandboxClass's.
+    /// Most that may be spent, over all attempts. May be raised, never lowered. Default: the agent's, else the SandboxClass's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
-    /// Running time over all attempts; waiting does not count. Default 20m.
+    /// Running time over all attempts; waiting does not count. Default 20m. Immutable.
     #[serde(default = "default_timeout")]
     pub timeout: GepDuration,
-    /// New attempts after failures that may pass.
+    /// New attempts after failures that may pass. Immutable.
     #[serde(default)]
     pub retry: RetrySpec,
     /// `Running`, or `Cancelled` to stop it for good. May change. Default Running.
     #[serde(default)]
     pub state: DesiredState,
-    /// Delete the Task this long after its end. Unset: it is kept. Not on objects that Argo CD, Flux or Helm track: they would create, and so run, it again.
+    /// Delete the Task this long after its end. Unset: it is kept. Not on objects that Argo CD, Flux or Helm track: they would create, and so run, it again. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_after_finished: Option<GepDuration>,
 }
@@ -139,7 +141,7 @@ impl Default for TaskSpec {
 
 fn params_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
-        "description": "Parameters of the agent: `prompt`, what it is to do (1 to 131072 characters).",
+        "description": "Parameters of the agent: `prompt`, what it is to do (1 to 131072 characters). Immutable.",
         "type": "object",
         "properties": {
             "prompt": {
@@ -193,7 +195,7 @@ fn env_schema(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// Language of code.
+/// Language of the code: `python` (3) or `shell` (POSIX).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Language {
