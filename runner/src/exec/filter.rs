@@ -1,0 +1,165 @@
+//! The seccomp filter of a child: everything a program needs, without the network, other processes and the kernel's wide doors.
+//!
+//! It stands on top of the container runtime's default profile and does not rely on it.
+
+use nix::libc;
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch, apply_filter, sock_filter,
+};
+use std::collections::BTreeMap;
+
+/// Why the filter could not be set.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("failed to build the seccomp filter")]
+    Build(#[from] seccompiler::BackendError),
+    #[error("failed to set the seccomp filter")]
+    Apply(#[from] seccompiler::Error),
+}
+
+#[cfg(target_arch = "x86_64")]
+const ARCH: TargetArch = TargetArch::x86_64;
+#[cfg(target_arch = "aarch64")]
+const ARCH: TargetArch = TargetArch::aarch64;
+
+/// Confines this thread and all it starts. Sets no_new_privs.
+pub(super) fn apply(supervisor: u32) -> Result<(), Error> {
+    for program in programs(supervisor)? {
+        apply_filter(&program)?;
+    }
+    Ok(())
+}
+
+/// One program per error code, since seccompiler knows one action per program. The kernel runs all; an error beats "allow".
+fn programs(supervisor: u32) -> Result<Vec<BpfProgram>, Error> {
+    let sockets = [libc::SYS_socket, libc::SYS_socketpair]
+        .into_iter()
+        .map(|call| Ok((call, vec![argument(0, SeccompCmpOp::Ne, 1)?])))
+        .collect::<Result<_, Error>>()?;
+    Ok(vec![
+        program(sockets, libc::EACCES)?,
+        program(refused(supervisor)?, libc::EPERM)?,
+        // glibc falls back to clone, whose flags a filter can see.
+        program(BTreeMap::from([(libc::SYS_clone3, vec![])]), libc::ENOSYS)?,
+    ])
+}
+
+fn program(rules: BTreeMap<i64, Vec<SeccompRule>>, errno: i32) -> Result<BpfProgram, Error> {
+    let filter = SeccompFilter::new(
+        rules,
+        SeccompAction::Allow,
+        SeccompAction::Errno(errno.unsigned_abs()),
+        ARCH,
+    )?;
+    let mut program = x32_refused();
+    program.extend(BpfProgram::try_from(filter)?);
+    Ok(program)
+}
+
+/// x32 calls share the architecture of x86-64 and are told by a bit in the call's number, which seccompiler does not look at.
+fn x32_refused() -> BpfProgram {
+    const X32_BIT: u32 = 0x4000_0000;
+    const LOAD_NUMBER: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS, offset 0 of seccomp_data is the call's number
+    const JUMP_IF_GE: u16 = 0x35; // BPF_JMP | BPF_JGE | BPF_K
+    const RETURN: u16 = 0x06; // BPF_RET | BPF_K
+    let instruction = |code, jt, jf, k| sock_filter { code, jt, jf, k };
+    vec![
+        instruction(LOAD_NUMBER, 0, 0, 0),
+        instruction(JUMP_IF_GE, 0, 1, X32_BIT),
+        instruction(
+            RETURN,
+            0,
+            0,
+            libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs(),
+        ),
+    ]
+}
+
+fn argument(index: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, Error> {
+    let condition = SeccompCondition::new(index, SeccompCmpArgLen::Dword, operator, value)?;
+    Ok(SeccompRule::new(vec![condition])?)
+}
+
+fn refused(supervisor: u32) -> Result<BTreeMap<i64, Vec<SeccompRule>>, Error> {
+    const ALWAYS: [i64; 45] = [
+        libc::SYS_io_uring_setup,
+        libc::SYS_io_uring_enter,
+        libc::SYS_io_uring_register,
+        libc::SYS_mount,
+        libc::SYS_umount2,
+        libc::SYS_pivot_root,
+        libc::SYS_chroot,
+        libc::SYS_move_mount,
+        libc::SYS_open_tree,
+        libc::SYS_fsopen,
+        libc::SYS_fsconfig,
+        libc::SYS_fsmount,
+        libc::SYS_fspick,
+        libc::SYS_mount_setattr,
+        libc::SYS_bpf,
+        libc::SYS_add_key,
+        libc::SYS_request_key,
+        libc::SYS_keyctl,
+        libc::SYS_perf_event_open,
+        libc::SYS_userfaultfd,
+        libc::SYS_ptrace,
+        libc::SYS_process_vm_readv,
+        libc::SYS_process_vm_writev,
+        libc::SYS_process_madvise,
+        libc::SYS_pidfd_getfd,
+        libc::SYS_kcmp,
+        libc::SYS_kexec_load,
+        libc::SYS_kexec_file_load,
+        libc::SYS_reboot,
+        libc::SYS_init_module,
+        libc::SYS_finit_module,
+        libc::SYS_delete_module,
+        libc::SYS_unshare,
+        libc::SYS_setns,
+        libc::SYS_open_by_handle_at,
+        libc::SYS_fanotify_init,
+        libc::SYS_quotactl,
+        libc::SYS_acct,
+        libc::SYS_swapon,
+        libc::SYS_swapoff,
+        libc::SYS_settimeofday,
+        libc::SYS_clock_settime,
+        libc::SYS_sethostname,
+        libc::SYS_setdomainname,
+        libc::SYS_syslog,
+    ];
+    /// Calls that name a process in their first argument. The kernel shields PID 1 from signals with a default action only.
+    const OF_A_PROCESS: [i64; 6] = [
+        libc::SYS_kill,
+        libc::SYS_tkill,
+        libc::SYS_tgkill,
+        libc::SYS_rt_sigqueueinfo,
+        libc::SYS_rt_tgsigqueueinfo,
+        libc::SYS_pidfd_open,
+    ];
+    /// CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET. (NEWTIME exists in clone3 and unshare only.)
+    const NAMESPACES: [u64; 7] = [
+        0x0002_0000,
+        0x0200_0000,
+        0x0400_0000,
+        0x0800_0000,
+        0x1000_0000,
+        0x2000_0000,
+        0x4000_0000,
+    ];
+
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALWAYS.map(|call| (call, vec![])).into();
+    for call in OF_A_PROCESS {
+        rules.insert(
+            call,
+            vec![argument(0, SeccompCmpOp::Eq, u64::from(supervisor))?],
+        );
+    }
+    let namespaces = NAMESPACES
+        .into_iter()
+        .map(|flag| argument(0, SeccompCmpOp::MaskedEq(flag), flag))
+        .collect::<Result<_, Error>>()?;
+    rules.insert(libc::SYS_clone, namespaces);
+    Ok(rules)
+}

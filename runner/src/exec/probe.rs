@@ -1,0 +1,263 @@
+//! The isolation probe: runs confined exactly as untrusted code does, and tries what such code must not be able to do.
+//!
+//! Only a refusal counts. An error that comes from behind the door (a wrong argument, an unknown family) means that the door is open.
+
+use super::sys;
+use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Where tokens and certificates are mounted in pods, and our own places.
+const SECRET_PLACES: [&str; 5] = [
+    "/var/run/secrets",
+    "/run/secrets",
+    "/var/run/oarmaster",
+    "/run/oarmaster",
+    "/etc/kubernetes",
+];
+
+/// Files of the supervisor's process that hold its memory, environment or descriptors.
+const PROCESS_FILES: [&str; 8] = [
+    "mem", "environ", "maps", "auxv", "syscall", "stack", "io", "pagemap",
+];
+const PROCESS_LINKS: [&str; 4] = ["exe", "cwd", "root", "fd"];
+
+/// Arguments of the hidden subcommand `probe`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The process that must not be reachable.
+    #[arg(long)]
+    supervisor: i32,
+    /// The pilot's socket, which must be gone.
+    #[arg(long)]
+    socket: PathBuf,
+    /// Whether Landlock must hold.
+    #[arg(long)]
+    landlock: bool,
+}
+
+/// What the supervisor reads.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Report {
+    /// What was refused, in groups.
+    pub(super) refused: Vec<String>,
+    /// What was not.
+    pub(super) open: Vec<String>,
+}
+
+/// Tries everything and prints a [`Report`] as JSON.
+pub fn probe(args: &Args) -> ExitCode {
+    let report = run(args);
+    let written = serde_json::to_vec(&report)
+        .map_err(io::Error::from)
+        .and_then(|bytes| io::stdout().write_all(&bytes));
+    if written.is_err() || !report.open.is_empty() {
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+fn run(args: &Args) -> Report {
+    let mut report = Report::default();
+    report.group("token and socket paths", secrets(&args.socket));
+    report.group("the supervisor's process", process(args.supervisor));
+    report.group("other processes", others(args.supervisor));
+    report.group("inherited descriptors", descriptors());
+    report.group("privileges", privileges());
+    if args.landlock {
+        report.group("writing outside the workspace", writing());
+    }
+    // Last, since those that succeed change this process.
+    report.group("system calls", system_calls(args.supervisor));
+    report
+}
+
+impl Report {
+    fn group(&mut self, name: &str, (tried, open): (usize, Vec<String>)) {
+        if open.is_empty() {
+            self.refused
+                .push(format!("{name}: {tried} tried, all refused"));
+        } else {
+            self.open
+                .extend(open.into_iter().map(|what| format!("{name}: {what}")));
+        }
+    }
+}
+
+type Tried = (usize, Vec<String>);
+
+fn system_calls(supervisor: i32) -> Tried {
+    let attempts = sys::attempts(supervisor);
+    let mut open: Vec<String> = attempts
+        .iter()
+        .filter_map(|attempt| match attempt.make() {
+            Err(Errno::EPERM | Errno::EACCES | Errno::ENOSYS) => None,
+            Err(errno) => Some(format!("{} reached the kernel ({errno})", attempt.name)),
+            Ok(()) => Some(format!("{} was possible", attempt.name)),
+        })
+        .collect();
+    // What must stay possible: a filter that refuses everything would break programs in ways that look like their own faults.
+    if UnixStream::pair().is_err() || UnixDatagram::unbound().is_err() {
+        open.push("unix sockets are refused, which programs need".to_owned());
+    }
+    (attempts.len(), open)
+}
+
+fn secrets(socket: &Path) -> Tried {
+    let mut open = Vec::new();
+    let mut tried = 0;
+    for place in SECRET_PLACES {
+        readable(Path::new(place), 0, &mut tried, &mut open);
+    }
+    tried += 1;
+    if UnixStream::connect(socket).is_ok() {
+        open.push(format!("{} can be connected to", socket.display()));
+    }
+    (tried, open)
+}
+
+fn readable(path: &Path, depth: usize, tried: &mut usize, open: &mut Vec<String>) {
+    *tried += 1;
+    if let Ok(entries) = fs::read_dir(path) {
+        for entry in entries.flatten().take(100) {
+            if depth < 6 {
+                readable(&entry.path(), depth + 1, tried, open);
+            }
+        }
+    } else if path.is_file() && fs::File::open(path).is_ok() {
+        open.push(format!("{} can be read", path.display()));
+    }
+}
+
+fn process(pid: i32) -> Tried {
+    let dir = PathBuf::from(format!("/proc/{pid}"));
+    let mut open = Vec::new();
+    for name in PROCESS_FILES {
+        // The permission is checked at open for some and at read for others; an empty read of an open file gives nothing away.
+        match fs::File::open(dir.join(name))
+            .and_then(|mut file| io::Read::read(&mut file, &mut [0; 64]))
+        {
+            Ok(count) if count > 0 => open.push(format!("/proc/{pid}/{name} can be read")),
+            _ => {}
+        }
+    }
+    if fs::OpenOptions::new()
+        .write(true)
+        .open(dir.join("mem"))
+        .is_ok()
+    {
+        open.push(format!("/proc/{pid}/mem can be opened for writing"));
+    }
+    for name in PROCESS_LINKS {
+        let path = dir.join(name);
+        if fs::read_link(&path).is_ok() || fs::read_dir(&path).is_ok() {
+            open.push(format!("/proc/{pid}/{name} can be read"));
+        }
+    }
+    (PROCESS_FILES.len() + PROCESS_LINKS.len() + 1, open)
+}
+
+/// In a PID namespace of its own the probe sees the supervisor and itself, nobody else.
+fn others(supervisor: i32) -> Tried {
+    if supervisor != 1 {
+        return (0, Vec::new());
+    }
+    let own = std::process::id().to_string();
+    let seen: Vec<String> = fs::read_dir("/proc")
+        .map(|entries| {
+            entries
+                .flatten()
+                .filter_map(|entry| entry.file_name().into_string().ok())
+                .collect()
+        })
+        .unwrap_or_default();
+    let open = seen
+        .iter()
+        .filter(|name| {
+            name.bytes().all(|byte| byte.is_ascii_digit()) && *name != "1" && **name != own
+        })
+        .map(|pid| format!("process {pid} can be seen"))
+        .collect();
+    (1, open)
+}
+
+fn descriptors() -> Tried {
+    let listing = fs::read_dir("/proc/self/fd").map(|entries| {
+        entries
+            .flatten()
+            .filter_map(|entry| {
+                let fd: i32 = entry.file_name().to_str()?.parse().ok()?;
+                let target = fs::read_link(entry.path()).ok()?;
+                // The listing itself is a descriptor while it is read.
+                let is_listing = target.starts_with("/proc") && target.ends_with("fd");
+                (fd > 2 && !is_listing).then(|| format!("descriptor {fd} ({})", target.display()))
+            })
+            .collect()
+    });
+    (
+        1,
+        listing.unwrap_or_else(|error| vec![format!("/proc/self/fd: {error}")]),
+    )
+}
+
+fn privileges() -> Tried {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let value = |name: &str| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .map(str::trim)
+    };
+    let wanted = [
+        ("CapInh:", "0000000000000000"),
+        ("CapPrm:", "0000000000000000"),
+        ("CapEff:", "0000000000000000"),
+        ("CapAmb:", "0000000000000000"),
+        ("NoNewPrivs:", "1"),
+        ("Seccomp:", "2"),
+    ];
+    let open = wanted
+        .iter()
+        .filter(|(name, wanted)| value(name) != Some(wanted))
+        .map(|(name, wanted)| {
+            format!(
+                "{name} is {}, not {wanted}",
+                value(name).unwrap_or("unknown")
+            )
+        })
+        .collect();
+    (wanted.len(), open)
+}
+
+fn writing() -> Tried {
+    let places = [
+        "/",
+        "/etc",
+        "/run",
+        "/run/oarmaster",
+        "/var",
+        "/var/tmp",
+        "/usr",
+        "/home",
+        "/dev/mqueue",
+    ];
+    let open = places
+        .iter()
+        .filter_map(|place| {
+            let path = Path::new(place).join(format!(".oarmaster-probe-{}", std::process::id()));
+            let made = fs::OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .open(&path);
+            made.ok().map(|_| {
+                let _ = fs::remove_file(&path); // a probe leaves nothing, if it can
+                format!("a file can be made in {place}")
+            })
+        })
+        .collect();
+    (places.len(), open)
+}

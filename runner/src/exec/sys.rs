@@ -1,0 +1,193 @@
+//! The only module with `unsafe`: system calls that no safe crate offers. Pointers given to the kernel here are null or point to
+//! something on the stack of the call.
+#![allow(unsafe_code)]
+
+use nix::errno::Errno;
+use nix::libc;
+
+/// Marks every descriptor from `first` on to be closed at the next exec.
+pub(super) fn close_on_exec_from(first: u32) -> Result<(), Errno> {
+    // SAFETY: close_range with CLOSE_RANGE_CLOEXEC changes descriptor flags only; no descriptor is closed under its owner.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            first,
+            libc::c_uint::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
+/// The Landlock ABI of the running kernel; 0 without Landlock.
+pub(super) fn landlock_abi() -> u32 {
+    const LANDLOCK_CREATE_RULESET_VERSION: libc::c_uint = 1;
+    // SAFETY: with this flag the call takes a null pointer and size 0, and returns a number.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            std::ptr::null::<libc::c_void>(),
+            0usize,
+            LANDLOCK_CREATE_RULESET_VERSION,
+        )
+    };
+    u32::try_from(result).unwrap_or(0)
+}
+
+/// A system call that a confined process must not be able to make.
+pub(super) struct Attempt {
+    /// What it is, for the report.
+    pub(super) name: String,
+    number: libc::c_long,
+    arguments: [libc::c_ulong; 3],
+}
+
+impl Attempt {
+    fn new(name: impl Into<String>, number: libc::c_long, arguments: [libc::c_ulong; 3]) -> Self {
+        Self {
+            name: name.into(),
+            number,
+            arguments,
+        }
+    }
+
+    /// Makes the call. `Ok` means that the kernel carried it out.
+    pub(super) fn make(&self) -> Result<(), Errno> {
+        let [a, b, c] = self.arguments;
+        // SAFETY: every attempt of `attempts` passes numbers and null pointers only, so the kernel has nothing to write to.
+        let result = unsafe { libc::syscall(self.number, a, b, c, 0usize, 0usize, 0usize) };
+        if result == 0 && self.number == libc::SYS_clone {
+            // SAFETY: this is the copy made by a clone that should have been refused; it must not go on as a second prober.
+            unsafe { libc::_exit(0) }
+        }
+        Errno::result(result).map(drop)
+    }
+}
+
+const SOCK_STREAM: libc::c_ulong = 1;
+const SOCK_DGRAM: libc::c_ulong = 2;
+const SOCK_RAW: libc::c_ulong = 3;
+/// One more than the highest address family of Linux 6.x.
+const FAMILIES: libc::c_ulong = 47;
+
+/// All attempts; `supervisor` is the process that a child must not touch.
+pub(super) fn attempts(supervisor: libc::pid_t) -> Vec<Attempt> {
+    let pid = libc::c_ulong::try_from(supervisor).unwrap_or(1);
+    let mut all = Vec::new();
+    for family in (0..FAMILIES).filter(|family| *family != 1) {
+        for kind in [SOCK_STREAM, SOCK_DGRAM, SOCK_RAW] {
+            all.push(Attempt::new(
+                format!("socket family {family} type {kind}"),
+                libc::SYS_socket,
+                [family, kind, 0],
+            ));
+        }
+        all.push(Attempt::new(
+            format!("socketpair family {family}"),
+            libc::SYS_socketpair,
+            [family, SOCK_STREAM, 0],
+        ));
+    }
+    // The kernel looks at the lower 32 bits of the family only; so must the filter.
+    #[cfg(target_pointer_width = "64")]
+    all.push(Attempt::new(
+        "socket family 2 with high bits",
+        libc::SYS_socket,
+        [(1 << 32) | 2, SOCK_STREAM, 0],
+    ));
+    #[cfg(target_arch = "x86_64")]
+    {
+        const X32: libc::c_long = 0x4000_0000;
+        all.push(Attempt::new(
+            "x32 socket",
+            X32 | libc::SYS_socket,
+            [2, SOCK_STREAM, 0],
+        ));
+        all.push(Attempt::new(
+            "x32 getpid",
+            X32 | libc::SYS_getpid,
+            [0, 0, 0],
+        ));
+    }
+    const PTRACE_SEIZE: libc::c_ulong = 0x4206;
+    let calls: [(&str, libc::c_long, [libc::c_ulong; 3]); 25] = [
+        ("clone3", libc::SYS_clone3, [0, 0, 0]),
+        ("setns", libc::SYS_setns, [0, 0, 0]),
+        ("io_uring_setup", libc::SYS_io_uring_setup, [1, 0, 0]),
+        ("io_uring_enter", libc::SYS_io_uring_enter, [0, 0, 0]),
+        ("io_uring_register", libc::SYS_io_uring_register, [0, 0, 0]),
+        ("mount", libc::SYS_mount, [0, 0, 0]),
+        ("fsopen", libc::SYS_fsopen, [0, 0, 0]),
+        ("open_tree", libc::SYS_open_tree, [0, 0, 0]),
+        ("bpf", libc::SYS_bpf, [0, 0, 0]),
+        ("keyctl", libc::SYS_keyctl, [0, 0, 0]),
+        ("add_key", libc::SYS_add_key, [0, 0, 0]),
+        ("request_key", libc::SYS_request_key, [0, 0, 0]),
+        ("perf_event_open", libc::SYS_perf_event_open, [0, 0, 0]),
+        ("userfaultfd", libc::SYS_userfaultfd, [0, 0, 0]),
+        ("kexec_load", libc::SYS_kexec_load, [0, 0, 0]),
+        ("open_by_handle_at", libc::SYS_open_by_handle_at, [0, 0, 0]),
+        (
+            "ptrace of the supervisor",
+            libc::SYS_ptrace,
+            [PTRACE_SEIZE, pid, 0],
+        ),
+        (
+            "process_vm_readv of the supervisor",
+            libc::SYS_process_vm_readv,
+            [pid, 0, 0],
+        ),
+        (
+            "process_vm_writev of the supervisor",
+            libc::SYS_process_vm_writev,
+            [pid, 0, 0],
+        ),
+        (
+            "pidfd_open of the supervisor",
+            libc::SYS_pidfd_open,
+            [pid, 0, 0],
+        ),
+        ("pidfd_getfd", libc::SYS_pidfd_getfd, [0, 0, 0]),
+        ("signal to the supervisor", libc::SYS_kill, [pid, 0, 0]),
+        (
+            "thread signal to the supervisor",
+            libc::SYS_tkill,
+            [pid, 0, 0],
+        ),
+        (
+            "thread group signal to the supervisor",
+            libc::SYS_tgkill,
+            [pid, pid, 0],
+        ),
+        (
+            "queued signal to the supervisor",
+            libc::SYS_rt_sigqueueinfo,
+            [pid, 0, 0],
+        ),
+    ];
+    all.extend(calls.map(|(name, number, arguments)| Attempt::new(name, number, arguments)));
+    // Last, since one that succeeds changes what the others mean.
+    let namespaces: [(&str, libc::c_int); 7] = [
+        ("user", libc::CLONE_NEWUSER),
+        ("network", libc::CLONE_NEWNET),
+        ("mount", libc::CLONE_NEWNS),
+        ("pid", libc::CLONE_NEWPID),
+        ("ipc", libc::CLONE_NEWIPC),
+        ("uts", libc::CLONE_NEWUTS),
+        ("cgroup", libc::CLONE_NEWCGROUP),
+    ];
+    for (name, flag) in namespaces {
+        let flag = libc::c_ulong::try_from(flag).unwrap_or(0);
+        all.push(Attempt::new(
+            format!("unshare {name} namespace"),
+            libc::SYS_unshare,
+            [flag, 0, 0],
+        ));
+        all.push(Attempt::new(
+            format!("clone with a new {name} namespace"),
+            libc::SYS_clone,
+            [flag | 17, 0, 0],
+        ));
+    }
+    all
+}

@@ -1,0 +1,9 @@
+//! The runner: what stands in a Task's pod.
+//!
+//! [`pilot`] is the trusted agent loop; it holds the token and talks to the gateway. [`exec`] is the supervisor of untrusted code in
+//! the user's image; it talks to the pilot alone. Both are subcommands of one static binary, which [`install`] copies into the
+//! sandbox container. Nothing here knows Kubernetes.
+
+pub mod exec;
+pub mod install;
+pub mod pilot;

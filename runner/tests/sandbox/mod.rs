@@ -1,0 +1,367 @@
+//! A supervisor for tests, started as in a pod.
+#![allow(dead_code)]
+
+use oarmaster_protocol::assignment::Sandbox as Bounds;
+use oarmaster_protocol::exec::{Bytes, Request, Response, VERSION};
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// UID of exec in a pod.
+pub const EXEC_UID: u32 = 65533;
+
+pub struct Options {
+    pub memory_bytes: u64,
+    pub disk_bytes: u64,
+    pub max_processes: u32,
+    pub path: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 512 << 20,
+            disk_bytes: 256 << 20,
+            max_processes: 256,
+            path: None,
+        }
+    }
+}
+
+impl Options {
+    pub fn bounds(&self) -> Bounds {
+        Bounds {
+            memory_bytes: self.memory_bytes,
+            disk_bytes: self.disk_bytes,
+            max_processes: self.max_processes,
+            call_timeout_ms: 60_000,
+            require_landlock: false,
+        }
+    }
+}
+
+/// Directories and the running supervisor. `Drop` ends it.
+pub struct Process {
+    pub dir: tempfile::TempDir,
+    pub child: Child,
+}
+
+impl Process {
+    pub fn socket(&self) -> PathBuf {
+        self.dir.path().join("run/exec.sock")
+    }
+
+    pub fn workspace(&self) -> PathBuf {
+        self.dir.path().join("workspace")
+    }
+
+    /// Starts the supervisor; `wrapper` is a command that it is started by.
+    pub fn start(options: &Options, pilot_uid: u32, wrapper: &[&str]) -> Self {
+        let dir = tempfile::Builder::new()
+            .permissions(fs::Permissions::from_mode(0o755))
+            .tempdir_in("/tmp")
+            .unwrap();
+        let root = is_root();
+        for name in ["run", "workspace", "tmp"] {
+            let path = dir.path().join(name);
+            fs::create_dir(&path).unwrap();
+            if root {
+                chown(&path, Some(EXEC_UID), Some(EXEC_UID)).unwrap();
+            }
+        }
+        let child = Self::command(dir.path(), options, pilot_uid, wrapper)
+            .spawn()
+            .unwrap();
+        Self { dir, child }
+    }
+
+    fn command(dir: &Path, options: &Options, pilot_uid: u32, wrapper: &[&str]) -> Command {
+        // The build's directory may be closed for other users.
+        let binary = dir.join("oarmaster-runner");
+        if !binary.exists() {
+            fs::copy(env!("CARGO_BIN_EXE_oarmaster-runner"), &binary).unwrap();
+        }
+        let argv: Vec<String> = wrapper
+            .iter()
+            .map(|word| (*word).to_owned())
+            .chain([binary.display().to_string(), "exec".to_owned()])
+            .collect();
+        let mut command = Command::new(&argv[0]);
+        command
+            .args(&argv[1..])
+            .arg("--socket")
+            .arg(dir.join("run/exec.sock"))
+            .args(["--pilot-uid", &pilot_uid.to_string()])
+            .arg("--workspace")
+            .arg(dir.join("workspace"))
+            .arg("--tmp")
+            .arg(dir.join("tmp"))
+            .env("SECRET", "not for children")
+            .stdin(Stdio::null());
+        if let Some(path) = &options.path {
+            command.env("PATH", path);
+        }
+        if is_root() && wrapper.is_empty() {
+            command.uid(EXEC_UID).gid(EXEC_UID);
+        }
+        command
+    }
+
+    /// Starts it once more, as kubelet does after its end, once the old one has ended.
+    pub fn restart(&mut self, options: &Options) {
+        self.child.wait().unwrap();
+        self.child = Self::command(self.dir.path(), options, own_uid(), &[])
+            .spawn()
+            .unwrap();
+    }
+
+    pub fn connect(&self) -> UnixStream {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            match UnixStream::connect(self.socket()) {
+                Ok(stream) => return stream,
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub struct Sandbox {
+    process: Process,
+    stream: UnixStream,
+}
+
+impl Sandbox {
+    pub fn start(options: Options) -> Self {
+        let process = Process::start(&options, own_uid(), &[]);
+        Self::greet(process, &options)
+    }
+
+    /// In a PID namespace of its own, as in a container; `None` without the right to make one.
+    pub fn start_as_pid_one(options: Options) -> Option<Self> {
+        if !is_root() {
+            return None;
+        }
+        let uid = EXEC_UID.to_string();
+        let wrapper = [
+            "unshare",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            "setpriv",
+            "--reuid",
+            &uid,
+            "--regid",
+            &uid,
+            "--clear-groups",
+        ];
+        let process = Process::start(&options, own_uid(), &wrapper);
+        Some(Self::greet(process, &options))
+    }
+
+    fn greet(process: Process, options: &Options) -> Self {
+        let stream = process.connect();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .unwrap();
+        let mut sandbox = Self { process, stream };
+        let hello = sandbox.ask(&Request::Hello {
+            version: VERSION,
+            sandbox: options.bounds(),
+        });
+        assert!(matches!(hello, Response::Hello { .. }), "{hello:?}");
+        sandbox
+    }
+
+    pub fn workspace(&self) -> PathBuf {
+        self.process.workspace()
+    }
+
+    pub fn send(&mut self, request: &Request) {
+        self.send_raw(&serde_json::to_vec(request).unwrap());
+    }
+
+    fn send_raw(&mut self, body: &[u8]) {
+        self.stream
+            .write_all(&u32::try_from(body.len()).unwrap().to_be_bytes())
+            .unwrap();
+        self.stream.write_all(body).unwrap();
+    }
+
+    pub fn receive(&mut self) -> Response {
+        let mut length = [0; 4];
+        self.stream.read_exact(&mut length).unwrap();
+        let mut body = vec![0; u32::from_be_bytes(length) as usize];
+        self.stream.read_exact(&mut body).unwrap();
+        serde_json::from_slice(&body).unwrap()
+    }
+
+    pub fn ask(&mut self, request: &Request) -> Response {
+        self.send(request);
+        self.receive()
+    }
+
+    pub fn ask_raw(&mut self, body: &[u8]) -> Response {
+        self.send_raw(body);
+        self.receive()
+    }
+
+    pub fn write(&mut self, path: &str, content: &str) {
+        let response = self.ask(&Request::Write {
+            path: path.into(),
+            content: Bytes(content.into()),
+        });
+        assert_eq!(response, Response::Done);
+    }
+
+    pub fn collect(&mut self, pattern: &str, max_bytes: u64) -> (Vec<u8>, Response) {
+        self.send(&Request::Collect {
+            pattern: pattern.into(),
+            max_bytes,
+        });
+        let mut bytes = Vec::new();
+        loop {
+            match self.receive() {
+                Response::Chunk { content } => bytes.extend(content.0),
+                last => return (bytes, last),
+            }
+        }
+    }
+
+    pub fn connect_again(&self) -> std::io::Result<UnixStream> {
+        UnixStream::connect(self.process.socket())
+    }
+
+    /// Whether a peer with another UID than the pilot's is turned away.
+    pub fn refused_for_a_stranger() -> bool {
+        let process = Process::start(&Options::default(), own_uid() + 1, &[]);
+        let mut stream = process.connect();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        matches!(stream.read(&mut [0]), Ok(0)) && process.socket().exists()
+    }
+
+    pub fn descendant_pids(&self) -> Vec<u32> {
+        let mut found = Vec::new();
+        let mut open = vec![self.process.child.id()];
+        while let Some(pid) = open.pop() {
+            let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
+                continue;
+            };
+            for task in tasks.flatten() {
+                let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+                for child in children.split_whitespace().map(|pid| pid.parse().unwrap()) {
+                    found.push(child);
+                    open.push(child);
+                }
+            }
+        }
+        found
+    }
+
+    pub fn descendants(&self) -> usize {
+        self.descendant_pids().len()
+    }
+
+    pub fn peak_memory_kib(&self) -> u64 {
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", self.process.child.id())).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    pub fn wait_for_file(&self, name: &str) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !self.workspace().join(name).exists() {
+            assert!(Instant::now() < deadline);
+            std::thread::yield_now();
+        }
+    }
+
+    pub fn terminate(&mut self) -> Option<i32> {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.process.child.id()).unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        self.process.child.wait().unwrap().code()
+    }
+
+    pub fn hang_up(&mut self) -> Option<i32> {
+        self.stream.shutdown(std::net::Shutdown::Both).unwrap();
+        self.process.child.wait().unwrap().code()
+    }
+}
+
+/// The probe's report when it runs unconfined beside a process of its own UID.
+pub fn probe_unconfined() -> String {
+    let dir = tempfile::Builder::new()
+        .permissions(fs::Permissions::from_mode(0o755))
+        .tempdir_in("/tmp")
+        .unwrap();
+    let binary = dir.path().join("oarmaster-runner");
+    fs::copy(env!("CARGO_BIN_EXE_oarmaster-runner"), &binary).unwrap();
+    let as_exec = |mut command: Command| {
+        if is_root() {
+            command.uid(EXEC_UID).gid(EXEC_UID);
+        }
+        command
+    };
+    let mut victim = Command::new("sleep");
+    victim.arg("60");
+    let mut victim = as_exec(victim).spawn().unwrap();
+    let mut probe = Command::new(&binary);
+    probe.args([
+        "probe",
+        "--supervisor",
+        &victim.id().to_string(),
+        "--socket",
+        "/nonexistent",
+    ]);
+    let output = as_exec(probe).output().unwrap();
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    assert!(!output.status.success());
+    String::from_utf8(output.stdout).unwrap()
+}
+
+pub fn own_uid() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
+fn is_root() -> bool {
+    own_uid() == 0
+}
+
+/// A process that ended, reaped or not.
+pub fn is_gone(pid: u32) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(3);
+    loop {
+        let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let running = state
+            .rsplit_once(')')
+            .is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'));
+        if !running {
+            return true;
+        }
+        if Instant::now() > deadline {
+            return false;
+        }
+        std::thread::yield_now();
+    }
+}
