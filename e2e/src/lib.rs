@@ -6,7 +6,14 @@ pub mod apply;
 pub mod cluster;
 pub mod command;
 pub mod dump;
+pub mod forward;
+pub mod gateway;
+pub mod installed;
+pub mod kill;
+pub mod mock;
+pub mod python;
 pub mod space;
+pub mod task;
 pub mod wait;
 
 pub use cluster::Cluster;
