@@ -43,6 +43,9 @@ pub fn base32(input: &[u8], length: usize) -> String {
     let mut count = 0u32;
     let mut text = String::with_capacity(length);
     for byte in hash {
+        if text.len() == length {
+            break;
+        }
         bits = (bits << 8) | u32::from(byte);
         count += 8;
         while count >= 5 && text.len() < length {

@@ -1,0 +1,234 @@
+//! The command line.
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+const AFTER: &str = "\
+Exit codes:
+  0    done; with `run --watch`: the Task is Complete
+  1    the Task ended otherwise than Complete (run --watch, result)
+  2    it cannot be done as it was asked: a flag, a file, a name, an object that was refused
+  3    the cluster or the gateway cannot be reached, or refuses you
+  130  stopped with Ctrl-C; a Task that was started goes on
+
+Examples:
+  oar run python-fixer --files ./my-program --watch
+  oar list -A
+  oar logs -f fix-1
+  oar result fix-1 > fix.diff";
+
+/// Run AI agents as Kubernetes Tasks, and see what they do.
+#[derive(Parser, Debug)]
+#[command(name = "oar", version, after_help = AFTER, disable_help_subcommand = true)]
+pub struct Args {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Which cluster, and as whom.
+#[derive(ClapArgs, Clone, Debug)]
+pub struct Global {
+    /// Namespace; default: the context's
+    #[arg(short, long, global = true, value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// Context of the kubeconfig; default: the current one
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Path of the kubeconfig; default: $KUBECONFIG, then ~/.kube/config
+    #[arg(long, global = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Namespace where Oarmaster is installed
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "OAR_SYSTEM_NAMESPACE",
+        default_value = "oarmaster-system"
+    )]
+    pub system_namespace: String,
+    /// ServiceAccount whose token the gateway is shown, as NAMESPACE/NAME; for kubeconfigs without a token (client certificates)
+    #[arg(long, global = true, value_name = "NAMESPACE/NAME", env = "OAR_TOKEN_FROM", value_parser = token_from)]
+    pub token_from: Option<TokenFrom>,
+}
+
+/// A ServiceAccount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenFrom {
+    pub namespace: String,
+    pub name: String,
+}
+
+fn token_from(text: &str) -> Result<TokenFrom, String> {
+    match text.split_once('/') {
+        Some((namespace, name))
+            if !namespace.is_empty() && !name.is_empty() && !name.contains('/') =>
+        {
+            Ok(TokenFrom {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+            })
+        }
+        _ => Err("write NAMESPACE/NAME, like demo/oar".to_owned()),
+    }
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Create a Task that runs an agent
+    Run(Run),
+    /// List Tasks
+    #[command(visible_alias = "ls")]
+    List(List),
+    /// Show one Task: its phase, why, what it used, what came out
+    Get(Get),
+    /// Show the transcript of a Task: model calls, tool calls, results, checks
+    Logs(Logs),
+    /// Print what a Task answered, or save what it kept
+    Result(ResultArgs),
+    /// Stop a Task for good
+    Cancel(Cancel),
+}
+
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "\
+Examples:
+  oar run python-fixer --files ./my-program --watch
+  oar run python-fixer --files . -p prompt='Make the tests pass.' --budget 0.25 --timeout 10m
+  oar run writer -p prompt='Explain RBAC in three sentences.' --name rbac-1
+
+--files takes the text files below DIR: at most 128, each at most 128 KiB, together at most 900 KiB. Hidden files, __pycache__ and what
+.gitignore or .ignore name are left out. The Task gets copies: nothing in DIR changes.")]
+pub struct Run {
+    /// The Agent
+    pub agent: String,
+    /// Parameter; an agent takes `prompt`, what it is to do
+    #[arg(short, long = "param", value_name = "KEY=VALUE", value_parser = param)]
+    pub params: Vec<(String, String)>,
+    /// Directory whose files are copied into the workspace
+    #[arg(long, value_name = "DIR")]
+    pub files: Option<PathBuf>,
+    /// Leave binary files out instead of refusing them
+    #[arg(long, requires = "files")]
+    pub skip_binary: bool,
+    /// Name of the Task; default: the agent's and some letters
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Most that may be spent, in USD; default: the agent's, else the SandboxClass's
+    #[arg(long, value_name = "USD")]
+    pub budget: Option<String>,
+    /// Longest running time, like 90s or 1h30m; default: 20m
+    #[arg(long, value_name = "DURATION")]
+    pub timeout: Option<String>,
+    /// Stay and show what happens until the Task ends
+    #[arg(short, long, conflicts_with = "output")]
+    pub watch: bool,
+    /// Print the object that was created
+    #[arg(short, long, value_enum)]
+    pub output: Option<Format>,
+}
+
+fn param(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write KEY=VALUE, like prompt='Make the tests pass.'".to_owned()),
+    }
+}
+
+#[derive(ClapArgs, Debug)]
+pub struct List {
+    /// Tasks of all namespaces
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+    /// Print the objects
+    #[arg(short, long, value_enum)]
+    pub output: Option<Format>,
+}
+
+#[derive(ClapArgs, Debug)]
+pub struct Get {
+    /// The Task
+    pub task: String,
+    /// Print the object
+    #[arg(short, long, value_enum)]
+    pub output: Option<Format>,
+}
+
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "\
+Examples:
+  oar logs fix-1
+  oar logs -f fix-1
+  oar logs fix-1 -o json | jq 'select(.kind == \"toolIntent\") | .tool'")]
+pub struct Logs {
+    /// The Task
+    pub task: String,
+    /// Stay until the Task ends
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Show results and arguments whole
+    #[arg(long)]
+    pub full: bool,
+    /// The records as they are: one JSON object per line, or one YAML document each
+    #[arg(short, long, value_enum)]
+    pub output: Option<Format>,
+}
+
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "\
+Examples:
+  oar result fix-1 > fix.diff && patch -p1 < fix.diff
+  oar result fix-1 -o json
+  oar result build-7 --artifact src --to src.tar")]
+pub struct ResultArgs {
+    /// The Task
+    pub task: String,
+    /// An artifact instead of the answer
+    #[arg(long, value_name = "NAME", conflicts_with = "output")]
+    pub artifact: Option<String>,
+    /// File to save the artifact in; default: standard output
+    #[arg(long, value_name = "FILE", requires = "artifact")]
+    pub to: Option<PathBuf>,
+    /// Print the answer as data; default: its text, else JSON
+    #[arg(short, long, value_enum)]
+    pub output: Option<Format>,
+}
+
+#[derive(ClapArgs, Debug)]
+pub struct Cancel {
+    /// The Task
+    pub task: String,
+}
+
+/// How data are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Json,
+    Yaml,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn parameters_may_hold_equals_signs() {
+        assert_eq!(param("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+        assert!(param("=b").is_err() && param("a").is_err());
+    }
+
+    #[test]
+    fn a_service_account_needs_its_namespace() {
+        assert!(token_from("demo/oar").is_ok());
+        assert!(
+            token_from("oar").is_err() && token_from("a/b/c").is_err() && token_from("/b").is_err()
+        );
+    }
+}

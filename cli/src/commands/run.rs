@@ -1,0 +1,233 @@
+//! `oar run`.
+
+use super::{name, watch};
+use crate::args::Run;
+use crate::cluster::{Cluster, call};
+use crate::error::Error;
+use crate::{files, output, text};
+use kube::Api;
+use kube::api::{ListParams, PostParams};
+use oarmaster_crds::conditions::{self, READY};
+use oarmaster_crds::{Agent, Budget, GepDuration, LocalRef, Task, TaskSpec, Usd};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// What an agent is asked when the user gives it files and no words.
+const PROMPT: &str = "Do what your instructions say with the files in the workspace.";
+
+pub async fn run(cluster: &Cluster, args: Run) -> Result<(), Error> {
+    let Run {
+        agent,
+        params,
+        files,
+        skip_binary,
+        name: wanted,
+        budget,
+        timeout,
+        watch,
+        output,
+    } = args;
+    let mut spec = TaskSpec {
+        agent: Some(LocalRef::new(&agent)),
+        ..TaskSpec::default()
+    };
+    spec.params = Some(parameters(params, files.is_some())?);
+    spec.budget = budget.map(money).transpose()?;
+    if let Some(timeout) = timeout {
+        spec.timeout = duration(timeout)?;
+    }
+    if let Some(folder) = &files {
+        let found = files::read(folder, skip_binary)?;
+        for line in &found.skipped {
+            eprintln!("warning: {}", text::clean(line));
+        }
+        eprintln!(
+            "{} files with {} from {}",
+            found.files.len(),
+            text::bytes(found.bytes),
+            folder.display()
+        );
+        spec.files = found.files;
+    }
+    check_agent(cluster, &agent).await?;
+    let wanted = wanted.unwrap_or_else(|| generated(&agent));
+    let task = create(cluster, &wanted, spec).await?;
+    if let Some(format) = output {
+        return output::data(&task, format);
+    }
+    output::line(&format!(
+        "Task {} is created in namespace {}",
+        name(&task),
+        cluster.namespace
+    ))?;
+    if watch {
+        return watch::watch(cluster, &task).await;
+    }
+    output::line(&format!(
+        "To see what it does: oar logs -f {}{}",
+        name(&task),
+        cluster.flags()
+    ))
+}
+
+fn parameters(given: Vec<(String, String)>, files: bool) -> Result<BTreeMap<String, Value>, Error> {
+    let mut params = BTreeMap::new();
+    for (key, value) in given {
+        if key != "prompt" {
+            return Err(Error::input(format!("an agent takes no parameter '{key}'"))
+                .next("It takes prompt: -p prompt='Make the tests pass.'"));
+        }
+        if params.insert(key, Value::String(value)).is_some() {
+            return Err(Error::input("-p prompt is given twice"));
+        }
+    }
+    match params.get("prompt").and_then(Value::as_str) {
+        Some(text) if text.trim().is_empty() => {
+            return Err(
+                Error::input("the prompt is empty").next("-p prompt='Make the tests pass.'")
+            );
+        }
+        Some(text) if text.chars().count() > 131_072 => {
+            return Err(Error::input("the prompt has more than 131072 characters")
+                .next("Give long texts as files: --files DIR."));
+        }
+        None if files => {
+            params.insert("prompt".to_owned(), Value::String(PROMPT.to_owned()));
+        }
+        None => {
+            return Err(Error::input("the agent needs to know what it is to do")
+                .next("Give it words, files, or both: -p prompt='...' --files DIR."));
+        }
+        Some(_) => {}
+    }
+    Ok(params)
+}
+
+fn money(text: String) -> Result<Budget, Error> {
+    let usd = Usd(text);
+    match usd.pico() {
+        Ok(_) => Ok(Budget {
+            usd: Some(usd),
+            tokens: None,
+        }),
+        Err(error) => Err(Error::input("--budget is no amount").source(error)),
+    }
+}
+
+fn duration(text: String) -> Result<GepDuration, Error> {
+    let duration = GepDuration(text);
+    match duration.get() {
+        Ok(_) => Ok(duration),
+        Err(error) => Err(Error::input("--timeout is no duration").source(error)),
+    }
+}
+
+/// A name that no other Task has: the agent's and six letters.
+fn generated(agent: &str) -> String {
+    let letters = oarmaster_crds::names::base32(uuid::Uuid::new_v4().as_bytes(), 6);
+    let agent: String = agent.chars().take(200).collect();
+    format!("{agent}-{letters}")
+}
+
+async fn check_agent(cluster: &Cluster, agent: &str) -> Result<(), Error> {
+    let agents: Api<Agent> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    let act = format!("failed to get Agent {}/{agent}", cluster.namespace);
+    let held = match call(&act, agents.get(agent)).await {
+        Ok(held) => held,
+        Err(error) if error.absent => {
+            let all = call("failed to list Agents", agents.list(&ListParams::default())).await?;
+            let names: Vec<String> = all
+                .items
+                .into_iter()
+                .filter_map(|a| a.metadata.name)
+                .collect();
+            let next = if names.is_empty() {
+                "There are no Agents in this namespace. Apply one, or choose another namespace with -n; `kubectl get oagent -A` shows all.".to_owned()
+            } else {
+                format!(
+                    "There are: {}. Choose another namespace with -n.",
+                    names.join(", ")
+                )
+            };
+            return Err(Error::input(format!(
+                "there is no Agent {agent} in namespace {}",
+                cluster.namespace
+            ))
+            .next(next));
+        }
+        Err(error) => return Err(error),
+    };
+    let status = held.status.unwrap_or_default();
+    match conditions::find(&status.conditions, READY) {
+        Some(ready) if ready.status == "True" => {}
+        Some(ready) => eprintln!(
+            "warning: Agent {agent} is not Ready ({}: {}); the Task waits until it is",
+            text::clean(&ready.reason),
+            text::clean(&ready.message)
+        ),
+        None => eprintln!("warning: Agent {agent} is not Ready yet; the Task waits until it is"),
+    }
+    Ok(())
+}
+
+async fn create(cluster: &Cluster, wanted: &str, spec: TaskSpec) -> Result<Task, Error> {
+    let mut task = Task::new(wanted, spec);
+    task.metadata.namespace = Some(cluster.namespace.clone());
+    let act = format!("failed to create Task {}/{wanted}", cluster.namespace);
+    call(&act, cluster.tasks().create(&PostParams::default(), &task))
+        .await
+        .map_err(|error| {
+            if error.line().contains("already exists") {
+                return error.next(format!(
+                    "A Task's name is taken once. Choose another --name, or look at that one: oar get {wanted}{}",
+                    cluster.flags()
+                ));
+            }
+            error
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_without_words_get_a_prompt() {
+        let params = parameters(Vec::new(), true).unwrap();
+        assert_eq!(params["prompt"], PROMPT);
+        assert!(parameters(Vec::new(), false).is_err());
+    }
+
+    #[test]
+    fn parameters_that_nothing_reads_are_refused() {
+        let given = vec![("promt".to_owned(), "x".to_owned())];
+        assert!(
+            parameters(given, true)
+                .unwrap_err()
+                .line()
+                .contains("promt")
+        );
+    }
+
+    #[test]
+    fn a_generated_name_is_a_name() {
+        let name = generated("python-fixer");
+        assert!(
+            name.starts_with("python-fixer-") && name.len() == 19,
+            "{name}"
+        );
+        assert!(
+            name.bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        );
+        assert_ne!(name, generated("python-fixer"));
+    }
+
+    #[test]
+    fn budget_and_timeout_say_how_they_are_written() {
+        assert!(money("0.25".to_owned()).is_ok());
+        assert!(money("1e3".to_owned()).unwrap_err().line().contains("0.25"));
+        assert!(duration("10m".to_owned()).is_ok());
+        assert!(duration("10 minutes".to_owned()).is_err());
+    }
+}

@@ -1,0 +1,116 @@
+//! Standard output: lines, tables, JSON and YAML.
+
+use crate::args::Format;
+use crate::error::Error;
+use crate::text::{acts, clean};
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+
+/// Prints a line. Control characters are escaped.
+pub fn line(text: &str) -> Result<(), Error> {
+    raw(clean(text).as_bytes())?;
+    raw(b"\n")
+}
+
+/// Prints bytes as they are.
+pub fn raw(bytes: &[u8]) -> Result<(), Error> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(bytes)
+        .and_then(|()| out.flush())
+        .map_err(Error::output)
+}
+
+/// Whether a person reads standard output.
+pub fn is_terminal() -> bool {
+    std::io::stdout().is_terminal()
+}
+
+/// Prints data.
+pub fn data<T: Serialize>(value: &T, format: Format) -> Result<(), Error> {
+    let text = match format {
+        Format::Json => json(value)?,
+        Format::Yaml => yaml(value)?,
+    };
+    raw(text.as_bytes())
+}
+
+/// JSON in which every character that a terminal acts on is escaped: the same data.
+fn json<T: Serialize>(value: &T) -> Result<String, Error> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Error::cluster("failed to write JSON").source(error))?;
+    Ok(escape_json(&text) + "\n")
+}
+
+/// One line of JSON, safe for a terminal.
+pub fn json_line<T: Serialize>(value: &T) -> Result<String, Error> {
+    let text = serde_json::to_string(value)
+        .map_err(|error| Error::cluster("failed to write JSON").source(error))?;
+    Ok(escape_json(&text))
+}
+
+// Outside of strings JSON is ASCII, so whatever acts and is not a line end of the pretty form stands in a string.
+fn escape_json(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter != '\n' && acts(letter) {
+            // Writing to a String cannot fail.
+            let _ = write!(safe, "\\u{:04x}", u32::from(letter));
+        } else {
+            safe.push(letter);
+        }
+    }
+    safe
+}
+
+/// YAML. A text with characters that a terminal acts on makes it JSON, which is YAML too: block scalars have no escapes.
+fn yaml<T: Serialize>(value: &T) -> Result<String, Error> {
+    let value = serde_json::to_value(value)
+        .map_err(|error| Error::cluster("failed to write YAML").source(error))?;
+    let text = serde_saphyr::to_string(&value)
+        .map_err(|error| Error::cluster("failed to write YAML").source(error))?;
+    if text
+        .chars()
+        .any(|letter| !matches!(letter, '\n' | '\t') && acts(letter))
+    {
+        return json(&value);
+    }
+    Ok(text)
+}
+
+/// A table with a header: columns as wide as they must be, two spaces between.
+pub fn table(header: &[&str], rows: &[Vec<String>]) -> Result<(), Error> {
+    raw(lay_out(header, rows).as_bytes())
+}
+
+fn lay_out(header: &[&str], rows: &[Vec<String>]) -> String {
+    let cells: Vec<Vec<String>> =
+        std::iter::once(header.iter().map(|cell| (*cell).to_owned()).collect())
+            .chain(rows.iter().cloned())
+            .map(|row: Vec<String>| {
+                row.iter()
+                    .map(|cell| clean(cell).replace(['\n', '\t'], " "))
+                    .collect()
+            })
+            .collect();
+    let mut widths = vec![0; header.len()];
+    for row in &cells {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    for row in &cells {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            // Writing to a String cannot fail.
+            let _ = write!(line, "{cell:<width$}   ");
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

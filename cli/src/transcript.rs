@@ -1,0 +1,225 @@
+//! A transcript for people: the journal's records as indented lines.
+
+use crate::text::{clean, count, one_line};
+use oarmaster_crds::Usd;
+use oarmaster_protocol::journal::{Body, CallUsage, Outcome, Record};
+use serde_json::Value;
+
+/// Lines that are shown of a long result unless everything is asked for: from its start, and from its end.
+const HEAD: usize = 12;
+const TAIL: usize = 6;
+/// Characters of a line and of an argument that are shown unless everything is asked for.
+const LINE: usize = 160;
+const ARGUMENT: usize = 72;
+
+/// Turns records into lines, and counts what was used.
+#[derive(Debug, Default)]
+pub struct Printer {
+    full: bool,
+    turns: u64,
+    tokens: u64,
+    pico: u64,
+}
+
+impl Printer {
+    /// `full`: shorten nothing.
+    pub fn new(full: bool) -> Self {
+        Self {
+            full,
+            ..Self::default()
+        }
+    }
+
+    /// The lines of a record. The first is a headline, the others are indented below it. None: nothing that a person needs.
+    pub fn lines(&mut self, record: &Record) -> Vec<String> {
+        match &record.body {
+            Body::Opened { assignment } if self.full => {
+                vec![format!(
+                    "attempt {} opened, assignment {assignment}",
+                    record.attempt
+                )]
+            }
+            Body::Opened { .. } => vec![format!("attempt {} opened", record.attempt)],
+            Body::Claimed { pod, .. } => {
+                vec![format!("attempt {} runs in pod {pod}", record.attempt)]
+            }
+            Body::Open {
+                hop,
+                provider,
+                model,
+                ..
+            } if self.full || *hop > 0 => vec![format!("asks {provider} for {model} (hop {hop})")],
+            Body::Open { .. } => Vec::new(),
+            Body::Answer {
+                model,
+                message,
+                finish_reason,
+                usage,
+                ..
+            } => self.answer(model, message, finish_reason, *usage),
+            Body::CallFailed {
+                class,
+                message,
+                usage,
+                ..
+            } => {
+                self.add(*usage);
+                let mut lines = vec![format!("model call failed: {class}{}", self.booked(*usage))];
+                self.text(&mut lines, message);
+                lines
+            }
+            Body::Isolation { proven, findings } => self.isolation(*proven, findings),
+            Body::ToolIntent {
+                tool, arguments, ..
+            } => self.intent(tool, arguments),
+            Body::ToolResult { ok, text, .. } => {
+                let mut lines = vec![if *ok { "← ok" } else { "← not done" }.to_owned()];
+                self.text(&mut lines, text);
+                lines
+            }
+            Body::Observation { text } => {
+                let mut lines = vec!["told to the model".to_owned()];
+                self.text(&mut lines, text);
+                lines
+            }
+            Body::Check {
+                round,
+                accepted,
+                exit_code,
+                text,
+            } => {
+                let verdict = if *accepted {
+                    "accepted"
+                } else {
+                    "not accepted"
+                };
+                let exit = exit_code.map_or_else(
+                    || "no exit code".to_owned(),
+                    |code| format!("exit code {code}"),
+                );
+                let mut lines = vec![format!("check {round}: {verdict} ({exit})")];
+                self.text(&mut lines, text);
+                lines
+            }
+            Body::Result { outcome } => vec![ended(record.attempt, outcome)],
+            Body::Fenced { reason } => {
+                vec![format!(
+                    "attempt {} was stopped: {}",
+                    record.attempt,
+                    one_line(reason, LINE)
+                )]
+            }
+        }
+    }
+
+    fn answer(
+        &mut self,
+        model: &str,
+        message: &Value,
+        finish: &str,
+        usage: CallUsage,
+    ) -> Vec<String> {
+        self.turns += 1;
+        self.add(usage);
+        let mut head = format!("turn {}: {model}{}", self.turns, self.booked(usage),);
+        if !matches!(finish, "stop" | "tool_calls") {
+            head.push_str(&format!(", stopped by {}", one_line(finish, 40)));
+        }
+        let mut lines = vec![head];
+        if let Some(text) = message.get("content").and_then(Value::as_str) {
+            self.text(&mut lines, text);
+        }
+        lines
+    }
+
+    fn add(&mut self, usage: CallUsage) {
+        self.tokens += usage.input_tokens + usage.output_tokens;
+        self.pico += usage.cost_pico;
+    }
+
+    fn booked(&self, usage: CallUsage) -> String {
+        let estimated = if usage.estimated { " (estimated)" } else { "" };
+        format!(
+            ", {} + {} tokens, ${}{estimated}; so far {} tokens, ${}",
+            count(usage.input_tokens),
+            count(usage.output_tokens),
+            Usd::from_pico(usage.cost_pico),
+            count(self.tokens),
+            Usd::from_pico(self.pico),
+        )
+    }
+
+    fn isolation(&self, proven: bool, findings: &[String]) -> Vec<String> {
+        let mut lines = vec![if proven {
+            format!("sandbox: isolation proven by {} probes", findings.len())
+        } else {
+            "sandbox: isolation NOT proven, nothing will run".to_owned()
+        }];
+        if self.full || !proven {
+            self.text(&mut lines, &findings.join("\n"));
+        }
+        lines
+    }
+
+    fn intent(&self, tool: &str, arguments: &Value) -> Vec<String> {
+        let mut head = format!("→ {}", one_line(tool, LINE));
+        let Some(arguments) = arguments.as_object() else {
+            head.push_str(&format!(" {}", one_line(&plain(arguments), LINE)));
+            return vec![head];
+        };
+        let mut lines = Vec::new();
+        for (name, value) in arguments {
+            let value = plain(value);
+            if self.full && value.contains('\n') {
+                lines.push(format!("    {name}:"));
+                lines.extend(clean(&value).lines().map(|line| format!("      {line}")));
+            } else {
+                let most = if self.full { usize::MAX } else { ARGUMENT };
+                head.push_str(&format!(" {name}={}", one_line(&value, most)));
+            }
+        }
+        lines.insert(0, head);
+        lines
+    }
+
+    /// Adds a text, indented, shortened in the middle.
+    fn text(&self, lines: &mut Vec<String>, text: &str) {
+        let text = clean(text.trim_end());
+        let all: Vec<&str> = text.lines().collect();
+        let cut = |line: &str| {
+            if self.full {
+                format!("    {line}")
+            } else {
+                format!("    {}", one_line(line, LINE))
+            }
+        };
+        if self.full || all.len() <= HEAD + TAIL + 1 {
+            lines.extend(all.iter().map(|line| cut(line)));
+            return;
+        }
+        lines.extend(all.iter().take(HEAD).map(|line| cut(line)));
+        lines.push(format!("    … {} lines", all.len() - HEAD - TAIL));
+        lines.extend(all.iter().skip(all.len() - TAIL).map(|line| cut(line)));
+    }
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn ended(attempt: u32, outcome: &Outcome) -> String {
+    match &outcome.failure {
+        None => format!("attempt {attempt} ended: done"),
+        Some(failure) => format!(
+            "attempt {attempt} ended: {}: {}",
+            failure.class,
+            one_line(&failure.message, 1024)
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;
