@@ -1,0 +1,143 @@
+//! Builds the programs that are Go modules, once for each content.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use crate::cache::{self, Key};
+use crate::cluster::toolchain;
+use crate::cmd;
+
+const KUBERNETES: &str = "v1.34.4";
+const HELM: &str = "v3.22.0";
+/// The names under which the one binary is called.
+const PROGRAMS: [&str; 7] = [
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-proxy",
+    "kube-scheduler",
+    "kubectl",
+    "kubelet",
+];
+
+/// A folder of programs and the key of what they were built from.
+#[derive(Debug, Clone)]
+pub struct Built {
+    pub folder: PathBuf,
+    pub key: String,
+}
+
+impl Built {
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+}
+
+/// etcd and Kubernetes, kubectl among it; also `pause`.
+pub fn kubernetes() -> Result<Built> {
+    let source = cache::checkout().join("e2e/cluster");
+    let version = KUBERNETES.trim_start_matches('v');
+    let mut parts = version.split('.');
+    let (major, minor) = (parts.next().unwrap_or("1"), parts.next().unwrap_or(""));
+    let base = "k8s.io/component-base/version";
+    let flags = format!(
+        "-s -w -X {base}.gitVersion={KUBERNETES} -X {base}.gitMajor={major} -X {base}.gitMinor={minor}"
+    );
+    build(
+        "kubernetes",
+        &source,
+        &flags,
+        &["main.go", "pause/main.go"],
+        |into, go| {
+            compile(go, &source, &flags, ".", &into.join("cluster"))?;
+            compile(go, &source, "-s -w", "./pause", &into.join("pause"))?;
+            for name in PROGRAMS {
+                symlink("cluster", into.join(name)).context("failed to link a program")?;
+            }
+            Ok(())
+        },
+    )
+}
+
+/// CoreDNS.
+pub fn coredns() -> Result<Built> {
+    let source = cache::checkout().join("e2e/cluster/coredns");
+    build("coredns", &source, "", &["main.go"], |into, go| {
+        compile(go, &source, "-s -w", ".", &into.join("coredns"))
+    })
+}
+
+/// Helm, which only a person or a test calls.
+pub fn helm() -> Result<Built> {
+    let go = toolchain::find()?;
+    let key = Key::default()
+        .add("helm", HELM.as_bytes())
+        .add("go", go.version.as_bytes())
+        .finish();
+    let folder = cache::once(&format!("go/helm-{key}"), |into| {
+        println!("compiling helm {HELM}; this happens once and takes a few minutes");
+        let version = format!("-X helm.sh/helm/v3/internal/version.version={HELM}");
+        let mut command = command(&go);
+        command
+            .env("GOBIN", into)
+            .args(["install", "-trimpath", "-ldflags"]);
+        command.arg(format!("-s -w {version}"));
+        cmd::pass(command.arg(format!("helm.sh/helm/v3/cmd/helm@{HELM}")))
+    })?;
+    Ok(Built { folder, key })
+}
+
+/// Builds what `files`, go.mod and go.sum in `source` say, unless it is there.
+fn build(
+    name: &str,
+    source: &Path,
+    flags: &str,
+    files: &[&str],
+    make: impl FnOnce(&Path, &toolchain::Go) -> Result<()>,
+) -> Result<Built> {
+    let go = toolchain::find()?;
+    let mut key = Key::default()
+        .add("go", go.version.as_bytes())
+        .add("flags", flags.as_bytes());
+    for file in files.iter().chain(&["go.mod", "go.sum"]) {
+        let path = source.join(file);
+        let content =
+            fs::read(&path).with_context(|| format!("failed to read {}", path.display()))?;
+        key = key.add(file, &content);
+    }
+    let key = key.finish();
+    let folder = cache::once(&format!("go/{name}-{key}"), |into| {
+        println!("compiling {name}; this happens once and takes a few minutes");
+        make(into, &go)
+    })?;
+    Ok(Built { folder, key })
+}
+
+fn compile(
+    go: &toolchain::Go,
+    source: &Path,
+    flags: &str,
+    package: &str,
+    out: &Path,
+) -> Result<()> {
+    let mut command = command(go);
+    command
+        .current_dir(source)
+        .args(["build", "-trimpath", "-buildvcs=false", "-ldflags"]);
+    cmd::pass(command.arg(flags).arg("-o").arg(out).arg(package))
+}
+
+/// Static programs: they run in an empty image, and on any machine that shares
+/// the cache.
+fn command(go: &toolchain::Go) -> Command {
+    let mut command = cmd::command(&go.program);
+    command
+        .env("CGO_ENABLED", "0")
+        .env("GOTOOLCHAIN", "local")
+        .env_remove("GOFLAGS");
+    command
+}

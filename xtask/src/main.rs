@@ -1,0 +1,52 @@
+//! Developer commands, run as `cargo xtask <command>`.
+//!
+//! One module per command. Nothing here is part of the product, so a command
+//! prints what it does; everything else of the house's rules holds.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a developer's command talks to its terminal"
+)]
+
+mod cache;
+mod cluster;
+mod cmd;
+mod generate;
+mod images;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about, disable_help_subcommand = true)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a real one-node Kubernetes on this machine
+    Cluster(cluster::Args),
+    /// Write the generated files: CRDs and reference
+    Gen(generate::Args),
+    /// Build the container images, load or push them
+    Images(images::Args),
+}
+
+fn main() -> ExitCode {
+    let Args { command } = Args::parse();
+    let done = match command {
+        Command::Cluster(args) => cluster::run(args),
+        Command::Gen(args) => generate::run(args),
+        Command::Images(args) => images::run(args),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
