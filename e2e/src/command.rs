@@ -2,10 +2,12 @@
 
 use anyhow::{Context as _, Result, bail};
 use std::ffi::OsStr;
+use std::io::BufRead as _;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 /// A program to run.
 pub struct Run {
@@ -162,4 +164,60 @@ pub fn xtask(args: &[&str]) -> Run {
         .args(args)
         .dir(crate::cluster::checkout())
         .within(Duration::from_secs(1800))
+}
+
+/// A program that runs until it is dropped.
+pub struct Service {
+    _child: Child,
+    _reader: JoinHandle<()>,
+}
+
+impl Run {
+    /// Starts it and waits until a line of its output contains `ready`.
+    ///
+    /// # Errors
+    /// When it cannot be started, ends first, or its deadline passes; the error has what it said.
+    pub async fn serve(self, ready: &str) -> Result<Service> {
+        let Self {
+            mut command,
+            name,
+            deadline,
+            stdin: _,
+        } = self;
+        // One pipe for both streams, in the order of the lines.
+        let (reader, writer) = std::io::pipe()?;
+        command.stdin(Stdio::null());
+        command.stdout(writer.try_clone()?).stderr(writer);
+        let child = command
+            .spawn()
+            .with_context(|| format!("failed to start `{name}`"))?;
+        drop(command); // and its copies of the writing end
+        let (said, mut heard) = tokio::sync::mpsc::unbounded_channel();
+        // Reads on to the end, so that a full pipe never stops the program.
+        let reading = tokio::task::spawn_blocking(move || {
+            for line in std::io::BufReader::new(reader).lines() {
+                let Ok(line) = line else { return };
+                drop(said.send(line)); // nobody listens once it is ready
+            }
+        });
+        let mut lines = String::new();
+        let waited = tokio::time::timeout(deadline, async {
+            while let Some(line) = heard.recv().await {
+                lines.push_str(&line);
+                lines.push('\n');
+                if line.contains(ready) {
+                    return true;
+                }
+            }
+            false
+        });
+        match waited.await {
+            Ok(true) => Ok(Service {
+                _child: child,
+                _reader: reading,
+            }),
+            Ok(false) => bail!("`{name}` ended before it said {ready:?}:\n{lines}"),
+            Err(_) => bail!("`{name}` did not say {ready:?} within {deadline:?}:\n{lines}"),
+        }
+    }
 }

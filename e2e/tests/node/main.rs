@@ -1,1 +1,28 @@
 //! Behaviour on a real node, one module per behaviour.
+#![allow(
+    clippy::indexing_slicing,
+    reason = "a test that indexes what is not there fails, as it should"
+)]
+
+mod support;
+
+mod cancel;
+mod deletion;
+mod disrupted;
+mod exec;
+mod failing;
+mod gateway_killed;
+mod identity;
+mod isolation;
+mod litellm;
+mod malformed;
+mod openai;
+mod operator_killed;
+mod order;
+mod providers;
+mod quickstart;
+mod retry;
+mod rotation;
+mod run;
+mod timeout;
+mod user_code;

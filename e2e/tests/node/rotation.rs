@@ -1,0 +1,126 @@
+//! A key is changed while a Task runs.
+
+use crate::support::{agent, beside_others, create, key, mocked, pool, task};
+use anyhow::{Context as _, Result};
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use oarmaster_crds::ModelProvider;
+use oarmaster_e2e::gateway::POD;
+use oarmaster_e2e::installed::RELEASE;
+use oarmaster_e2e::mock::{Gate, Mock, Reply};
+use oarmaster_e2e::task::SOON;
+use oarmaster_e2e::{Space, kill, wait};
+use serde_json::json;
+
+async fn rotate(space: &Space, value: &str) -> Result<()> {
+    let secrets = space.api::<Secret>();
+    let patch = Patch::Merge(json!({"stringData": {"api-key": value}}));
+    secrets
+        .patch("model", &PatchParams::default(), &patch)
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_next_call_has_the_new_key() -> Result<()> {
+    beside_others("rotation", async |space| {
+        let gate = Gate::default();
+        let held = gate.clone();
+        let mock = Mock::start(&space.cluster, move |call| match call.turn {
+            // Five seconds is what the documents promise.
+            0 => Reply::python("import time; time.sleep(5)").after(&held),
+            _ => Reply::text("done"),
+        })
+        .await?;
+        create(
+            space,
+            &[
+                key("the-old-key"),
+                mocked(&mock),
+                pool(),
+                agent(&["RunCode"]),
+                task(&json!({})),
+            ],
+        )
+        .await?;
+        mock.until("the first call", SOON, |bill| bill.len() == 1)
+            .await?;
+        let gateways: Api<Pod> = Api::namespaced(space.cluster.client.clone(), RELEASE);
+        let before = gateways.get(POD).await?;
+        rotate(space, "the-new-key").await?;
+        gate.open();
+
+        space.complete("work").await?;
+        let keys: Vec<_> = mock
+            .bill()
+            .into_iter()
+            .map(|call| call.authorization.unwrap_or_default())
+            .collect();
+        assert_eq!(keys, ["Bearer the-old-key", "Bearer the-new-key"]);
+        let after = gateways.get(POD).await?;
+        assert_eq!(
+            after.metadata.uid, before.metadata.uid,
+            "nothing was restarted"
+        );
+        let restarts = |pod: &Pod| kill::status(pod, "gateway").map(|held| held.restart_count);
+        assert_eq!(restarts(&after), restarts(&before), "nothing was restarted");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_refused_key_is_out_until_its_secret_changes() -> Result<()> {
+    beside_others("refused-key", async |space| {
+        let mock = Mock::start(&space.cluster, |call| {
+            if call.authorization.as_deref() == Some("Bearer good") {
+                Reply::text("done")
+            } else {
+                Reply::fault(401)
+            }
+        })
+        .await?;
+        create(
+            space,
+            &[
+                key("bad"),
+                mocked(&mock),
+                pool(),
+                agent(&[]),
+                task(&json!({})),
+            ],
+        )
+        .await?;
+        let state = async |wanted: &'static str| {
+            wait::until(
+                space.api::<ModelProvider>(),
+                "model",
+                wanted,
+                SOON,
+                move |provider| {
+                    let status = provider.status.clone().unwrap_or_default();
+                    status.keys.first().is_some_and(|key| key.state == wanted)
+                },
+            )
+            .await
+        };
+
+        space.failed("work", "ModelUnavailable").await?;
+        let refused = state("Invalid").await?;
+        let text = serde_json::to_string(&refused.status)?;
+        assert!(!text.contains("bad"), "the key is in the status: {text}");
+        assert_eq!(mock.bill().len(), 1, "a refused key is not tried again");
+
+        rotate(space, "good").await?;
+        state("Ok").await?;
+        let mut again = task(&json!({}));
+        again["metadata"]["name"] = json!("again");
+        create(space, &[again]).await?;
+        space.complete("again").await?;
+        let last = mock.bill().pop().context("no call")?;
+        assert_eq!(last.authorization.as_deref(), Some("Bearer good"));
+        Ok(())
+    })
+    .await
+}

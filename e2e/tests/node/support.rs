@@ -1,0 +1,149 @@
+//! The objects that most tests need, and who may run beside whom.
+
+use anyhow::Result;
+use oarmaster_e2e::Space;
+use oarmaster_e2e::installed::installed;
+use oarmaster_e2e::mock::Mock;
+use serde_json::{Value, json};
+use tokio::sync::{RwLock, Semaphore};
+
+/// Price of the model in all tests: pico-USD per input and per output token.
+pub const PRICES: (u64, u64) = (1_000_000, 2_000_000);
+
+/// Held for reading by tests that look at their own namespace only, for writing by those that break what all share.
+static COMPONENTS: RwLock<()> = RwLock::const_new(());
+/// So many tests at once, whatever the harness's number of threads: more only makes all of them slow on two cores.
+static ROOM: Semaphore = Semaphore::const_new(3);
+
+/// Runs a test beside others, in a namespace of its own.
+pub async fn beside_others(name: &str, test: impl AsyncFnOnce(&Space) -> Result<()>) -> Result<()> {
+    let _others = COMPONENTS.read().await;
+    let _room = ROOM.acquire().await?;
+    Space::with(installed().await?, name, test).await
+}
+
+/// Runs a test alone, since it breaks a component that all share.
+pub async fn alone(name: &str, test: impl AsyncFnOnce(&Space) -> Result<()>) -> Result<()> {
+    let _others = COMPONENTS.write().await;
+    Space::with(installed().await?, name, test).await
+}
+
+/// Creates objects in the test's namespace.
+pub async fn create(space: &Space, objects: &[Value]) -> Result<()> {
+    for object in objects {
+        space.create(&object.to_string()).await?;
+    }
+    Ok(())
+}
+
+/// The ModelProvider `model` that answers the n-th turn with the n-th reply, and every later one with the last.
+pub fn scripted(replies: &[Value]) -> Value {
+    let last = replies.len() - 1;
+    let rules: Vec<Value> = replies
+        .iter()
+        .enumerate()
+        .map(|(turn, reply)| {
+            let when = if turn == last {
+                json!({})
+            } else {
+                json!({"turn": turn})
+            };
+            json!({"when": when, "reply": reply})
+        })
+        .collect();
+    provider(json!({"type": "Scripted", "script": {"rules": rules}}))
+}
+
+/// The ModelProvider `model` that is the mock, with the key in [`key`].
+pub fn mocked(mock: &Mock) -> Value {
+    provider(json!({
+        "type": "OpenAICompatible",
+        "endpoint": mock.endpoint,
+        "keys": [{"name": "main", "secretKeyRef": {"name": "model", "key": "api-key"}}],
+    }))
+}
+
+/// The ModelProvider `model` with this spec; its one model is `mock`.
+pub fn provider(mut spec: Value) -> Value {
+    spec["models"] =
+        json!([{"name": "mock", "pricing": {"inputPerMillion": "1", "outputPerMillion": "2"}}]);
+    object("ModelProvider", "model", spec)
+}
+
+/// The Secret with the mock's key.
+pub fn key(value: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "model"}, "stringData": {"api-key": value},
+    })
+}
+
+/// The ModelPool `default` of [`provider`].
+pub fn pool() -> Value {
+    object(
+        "ModelPool",
+        "default",
+        json!({"members": [{"provider": {"name": "model"}, "model": "mock"}]}),
+    )
+}
+
+/// The Agent `worker` with these tools, in a small sandbox.
+pub fn agent(tools: &[&str]) -> Value {
+    let tools: Vec<Value> = tools.iter().map(|tool| json!({"builtin": tool})).collect();
+    object(
+        "Agent",
+        "worker",
+        json!({
+            "instructions": "Do what you are told.",
+            "model": {"maxOutputTokens": 1000},
+            "tools": tools,
+            "sandbox": {"memory": "128Mi", "disk": "64Mi"},
+        }),
+    )
+}
+
+/// The Task `work` of the Agent `worker`; `more` is added to its spec.
+pub fn task(more: &Value) -> Value {
+    let mut spec =
+        json!({"agent": {"name": "worker"}, "params": {"prompt": "Work."}, "retry": {"limit": 0}});
+    merge(&mut spec, more);
+    object("Task", "work", spec)
+}
+
+/// A Task that runs code in a small sandbox; `more` is added to its spec.
+pub fn run(name: &str, mut run: Value, more: &Value) -> Value {
+    merge(
+        &mut run,
+        &json!({"sandbox": {"memory": "128Mi", "disk": "64Mi"}}),
+    );
+    let mut spec = json!({"run": run, "retry": {"limit": 0}});
+    merge(&mut spec, more);
+    object("Task", name, spec)
+}
+
+/// One of our objects.
+pub fn object(kind: &str, name: &str, spec: Value) -> Value {
+    json!({
+        "apiVersion": "oarmaster.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec,
+    })
+}
+
+fn merge(into: &mut Value, more: &Value) {
+    for (name, value) in more.as_object().into_iter().flatten() {
+        into[name] = value.clone();
+    }
+}
+
+/// The reply that ends with a text.
+pub fn says(text: &str) -> Value {
+    json!({"text": text})
+}
+
+/// The reply that calls a tool.
+pub fn calls(tool: &str, arguments: Value) -> Value {
+    json!({"toolCalls": [{"name": tool, "arguments": arguments}]})
+}
+
+/// The reply that runs a piece of Python.
+pub fn python(code: &str) -> Value {
+    calls("RunCode", json!({"language": "python", "code": code}))
+}
