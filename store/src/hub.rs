@@ -84,6 +84,11 @@ impl Hub {
         self.changes.subscribe()
     }
 
+    /// Tells every reader of changes.
+    pub fn announce(&self, task: TaskRef) {
+        let _ = self.changes.send(task); // an error says that nobody reads changes now
+    }
+
     /// Follows a journal. `durable` says how far it is durable now; it is asked under the lock that the writer's news take, so that none
     /// is missed.
     pub fn follow<E>(
@@ -122,7 +127,7 @@ impl Sink for Arc<Hub> {
                 }
             }
             if let Some(task) = changed {
-                let _ = self.changes.send(task); // nobody reads changes now
+                self.announce(task);
             }
         }
     }

@@ -19,6 +19,8 @@ mod log;
 mod options;
 mod state;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub use artifacts::ArtifactWriter;
 pub use attempts::NewestAttempt;

@@ -105,13 +105,19 @@ impl Drop for Files {
     }
 }
 
+/// Fills a file with zeros, durably; leaves none behind that takes up a full disk.
 fn zeros(path: &Path, bytes: u32) -> io::Result<()> {
     static BLOCK: [u8; 64 << 10] = [0; 64 << 10];
-    let mut file = File::create(path)?;
-    let mut left = bytes as usize;
-    while let Some(block) = BLOCK.get(..left.min(BLOCK.len())).filter(|b| !b.is_empty()) {
-        file.write_all(block)?;
-        left -= block.len();
-    }
-    file.sync_all()
+    let fill = || {
+        let mut file = File::create(path)?;
+        let mut left = bytes as usize;
+        while let Some(block) = BLOCK.get(..left.min(BLOCK.len())).filter(|b| !b.is_empty()) {
+            file.write_all(block)?;
+            left -= block.len();
+        }
+        file.sync_all()
+    };
+    fill().inspect_err(|_| {
+        let _ = std::fs::remove_file(path); // the first error is the one that counts
+    })
 }

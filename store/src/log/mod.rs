@@ -10,6 +10,8 @@
 mod disk;
 mod frame;
 mod replay;
+#[cfg(test)]
+pub mod tests;
 mod writer;
 
 pub use disk::{Disk, Files};

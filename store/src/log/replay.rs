@@ -39,8 +39,12 @@ type Visit<'a> = &'a mut dyn FnMut(u64, Place, &[u8]) -> Result<(), String>;
 pub fn replay(dir: &Path, repair: Repair, visit: Visit<'_>) -> Result<Cursor, StoreError> {
     let segments = list(dir)?;
     let mut at = Cursor::default();
+    let mut ahead = None;
     for segment in 0..segments {
-        let data = load(dir, segment)?;
+        let data = match ahead.take() {
+            Some(data) => data,
+            None => load(dir, segment)?,
+        };
         at.segments = segment + 1;
         at.capacity = u32::try_from(data.len()).unwrap_or(u32::MAX);
         at.offset = 0;
@@ -63,23 +67,40 @@ pub fn replay(dir: &Path, repair: Repair, visit: Visit<'_>) -> Result<Cursor, St
             at.offset = at.offset.saturating_add(size);
             at.number += 1;
         }
-        if segment + 1 < segments && first(&load(dir, segment + 1)?) == Some(at.number) {
-            continue;
+        if at.segments < segments {
+            // The writer goes to the next segment when a frame does not fit, and leaves zeros.
+            let next = load(dir, at.segments)?;
+            let rest = data.get(at.offset as usize..).unwrap_or_default();
+            if first(&next) == Some(at.number) || rest.iter().all(|byte| *byte == 0) {
+                ahead = Some(next);
+                continue;
+            }
         }
-        if let Some(number) = later_durable(dir, &data, at, segments)? {
-            return Err(corrupt(
-                segment,
-                at.offset,
-                format!(
-                    "frame {} is unreadable, but frame {number} was written after it was durable",
-                    at.number
-                ),
-            ));
-        }
-        if repair == Repair::Erase {
-            erase(dir, &data, at, segments)?;
-        }
-        return Ok(at);
+        return end(dir, repair, &data, at, segments);
+    }
+    Ok(at)
+}
+
+/// No frame is readable at `at`: the end of the log, unless a later frame says otherwise.
+fn end(
+    dir: &Path,
+    repair: Repair,
+    data: &[u8],
+    at: Cursor,
+    segments: u32,
+) -> Result<Cursor, StoreError> {
+    if let Some(number) = later_durable(dir, data, at, segments)? {
+        return Err(corrupt(
+            at.segments.saturating_sub(1),
+            at.offset,
+            format!(
+                "frame {} is unreadable, but frame {number} was written after it was durable",
+                at.number
+            ),
+        ));
+    }
+    if repair == Repair::Erase {
+        erase(dir, data, at, segments)?;
     }
     Ok(at)
 }

@@ -1,0 +1,384 @@
+//! Random work, cut off at a random byte of the log, and opened again.
+
+use super::*;
+use crate::hops::HopTicket;
+use crate::log;
+use crate::{IN_DOUBT, Refusal};
+use oarmaster_protocol::journal::Record;
+use oarmaster_protocol::task::ErrorCode;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+#[derive(Clone, Debug)]
+enum Op {
+    Open { own: bool, raise: u64 },
+    Claim { fresh: bool },
+    Append { count: u8, size: u16, stale: bool },
+    Call { repeat: bool },
+    Reserve { pico: u64 },
+    Settle { pick: u8, end: End },
+    Fence,
+    Raise { pico: u64 },
+    Sdk,
+    Artifact { name: u8 },
+    Result,
+}
+
+#[derive(Clone, Debug)]
+enum End {
+    Answered(u8),
+    Silent,
+    Unbilled,
+    Unknown,
+    Dropped,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let end = prop_oneof![
+        (0..=100_u8).prop_map(End::Answered),
+        Just(End::Silent),
+        Just(End::Unbilled),
+        Just(End::Unknown),
+        Just(End::Dropped),
+    ];
+    prop_oneof![
+        1 => (any::<bool>(), 0..500_u64).prop_map(|(own, raise)| Op::Open { own, raise }),
+        2 => any::<bool>().prop_map(|fresh| Op::Claim { fresh }),
+        4 => (1..4_u8, 0..600_u16, any::<bool>())
+            .prop_map(|(count, size, stale)| Op::Append { count, size, stale }),
+        4 => any::<bool>().prop_map(|repeat| Op::Call { repeat }),
+        6 => (0..200_u64).prop_map(|pico| Op::Reserve { pico }),
+        5 => (any::<u8>(), end).prop_map(|(pick, end)| Op::Settle { pick, end }),
+        1 => Just(Op::Fence),
+        1 => (0..1000_u64).prop_map(|pico| Op::Raise { pico }),
+        1 => Just(Op::Sdk),
+        1 => (0..3_u8).prop_map(|name| Op::Artifact { name }),
+        1 => Just(Op::Result),
+    ]
+}
+
+/// What the outside of the store knows.
+#[derive(Default)]
+struct World {
+    attempt: u32,
+    digest: String,
+    nonce: u32,
+    claim: Option<Claim>,
+    last: Option<(u64, Append)>,
+    calls: Vec<(u64, Call)>,
+    tickets: Vec<(HopTicket, u64)>,
+}
+
+impl World {
+    async fn step(&mut self, store: &Store, op: Op) {
+        let session = self.claim.as_ref().map_or("none", |c| c.session.as_str());
+        match op {
+            Op::Open { own, raise } => {
+                let request = OpenAttempt {
+                    job: format!("job-{}", self.attempt + 1),
+                    assignment: (own || self.attempt == 0).then(|| agent_assignment(UID)),
+                    budget: usd(raise),
+                };
+                let n = self.attempt + 1;
+                let first = store.open_attempt(UID, n, request.clone()).await.unwrap();
+                let again = store.open_attempt(UID, n, request).await.unwrap();
+                assert_eq!(first, again);
+                for lower in 1..n {
+                    let lower = store.report(UID, lower).await.unwrap();
+                    assert!(lower.fenced || lower.outcome.is_some());
+                }
+                (self.attempt, self.digest, self.claim) = (n, first.assignment, None);
+            }
+            Op::Claim { fresh } => {
+                self.nonce += u32::from(fresh);
+                let nonce = format!("nonce-{}-{}", self.attempt, self.nonce);
+                let digest = self.digest.clone();
+                match claim(store, self.attempt, &digest, &nonce).await {
+                    Ok(claimed) => {
+                        let again = claim(store, self.attempt, &digest, &nonce).await;
+                        assert_eq!(again.unwrap(), claimed);
+                        self.claim = Some(claimed);
+                    }
+                    Err(refused) => expected(&refused),
+                }
+            }
+            Op::Append { count, size, stale } => {
+                let next = store.next(UID).await.unwrap_or(0);
+                let next = if stale { next.saturating_sub(1) } else { next };
+                let text = "é".repeat(usize::from(size));
+                let records = vec![note(&text); usize::from(count)];
+                self.append(store, append(next, records)).await;
+            }
+            Op::Result => {
+                let next = store.next(UID).await.unwrap_or(0);
+                self.append(store, append(next, vec![result()])).await;
+            }
+            Op::Call { repeat } => {
+                let Ok(next) = store.next(UID).await else {
+                    return;
+                };
+                let Some(claimed) = &self.claim else { return };
+                let current = {
+                    let core = store.lock();
+                    store.next_call(UID, core.state.task(UID).unwrap())
+                };
+                let number = current.saturating_sub(u64::from(repeat));
+                let found = store
+                    .begin_call(UID, self.attempt, &claimed.session, next, number, "d")
+                    .await;
+                match found {
+                    Ok(CallState::New(call)) => self.calls.push((number, call)),
+                    Ok(_) => {}
+                    Err(refused) => expected(&refused),
+                }
+            }
+            Op::Reserve { pico } => {
+                let Some((_, call)) = self.calls.last() else {
+                    return;
+                };
+                match call.reserve(hop(pico)).await {
+                    Ok(ticket) => self.tickets.push((ticket, pico)),
+                    Err(Refusal::Internal(text)) => {
+                        assert!(
+                            text.contains("settled first") || text.contains("answered"),
+                            "{text}"
+                        );
+                    }
+                    Err(refused) => expected(&refused),
+                }
+            }
+            Op::Settle { pick, end } => {
+                if self.tickets.is_empty() {
+                    return;
+                }
+                let pick = usize::from(pick) % self.tickets.len();
+                let (ticket, pico) = self.tickets.swap_remove(pick);
+                let end = match end {
+                    End::Answered(part) => answer(Some(used(pico * u64::from(part) / 100))),
+                    End::Silent => answer(None),
+                    End::Unbilled => failed(Billing::Unbilled),
+                    End::Unknown => failed(Billing::Unknown),
+                    End::Dropped => return drop(ticket),
+                };
+                ticket.settle(end).await.unwrap();
+            }
+            Op::Fence => {
+                if self.attempt > 0 {
+                    let first = store.fence(UID, self.attempt, "x").await.unwrap();
+                    let again = store.fence(UID, self.attempt, "y").await.unwrap();
+                    assert_eq!(first, again);
+                }
+            }
+            Op::Raise { pico } => match store.raise_budget(UID, usd(pico)).await {
+                Ok(_) => {}
+                Err(refused) => expected(&refused),
+            },
+            Op::Sdk => {
+                let row = crate::SdkRow {
+                    caller: "c".into(),
+                    namespace: "n".into(),
+                    pool: "p".into(),
+                    provider: "n/p".into(),
+                    model: "m".into(),
+                    usage: used(1),
+                };
+                store.sdk_row(row).await.unwrap();
+            }
+            Op::Artifact { name } => {
+                let name = format!("a{name}");
+                let put = store.put_artifact(UID, self.attempt, session, &name, b"x");
+                if let Err(refused) = put.await {
+                    expected(&refused);
+                }
+            }
+        }
+    }
+
+    async fn append(&mut self, store: &Store, records: Append) {
+        let session = self.claim.as_ref().map_or("none", |c| c.session.as_str());
+        match store
+            .append(UID, self.attempt, session, records.clone())
+            .await
+        {
+            Ok(done) => {
+                let again = store.append(UID, self.attempt, session, records.clone());
+                assert_eq!(again.await.unwrap(), done);
+                self.last = Some((done.next, records));
+            }
+            Err(refused) => expected(&refused),
+        }
+    }
+}
+
+/// Refusals that random work leads to. Anything else is a defect.
+fn expected(refused: &Refusal) {
+    assert!(
+        matches!(
+            refused.code(),
+            ErrorCode::Fenced
+                | ErrorCode::NotFound
+                | ErrorCode::Conflict
+                | ErrorCode::BudgetExceeded
+        ),
+        "{refused}"
+    );
+}
+
+/// Settled and reserved never exceed the budget. (Here no provider bills more than was reserved.)
+fn within_budget(state: &State) {
+    for task in state.tasks.values() {
+        let spent = task.sum.cost_pico + task.reserved.pico;
+        assert!(spent <= task.budget.pico_usd.unwrap(), "{task:?}");
+    }
+}
+
+/// Numbers without gaps, one `Open` and at most one end per hop; exactly one once `settled`.
+fn ledger(records: &[Record], settled: bool) {
+    let mut hops: BTreeMap<(u64, u32), (u32, u32)> = BTreeMap::new();
+    for (index, record) in records.iter().enumerate() {
+        assert_eq!(record.seq, index as u64);
+        match record.body {
+            Body::Open { call, hop, .. } => {
+                let at = hops.entry((call, hop)).or_default();
+                at.0 += 1;
+                assert_eq!(at.1, 0, "opened after its end");
+            }
+            Body::Answer { call, hop, .. } | Body::CallFailed { call, hop, .. } => {
+                hops.entry((call, hop)).or_default().1 += 1;
+            }
+            _ => {}
+        }
+    }
+    for (hop, (opened, ended)) in hops {
+        assert_eq!(opened, 1, "{hop:?}");
+        assert!(ended == 1 || (!settled && ended == 0), "{hop:?}: {ended}");
+    }
+}
+
+/// The log up to a byte, as a crash could leave it: zeros or nothing behind it.
+fn cut(from: &Path, place: (u32, usize), zeros: bool) -> TempDir {
+    let to = tempfile::tempdir().unwrap();
+    for segment in 0..=place.0 {
+        let name = format!("{segment:08}.log");
+        let mut bytes = std::fs::read(from.join(&name)).unwrap();
+        if segment == place.0 {
+            match zeros {
+                true => bytes[place.1..].fill(0),
+                false => bytes.truncate(place.1),
+            }
+        }
+        std::fs::write(to.path().join(name), bytes).unwrap();
+    }
+    to
+}
+
+/// What must hold after a crash that kept `frames`.
+async fn check(dir: &Path, kept: &[(Place, Vec<u8>)]) {
+    let expected = fold(kept);
+    let mut found = State::default();
+    log::replay(dir, log::Repair::Erase, &mut |number, place, payload| {
+        apply_frame(&mut found, number, place, payload)
+    })
+    .unwrap();
+    assert_eq!(found, expected, "the fold of the durable prefix");
+    within_budget(&found);
+
+    let store = Store::open(options(dir)).await.unwrap();
+    {
+        let core = store.lock();
+        within_budget(&core.state);
+        for (uid, task) in &core.state.tasks {
+            assert_eq!(task.reserved, Default::default());
+            let before = &expected.tasks[uid];
+            let booked = before.sum.cost_pico + before.reserved.pico;
+            assert_eq!(task.sum.cost_pico, booked, "booked in full, and no more");
+        }
+    }
+    if expected.tasks.contains_key(UID) {
+        let records = store.records(UID, 0, usize::MAX).await.unwrap();
+        ledger(&records, true);
+        recovered_calls(&store, &expected, &records).await;
+        let newest = store.newest_attempt(UID).await.unwrap().unwrap();
+        store.fence(UID, newest.attempt, "end").await.unwrap();
+    }
+    let live = store.lock().state.clone();
+    drop(store);
+    assert_eq!(fold(&frames(dir)), live, "live state and fold agree");
+}
+
+/// A call that was open is in doubt; an answered one gives its answer.
+async fn recovered_calls(store: &Store, before: &State, records: &[Record]) {
+    let task = &before.tasks[UID];
+    let (attempt, found) = task.attempts.last_key_value().unwrap();
+    let Some(session) = found.session.as_ref().filter(|_| found.is_open()) else {
+        return;
+    };
+    for (number, call) in &task.calls {
+        let state = store
+            .begin_call(UID, *attempt, session, 0, *number, &call.digest)
+            .await
+            .unwrap();
+        let open = call.hops.iter().any(|hop| hop.open);
+        match state {
+            CallState::Answered(record) => {
+                assert_eq!(Some(record.seq), call.answer);
+                assert_eq!(record, records[record.seq as usize]);
+            }
+            CallState::InDoubt => assert!(open || call.in_doubt),
+            CallState::New(_) => assert!(!open && call.answer.is_none() && !call.in_doubt),
+            CallState::Running(_) => panic!("nobody runs it"),
+        }
+        if open {
+            let last = records
+                .iter()
+                .rev()
+                .find(|r| matches!(&r.body, Body::CallFailed { call, .. } if call == number));
+            let class = last.map(|r| match &r.body {
+                Body::CallFailed { class, .. } => class.as_str(),
+                _ => "",
+            });
+            assert_eq!(class, Some(IN_DOUBT));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_was_durable_is_there_again(
+        ops in prop::collection::vec(op(), 1..60),
+        cuts in prop::collection::vec((any::<prop::sample::Index>(), 0.0..1.0_f64, any::<bool>()), 4),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let dir = tempfile::tempdir().unwrap();
+            let store = Store::open(options(dir.path())).await.unwrap();
+            let mut world = World::default();
+            // Most work needs an attempt and a claim.
+            world.step(&store, Op::Open { own: true, raise: 400 }).await;
+            world.step(&store, Op::Claim { fresh: true }).await;
+            for op in ops {
+                world.step(&store, op).await;
+                within_budget(&store.lock().state);
+            }
+            store.flush().await.unwrap();
+            // A crash: the tickets are still out.
+            let all = frames(dir.path());
+            assert_eq!(fold(&all), store.lock().state);
+            ledger(&store.records(UID, 0, usize::MAX).await.unwrap(), false);
+            for (pick, part, zeros) in cuts {
+                let pick = pick.index(all.len() + 1);
+                let place = match all.get(pick) {
+                    Some((place, _)) => *place,
+                    None => all[all.len() - 1].0,
+                };
+                // Somewhere in the frame's bytes, or behind the last one.
+                let size = 32 + place.len as usize;
+                let inside = if pick == all.len() { size } else { (size as f64 * part) as usize };
+                let crashed = cut(dir.path(), (place.segment, place.offset as usize + inside), zeros);
+                check(crashed.path(), &all[..pick]).await;
+            }
+        });
+    }
+}
