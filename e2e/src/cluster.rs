@@ -1,10 +1,10 @@
 //! Which cluster a test talks to, and how.
 
-use crate::command::{self, Output};
+use crate::command::{self, Output, Run};
 use anyhow::{Context as _, Result, bail};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ pub struct Cluster {
     /// A client.
     pub client: Client,
     config: Config,
+    path: OsString,
 }
 
 impl Cluster {
@@ -25,26 +26,23 @@ impl Cluster {
     /// When there is none, or its kubeconfig cannot be read.
     pub async fn node() -> Result<Self> {
         let named = named("OARMASTER_E2E_KUBECONFIG").or_else(|| named("KUBECONFIG"));
-        let path = match named {
-            Some(path) => path,
-            None => local(&["cluster", "kubeconfig"]).await?,
-        };
-        Self::open(path).await
+        Self::open(named, "").await
     }
 
-    /// An API server, with or without nodes: `OARMASTER_API_KUBECONFIG`, else the cluster of [`Cluster::node`].
+    /// An API server, with or without nodes: `OARMASTER_API_KUBECONFIG`, else the local one of `cargo xtask cluster up --api-only`.
     ///
     /// # Errors
     /// When there is none, or its kubeconfig cannot be read.
     pub async fn api() -> Result<Self> {
-        match named("OARMASTER_API_KUBECONFIG") {
-            Some(path) => Self::open(path).await,
-            None => Self::node().await,
-        }
+        Self::open(named("OARMASTER_API_KUBECONFIG"), "--api-only").await
     }
 
-    async fn open(kubeconfig: PathBuf) -> Result<Self> {
+    async fn open(kubeconfig: Option<PathBuf>, local: &str) -> Result<Self> {
         crypto();
+        let (kubeconfig, path) = match kubeconfig {
+            Some(kubeconfig) => (kubeconfig, std::env::var_os("PATH").unwrap_or_default()),
+            None => environment(local).await?,
+        };
         let read = Kubeconfig::read_from(&kubeconfig)
             .with_context(|| format!("failed to read kubeconfig {}", kubeconfig.display()))?;
         let config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default())
@@ -55,6 +53,7 @@ impl Cluster {
             kubeconfig,
             client,
             config,
+            path,
         })
     }
 
@@ -70,16 +69,20 @@ impl Cluster {
         client(config)
     }
 
+    /// A program that finds this cluster in its environment, and kubectl and helm on its PATH.
+    #[must_use]
+    pub fn run(&self, program: &str) -> Run {
+        Run::new(program)
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("PATH", &self.path)
+    }
+
     /// Runs `kubectl` with this cluster's kubeconfig.
     ///
     /// # Errors
     /// When it cannot be started or does not end within two minutes. A non-zero exit code is no error: see [`Output`].
     pub async fn kubectl<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<Output> {
-        command::Run::new("kubectl")
-            .env("KUBECONFIG", &self.kubeconfig)
-            .args(args)
-            .output()
-            .await
+        self.run("kubectl").args(args).output().await
     }
 }
 
@@ -109,15 +112,21 @@ fn named(variable: &str) -> Option<PathBuf> {
         .map(PathBuf::from)
 }
 
-/// The path that `cargo xtask` prints.
-async fn local(args: &[&str]) -> Result<PathBuf> {
-    let out = command::xtask(args).output().await?;
-    let path = out.stdout.trim();
-    if out.code != Some(0) || path.is_empty() {
+/// Kubeconfig and search path of a local cluster, from the shell commands that `cargo xtask cluster env` prints.
+async fn environment(tier: &str) -> Result<(PathBuf, OsString)> {
+    let mut args = vec!["cluster", "env"];
+    args.extend(Some(tier).filter(|tier| !tier.is_empty()));
+    let out = command::xtask(&args).output().await?;
+    if out.code != Some(0) {
         bail!(
-            "no cluster: set KUBECONFIG or run `cargo xtask cluster up`\n{}",
+            "no cluster: run `cargo xtask cluster up {tier}` or set KUBECONFIG\n{}",
             out.text()
         );
     }
-    Ok(PathBuf::from(path))
+    let script = format!("{}\nprintf '%s\\n' \"$KUBECONFIG\" \"$PATH\"", out.stdout);
+    let told = Run::new("sh").args(&["-c", &script]).stdout().await?;
+    let mut lines = told.lines();
+    let kubeconfig = lines.next().context("no KUBECONFIG")?;
+    let path = lines.next().context("no PATH")?;
+    Ok((kubeconfig.into(), path.into()))
 }

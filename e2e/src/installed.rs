@@ -1,7 +1,7 @@
 //! Oarmaster, installed in the cluster: once for all tests of a run.
 
 use crate::cluster::{Cluster, checkout};
-use crate::command::{Run, xtask};
+use crate::command::xtask;
 use crate::mock;
 use anyhow::{Context as _, Result};
 use std::time::Duration;
@@ -31,8 +31,8 @@ async fn install(cluster: &Cluster) -> Result<()> {
             vec![format!("gateway.privateEndpoints[0]={node}/32")],
         ),
     ] {
-        let mut run = Run::new("helm")
-            .env("KUBECONFIG", &cluster.kubeconfig)
+        let mut run = cluster
+            .run("helm")
             .dir(checkout())
             .args(&["upgrade", "--install", chart])
             .args(&[format!("charts/{chart}")])

@@ -1,7 +1,7 @@
 //! Providers that cannot be used: the provider says why, and so does the Task.
 
-use crate::support::{agent, beside_others, create, key, pool, provider, task};
-use anyhow::Result;
+use crate::support::{KEYS, agent, beside_others, create, key, pool, provider, task};
+use anyhow::{Context as _, Result};
 use oarmaster_crds::ModelProvider;
 use oarmaster_crds::conditions::{self, find};
 use oarmaster_e2e::task::{SOON, failure};
@@ -43,8 +43,9 @@ async fn says(
 }
 
 #[tokio::test]
-async fn a_secret_that_is_missing_then_empty_then_there() -> Result<()> {
+async fn a_secret_that_is_forbidden_then_missing_then_empty_then_there() -> Result<()> {
     beside_others("secret", async |space| {
+        space.kubectl(&["delete", "rolebinding", KEYS]).await?;
         create(
             space,
             &[
@@ -55,6 +56,20 @@ async fn a_secret_that_is_missing_then_empty_then_there() -> Result<()> {
             ],
         )
         .await?;
+        let message = says(
+            space,
+            conditions::SECRET_RESOLVED,
+            "False",
+            conditions::reason::SECRET_FORBIDDEN,
+        )
+        .await?;
+        let command = message
+            .split('`')
+            .find(|part| part.starts_with("kubectl "))
+            .with_context(|| format!("no command that grants it: {message}"))?;
+        let granted = command.split_whitespace().skip(1).collect::<Vec<_>>();
+        space.cluster.kubectl(&granted).await?.success()?;
+
         let message = says(
             space,
             conditions::SECRET_RESOLVED,

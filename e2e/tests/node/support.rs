@@ -2,13 +2,16 @@
 
 use anyhow::Result;
 use oarmaster_e2e::Space;
-use oarmaster_e2e::installed::installed;
+use oarmaster_e2e::installed::{RELEASE, installed};
 use oarmaster_e2e::mock::Mock;
 use serde_json::{Value, json};
 use tokio::sync::{RwLock, Semaphore};
 
 /// Price of the model in all tests: pico-USD per input and per output token.
 pub const PRICES: (u64, u64) = (1_000_000, 2_000_000);
+
+/// The right of the gateway to read the keys of a namespace.
+pub const KEYS: &str = "oarmaster-gateway-keys";
 
 /// Held for reading by tests that look at their own namespace only, for writing by those that break what all share.
 static COMPONENTS: RwLock<()> = RwLock::const_new(());
@@ -19,13 +22,30 @@ static ROOM: Semaphore = Semaphore::const_new(3);
 pub async fn beside_others(name: &str, test: impl AsyncFnOnce(&Space) -> Result<()>) -> Result<()> {
     let _others = COMPONENTS.read().await;
     let _room = ROOM.acquire().await?;
-    Space::with(installed().await?, name, test).await
+    in_space(name, test).await
 }
 
 /// Runs a test alone, since it breaks a component that all share.
 pub async fn alone(name: &str, test: impl AsyncFnOnce(&Space) -> Result<()>) -> Result<()> {
     let _others = COMPONENTS.write().await;
-    Space::with(installed().await?, name, test).await
+    in_space(name, test).await
+}
+
+async fn in_space(name: &str, test: impl AsyncFnOnce(&Space) -> Result<()>) -> Result<()> {
+    Space::with(installed().await?, name, async |space| {
+        let account = format!("--serviceaccount={RELEASE}:oarmaster-gateway");
+        // What the owner of a namespace does once, so that its keys can be used.
+        let grant = [
+            "create",
+            "rolebinding",
+            KEYS,
+            &format!("--clusterrole={KEYS}"),
+            &account,
+        ];
+        space.kubectl(&grant).await?;
+        test(space).await
+    })
+    .await
 }
 
 /// Creates objects in the test's namespace.
