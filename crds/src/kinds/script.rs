@@ -1,6 +1,6 @@
 //! The script of a Scripted provider: rules from which it answers, without a network.
 
-use crate::common::any_json;
+use crate::common::any_object;
 use crate::duration::GepDuration;
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -87,7 +87,7 @@ pub struct ScriptToolCall {
     pub name: String,
     /// Arguments as an object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "any_json")]
+    #[schemars(schema_with = "any_object")]
     pub arguments: Option<Value>,
     /// Arguments as the text that is sent as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
