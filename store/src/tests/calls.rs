@@ -111,21 +111,22 @@ async fn a_second_caller_attaches() {
     let claimed = begin(&store, usd(100)).await;
     let call = new_call(&store, &claimed, claimed.next, 0).await;
     let attach = || async {
-        match state_of(&store, &claimed, 0).await.unwrap() {
-            CallState::Running(attach) => tokio::spawn(attach.ended()),
-            other => panic!("{other:?}"),
-        }
+        let state = state_of(&store, &claimed, 0).await.unwrap();
+        let CallState::Running(attach) = state else {
+            panic!("{state:?}")
+        };
+        attach
     };
     let refused = store
         .begin_call(UID, 1, &claimed.session, claimed.next, 0, "sha256:other")
         .await
         .unwrap_err();
     assert_eq!(refused.code(), ErrorCode::Diverged);
-    let first = attach().await;
+    let first = tokio::spawn(attach().await.ended());
     let ticket = call.reserve(hop(10)).await.unwrap();
-    let second = attach().await;
+    let second = tokio::spawn(attach().await.ended());
     drop(call); // the ticket keeps it running
-    let third = attach().await;
+    let third = tokio::spawn(attach().await.ended());
     let settled = ticket.settle(answer(Some(used(1)))).await.unwrap();
     for waiting in [first, second, third] {
         let ended = waiting.await.unwrap().unwrap();

@@ -11,7 +11,7 @@ async fn records_are_numbered_and_a_lost_answer_is_harmless() {
     let intent = Body::ToolIntent {
         id: "c1".into(),
         tool: "Shell".into(),
-        arguments: serde_json::json!({"f": 0.123456789012345678, "n": 18446744073709551615_u64, "s": "a\nb\u{0}"}),
+        arguments: serde_json::json!({"f": 0.12345678901234567, "n": 18446744073709551615_u64, "s": "a\nb\u{0}"}),
     };
     let both = append(2, vec![intent.clone(), note("two")]);
     let next = store
