@@ -143,6 +143,8 @@ impl Caller {
             ("HOME", &*self.workspace.to_string_lossy()),
             ("LANG", "C.UTF-8"),
             ("TMPDIR", &*self.tmp.to_string_lossy()),
+            // Python takes a module for unchanged when size and second of its change are the same, which an agent's edit easily hits.
+            ("PYTHONDONTWRITEBYTECODE", "1"),
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned()));
         own.into_iter().chain(extra.clone()).collect()

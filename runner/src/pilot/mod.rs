@@ -1,8 +1,125 @@
-//! pilot
-/// a
-#[derive(Debug, clap::Args)]
-pub struct Args {}
-/// m
-pub fn main(_args: &Args) -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+//! pilot: the trusted side of a Task's pod. It claims its attempt at the gateway, drives the sandbox, and hands in the result.
+//!
+//! Every decision is in [`machine`], which knows neither network nor clock; [`drive`] carries out what it says, in its order. The
+//! pilot has no rights in Kubernetes and no key: one token that the gateway alone accepts, read anew for each request.
+
+pub mod answer;
+mod drive;
+mod gateway;
+pub mod machine;
+mod sandbox;
+pub mod show;
+pub mod tools;
+
+use gateway::{Gateway, GatewayError};
+use oarmaster_protocol::assignment::Assignment;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The attempt belongs to another session, or was fenced.
+const EXIT_FENCED: u8 = 3;
+/// No result could be handed in.
+const EXIT_FAILED: u8 = 1;
+
+/// Arguments of `pilot`. The controller writes them into the Job.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Base URL of the gateway's data listener.
+    #[arg(long)]
+    pub gateway: String,
+    /// UID of the Task.
+    #[arg(long)]
+    pub task_uid: String,
+    /// Number of the attempt.
+    #[arg(long)]
+    pub attempt: u32,
+    /// Digest of the assignment.
+    #[arg(long)]
+    pub assignment: String,
+    /// Socket of exec; without it there is no sandbox.
+    #[arg(long)]
+    pub exec_socket: Option<PathBuf>,
+    /// The projected token, read anew for each request.
+    #[arg(long)]
+    pub token_file: PathBuf,
+    /// PEM file of the CA that signed the gateway's certificate.
+    #[arg(long, conflicts_with = "ca")]
+    pub ca_file: Option<PathBuf>,
+    /// The same as PEM text.
+    #[arg(long, env = "OARMASTER_CA", hide_env_values = true)]
+    pub ca: Option<String>,
+}
+
+/// Why no result was handed in.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("failed to set up the pilot: {0}")]
+    Setup(String),
+    #[error("{0}")]
+    Gateway(#[from] GatewayError),
+    #[error("the gateway served another assignment than the Job names")]
+    WrongAssignment,
+    #[error("failed to read the assignment: {0}")]
+    Assignment(#[source] serde_json::Error),
+}
+
+/// Runs the attempt. Exit code 0: a result was handed in, whatever it says; 3: the attempt is not ours (any more); 1: no result.
+pub fn main(args: &Args) -> ExitCode {
+    // An error means that a provider is there already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(&Error::Setup(error.to_string())),
+    };
+    runtime.block_on(async {
+        // As PID 1 the pilot gets no default action for SIGTERM.
+        let mut terminate =
+            match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+                Ok(terminate) => terminate,
+                Err(error) => return complain(&Error::Setup(error.to_string())),
+            };
+        tokio::select! {
+            ended = run(args) => match ended {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => complain(&error),
+            },
+            _ = terminate.recv() => ExitCode::from(128 + 15),
+        }
+    })
+}
+
+fn complain(error: &Error) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "{error}"); // nobody is left to tell when stderr is gone
+    ExitCode::from(match error {
+        Error::Gateway(GatewayError::Fenced(_)) => EXIT_FENCED,
+        _ => EXIT_FAILED,
+    })
+}
+
+async fn run(args: &Args) -> Result<(), Error> {
+    let mut gateway = Gateway::new(args)?;
+    gateway.claim(&args.assignment).await?;
+    let bytes = gateway.assignment().await?;
+    if oarmaster_protocol::digest(&bytes) != args.assignment {
+        return Err(Error::WrongAssignment);
+    }
+    let assignment: Assignment = serde_json::from_slice(&bytes).map_err(Error::Assignment)?;
+    if assignment.task.uid != args.task_uid {
+        return Err(Error::WrongAssignment);
+    }
+    let task = &assignment.task;
+    let _ = writeln!(
+        std::io::stdout(),
+        "attempt {} of task {}/{}: read its transcript with: oar logs -n {} {}",
+        args.attempt,
+        task.namespace,
+        task.name,
+        task.namespace,
+        task.name
+    );
+    drive::drive(gateway, assignment, args.exec_socket.as_deref()).await
 }

@@ -112,6 +112,11 @@ impl Process {
         command
     }
 
+    /// With the capabilities of root, which no child may have; `None` without root.
+    pub fn start_with_capabilities(options: &Options) -> Option<Self> {
+        is_root().then(|| Self::start(options, own_uid(), &["env"]))
+    }
+
     /// Starts it once more, as kubelet does after its end, once the old one has ended.
     pub fn restart(&mut self, options: &Options) {
         self.child.wait().unwrap();
@@ -289,11 +294,7 @@ impl Sandbox {
     }
 
     pub fn wait_for_file(&self, name: &str) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !self.workspace().join(name).exists() {
-            assert!(Instant::now() < deadline);
-            std::thread::yield_now();
-        }
+        wait_for(&self.workspace().join(name));
     }
 
     pub fn terminate(&mut self) -> Option<i32> {
@@ -338,6 +339,15 @@ pub fn probe_unconfined() -> String {
     victim.wait().unwrap();
     assert!(!output.status.success());
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Waits for a file to appear.
+pub fn wait_for(path: &Path) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !path.exists() {
+        assert!(Instant::now() < deadline, "{}", path.display());
+        std::thread::yield_now();
+    }
 }
 
 pub fn own_uid() -> u32 {

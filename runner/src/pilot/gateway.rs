@@ -1,0 +1,357 @@
+//! The pilot's side of the task API. Every call may be repeated: the gateway knows appends by their sequence number, model calls by
+//! their call number and claims by their nonce. So a gateway that restarts costs time and nothing else.
+
+use super::{Args, Error};
+use oarmaster_protocol::journal::{Artifact, Body, Outcome};
+use oarmaster_protocol::task::{
+    ApiError, Append, Appended, CALL_HEADER, Claim, ClaimRequest, NEXT_HEADER, SESSION_HEADER,
+};
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::{Certificate, Client, Method, StatusCode, Url};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// How long a gateway may be away.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// How long it may refuse us: its view of a new pod or of a rotated token may be some seconds old.
+const REFUSAL_PATIENCE: Duration = Duration::from_secs(60);
+/// How long it may have a defect.
+const DEFECT_PATIENCE: Duration = Duration::from_secs(20);
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// A model call may go over several hops, each with the provider's own bound (10 min by default).
+const MODEL_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// Why a call ended without what it was made for.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GatewayError {
+    /// The attempt is another session's, or over.
+    #[error("the attempt is not this pilot's (any more): {0}")]
+    Fenced(String),
+    /// A refusal that repeating does not change.
+    #[error("the gateway refused ({code}): {message}")]
+    Refused { code: String, message: String },
+    /// It did not answer for as long as we wait.
+    #[error("the gateway could not be reached: {0}")]
+    Unreachable(String),
+    /// It answered something else than agreed.
+    #[error("the gateway's answer to {path} cannot be read: {message}")]
+    Answer { path: &'static str, message: String },
+}
+
+/// The gateway, as this session sees it.
+pub(crate) struct Gateway {
+    client: Client,
+    base: Url,
+    token_file: PathBuf,
+    nonce: String,
+    session: String,
+    next: u64,
+    next_call: u64,
+}
+
+/// One call, ready to be sent any number of times.
+struct Call<'a> {
+    method: Method,
+    path: &'static str,
+    /// Appended to `path`.
+    name: &'a str,
+    headers: Vec<(&'static str, String)>,
+    content_type: Option<&'static str>,
+    body: Vec<u8>,
+    timeout: Duration,
+}
+
+/// What one try gave.
+enum Tried {
+    Done(HeaderMap, Vec<u8>),
+    Again {
+        error: GatewayError,
+        patience: Duration,
+    },
+    Over(GatewayError, Option<u64>),
+}
+
+impl Gateway {
+    pub(crate) fn new(args: &Args) -> Result<Self, Error> {
+        let setup =
+            |what: &str, error: &dyn std::fmt::Display| Error::Setup(format!("{what}: {error}"));
+        let base = Url::parse(&args.gateway).map_err(|error| setup("--gateway", &error))?;
+        // The token goes in clear to nobody but this machine itself.
+        let is_loopback = matches!(base.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"));
+        if base.scheme() != "https" && !is_loopback {
+            return Err(Error::Setup("--gateway: only https is spoken".to_owned()));
+        }
+        let mut pem = args.ca.clone().unwrap_or_default();
+        if let Some(path) = &args.ca_file {
+            pem = std::fs::read_to_string(path).map_err(|error| setup("--ca-file", &error))?;
+        }
+        let authorities = Certificate::from_pem_bundle(pem.as_bytes())
+            .map_err(|error| setup("the gateway's CA", &error))?;
+        if authorities.is_empty() && base.scheme() == "https" {
+            return Err(Error::Setup(
+                "the gateway's CA: neither --ca-file nor OARMASTER_CA has a certificate".to_owned(),
+            ));
+        }
+        let client = Client::builder()
+            .tls_certs_only(authorities)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            // A gateway whose node is gone sends no reset.
+            .tcp_keepalive(Duration::from_secs(15))
+            .tcp_keepalive_interval(Duration::from_secs(5))
+            .tcp_keepalive_retries(3)
+            .build()
+            .map_err(|error| setup("the client", &error))?;
+        Ok(Self {
+            client,
+            base,
+            token_file: args.token_file.clone(),
+            nonce: uuid::Uuid::new_v4().to_string(),
+            session: String::new(),
+            next: 0,
+            next_call: 0,
+        })
+    }
+
+    pub(crate) async fn claim(&mut self, assignment: &str) -> Result<(), GatewayError> {
+        let request = ClaimRequest {
+            assignment: assignment.to_owned(),
+            nonce: self.nonce.clone(),
+        };
+        let call = self.json(Method::POST, "/task/v1/claim", &request)?;
+        let claim: Claim = self.typed(call).await?;
+        self.session = claim.session;
+        self.next = claim.next;
+        self.next_call = claim.next_call;
+        Ok(())
+    }
+
+    /// The assignment, byte for byte as it was stored.
+    pub(crate) async fn assignment(&mut self) -> Result<Vec<u8>, GatewayError> {
+        self.send(self.call(Method::GET, "/task/v1/assignment"))
+            .await
+    }
+
+    /// Returns once the records are durable.
+    pub(crate) async fn append(&mut self, records: Vec<Body>) -> Result<(), GatewayError> {
+        self.journal("/task/v1/journal", records).await
+    }
+
+    /// Returns once the result is durable.
+    pub(crate) async fn hand_in(&mut self, outcome: Outcome) -> Result<(), GatewayError> {
+        self.journal("/task/v1/result", vec![Body::Result { outcome }])
+            .await
+    }
+
+    async fn journal(
+        &mut self,
+        path: &'static str,
+        records: Vec<Body>,
+    ) -> Result<(), GatewayError> {
+        let append = Append {
+            next: self.next,
+            records,
+        };
+        let call = self.json(Method::POST, path, &append)?;
+        let appended: Appended = self.typed(call).await?;
+        self.next = appended.next;
+        Ok(())
+    }
+
+    /// Asks the model under the next call number. Whatever comes of it, the number is used up.
+    pub(crate) async fn ask_model(&mut self, body: &Value) -> Result<Value, GatewayError> {
+        let mut call = self.json(Method::POST, "/v1/chat/completions", body)?;
+        call.headers.push((CALL_HEADER, self.next_call.to_string()));
+        call.headers.push((NEXT_HEADER, self.next.to_string()));
+        call.timeout = MODEL_TIMEOUT;
+        self.next_call += 1;
+        let bytes = self.send(call).await?;
+        // An answer that is no JSON is an unusable answer of the model, not an error of ours.
+        Ok(serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    pub(crate) async fn store(
+        &mut self,
+        name: &str,
+        bytes: Vec<u8>,
+    ) -> Result<Artifact, GatewayError> {
+        let mut call = self.call(Method::PUT, "/task/v1/artifacts/");
+        call.name = name;
+        call.content_type = Some("application/octet-stream");
+        call.body = bytes;
+        self.typed(call).await
+    }
+
+    fn call(&self, method: Method, path: &'static str) -> Call<'static> {
+        let headers = if self.session.is_empty() {
+            Vec::new()
+        } else {
+            vec![(SESSION_HEADER, self.session.clone())]
+        };
+        Call {
+            method,
+            path,
+            name: "",
+            headers,
+            content_type: None,
+            body: Vec::new(),
+            timeout: CALL_TIMEOUT,
+        }
+    }
+
+    fn json(
+        &self,
+        method: Method,
+        path: &'static str,
+        body: &impl Serialize,
+    ) -> Result<Call<'static>, GatewayError> {
+        let mut call = self.call(method, path);
+        call.content_type = Some("application/json");
+        call.body = serde_json::to_vec(body).map_err(|error| GatewayError::Answer {
+            path,
+            message: error.to_string(),
+        })?;
+        Ok(call)
+    }
+
+    async fn typed<T: DeserializeOwned>(&mut self, call: Call<'_>) -> Result<T, GatewayError> {
+        let path = call.path;
+        let bytes = self.send(call).await?;
+        serde_json::from_slice(&bytes).map_err(|error| GatewayError::Answer {
+            path,
+            message: error.to_string(),
+        })
+    }
+
+    /// Sends until there is an answer or patience ends.
+    async fn send(&mut self, call: Call<'_>) -> Result<Vec<u8>, GatewayError> {
+        let begin = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let tried = match self.try_once(&call).await {
+                // The gateway's view of a pod that has just started may be older than the pod.
+                Tried::Over(error @ GatewayError::Refused { .. }, _) if self.session.is_empty() => {
+                    Tried::Again {
+                        error,
+                        patience: REFUSAL_PATIENCE,
+                    }
+                }
+                tried => tried,
+            };
+            match tried {
+                Tried::Done(headers, bytes) => {
+                    if let Some(next) = next_of(&headers) {
+                        self.next = next;
+                    }
+                    return Ok(bytes);
+                }
+                Tried::Over(error, next) => {
+                    if let Some(next) = next {
+                        self.next = next;
+                    }
+                    return Err(error);
+                }
+                Tried::Again { error, patience } => {
+                    if begin.elapsed() + pause > patience {
+                        return Err(error);
+                    }
+                    sleep(pause.mul_f64(jitter())).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    async fn try_once(&self, call: &Call<'_>) -> Tried {
+        let again = |why: String| Tried::Again {
+            error: GatewayError::Unreachable(why),
+            patience: PATIENCE,
+        };
+        let token = match tokio::fs::read_to_string(&self.token_file).await {
+            Ok(token) => token,
+            Err(error) => return again(format!("failed to read the token: {error}")),
+        };
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{}", call.path, call.name));
+        let mut request = self
+            .client
+            .request(call.method.clone(), url)
+            .bearer_auth(token.trim())
+            .timeout(call.timeout);
+        for (name, value) in &call.headers {
+            request = request.header(*name, value);
+        }
+        if let Some(content_type) = call.content_type {
+            request = request
+                .header(CONTENT_TYPE, content_type)
+                .body(call.body.clone());
+        }
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => return again(chain(&error)),
+        };
+        let (status, headers) = (response.status(), response.headers().clone());
+        match response.bytes().await {
+            Ok(bytes) if status.is_success() => Tried::Done(headers, bytes.into()),
+            Ok(bytes) => judge(status, &headers, &bytes),
+            Err(error) => again(chain(&error)),
+        }
+    }
+}
+
+/// What to do about an error. One without our code comes from something in between, or from a gateway that is starting.
+fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Tried {
+    let error = serde_json::from_slice::<ApiError>(body)
+        .ok()
+        .map(|error| error.error);
+    let code = error
+        .as_ref()
+        .map(|error| error.code.clone())
+        .unwrap_or_default();
+    let message = error.map_or_else(
+        || format!("HTTP status {}", status.as_u16()),
+        |error| error.message,
+    );
+    let refused = GatewayError::Refused {
+        code: code.clone(),
+        message: message.clone(),
+    };
+    let again = |error, patience| Tried::Again { error, patience };
+    match (code.as_str(), status.as_u16()) {
+        ("fenced" | "conflict", _) => Tried::Over(GatewayError::Fenced(message), None),
+        ("unauthenticated", _) => again(refused, REFUSAL_PATIENCE),
+        ("internal", _) => again(refused, DEFECT_PATIENCE),
+        ("", 408 | 429 | 502 | 503 | 504) => again(GatewayError::Unreachable(message), PATIENCE),
+        ("", _) => again(GatewayError::Unreachable(message), REFUSAL_PATIENCE),
+        (_, _) => Tried::Over(refused, next_of(headers)),
+    }
+}
+
+fn next_of(headers: &HeaderMap) -> Option<u64> {
+    headers.get(NEXT_HEADER)?.to_str().ok()?.parse().ok()
+}
+
+/// Between a half and one, so that the pilots of a restarted gateway do not come back all at once.
+fn jitter() -> f64 {
+    let [random, ..] = uuid::Uuid::new_v4().into_bytes();
+    0.5 + f64::from(random) / 512.0
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text.push_str(": ");
+        text.push_str(&next.to_string());
+        cause = next.source();
+    }
+    text
+}

@@ -1,0 +1,533 @@
+//! Every decision of an attempt, as a pure function: [`Machine::step`] takes what happened and says what to write down and what to do
+//! next. No clock, no network. Records are durable before the next action begins, so the order of the journal is the order here.
+
+mod end;
+mod turn;
+
+#[cfg(test)]
+mod tests;
+
+use super::answer::{Answer, Call};
+use super::show;
+use oarmaster_protocol::FailureClass;
+use oarmaster_protocol::assignment::{Accept, Assignment, Program, RunTarget, Sandbox, Target};
+use oarmaster_protocol::exec::{Bytes, FailedCode, Ran, Request, Response, Run, Stopped};
+use oarmaster_protocol::journal::{Artifact, Body, Failure, Outcome};
+use serde_json::Value;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Restarts of the sandbox that an attempt survives.
+pub const MAX_RESTARTS: u32 = 5;
+/// Unusable answers in a row that an attempt survives, plus one.
+pub const MAX_UNUSABLE: u32 = 3;
+
+/// What the model is told when the sandbox's container was restarted under it.
+const RESTARTED: &str = "The sandbox was restarted before the call ended, most likely because it used more memory than the container has. Its processes and everything in /tmp are lost; the files of the workspace are still there.";
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The assignment is read and the sandbox, if there is one, is connected.
+    Begin,
+    /// The gateway answered a model call.
+    Answered(Value),
+    /// The gateway refused a model call.
+    ModelFailed {
+        /// Code of the gateway's error.
+        code: String,
+        /// Its text.
+        message: String,
+    },
+    /// exec answered.
+    Exec(Response),
+    /// exec was lost in the middle of a request, and is back with its processes gone.
+    ExecRestarted,
+    /// exec was lost and did not come back.
+    ExecGone,
+    /// An artifact was dealt with.
+    Kept(Kept),
+}
+
+/// How keeping an artifact ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kept {
+    /// It is in the store.
+    Stored {
+        /// The artifact.
+        artifact: Artifact,
+        /// What was left out of it.
+        skipped: Vec<String>,
+    },
+    /// Nothing matched.
+    Nothing {
+        /// What would have matched but is not a regular file.
+        skipped: Vec<String>,
+    },
+    /// It is larger than its bound.
+    TooLarge(String),
+    /// It could not be collected or stored.
+    Failed(String),
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next {
+    /// Ask the model under the next call number.
+    Model(Value),
+    /// Ask exec.
+    Exec(Request),
+    /// Collect an artifact through exec and store it.
+    Collect {
+        /// Name of the artifact.
+        name: String,
+        /// Glob in the workspace.
+        pattern: String,
+    },
+    /// Store an artifact.
+    Store {
+        /// Name of the artifact.
+        name: String,
+        /// Its bytes.
+        bytes: Vec<u8>,
+    },
+    /// Hand in the result. Nothing follows.
+    Finish(Outcome),
+}
+
+/// Records to append, then what to do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// Durable before `next` begins.
+    pub records: Vec<Body>,
+    /// The action whose end is the next event.
+    pub next: Next,
+}
+
+/// What is awaited.
+#[derive(Clone, Debug, PartialEq)]
+enum Phase {
+    Starting,
+    /// The isolation probe; what it was made for comes after it.
+    Probing(After),
+    /// File number i is being written.
+    Placing(usize),
+    /// The model.
+    Asking {
+        /// Whether the call is a repetition of one in doubt.
+        again: bool,
+    },
+    /// A tool call.
+    Calling(Call),
+    /// The program of a `run`.
+    Running,
+    /// The check of this output.
+    Checking(Value),
+    /// Artifacts, then this outcome.
+    Keeping(Outcome),
+    Ended,
+}
+
+/// What a probe was made for.
+#[derive(Clone, Debug, PartialEq)]
+enum After {
+    /// The attempt begins, or goes on, with file number i.
+    Place(usize),
+    /// The sandbox was restarted in this call.
+    Call(Call),
+    /// The sandbox was restarted in the check of this output.
+    Check(Value),
+}
+
+/// An artifact still to be kept.
+#[derive(Clone, Debug, PartialEq)]
+enum ToKeep {
+    Pattern { name: String, pattern: String },
+    Bytes { name: String, bytes: Vec<u8> },
+}
+
+/// The state of an attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Machine {
+    assignment: Assignment,
+    /// Bounds as the model is told them; those of a sandbox that is not there are 0.
+    sandbox: Sandbox,
+    phase: Phase,
+    messages: Vec<Value>,
+    queue: VecDeque<Call>,
+    turns: u32,
+    tool_calls: u32,
+    unusable: u32,
+    rounds: u32,
+    restarts: u32,
+    exec_gone: bool,
+    to_keep: VecDeque<ToKeep>,
+    artifacts: Vec<Artifact>,
+    /// Records of the step that is being made.
+    records: Vec<Body>,
+}
+
+impl Machine {
+    /// The state before anything happened.
+    #[must_use]
+    pub fn new(assignment: Assignment) -> Self {
+        let sandbox = assignment.sandbox.clone().unwrap_or(Sandbox {
+            memory_bytes: 0,
+            disk_bytes: 0,
+            max_processes: 0,
+            call_timeout_ms: 0,
+            require_landlock: false,
+        });
+        Self {
+            messages: turn::first_messages(&assignment),
+            assignment,
+            sandbox,
+            phase: Phase::Starting,
+            queue: VecDeque::new(),
+            turns: 0,
+            tool_calls: 0,
+            unusable: 0,
+            rounds: 0,
+            restarts: 0,
+            exec_gone: false,
+            to_keep: VecDeque::new(),
+            artifacts: Vec::new(),
+            records: Vec::new(),
+        }
+    }
+
+    /// One step. An event that does not fit ends the attempt as `Internal`: it is a defect, and must not loop.
+    #[must_use]
+    pub fn step(mut self, event: Event) -> (Self, Step) {
+        let phase = std::mem::replace(&mut self.phase, Phase::Ended);
+        let next = self.decide(phase, event);
+        let records = std::mem::take(&mut self.records);
+        (self, Step { records, next })
+    }
+
+    fn decide(&mut self, phase: Phase, event: Event) -> Next {
+        match (phase, event) {
+            (Phase::Ended, _) => {
+                self.finish_now(FailureClass::Internal, "an event came after the end")
+            }
+            (Phase::Starting, Event::Begin) => {
+                if self.has_sandbox() {
+                    self.probe(After::Place(0))
+                } else {
+                    self.start()
+                }
+            }
+            (Phase::Probing(after), Event::Exec(response)) => self.probed(after, response),
+            (Phase::Placing(index), Event::Exec(response)) => self.placed(index, response),
+            (Phase::Asking { .. }, Event::Answered(response)) => self.answered(&response),
+            (Phase::Asking { again }, Event::ModelFailed { code, message }) => {
+                self.model_failed(again, &code, &message)
+            }
+            (Phase::Calling(call), Event::Exec(response)) => {
+                let (ok, text) = show::show(&response, &self.sandbox);
+                self.observe(&call, ok, text);
+                self.next_call()
+            }
+            (Phase::Running, Event::Exec(response)) => self.ran(response),
+            (Phase::Checking(output), Event::Exec(response)) => self.checked(output, &response),
+            (Phase::Keeping(outcome), Event::Kept(kept)) => self.kept(outcome, kept),
+            (phase, Event::ExecRestarted) => self.restarted(phase),
+            (phase, Event::ExecGone) => self.gone(&phase),
+            (_, _) => self.finish_now(
+                FailureClass::Internal,
+                "an event came that nothing waited for",
+            ),
+        }
+    }
+
+    fn has_sandbox(&self) -> bool {
+        self.assignment.sandbox.is_some() && !self.exec_gone
+    }
+
+    fn exec(&mut self, phase: Phase, request: Request) -> Next {
+        self.phase = phase;
+        Next::Exec(request)
+    }
+
+    fn probe(&mut self, after: After) -> Next {
+        self.exec(Phase::Probing(after), Request::Probe)
+    }
+
+    fn probed(&mut self, after: After, response: Response) -> Next {
+        let (proven, findings) = match response {
+            Response::Probed { proven, findings } => (proven, findings),
+            Response::Failed(failed) => (false, vec![failed.message]),
+            _ => (false, vec!["exec did not answer the probe".to_owned()]),
+        };
+        let first = findings.first().cloned().unwrap_or_default();
+        self.records.push(Body::Isolation { proven, findings });
+        if !proven {
+            return self.finish_now(
+                FailureClass::IsolationUnproven,
+                &format!(
+                    "the sandbox could not prove that it is isolated, so nothing was run: {first}"
+                ),
+            );
+        }
+        match after {
+            After::Place(index) => self.place(index),
+            After::Call(call) => {
+                self.observe(&call, false, RESTARTED.to_owned());
+                self.next_call()
+            }
+            After::Check(output) => self.check_ended(output, None, RESTARTED.to_owned()),
+        }
+    }
+
+    fn place(&mut self, index: usize) -> Next {
+        let Some(file) = self.assignment.files.get(index) else {
+            return self.start();
+        };
+        let request = Request::Write {
+            path: file.path.clone(),
+            content: Bytes(file.content.clone().into_bytes()),
+        };
+        self.exec(Phase::Placing(index), request)
+    }
+
+    fn placed(&mut self, index: usize, response: Response) -> Next {
+        match response {
+            Response::Done => self.place(index + 1),
+            Response::Failed(failed) => {
+                let class = match failed.code {
+                    FailedCode::Io => FailureClass::StartFailed,
+                    _ => FailureClass::InvalidInput,
+                };
+                let path = self
+                    .assignment
+                    .files
+                    .get(index)
+                    .map_or("", |file| &file.path)
+                    .to_owned();
+                self.finish_now(
+                    class,
+                    &format!("files: `{path}` could not be placed: {}", failed.message),
+                )
+            }
+            _ => self.finish_now(
+                FailureClass::Internal,
+                "exec did not answer the placing of a file",
+            ),
+        }
+    }
+
+    /// The target, once the workspace is ready.
+    fn start(&mut self) -> Next {
+        let needs_sandbox = match &self.assignment.target {
+            Target::Run(_) => true,
+            Target::Agent(agent) => {
+                !agent.tools.is_empty()
+                    || self.assignment.accept.is_some()
+                    || !self.assignment.files.is_empty()
+            }
+        };
+        if needs_sandbox && !self.has_sandbox() {
+            return self.finish_now(
+                FailureClass::Internal,
+                "the attempt needs a sandbox and was given none",
+            );
+        }
+        match &self.assignment.target {
+            Target::Agent(_) => self.ask(),
+            Target::Run(RunTarget { program, env }) => {
+                let run = Run {
+                    program: program.clone(),
+                    env: env.clone(),
+                    timeout_ms: None,
+                };
+                self.exec(Phase::Running, Request::Run(run))
+            }
+        }
+    }
+
+    fn ran(&mut self, response: Response) -> Next {
+        let ran = match response {
+            Response::Ran(ran) => ran,
+            Response::Failed(failed) => {
+                let class = match failed.code {
+                    FailedCode::InvalidRequest | FailedCode::TooLarge => FailureClass::InvalidInput,
+                    FailedCode::NotConfined => FailureClass::IsolationUnproven,
+                    _ => FailureClass::StartFailed,
+                };
+                return self.fail(class, &failed.message);
+            }
+            _ => return self.fail(FailureClass::Internal, "exec did not answer the run"),
+        };
+        let output = serde_json::to_value(show::run_output(&ran)).unwrap_or_default();
+        match run_failure(&ran, &self.sandbox) {
+            Some(failure) => self.keep(Outcome {
+                failure: Some(failure),
+                output: Some(output),
+                artifacts: Vec::new(),
+            }),
+            None => self.accept(output),
+        }
+    }
+
+    /// An output that is complete: the check decides, where there is one.
+    fn accept(&mut self, output: Value) -> Next {
+        let Some(Accept { command, .. }) = &self.assignment.accept else {
+            return self.succeed(output);
+        };
+        let run = Run {
+            program: Program::Command(command.clone()),
+            env: BTreeMap::new(),
+            timeout_ms: None,
+        };
+        self.exec(Phase::Checking(output), Request::Run(run))
+    }
+
+    fn checked(&mut self, output: Value, response: &Response) -> Next {
+        match response {
+            Response::Ran(ran) => {
+                let text = show::ran_text(ran, &self.sandbox);
+                self.check_ended(output, Some(ran), text)
+            }
+            other => {
+                let (_, text) = show::show(other, &self.sandbox);
+                self.check_ended(output, None, text)
+            }
+        }
+    }
+
+    /// Without a `ran` the check gave no verdict, which never accepts.
+    fn check_ended(&mut self, output: Value, ran: Option<&Ran>, text: String) -> Next {
+        let Some(accept) = self.assignment.accept.clone() else {
+            return self.succeed(output);
+        };
+        self.rounds += 1;
+        let exit_code = ran
+            .filter(|ran| ran.stopped.is_none())
+            .and_then(|ran| ran.exit_code);
+        let accepted = exit_code == Some(accept.exit_code);
+        self.records.push(Body::Check {
+            round: self.rounds,
+            accepted,
+            exit_code,
+            text: text.clone(),
+        });
+        if accepted {
+            return self.succeed(output);
+        }
+        let is_agent = matches!(self.assignment.target, Target::Agent(_));
+        if is_agent && self.rounds < accept.rounds {
+            let observation = format!(
+                "The check of your answer, `{}`, did not accept it (round {} of {}). It must end with exit code {}; it ended so:\n{text}\n\nRepair the cause, then answer again.",
+                accept.command.join(" "),
+                self.rounds,
+                accept.rounds,
+                accept.exit_code
+            );
+            return self.say(observation);
+        }
+        let ending = ran.map_or_else(|| text.clone(), |ran| show::ending(ran, &self.sandbox));
+        let last = ran
+            .map(|ran| show::last_lines(ran, 400))
+            .unwrap_or_default();
+        let message = format!(
+            "the check `{}` did not accept ({} of {} rounds): {ending}{}{last}",
+            accept.command.join(" "),
+            self.rounds,
+            if is_agent { accept.rounds } else { 1 },
+            if last.is_empty() { "" } else { ": " }
+        );
+        self.keep(Outcome {
+            failure: Some(failure(FailureClass::NotAccepted, &message)),
+            output: Some(output),
+            artifacts: Vec::new(),
+        })
+    }
+
+    fn restarted(&mut self, phase: Phase) -> Next {
+        self.restarts += 1;
+        if self.restarts > MAX_RESTARTS {
+            return self.gone(&phase);
+        }
+        match phase {
+            Phase::Probing(after) => self.probe(after),
+            Phase::Placing(index) => self.probe(After::Place(index)),
+            Phase::Calling(call) => self.probe(After::Call(call)),
+            Phase::Checking(output) => self.probe(After::Check(output)),
+            Phase::Running => self.fail(
+                FailureClass::OutOfMemory,
+                "the sandbox's container was stopped while the program ran, most likely at its memory limit",
+            ),
+            Phase::Keeping(outcome) => self.keep_next(outcome),
+            Phase::Starting | Phase::Asking { .. } | Phase::Ended => {
+                self.finish_now(FailureClass::Internal, "an event came that nothing waited for")
+            }
+        }
+    }
+
+    fn gone(&mut self, phase: &Phase) -> Next {
+        self.exec_gone = true;
+        let class = match phase {
+            Phase::Calling(_) | Phase::Running | Phase::Checking(_) => FailureClass::OutOfMemory,
+            Phase::Probing(After::Call(_) | After::Check(_)) => FailureClass::OutOfMemory,
+            Phase::Starting | Phase::Probing(After::Place(_)) | Phase::Placing(_) => {
+                FailureClass::StartFailed
+            }
+            Phase::Asking { .. } | Phase::Keeping(_) | Phase::Ended => FailureClass::Internal,
+        };
+        let what = match class {
+            FailureClass::OutOfMemory => {
+                "the sandbox's container was stopped again and again, most likely at its memory limit"
+            }
+            FailureClass::StartFailed => {
+                "the sandbox's container did not start, or stopped before anything ran in it"
+            }
+            _ => "the sandbox's container was lost",
+        };
+        match phase {
+            Phase::Keeping(outcome) if outcome.failure.is_some() => {
+                let outcome = outcome.clone();
+                self.keep_next(outcome)
+            }
+            _ => self.fail(class, what),
+        }
+    }
+}
+
+/// Why the program of a `run` failed; `None` after exit code 0.
+fn run_failure(ran: &Ran, sandbox: &Sandbox) -> Option<Failure> {
+    if show::succeeded(ran) {
+        return None;
+    }
+    let class = match ran.stopped {
+        Some(Stopped::Timeout) => FailureClass::Timeout,
+        Some(Stopped::OutOfMemory) => FailureClass::OutOfMemory,
+        Some(Stopped::TooManyProcesses) | None => FailureClass::ToolFailed,
+    };
+    let last = show::last_lines(ran, 400);
+    let colon = if last.is_empty() { "" } else { ": " };
+    Some(failure(
+        class,
+        &format!(
+            "the program failed: {}{colon}{last}",
+            show::ending(ran, sandbox)
+        ),
+    ))
+}
+
+/// A failure with a message of at most 1,024 characters.
+fn failure(class: FailureClass, message: &str) -> Failure {
+    const MAX_CHARS: usize = 1024;
+    let mut bounded: String = message.chars().take(MAX_CHARS).collect();
+    if message.chars().nth(MAX_CHARS).is_some() {
+        bounded.pop();
+        bounded.push('…');
+    }
+    Failure {
+        class,
+        message: bounded,
+    }
+}
+
+/// Reads an answer for the machine; apart so that a test can count turns.
+fn read(response: &Value, turn: u32) -> Answer {
+    Answer::read(response, turn)
+}

@@ -1,0 +1,340 @@
+//! The conversation with the model: questions, tool calls, answers that cannot be used.
+
+use super::super::answer::{Answer, Call, json_of};
+use super::super::tools::Tool;
+use super::{MAX_UNUSABLE, Machine, Next, Phase, read};
+use oarmaster_protocol::FailureClass;
+use oarmaster_protocol::assignment::{AgentTarget, Assignment, Target};
+use oarmaster_protocol::exec::Request;
+use oarmaster_protocol::journal::Body;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// Largest arguments of a tool call; a record has at most 4 MiB, and names and escapes need room.
+const MAX_ARGUMENTS: usize = 2 << 20;
+/// Characters of a model's own broken text that an observation repeats.
+const QUOTED_CHARS: usize = 500;
+
+/// Instructions and prompt.
+pub(super) fn first_messages(assignment: &Assignment) -> Vec<Value> {
+    let Target::Agent(agent) = &assignment.target else {
+        return Vec::new();
+    };
+    let mut system = agent.instructions.clone();
+    if let Some(schema) = &agent.output_schema {
+        system.push_str(
+            "\n\nYour final answer must be JSON that matches the following JSON Schema, without any other text:\n",
+        );
+        system.push_str(&schema.to_string());
+    }
+    vec![
+        json!({"role": "system", "content": system}),
+        json!({"role": "user", "content": agent.prompt}),
+    ]
+}
+
+impl Machine {
+    fn agent(&self) -> Option<&AgentTarget> {
+        match &self.assignment.target {
+            Target::Agent(agent) => Some(agent),
+            Target::Run(_) => None,
+        }
+    }
+
+    fn tools(&self) -> Vec<Tool> {
+        let names = self
+            .agent()
+            .map(|agent| agent.tools.as_slice())
+            .unwrap_or_default();
+        names
+            .iter()
+            .filter_map(|name| Tool::from_name(name))
+            .collect()
+    }
+
+    /// Asks the model, if it may be asked once more.
+    pub(super) fn ask(&mut self) -> Next {
+        let Some(agent) = self.agent() else {
+            return self.finish_now(FailureClass::Internal, "a run has no model to ask");
+        };
+        let max = agent.max_turns;
+        if self.turns >= max {
+            return self.fail(
+                FailureClass::LimitReached,
+                &format!("the agent used all its {max} turns (limits.turns) without an answer that was accepted"),
+            );
+        }
+        self.turns += 1;
+        self.phase = Phase::Asking { again: false };
+        Next::Model(self.request())
+    }
+
+    fn request(&self) -> Value {
+        let Some(agent) = self.agent() else {
+            return Value::Null;
+        };
+        let mut body = json!({
+            "model": agent.model,
+            "messages": self.messages,
+            "max_tokens": agent.max_output_tokens,
+        });
+        let temperature = agent
+            .temperature
+            .as_ref()
+            .and_then(|text| text.parse::<f64>().ok());
+        if let Some(temperature) = temperature {
+            body["temperature"] = json!(temperature);
+        }
+        let tools: Vec<Value> = self.tools().into_iter().map(Tool::definition).collect();
+        if !tools.is_empty() {
+            body["tools"] = json!(tools);
+        }
+        body
+    }
+
+    pub(super) fn model_failed(&mut self, again: bool, code: &str, message: &str) -> Next {
+        let class = match code {
+            "in_doubt" if !again => {
+                // The answer is lost with the gateway that was to give it; the call is booked and asked once more.
+                self.phase = Phase::Asking { again: true };
+                return Next::Model(self.request());
+            }
+            "budget_exceeded" => FailureClass::BudgetExceeded,
+            "unbounded_cost" | "unknown_price" | "forbidden" => FailureClass::RefusedByPolicy,
+            "invalid_request" => FailureClass::InvalidInput,
+            // The conversation has outgrown what the gateway takes.
+            "too_large" => FailureClass::LimitReached,
+            "in_doubt" | "model_unavailable" | "not_found" => FailureClass::ModelUnavailable,
+            _ => FailureClass::Internal,
+        };
+        self.fail(class, message)
+    }
+
+    pub(super) fn answered(&mut self, response: &Value) -> Next {
+        let answer = read(response, self.turns);
+        let refused = answer.refusal.clone().filter(|_| answer.calls.is_empty());
+        if let Some(refusal) = refused {
+            return self.fail(
+                FailureClass::ModelRefusal,
+                &format!("the model refused: {refusal}"),
+            );
+        }
+        if answer.finish_reason == "content_filter" {
+            return self.fail(
+                FailureClass::ModelRefusal,
+                "the model's answer was withheld by the provider's content filter",
+            );
+        }
+        if !answer.calls.is_empty() {
+            return self.called(answer);
+        }
+        if answer.finish_reason == "length" {
+            let max = self.agent().map_or(0, |agent| agent.max_output_tokens);
+            self.messages.push(answer.message());
+            return self.unusable(format!(
+                "Your answer was cut off at {max} output tokens. Answer more briefly, or write long content in several steps."
+            ));
+        }
+        if answer.text.trim().is_empty() {
+            return self.unusable(
+                "Your answer was empty. Call a tool, or give your final answer as text.".to_owned(),
+            );
+        }
+        self.final_answer(&answer)
+    }
+
+    /// Takes tool calls in; at least one that can be carried out makes the answer a usable one.
+    fn called(&mut self, answer: Answer) -> Next {
+        self.messages.push(answer.message());
+        let problems: Vec<String> = answer
+            .calls
+            .iter()
+            .filter_map(|call| self.planned(call).err())
+            .collect();
+        let all_broken = problems.len() == answer.calls.len();
+        self.unusable = if all_broken { self.unusable + 1 } else { 0 };
+        self.queue.extend(answer.calls);
+        if self.unusable >= MAX_UNUSABLE {
+            return self.give_up(problems.first().map_or("", String::as_str));
+        }
+        self.next_call()
+    }
+
+    /// The request that a call means, or what is wrong with it.
+    fn planned(&self, call: &Call) -> Result<Request, String> {
+        let tools = self.tools();
+        let offered = || {
+            tools
+                .iter()
+                .map(|tool| tool.name())
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        let tool = Tool::from_name(&call.name).filter(|tool| tools.contains(tool));
+        let Some(tool) = tool else {
+            return Err(match offered() {
+                none if none.is_empty() => format!(
+                    "There is no tool `{}`, and no other. Give your final answer as text.",
+                    quoted(&call.name)
+                ),
+                some => format!(
+                    "There is no tool `{}`. The tools are: {some}.",
+                    quoted(&call.name)
+                ),
+            });
+        };
+        if size_of(&call.arguments) > MAX_ARGUMENTS {
+            return Err(format!(
+                "The arguments of {} are too large. Write large files in parts.",
+                tool.name()
+            ));
+        }
+        if !call.is_json {
+            let text = call.arguments.as_str().unwrap_or_default();
+            return Err(format!(
+                "The arguments of {} are not valid JSON, perhaps because the answer was cut off. Send one JSON object. Yours began with: {}",
+                tool.name(),
+                quoted(text)
+            ));
+        }
+        let request = tool.request(&call.arguments)?;
+        Ok(request)
+    }
+
+    /// The next tool call that was asked for, or the model.
+    pub(super) fn next_call(&mut self) -> Next {
+        while let Some(call) = self.queue.pop_front() {
+            let max = self.agent().map_or(0, |agent| agent.max_tool_calls);
+            if self.tool_calls >= max {
+                return self.fail(
+                    FailureClass::LimitReached,
+                    &format!("the agent used all its {max} tool calls (limits.toolCalls)"),
+                );
+            }
+            self.tool_calls += 1;
+            self.records.push(Body::ToolIntent {
+                id: call.id.clone(),
+                tool: quoted(&call.name),
+                arguments: recorded(&call.arguments),
+            });
+            match self.planned(&call) {
+                Ok(request) => return self.exec(Phase::Calling(call), request),
+                Err(problem) => self.observe(&call, false, problem),
+            }
+        }
+        self.ask()
+    }
+
+    /// The end of a tool call, for the journal and for the model.
+    pub(super) fn observe(&mut self, call: &Call, ok: bool, text: String) {
+        self.messages
+            .push(json!({"role": "tool", "tool_call_id": call.id, "content": text}));
+        self.records.push(Body::ToolResult {
+            id: call.id.clone(),
+            tool: quoted(&call.name),
+            ok,
+            text,
+        });
+    }
+
+    /// Says something to the model, then asks it.
+    pub(super) fn say(&mut self, text: String) -> Next {
+        self.messages.push(json!({"role": "user", "content": text}));
+        self.records.push(Body::Observation { text });
+        self.ask()
+    }
+
+    /// An answer that cannot be used is told to the model, a few times in a row.
+    pub(super) fn unusable(&mut self, problem: String) -> Next {
+        self.unusable += 1;
+        if self.unusable >= MAX_UNUSABLE {
+            return self.give_up(&problem);
+        }
+        self.say(problem)
+    }
+
+    fn give_up(&mut self, problem: &str) -> Next {
+        self.fail(
+            FailureClass::ModelOutputInvalid,
+            &format!("the model gave {MAX_UNUSABLE} answers in a row that cannot be used; it was last told: {problem}"),
+        )
+    }
+
+    fn final_answer(&mut self, answer: &Answer) -> Next {
+        self.messages.push(answer.message());
+        let schema = self.agent().and_then(|agent| agent.output_schema.clone());
+        let output = match schema {
+            None => json!({"text": answer.text}),
+            Some(schema) => match matching(&schema, &answer.text) {
+                Ok(output) => output,
+                Err(Mismatch::Schema(problem)) => {
+                    return self.fail(
+                        FailureClass::InvalidInput,
+                        &format!("the agent's output.schema is not usable: {problem}"),
+                    );
+                }
+                Err(Mismatch::Answer(problem)) => return self.unusable(problem),
+            },
+        };
+        self.unusable = 0;
+        if too_large(&output) {
+            return self.output_too_large(answer);
+        }
+        self.accept(output)
+    }
+}
+
+enum Mismatch {
+    /// The schema itself is broken.
+    Schema(String),
+    /// What the model is told.
+    Answer(String),
+}
+
+fn matching(schema: &Value, text: &str) -> Result<Value, Mismatch> {
+    let validator = jsonschema::validator_for(schema)
+        .map_err(|error| Mismatch::Schema(quoted(&error.to_string())))?;
+    let value = json_of(text).map_err(|error| {
+        Mismatch::Answer(format!(
+            "Your answer must be JSON and nothing else, but it cannot be parsed: {error}. Answer again."
+        ))
+    })?;
+    let problems: BTreeSet<String> = validator
+        .iter_errors(&value)
+        .take(5)
+        .map(|error| quoted(&format!("{} (at `{}`)", error, error.instance_path())))
+        .collect();
+    if problems.is_empty() {
+        return Ok(value);
+    }
+    let problems = problems.into_iter().collect::<Vec<_>>().join("; ");
+    Err(Mismatch::Answer(format!(
+        "Your answer does not match the JSON Schema it must match: {problems}. Answer again."
+    )))
+}
+
+pub(super) fn too_large(output: &Value) -> bool {
+    serde_json::to_vec(output).map_or(true, |bytes| {
+        bytes.len() > oarmaster_protocol::journal::MAX_OUTPUT_BYTES
+    })
+}
+
+fn size_of(value: &Value) -> usize {
+    serde_json::to_vec(value).map_or(usize::MAX, |bytes| bytes.len())
+}
+
+/// Arguments for the journal. What is too large for a record is also too large to be carried out.
+fn recorded(arguments: &Value) -> Value {
+    if size_of(arguments) <= MAX_ARGUMENTS {
+        return arguments.clone();
+    }
+    Value::String(quoted(&arguments.to_string()))
+}
+
+fn quoted(text: &str) -> String {
+    let mut short: String = text.chars().take(QUOTED_CHARS).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}

@@ -1,0 +1,360 @@
+//! The tools that an agent may have: what the model is told about them, and how its arguments become a request to exec.
+
+use oarmaster_protocol::assignment::Program;
+use oarmaster_protocol::exec::{Bytes, Request, Run};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Most bytes of a file in one answer of ReadFile.
+const READ_BYTES: u64 = 64 << 10;
+const READ_LINES: u64 = 2000;
+const LIST_ENTRIES: u32 = 500;
+const SEARCH_HITS: u32 = 100;
+
+/// A tool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tool {
+    /// Runs source text.
+    RunCode,
+    /// Runs a shell command.
+    Shell,
+    /// Reads a text file.
+    ReadFile,
+    /// Writes a whole file.
+    WriteFile,
+    /// Replaces one place in a file.
+    EditFile,
+    /// Lists a directory.
+    ListFiles,
+    /// Searches in files.
+    SearchFiles,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RunCode {
+    language: Language,
+    code: String,
+    #[serde(default)]
+    timeout_seconds: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Language {
+    Python,
+    Shell,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Shell {
+    command: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReadFile {
+    path: String,
+    #[serde(default)]
+    offset: Option<u64>,
+    #[serde(default)]
+    limit: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WriteFile {
+    path: String,
+    content: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EditFile {
+    path: String,
+    old: String,
+    new: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListFiles {
+    #[serde(default)]
+    path: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SearchFiles {
+    pattern: String,
+    #[serde(default)]
+    path: Option<String>,
+}
+
+impl Tool {
+    const ALL: [Self; 7] = [
+        Self::RunCode,
+        Self::Shell,
+        Self::ReadFile,
+        Self::WriteFile,
+        Self::EditFile,
+        Self::ListFiles,
+        Self::SearchFiles,
+    ];
+
+    /// The tool's name in the Agent kind, and for the model.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RunCode => "RunCode",
+            Self::Shell => "Shell",
+            Self::ReadFile => "ReadFile",
+            Self::WriteFile => "WriteFile",
+            Self::EditFile => "EditFile",
+            Self::ListFiles => "ListFiles",
+            Self::SearchFiles => "SearchFiles",
+        }
+    }
+
+    /// The tool of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|tool| tool.name() == name)
+    }
+
+    const fn description(self) -> &'static str {
+        match self {
+            Self::RunCode => {
+                "Runs source text in the sandbox and returns exit code, standard output and standard error. The working directory is the workspace. There is no network. Every process has ended when the result is returned; files in the workspace stay."
+            }
+            Self::Shell => {
+                "Runs a command with sh in the workspace and returns exit code, standard output and standard error. There is no network. Background processes are ended when the command returns."
+            }
+            Self::ReadFile => "Reads a text file in the workspace.",
+            Self::WriteFile => {
+                "Writes a whole text file in the workspace, with the directories above it. An existing file is replaced."
+            }
+            Self::EditFile => {
+                "Replaces a piece of text in a file in the workspace. The old text must be in the file exactly once, spaces and line ends included."
+            }
+            Self::ListFiles => {
+                "Lists the files and directories of the workspace, or below one of its directories."
+            }
+            Self::SearchFiles => {
+                "Finds lines that match a regular expression in the files of the workspace, or below one of its directories."
+            }
+        }
+    }
+
+    fn parameters(self) -> Value {
+        let path = json!({"type": "string", "description": "Path relative to the workspace."});
+        let dir = json!({"type": "string", "description": "Path relative to the workspace. Without it the whole workspace is meant."});
+        let (properties, required) = match self {
+            Self::RunCode => (
+                json!({
+                    "language": {"type": "string", "enum": ["python", "shell"]},
+                    "code": {"type": "string", "description": "The source text."},
+                    "timeoutSeconds": {"type": "integer", "minimum": 1, "description": "Stops the program after this time. The sandbox has a bound of its own."},
+                }),
+                json!(["language", "code"]),
+            ),
+            Self::Shell => (
+                json!({"command": {"type": "string", "description": "What sh runs."}}),
+                json!(["command"]),
+            ),
+            Self::ReadFile => (
+                json!({
+                    "path": path,
+                    "offset": {"type": "integer", "minimum": 1, "description": "First line, from 1."},
+                    "limit": {"type": "integer", "minimum": 1, "description": "Most lines; 2000 by default."},
+                }),
+                json!(["path"]),
+            ),
+            Self::WriteFile => (
+                json!({"path": path, "content": {"type": "string", "description": "The whole new content."}}),
+                json!(["path", "content"]),
+            ),
+            Self::EditFile => (
+                json!({
+                    "path": path,
+                    "old": {"type": "string", "description": "Text that is in the file exactly once."},
+                    "new": {"type": "string", "description": "Text to put in its place."},
+                }),
+                json!(["path", "old", "new"]),
+            ),
+            Self::ListFiles => (json!({"path": dir}), json!([])),
+            Self::SearchFiles => (
+                json!({
+                    "pattern": {"type": "string", "description": "The regular expression, in RE2's syntax."},
+                    "path": dir,
+                }),
+                json!(["pattern"]),
+            ),
+        };
+        json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+    }
+
+    /// The tool in the form of OpenAI's `tools`.
+    #[must_use]
+    pub fn definition(self) -> Value {
+        json!({
+            "type": "function",
+            "function": {"name": self.name(), "description": self.description(), "parameters": self.parameters()},
+        })
+    }
+
+    /// What exec is asked for.
+    ///
+    /// # Errors
+    /// A sentence that tells the model what is wrong with its arguments.
+    pub fn request(self, arguments: &Value) -> Result<Request, String> {
+        Ok(match self {
+            Self::RunCode => {
+                let RunCode {
+                    language,
+                    code,
+                    timeout_seconds,
+                } = self.read(arguments)?;
+                let language = match language {
+                    Language::Python => "python",
+                    Language::Shell => "shell",
+                };
+                run(
+                    Program::Code {
+                        language: language.to_owned(),
+                        code,
+                    },
+                    timeout_seconds,
+                )
+            }
+            Self::Shell => {
+                let Shell { command } = self.read(arguments)?;
+                run(
+                    Program::Command(vec!["sh".into(), "-c".into(), command]),
+                    None,
+                )
+            }
+            Self::ReadFile => {
+                let ReadFile {
+                    path,
+                    offset,
+                    limit,
+                } = self.read(arguments)?;
+                Request::Read {
+                    path,
+                    first_line: offset.unwrap_or(1).max(1),
+                    lines: limit.unwrap_or(READ_LINES),
+                    max_bytes: READ_BYTES,
+                }
+            }
+            Self::WriteFile => {
+                let WriteFile { path, content } = self.read(arguments)?;
+                Request::Write {
+                    path,
+                    content: Bytes(content.into_bytes()),
+                }
+            }
+            Self::EditFile => {
+                let EditFile { path, old, new } = self.read(arguments)?;
+                Request::Edit { path, old, new }
+            }
+            Self::ListFiles => {
+                let ListFiles { path } = self.read(arguments)?;
+                Request::List {
+                    path: path.unwrap_or_default(),
+                    max_entries: LIST_ENTRIES,
+                }
+            }
+            Self::SearchFiles => {
+                let SearchFiles { pattern, path } = self.read(arguments)?;
+                Request::Search {
+                    pattern,
+                    path: path.unwrap_or_default(),
+                    max_hits: SEARCH_HITS,
+                }
+            }
+        })
+    }
+
+    fn read<T: DeserializeOwned>(self, arguments: &Value) -> Result<T, String> {
+        T::deserialize(arguments).map_err(|error| {
+            format!(
+                "The arguments of {} are not usable: {error}. They must match this JSON Schema: {}",
+                self.name(),
+                self.parameters()
+            )
+        })
+    }
+}
+
+fn run(program: Program, timeout_seconds: Option<u64>) -> Request {
+    Request::Run(Run {
+        program,
+        env: BTreeMap::new(),
+        timeout_ms: timeout_seconds.map(|seconds| seconds.max(1).saturating_mul(1000)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn definitions_are_schemas_that_accept_their_own_examples() {
+        let examples = [
+            (
+                Tool::RunCode,
+                json!({"language": "python", "code": "1\u{0}", "timeoutSeconds": 5}),
+            ),
+            (Tool::Shell, json!({"command": "ls"})),
+            (
+                Tool::ReadFile,
+                json!({"path": "a", "offset": 3, "limit": 1}),
+            ),
+            (Tool::WriteFile, json!({"path": "a", "content": ""})),
+            (Tool::EditFile, json!({"path": "a", "old": "x", "new": ""})),
+            (Tool::ListFiles, json!({})),
+            (Tool::SearchFiles, json!({"pattern": "x", "path": "src"})),
+        ];
+        for (tool, arguments) in examples {
+            assert_eq!(Tool::from_name(tool.name()), Some(tool));
+            let definition = tool.definition();
+            let schema = &definition["function"]["parameters"];
+            assert!(
+                jsonschema::validator_for(schema)
+                    .unwrap()
+                    .is_valid(&arguments),
+                "{tool:?}"
+            );
+            tool.request(&arguments).unwrap();
+            let extra = json!({"fly": true});
+            assert!(tool.request(&extra).unwrap_err().contains("JSON Schema"));
+            for wrong in [
+                json!(null),
+                json!("text"),
+                json!([1]),
+                json!({"path": 1, "command": 2}),
+            ] {
+                assert!(tool.request(&wrong).is_err(), "{tool:?} {wrong}");
+            }
+        }
+        assert_eq!(Tool::from_name("Fly"), None);
+    }
+
+    #[test]
+    fn arguments_become_requests() {
+        let request = Tool::RunCode
+            .request(&json!({"language": "shell", "code": "ls", "timeoutSeconds": 0}))
+            .unwrap();
+        let Request::Run(run) = request else { panic!() };
+        assert_eq!(run.timeout_ms, Some(1000));
+        assert!(
+            Tool::RunCode
+                .request(&json!({"language": "cobol", "code": ""}))
+                .is_err()
+        );
+    }
+}

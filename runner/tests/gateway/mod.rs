@@ -1,0 +1,426 @@
+//! A gateway for tests: it keeps the task API strictly (session, sequence numbers, call numbers), answers model calls from a script,
+//! and fails where it is told to.
+#![allow(dead_code)]
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use oarmaster_protocol::assignment::{AgentTarget, Assignment, Sandbox, Target, TaskRef};
+use oarmaster_protocol::digest;
+use oarmaster_protocol::journal::{Artifact, Body, CallUsage};
+use oarmaster_protocol::task::{
+    Append, Appended, CALL_HEADER, Claim, ClaimRequest, NEXT_HEADER, SESSION_HEADER,
+};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::Path as FilePath;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+const TOKEN: &str = "token-of-the-pod";
+const SESSION: &str = "session-1";
+const FIRST_CALL: u64 = 7;
+
+/// What goes wrong with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// 503 without a word; nothing was done.
+    DropBefore,
+    /// Done and durable, but the answer is lost.
+    DropAfter,
+    /// 503 of something in between.
+    Unavailable,
+    /// 500 with our code.
+    Defect,
+    /// 401 with our code.
+    Unauthenticated,
+}
+
+#[derive(Default)]
+struct Inner {
+    assignment: Option<Assignment>,
+    served: Vec<u8>,
+    nonce: Option<String>,
+    records: Vec<Body>,
+    script: Vec<Value>,
+    requests: Vec<Value>,
+    answers: BTreeMap<u64, (Bytes, Value)>,
+    call_numbers: Vec<u64>,
+    artifacts: BTreeMap<String, Vec<u8>>,
+    fault: Option<Fault>,
+    requests_seen: u32,
+    refuse: Option<(String, u16, u32)>,
+    fence_after: Option<usize>,
+    ended: bool,
+    pilot_output: String,
+}
+
+type Shared = Arc<Mutex<Inner>>;
+
+pub struct Gateway {
+    inner: Shared,
+    address: SocketAddr,
+    dir: tempfile::TempDir,
+}
+
+fn lock(inner: &Shared) -> MutexGuard<'_, Inner> {
+    inner.lock().unwrap()
+}
+
+/// An agent with every tool.
+pub fn assignment() -> Assignment {
+    Assignment {
+        task: TaskRef {
+            namespace: "team".into(),
+            name: "fix".into(),
+            uid: "uid-1".into(),
+        },
+        target: Target::Agent(AgentTarget {
+            pinned: "agent@sha256:1".into(),
+            instructions: "Be careful.".into(),
+            prompt: "Repair it.".into(),
+            model: "team/default".into(),
+            temperature: Some("0.2".into()),
+            max_output_tokens: 1000,
+            tools: [
+                "RunCode",
+                "Shell",
+                "ReadFile",
+                "WriteFile",
+                "EditFile",
+                "ListFiles",
+                "SearchFiles",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            output_schema: None,
+            max_turns: 10,
+            max_tool_calls: 20,
+        }),
+        files: vec![],
+        artifacts: vec![],
+        accept: None,
+        sandbox: Some(super::sandbox::Options::default().bounds()),
+    }
+}
+
+/// An answer with one tool call.
+pub fn call(tool: &str, arguments: Value) -> Value {
+    let function = json!({"name": tool, "arguments": arguments.to_string()});
+    json!({"choices": [{
+        "message": {"role": "assistant", "content": null, "tool_calls": [{"id": format!("id-{tool}"), "type": "function", "function": function}]},
+        "finish_reason": "tool_calls",
+    }]})
+}
+
+/// An answer with text.
+pub fn final_text(text: &str) -> Value {
+    json!({"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]})
+}
+
+impl Gateway {
+    pub fn start(assignment: Assignment, script: Vec<Value>) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let inner = Shared::default();
+        lock(&inner).assignment = Some(assignment);
+        lock(&inner).script = script;
+        let state = inner.clone();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                let router = Router::new()
+                    .route("/task/v1/claim", post(claim))
+                    .route("/task/v1/assignment", get(served))
+                    .route("/task/v1/journal", post(journal))
+                    .route("/task/v1/result", post(result))
+                    .route("/task/v1/artifacts/{name}", put(artifact))
+                    .route("/v1/chat/completions", post(chat))
+                    .layer(DefaultBodyLimit::max(64 << 20))
+                    .with_state(state);
+                axum::serve(listener, router).await.unwrap();
+            });
+        });
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("token"), format!("{TOKEN}\n")).unwrap();
+        Self {
+            inner,
+            address,
+            dir,
+        }
+    }
+
+    pub fn set_bounds(&self, sandbox: Sandbox) {
+        lock(&self.inner).assignment.as_mut().unwrap().sandbox = Some(sandbox);
+    }
+
+    pub fn fail_every_second_request_with(&self, fault: Fault) {
+        lock(&self.inner).fault = Some(fault);
+    }
+
+    pub fn refuse_model_calls(&self, code: &str, status: u16, times: u32) {
+        lock(&self.inner).refuse = Some((code.into(), status, times));
+    }
+
+    /// Fences once there are that many records.
+    pub fn fence_after(&self, records: usize) {
+        lock(&self.inner).fence_after = Some(records);
+    }
+
+    pub fn serve_another_assignment(&self) {
+        lock(&self.inner).served = b"{}".to_vec();
+    }
+
+    pub fn run_pilot(&self, socket: Option<&FilePath>) -> Option<i32> {
+        self.wait(self.start_pilot(socket))
+    }
+
+    pub fn start_pilot(&self, socket: Option<&FilePath>) -> Child {
+        let bytes = {
+            let mut inner = lock(&self.inner);
+            let bytes = serde_json::to_vec(inner.assignment.as_ref().unwrap()).unwrap();
+            if inner.served.is_empty() {
+                inner.served = bytes.clone();
+            }
+            bytes
+        };
+        let mut command = Command::new(env!("CARGO_BIN_EXE_oarmaster-runner"));
+        command
+            .args(["pilot", "--gateway", &format!("http://{}", self.address)])
+            .args([
+                "--task-uid",
+                "uid-1",
+                "--attempt",
+                "1",
+                "--assignment",
+                &digest(&bytes),
+            ])
+            .arg("--token-file")
+            .arg(self.dir.path().join("token"))
+            .env_remove("OARMASTER_CA")
+            .stdout(Stdio::piped());
+        if let Some(socket) = socket {
+            command.arg("--exec-socket").arg(socket);
+        }
+        command.spawn().unwrap()
+    }
+
+    pub fn wait(&self, mut pilot: Child) -> Option<i32> {
+        let mut output = String::new();
+        pilot
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_string(&mut output)
+            .unwrap();
+        lock(&self.inner).pilot_output = output;
+        pilot.wait().unwrap().code()
+    }
+
+    pub fn pilot_output(&self) -> String {
+        lock(&self.inner).pilot_output.clone()
+    }
+
+    pub fn records(&self) -> Vec<Body> {
+        lock(&self.inner).records.clone()
+    }
+
+    pub fn request(&self, index: usize) -> Value {
+        lock(&self.inner).requests[index].clone()
+    }
+
+    pub fn model_calls(&self) -> usize {
+        lock(&self.inner).requests.len()
+    }
+
+    pub fn call_numbers(&self) -> Vec<u64> {
+        lock(&self.inner).call_numbers.clone()
+    }
+
+    pub fn artifact(&self, name: &str) -> Vec<u8> {
+        lock(&self.inner).artifacts[name].clone()
+    }
+}
+
+fn refused(status: u16, code: &str, next: Option<u64>) -> Response {
+    let body = json!({"error": {"message": format!("text of {code}"), "type": "x", "code": code}});
+    let mut response = (StatusCode::from_u16(status).unwrap(), axum::Json(body)).into_response();
+    if let Some(next) = next {
+        response.headers_mut().insert(NEXT_HEADER, next.into());
+    }
+    response
+}
+
+/// Checks who asks, then does it, with the fault that is due.
+fn guarded(
+    inner: &Shared,
+    headers: &HeaderMap,
+    with_session: bool,
+    act: impl FnOnce(&mut Inner) -> Response,
+) -> Response {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let mut inner = lock(inner);
+    if header("authorization") != Some(&format!("Bearer {TOKEN}")) {
+        return refused(401, "unauthenticated", None);
+    }
+    if with_session && header(SESSION_HEADER) != Some(SESSION) {
+        return refused(409, "fenced", None);
+    }
+    inner.requests_seen += 1;
+    let fault = inner.fault.filter(|_| inner.requests_seen % 2 == 0);
+    match fault {
+        Some(Fault::DropBefore | Fault::Unavailable) => {
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        }
+        Some(Fault::Defect) => return refused(500, "internal", None),
+        Some(Fault::Unauthenticated) => return refused(401, "unauthenticated", None),
+        Some(Fault::DropAfter) | None => {}
+    }
+    if inner.ended
+        || inner
+            .fence_after
+            .is_some_and(|count| inner.records.len() > count)
+    {
+        return refused(409, "fenced", None);
+    }
+    let response = act(&mut inner);
+    if fault == Some(Fault::DropAfter) {
+        return StatusCode::BAD_GATEWAY.into_response();
+    }
+    response
+}
+
+async fn claim(State(inner): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
+    guarded(&inner, &headers, false, |inner| {
+        let request: ClaimRequest = serde_json::from_slice(&body).unwrap();
+        let wanted = digest(&serde_json::to_vec(inner.assignment.as_ref().unwrap()).unwrap());
+        let same = inner.nonce.get_or_insert_with(|| request.nonce.clone()) == &request.nonce;
+        if request.assignment != wanted || !same {
+            return refused(409, "fenced", None);
+        }
+        axum::Json(Claim {
+            session: SESSION.into(),
+            next: inner.records.len() as u64,
+            next_call: FIRST_CALL,
+        })
+        .into_response()
+    })
+}
+
+async fn served(State(inner): State<Shared>, headers: HeaderMap) -> Response {
+    guarded(&inner, &headers, true, |inner| {
+        inner.served.clone().into_response()
+    })
+}
+
+fn append(inner: &mut Inner, body: &[u8]) -> Response {
+    let Append { next, records } = serde_json::from_slice(body).unwrap();
+    let from = usize::try_from(next).unwrap();
+    let known = inner.records.get(from..).unwrap_or_default();
+    let is_repeated = !known.is_empty() && known == records;
+    if !is_repeated {
+        if from != inner.records.len() {
+            return refused(409, "conflict", None);
+        }
+        assert!(!records.is_empty(), "an append without records");
+        assert!(
+            !records
+                .iter()
+                .any(|body| matches!(body, Body::Answer { .. } | Body::Open { .. }))
+        );
+        inner.records.extend(records);
+    }
+    axum::Json(Appended {
+        next: inner.records.len() as u64,
+    })
+    .into_response()
+}
+
+async fn journal(State(inner): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
+    guarded(&inner, &headers, true, |inner| append(inner, &body))
+}
+
+async fn result(State(inner): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
+    guarded(&inner, &headers, true, |inner| append(inner, &body))
+}
+
+async fn artifact(
+    State(inner): State<Shared>,
+    headers: HeaderMap,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Response {
+    guarded(&inner, &headers, true, |inner| {
+        inner.artifacts.insert(name.clone(), body.to_vec());
+        axum::Json(Artifact {
+            name,
+            size: body.len() as u64,
+            digest: digest(&body),
+        })
+        .into_response()
+    })
+}
+
+async fn chat(State(inner): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
+    let number = |name: &str| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok()?.parse::<u64>().ok())
+    };
+    let (call, next) = (number(CALL_HEADER).unwrap(), number(NEXT_HEADER).unwrap());
+    guarded(&inner, &headers, true, |inner| {
+        if let Some((code, status, times)) = inner.refuse.take() {
+            inner.call_numbers.push(call);
+            inner.refuse = (times > 1).then(|| (code.clone(), status, times - 1));
+            let usage = CallUsage::default();
+            let message = String::new();
+            // The gateway has written something down, and says where the journal goes on.
+            inner.records.push(Body::CallFailed {
+                call,
+                hop: 0,
+                class: code.clone(),
+                message,
+                usage,
+            });
+            return refused(status, &code, Some(inner.records.len() as u64));
+        }
+        if !inner.answers.contains_key(&call) {
+            if next != inner.records.len() as u64
+                || call != FIRST_CALL + inner.call_numbers.len() as u64
+            {
+                return refused(409, "conflict", None);
+            }
+            inner.call_numbers.push(call);
+            inner.requests.push(serde_json::from_slice(&body).unwrap());
+            let answer = inner.script.remove(0);
+            inner.answers.insert(call, (body.clone(), answer.clone()));
+            inner.records.push(Body::Answer {
+                call,
+                hop: 0,
+                model: "m".into(),
+                message: answer["choices"][0]["message"].clone(),
+                finish_reason: "stop".into(),
+                usage: CallUsage::default(),
+            });
+        }
+        let (first, answer) = &inner.answers[&call];
+        if *first != body {
+            return refused(409, "diverged", None);
+        }
+        let mut response = axum::Json(answer.clone()).into_response();
+        response
+            .headers_mut()
+            .insert(NEXT_HEADER, (inner.records.len() as u64).into());
+        response
+    })
+}
