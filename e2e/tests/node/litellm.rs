@@ -1,13 +1,10 @@
 //! An upstream that is not ours: an unmodified LiteLLM proxy from PyPI, with its own mock model, and with our mock behind it.
 
-use crate::support::{
-    agent, beside_others, create, key, object, pool, provider, python, says, scripted, task,
-};
+use crate::support::{agent, beside_others, create, key, pool, provider, task};
 use anyhow::{Context as _, Result};
 use oarmaster_e2e::command::{Run, Service};
 use oarmaster_e2e::mock::{Mock, Reply, node_address};
 use oarmaster_e2e::{Space, python as environments};
-use oarmaster_protocol::journal::Body;
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -42,4 +39,125 @@ async fn proxy(space: &Space, programs: &Path, mock: &Mock) -> Result<(Service, 
         .await?;
     std::fs::remove_file(&file)?;
     Ok((service, format!("http://{node}:{port}/v1")))
+}
+
+/// The ModelProvider that is the proxy, with the master key in the Secret.
+fn through(endpoint: &str, model: &str) -> Value {
+    let mut through = provider(json!({
+        "type": "OpenAICompatible",
+        "endpoint": endpoint,
+        "keys": [{"name": "main", "secretKeyRef": {"name": "model", "key": "api-key"}}],
+    }));
+    through["spec"]["models"][0]["name"] = json!(model);
+    through
+}
+
+#[tokio::test]
+async fn a_task_completes_through_an_unmodified_litellm() -> Result<()> {
+    let programs = environments::environment(&["litellm[proxy]==1.102.4"]).await?;
+    beside_others("litellm", async |space| {
+        let mock = Mock::start(&space.cluster, |call| match call.turn {
+            0 => Reply::tool("Shell", &json!({"command": "cat number.txt"})).usage(201, 21),
+            1 if call.last().contains("41") => Reply::tool(
+                "EditFile",
+                &json!({"path": "number.txt", "old": "41", "new": "42"}),
+            )
+            .usage(202, 22),
+            _ => Reply::text("It is 42 now.").usage(203, 23),
+        })
+        .await?;
+        let (_service, endpoint) = proxy(space, &programs, &mock).await?;
+        let more = json!({
+            "files": [{"path": "number.txt", "content": "41\n"}],
+            "accept": {"check": {"command": ["grep", "-qx", "42", "number.txt"]}, "rounds": 1},
+        });
+        create(
+            space,
+            &[
+                key(MASTER_KEY),
+                through(&endpoint, "mock"),
+                pool(),
+                agent(&["Shell", "EditFile"]),
+                task(&more),
+            ],
+        )
+        .await?;
+        let done = space.complete("work").await?;
+        let usage = done
+            .status
+            .and_then(|status| status.usage)
+            .context("no usage")?;
+        let bill = mock.bill();
+        assert_eq!(bill.len(), 3, "{bill:#?}");
+        assert!(
+            bill.iter()
+                .all(|call| call.authorization.as_deref() == Some("Bearer behind")),
+            "through the proxy"
+        );
+        assert_eq!(
+            (usage.input_tokens, usage.output_tokens),
+            (606, 66),
+            "{usage:?}"
+        );
+        assert_eq!(mock.billed(), (606, 66));
+        let journal = space.journal("work").await?;
+        assert!(
+            matches!(journal.checks()[..], [(true, Some(0), _)]),
+            "{journal:#?}"
+        );
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn our_usage_of_its_own_model_is_its_own_count() -> Result<()> {
+    let programs = environments::environment(&["litellm[proxy]==1.102.4"]).await?;
+    beside_others("litellm-canned", async |space| {
+        let mock = Mock::start(&space.cluster, |_| Reply::fault(500)).await?;
+        let (_service, endpoint) = proxy(space, &programs, &mock).await?;
+        create(
+            space,
+            &[
+                key(MASTER_KEY),
+                through(&endpoint, "canned"),
+                canned_pool(),
+                agent(&[]),
+                task(&json!({})),
+            ],
+        )
+        .await?;
+        let done = space.complete("work").await?;
+        let status = done.status.context("no status")?;
+        assert_eq!(status.output, Some(json!({"text": "A canned answer."})));
+        let ours = status.usage.context("no usage")?;
+        assert!(ours.input_tokens > 0 && ours.output_tokens > 0, "{ours:?}");
+
+        // Its count for the same messages.
+        let messages = json!([
+            {"role": "system", "content": "Do what you are told."},
+            {"role": "user", "content": "Work."},
+        ]);
+        let its: Value = reqwest::Client::new()
+            .post(format!("{endpoint}/chat/completions"))
+            .bearer_auth(MASTER_KEY)
+            .json(&json!({"model": "canned", "messages": messages}))
+            .send()
+            .await?
+            .json()
+            .await?;
+        assert_eq!(
+            its["usage"]["completion_tokens"], ours.output_tokens,
+            "{its}"
+        );
+        assert_eq!(its["usage"]["prompt_tokens"], ours.input_tokens, "{its}");
+        Ok(())
+    })
+    .await
+}
+
+fn canned_pool() -> Value {
+    let mut canned = pool();
+    canned["spec"]["members"][0]["model"] = json!("canned");
+    canned
 }
