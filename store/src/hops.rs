@@ -93,6 +93,16 @@ pub struct Settled {
 }
 
 impl Call {
+    /// The sequence number of the Task's next record, as far as the journal is durable: for an error answer to the pilot.
+    #[must_use]
+    pub fn next(&self) -> u64 {
+        let store = &self.inner.store;
+        let durable = store.durable_frames();
+        let core = store.lock();
+        let task = core.state.tasks.get(&self.inner.task);
+        task.map_or(0, |task| task.durable(durable))
+    }
+
     /// Reserves the worst case of a hop and writes its `Open`. The provider may be asked once this returns `Ok`. Refused when the
     /// Task's budget does not cover it (over all attempts), or the attempt was fenced or claimed by another session meanwhile.
     pub async fn reserve(&self, hop: HopRequest) -> Result<HopTicket, Refusal> {

@@ -108,8 +108,7 @@ impl Store {
     pub async fn watch(&self, task_uid: &str) -> Result<watch::Receiver<u64>, Refusal> {
         self.hub().follow(task_uid, |state| {
             let durable = self.durable_frames();
-            let records = &state.task(task_uid)?.records;
-            Ok(records.partition_point(|record| record.at.frame < durable) as u64)
+            Ok(state.task(task_uid)?.durable(durable))
         })
     }
 

@@ -145,6 +145,12 @@ impl Task {
             .map_or(0, |(call, _)| call.saturating_add(1))
     }
 
+    /// How many records are in the frames below this one.
+    pub fn durable(&self, frames: u64) -> u64 {
+        self.records
+            .partition_point(|record| record.at.frame < frames) as u64
+    }
+
     /// Where the record with this number is.
     pub fn record_at(&self, seq: u64) -> Option<At> {
         let index = usize::try_from(seq).ok()?;

@@ -57,7 +57,9 @@ async fn failover_books_each_hop_by_what_is_known() {
     let (_dir, store) = store().await;
     let claimed = begin(&store, usd(100)).await;
     let call = new_call(&store, &claimed, claimed.next, 0).await;
+    assert_eq!(call.next(), claimed.next);
     let unbilled = call.reserve(hop(50)).await.unwrap();
+    assert_eq!(call.next(), claimed.next + 1);
     assert_eq!(unbilled.hop(), 0);
     let two = call.reserve(hop(1)).await.unwrap_err();
     assert!(two.to_string().contains("settled first"), "{two}");
