@@ -9,6 +9,8 @@ use tokio::sync::OnceCell;
 
 /// The release namespace.
 pub const RELEASE: &str = "oarmaster-system";
+/// Where the images are on a cluster of one's own, after `cargo xtask images --push`.
+const REGISTRY: &str = "OARMASTER_REGISTRY";
 
 /// The cluster, with the checkout's Oarmaster in it.
 ///
@@ -21,37 +23,72 @@ pub async fn installed() -> Result<Cluster> {
     Ok(cluster)
 }
 
+/// The full name of one of the checkout's images.
+#[must_use]
+pub fn image(name: &str) -> String {
+    let registry = registry().unwrap_or_else(|| "docker.io/oarmaster".to_owned());
+    format!("{registry}/{name}:{}", env!("CARGO_PKG_VERSION"))
+}
+
+fn registry() -> Option<String> {
+    std::env::var(REGISTRY)
+        .ok()
+        .filter(|value| !value.is_empty())
+}
+
 async fn install(cluster: &Cluster) -> Result<()> {
-    xtask(&["images", "--load"]).output().await?.success()?;
-    let node = mock::node_address(cluster).await?;
-    for (chart, values) in [
-        ("oarmaster-crds", vec![]),
-        (
-            "oarmaster",
-            vec![format!("gateway.privateEndpoints[0]={node}/32")],
-        ),
-    ] {
-        let mut run = cluster
-            .run("helm")
-            .dir(checkout())
-            .args(&["upgrade", "--install", chart])
-            .args(&[format!("charts/{chart}")])
-            .args(&[
-                "--namespace",
-                RELEASE,
-                "--create-namespace",
-                "--wait",
-                "--timeout",
-                "5m",
-            ]);
-        for value in &values {
-            run = run.args(&["--set", value]);
+    let mut values = vec![format!(
+        "gateway.privateEndpoints[0]={}/32",
+        mock::node_address(cluster).await?
+    )];
+    let mut loaded = String::new();
+    match registry() {
+        Some(registry) => {
+            values.push(format!("images.registry={registry}"));
+            values.push(format!("sandboxClass.spec.images.allow[0]={registry}/*"));
         }
-        run.within(Duration::from_secs(330))
-            .output()
-            .await?
-            .success()
-            .with_context(|| format!("failed to install chart {chart}"))?;
+        None => {
+            let images = xtask(&["images", "--load"]).output().await?;
+            loaded = images.success()?.stdout;
+        }
     }
+    chart(cluster, "oarmaster-crds", &[]).await?;
+    chart(cluster, "oarmaster", &values).await?;
+    // The tag is the version, so that helm sees no difference in an image that was built anew.
+    for (image, workload) in [
+        ("operator", "deployment/oarmaster-operator"),
+        ("gateway", "statefulset/oarmaster-gateway"),
+    ] {
+        if loaded.contains(&format!("loaded {}", self::image(image))) {
+            rollout(cluster, &["restart", workload]).await?;
+        }
+        rollout(cluster, &["status", workload, "--timeout=3m"]).await?;
+    }
+    Ok(())
+}
+
+async fn chart(cluster: &Cluster, chart: &str, values: &[String]) -> Result<()> {
+    let mut run = cluster
+        .run("helm")
+        .dir(checkout())
+        .args(&["upgrade", "--install", chart, &format!("charts/{chart}")])
+        .args(&["--namespace", RELEASE, "--create-namespace"]);
+    for value in values {
+        run = run.args(&["--set", value]);
+    }
+    run.within(Duration::from_secs(120))
+        .output()
+        .await?
+        .success()
+        .with_context(|| format!("failed to install chart {chart}"))?;
+    Ok(())
+}
+
+async fn rollout(cluster: &Cluster, args: &[&str]) -> Result<()> {
+    let mut all = vec!["--namespace", RELEASE, "rollout"];
+    all.extend_from_slice(args);
+    let run = cluster.run("kubectl").args(&all);
+    let done = run.within(Duration::from_secs(200)).output().await?;
+    done.success()?;
     Ok(())
 }

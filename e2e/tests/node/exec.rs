@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use oarmaster_crds::names::EXEC_CONTAINER;
+use oarmaster_e2e::installed::image;
 use oarmaster_e2e::kill;
 use oarmaster_e2e::mock::{Gate, Mock, Reply};
 use oarmaster_e2e::task::{SOON, failure};
@@ -16,7 +17,7 @@ use serde_json::json;
 async fn an_image_without_a_shell() -> Result<()> {
     beside_others("no-shell", async |space| {
         let mut worker = agent(&["Shell"]);
-        worker["spec"]["sandbox"]["image"] = json!("docker.io/oarmaster/runner:0.1.0");
+        worker["spec"]["sandbox"]["image"] = json!(image("runner"));
         let replies = [
             calls("Shell", json!({"command": "python3 -m unittest"})),
             says("All tests pass."),

@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::LogParams;
 use oarmaster_e2e::gateway::{DATA, Gateway, READ, token};
-use oarmaster_e2e::installed::RELEASE;
+use oarmaster_e2e::installed::{RELEASE, image};
 use oarmaster_e2e::task::SOON;
 use oarmaster_e2e::wait;
 use serde_json::json;
@@ -42,7 +42,7 @@ async fn a_pod_that_is_not_a_tasks_is_refused() -> Result<()> {
                 "securityContext": {"runAsNonRoot": true, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
                 "containers": [{
                     "name": "ask",
-                    "image": "docker.io/library/python:3.12-slim",
+                    "image": image("python"),
                     "imagePullPolicy": "IfNotPresent",
                     "command": ["python3", "-c", ASK],
                     "env": [

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use oarmaster_e2e::Space;
-use oarmaster_e2e::installed::{RELEASE, installed};
+use oarmaster_e2e::installed::{RELEASE, image, installed};
 use oarmaster_e2e::mock::Mock;
 use serde_json::{Value, json};
 use tokio::sync::{RwLock, Semaphore};
@@ -116,7 +116,7 @@ pub fn agent(tools: &[&str]) -> Value {
             "instructions": "Do what you are told.",
             "model": {"maxOutputTokens": 1000},
             "tools": tools,
-            "sandbox": {"memory": "128Mi", "disk": "64Mi"},
+            "sandbox": {"image": image("python"), "memory": "128Mi", "disk": "64Mi"},
         }),
     )
 }
@@ -133,7 +133,7 @@ pub fn task(more: &Value) -> Value {
 pub fn run(name: &str, mut run: Value, more: &Value) -> Value {
     merge(
         &mut run,
-        &json!({"sandbox": {"memory": "128Mi", "disk": "64Mi"}}),
+        &json!({"sandbox": {"image": image("python"), "memory": "128Mi", "disk": "64Mi"}}),
     );
     let mut spec = json!({"run": run, "retry": {"limit": 0}});
     merge(&mut spec, more);
