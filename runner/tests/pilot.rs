@@ -118,7 +118,7 @@ fn an_agent_repairs_a_program_and_its_check_decides() {
         .as_str()
         .unwrap()
         .to_owned();
-    assert_eq!(listing, "calc.py (32 bytes)\ntest_calc.py (126 bytes)\n");
+    assert_eq!(listing, "calc.py (32 bytes)\ntest_calc.py (115 bytes)\n");
     let red = gateway.request(3)["messages"]
         .as_array()
         .unwrap()

@@ -127,11 +127,9 @@ fn excerpt(output: &Output) -> String {
     if output.dropped == 0 && kept.len() <= 2 * SHOWN_BYTES {
         return String::from_utf8_lossy(&kept).into_owned();
     }
-    let head = before_boundary(kept.get(..SHOWN_BYTES.min(kept.len())).unwrap_or_default());
-    let tail = after_boundary(
-        kept.get(kept.len().saturating_sub(SHOWN_BYTES)..)
-            .unwrap_or_default(),
-    );
+    let half = SHOWN_BYTES.min(kept.len() / 2);
+    let head = before_boundary(kept.get(..half).unwrap_or_default());
+    let tail = after_boundary(kept.get(kept.len() - half..).unwrap_or_default());
     let left_out = output.dropped + (kept.len() - head.len() - tail.len()) as u64;
     format!(
         "{}\n[{left_out} bytes left out; write output to a file to see more of it]\n{}",
