@@ -425,6 +425,12 @@ pub struct JobRef {
 pub struct Pinned {
     /// `NAME@sha256:...` of the Agent's spec. Later edits do not reach this Task.
     pub agent: String,
+    /// The SandboxClass that the Agent named.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub class: String,
+    /// The sandbox that the Agent asked for, so that every attempt runs in the same one. Absent when the Task needs none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<SandboxSpec>,
 }
 
 /// What a Task has used.

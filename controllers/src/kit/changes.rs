@@ -1,0 +1,157 @@
+//! Follows the gateway's stream of changes: triggers the Tasks and providers that it names, keeps the providers' health, and stops
+//! attempts whose Task is gone.
+
+use super::context::{Context, Guard};
+use super::watch::named;
+use super::{Result, chain};
+use kube::ResourceExt as _;
+use kube::runtime::reflector::ObjectRef;
+use oarmaster_crds::conditions;
+use oarmaster_crds::{ModelProvider, Task};
+use oarmaster_protocol::admin::Change;
+use oarmaster_protocol::assignment::TaskRef;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+
+/// First and longest wait between two tries to open the stream.
+const RECONNECT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+
+/// Who is to be triggered.
+#[derive(Clone)]
+pub struct Triggers {
+    /// Tasks.
+    pub tasks: UnboundedSender<ObjectRef<Guard<Task>>>,
+    /// ModelProviders.
+    pub providers: UnboundedSender<ObjectRef<Guard<ModelProvider>>>,
+}
+
+/// Follows the stream for ever.
+pub async fn follow(ctx: Arc<Context>, triggers: Triggers) {
+    let (first, longest) = RECONNECT;
+    let mut wait = first;
+    let mut down = false;
+    loop {
+        let mut greeted = false;
+        let ended = ctx
+            .gateway
+            .changes(|change| {
+                if matches!(change, Change::Hello) {
+                    greeted = true;
+                    if down {
+                        tracing::info!("gateway is back");
+                    }
+                    down = false;
+                }
+                let (ctx, triggers) = (&ctx, &triggers);
+                async move { take(ctx, triggers, change).await }
+            })
+            .await;
+        if let Err(error) = ended
+            && !down
+        {
+            tracing::warn!(error = chain(&error), "gateway is not reached");
+            down = true;
+        }
+        wait = if greeted {
+            first
+        } else {
+            wait.saturating_mul(2).min(longest)
+        };
+        tokio::time::sleep(wait).await;
+    }
+}
+
+async fn take(ctx: &Context, triggers: &Triggers, change: Change) -> Result<()> {
+    // A closed channel means that the controllers are being stopped: then nobody needs the trigger.
+    match change {
+        Change::Ping => {}
+        Change::Task { task } => {
+            let _ = triggers.tasks.send(named(&task.namespace, &task.name));
+        }
+        Change::Provider { namespace, name } => {
+            health(ctx).await?;
+            let _ = triggers.providers.send(named(&namespace, &name));
+        }
+        Change::Hello => {
+            health(ctx).await?;
+            for provider in ctx.stores.providers.state() {
+                let _ = triggers.providers.send(ObjectRef::from_obj(&*provider));
+            }
+            for task in ctx.stores.tasks.state() {
+                if live(&task) {
+                    let _ = triggers.tasks.send(ObjectRef::from_obj(&*task));
+                }
+            }
+            sweep(ctx).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a Task has an attempt and has not ended.
+fn live(task: &Guard<Task>) -> bool {
+    task.0.as_ref().is_ok_and(|task| {
+        task.status.as_ref().is_some_and(|status| {
+            status.attempt.is_some()
+                && !conditions::is_true(&status.conditions, conditions::FINISHED)
+        })
+    })
+}
+
+async fn health(ctx: &Context) -> Result<()> {
+    let health = ctx.gateway.health().await?;
+    let by_name = health
+        .providers
+        .into_iter()
+        .map(|provider| {
+            (
+                (provider.namespace.clone(), provider.name.clone()),
+                provider,
+            )
+        })
+        .collect();
+    ctx.health.store(Arc::new(Some(by_name)));
+    Ok(())
+}
+
+/// Stops every attempt whose Task is gone. The cache was complete before the stream was opened, and an attempt is opened only for a Task
+/// that is in it, so a Task that is not there does not exist.
+async fn sweep(ctx: &Context) -> Result<()> {
+    for open in ctx.gateway.open_attempts().await? {
+        let key = named::<Guard<Task>>(&open.task.namespace, &open.task.name);
+        let held = ctx.stores.tasks.get(&key).and_then(|task| task.uid());
+        if held.as_deref() != Some(open.task.uid.as_str()) {
+            tracing::info!(
+                namespace = open.task.namespace,
+                task = open.task.name,
+                attempt = open.attempt,
+                "fencing an attempt whose task is gone"
+            );
+            ctx.gateway
+                .fence(&open.task.uid, open.attempt, "the Task was deleted")
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+/// Stops the attempts of Tasks that were deleted. One that cannot be stopped now is found again when the stream is next opened.
+pub async fn bury(ctx: Arc<Context>, mut gone: UnboundedReceiver<(TaskRef, u32)>) {
+    while let Some((task, attempt)) = gone.recv().await {
+        let fenced = ctx
+            .gateway
+            .fence(&task.uid, attempt, "the Task was deleted")
+            .await;
+        if let Err(error) = fenced {
+            tracing::warn!(
+                namespace = task.namespace,
+                task = task.name,
+                attempt,
+                error = chain(&error),
+                "attempt of a deleted task is not fenced yet"
+            );
+        }
+        ctx.remember(&task.uid, None);
+    }
+}

@@ -1,0 +1,146 @@
+//! What every pass can reach.
+
+use super::events::Events;
+use super::gateway::Gateway;
+use super::metrics::Metrics;
+use super::watch::ByTask;
+use crate::task::pod::{JobFacts, PodFacts};
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Service, ServiceAccount};
+use k8s_openapi::api::node::v1::RuntimeClass;
+use kube::Client;
+use kube::Resource;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::runtime::reflector::{ObjectRef, Store};
+use oarmaster_crds::{Agent, ModelPool, ModelProvider, SandboxClass, Task};
+use oarmaster_protocol::admin::ProviderHealth;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// An object of ours, or why the stored one cannot be read.
+pub type Guard<K> = DeserializeGuard<K>;
+
+/// What was configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The namespace of the installation.
+    pub namespace: String,
+    /// Name of the gateway's Service there.
+    pub gateway_service: String,
+    /// Image of pilot and supervisor.
+    pub runner_image: String,
+    /// Name of the pool in the installation's namespace that `default` falls back to, if there is one.
+    pub default_pool: Option<String>,
+    /// Name of this process, in events.
+    pub identity: String,
+}
+
+impl Settings {
+    /// The gateway's host name, for which its certificate is.
+    #[must_use]
+    pub fn gateway_host(&self) -> String {
+        format!("{}.{}.svc", self.gateway_service, self.namespace)
+    }
+}
+
+/// The caches, each filled by one watch.
+#[derive(Clone)]
+pub struct Stores {
+    /// ModelProviders.
+    pub providers: Store<Guard<ModelProvider>>,
+    /// ModelPools.
+    pub pools: Store<Guard<ModelPool>>,
+    /// SandboxClasses.
+    pub classes: Store<Guard<SandboxClass>>,
+    /// Agents.
+    pub agents: Store<Guard<Agent>>,
+    /// Tasks.
+    pub tasks: Store<Guard<Task>>,
+    /// Jobs of Tasks.
+    pub jobs: ByTask<JobFacts>,
+    /// Pods of Tasks.
+    pub pods: ByTask<PodFacts>,
+    /// The sandboxes' ServiceAccounts.
+    pub service_accounts: Store<PartialObjectMeta<ServiceAccount>>,
+    /// RuntimeClasses.
+    pub runtime_classes: Store<PartialObjectMeta<RuntimeClass>>,
+    /// The gateway's Service.
+    pub services: Store<Service>,
+}
+
+/// What every pass can reach.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// What was configured.
+    pub settings: Settings,
+    /// CA certificates of the gateway as PEM: given to every sandbox pod.
+    pub ca: ArcSwap<String>,
+    /// The gateway's admin API.
+    pub gateway: Gateway,
+    /// Events.
+    pub events: Events,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// The caches.
+    pub stores: Stores,
+    /// What the gateway last said of the providers; `None` before it said anything.
+    pub health: ArcSwap<Option<HashMap<(String, String), ProviderHealth>>>,
+    written: Mutex<HashMap<String, Timestamp>>,
+}
+
+impl Context {
+    /// Puts a context together.
+    #[must_use]
+    pub fn new(
+        client: Client,
+        settings: Settings,
+        gateway: Gateway,
+        metrics: Arc<Metrics>,
+        stores: Stores,
+        ca: String,
+    ) -> Self {
+        Self {
+            events: Events::new(client.clone(), &settings.identity),
+            client,
+            settings,
+            ca: ArcSwap::from_pointee(ca),
+            gateway,
+            metrics,
+            stores,
+            health: ArcSwap::from_pointee(None),
+            written: Mutex::default(),
+        }
+    }
+
+    /// When this process last wrote the status of a Task.
+    #[must_use]
+    pub fn written(&self, uid: &str) -> Option<Timestamp> {
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.get(uid).copied()
+    }
+
+    /// Remembers, or with `None` forgets, when the status of a Task was written.
+    pub fn remember(&self, uid: &str, at: Option<Timestamp>) {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        match at {
+            Some(at) => written.insert(uid.to_owned(), at),
+            None => written.remove(uid),
+        };
+    }
+}
+
+/// An object from a cache, if it is there and can be read.
+#[must_use]
+pub fn readable<K>(store: &Store<Guard<K>>, namespace: &str, name: &str) -> Option<Arc<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let mut key = ObjectRef::<Guard<K>>::new(name);
+    if !namespace.is_empty() {
+        key = key.within(namespace);
+    }
+    let found = store.get(&key)?;
+    found.0.as_ref().ok().map(|object| Arc::new(object.clone()))
+}

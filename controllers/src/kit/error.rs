@@ -1,0 +1,129 @@
+//! Errors of a pass. Not being ready is a plan, never an error; an error is a call that failed.
+
+use std::time::Duration;
+
+/// What went wrong in a pass.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server refused a call, or could not be asked.
+    #[error("failed to {act}")]
+    Kubernetes {
+        /// What was tried, like `create job team/fix-abc-1`.
+        act: String,
+        /// Why it failed.
+        source: Box<kube::Error>,
+    },
+    /// A call was not answered in time.
+    #[error("failed to {act}: no answer within {after:?}")]
+    Slow {
+        /// What was tried.
+        act: String,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The gateway could not be asked.
+    #[error("failed to {act} at the gateway")]
+    Gateway {
+        /// What was tried.
+        act: String,
+        /// Why it failed.
+        source: reqwest::Error,
+    },
+    /// The gateway refused a call.
+    #[error("the gateway refused to {act} ({status} {code}): {message}")]
+    GatewayRefused {
+        /// What was tried.
+        act: String,
+        /// HTTP status.
+        status: u16,
+        /// The gateway's code.
+        code: String,
+        /// The gateway's words.
+        message: String,
+    },
+    /// The token for the gateway could not be read.
+    #[error("failed to read the gateway token {path}")]
+    Token {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// What was answered is not what was agreed.
+    #[error("failed to {act}: {message}")]
+    Protocol {
+        /// What was tried.
+        act: String,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+impl Error {
+    /// The error as a metric label: a closed set.
+    #[must_use]
+    pub fn category(&self) -> &'static str {
+        match self {
+            Self::Kubernetes { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) if status.is_conflict() => "conflict",
+                kube::Error::Api(status) if status.is_forbidden() => "forbidden",
+                kube::Error::Api(status) if status.code < 500 => "refused",
+                _ => "apiserver",
+            },
+            Self::Slow { .. } => "timeout",
+            Self::Gateway { .. } => "gateway",
+            Self::GatewayRefused { .. } => "gateway_refused",
+            Self::Token { .. } => "token",
+            Self::Protocol { .. } => "protocol",
+        }
+    }
+
+    /// The API server's answer, if that is what failed.
+    #[must_use]
+    pub fn status(&self) -> Option<&kube::core::Status> {
+        match self {
+            Self::Kubernetes { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) => Some(status),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Whether a newer version of the object exists: the watch brings it, and the pass is made again.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        self.status().is_some_and(kube::core::Status::is_conflict)
+    }
+
+    /// Whether the object is not there.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.status().is_some_and(kube::core::Status::is_not_found)
+    }
+
+    /// The gateway's code, if it refused.
+    #[must_use]
+    pub fn gateway_code(&self) -> Option<&str> {
+        match self {
+            Self::GatewayRefused { code, .. } => Some(code),
+            _ => None,
+        }
+    }
+}
+
+/// The error with its causes, as one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let text = next.to_string();
+        if !line.ends_with(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        cause = next.source();
+    }
+    line
+}

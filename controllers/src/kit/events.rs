@@ -1,0 +1,106 @@
+//! Events: what people see in `kubectl describe`. A closed vocabulary; never a prompt, an output or a key.
+
+use crate::kit::write::{self, WRITE_TIMEOUT};
+use crate::kit::{Error, Result};
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+
+/// Why an event was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// An attempt of a Task was begun.
+    Started,
+    /// An attempt failed in a way that may pass; another one follows after the back-off.
+    Retrying,
+    /// An attempt was stopped from outside (eviction, node loss, deletion); another one follows.
+    Disrupted,
+    /// The Task is complete.
+    Completed,
+    /// The Task failed; the note begins with the class.
+    Failed,
+    /// The Task was cancelled.
+    Cancelled,
+    /// The API server did not take the attempt's Job; it is tried again.
+    JobRefused,
+    /// The object can be used from now on.
+    Ready,
+    /// The object cannot be used; the note says why.
+    NotReady,
+    /// The stored object cannot be read; the note names the field.
+    InvalidSpec,
+}
+
+impl Reason {
+    /// The reason as it is written in the event.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "Started",
+            Self::Retrying => "Retrying",
+            Self::Disrupted => "Disrupted",
+            Self::Completed => "Completed",
+            Self::Failed => "Failed",
+            Self::Cancelled => "Cancelled",
+            Self::JobRefused => "JobRefused",
+            Self::Ready => "Ready",
+            Self::NotReady => "NotReady",
+            Self::InvalidSpec => "InvalidSpec",
+        }
+    }
+}
+
+/// An event to send: plain data, part of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Why.
+    pub reason: Reason,
+    /// For a person.
+    pub message: String,
+    /// Whether it is a warning.
+    pub warning: bool,
+}
+
+/// Sends events.
+pub struct Events {
+    recorder: Recorder,
+}
+
+impl Events {
+    /// Events in the name of this operator process.
+    #[must_use]
+    pub fn new(client: Client, instance: &str) -> Self {
+        let reporter = Reporter {
+            controller: oarmaster_crds::names::FIELD_MANAGER.to_owned(),
+            instance: Some(instance.to_owned()),
+        };
+        Self {
+            recorder: Recorder::new(client, reporter),
+        }
+    }
+
+    /// Sends one. An event is a courtesy: one that cannot be sent is logged by the caller and nothing else waits for it.
+    ///
+    /// # Errors
+    /// When the API server does not take it in time.
+    pub async fn send(&self, note: &Note, about: &ObjectReference) -> Result<()> {
+        let event = Event {
+            type_: if note.warning {
+                EventType::Warning
+            } else {
+                EventType::Normal
+            },
+            reason: note.reason.as_str().to_owned(),
+            note: (!note.message.is_empty()).then(|| note.message.clone()),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        write::within(
+            WRITE_TIMEOUT,
+            "send event",
+            self.recorder.publish(&event, about),
+        )
+        .await
+        .map_err(Error::from)
+    }
+}

@@ -1,0 +1,106 @@
+//! The status of a ModelPool: pure.
+
+use crate::kit::ready::{self, Plan};
+use crate::task::refs::absent;
+use jiff::Timestamp;
+use oarmaster_crds::conditions::{self, reason};
+use oarmaster_crds::kinds::pool::{MemberStatus, PoolMember};
+use oarmaster_crds::validate::{self, summary};
+use oarmaster_crds::{ModelPool, ModelPoolStatus, ModelProvider};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Everything the planner may look at.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// The clock.
+    pub now: Timestamp,
+    /// The providers that exist, by name.
+    pub providers: BTreeMap<String, Arc<ModelProvider>>,
+}
+
+/// Plans one pass.
+#[must_use]
+pub fn plan(pool: &ModelPool, seen: &Observed) -> Plan<ModelPoolStatus> {
+    let namespace = pool.metadata.namespace.as_deref().unwrap_or_default();
+    let members: Vec<MemberStatus> = pool
+        .spec
+        .members
+        .iter()
+        .map(|member| {
+            let found = seen.providers.get(&member.provider.name);
+            let message = problem(member, found.map(AsRef::as_ref), namespace);
+            MemberStatus {
+                provider: member.provider.name.clone(),
+                model: member.model.clone(),
+                usable: message.is_none(),
+                message: message.unwrap_or_default(),
+            }
+        })
+        .collect();
+    let usable = members.iter().filter(|member| member.usable).count();
+    let problems = validate::pool(&pool.spec);
+    let (ready, why, message) = if !problems.is_empty() {
+        (false, reason::INVALID_SPEC, summary(&problems))
+    } else if usable == 0 {
+        let texts: Vec<&str> = members
+            .iter()
+            .map(|member| member.message.as_str())
+            .take(5)
+            .collect();
+        (false, reason::NO_USABLE_MEMBER, texts.join("; "))
+    } else {
+        (true, reason::READY, String::new())
+    };
+    let mut status = pool.status.clone().unwrap_or_default();
+    status.observed_generation = pool.metadata.generation;
+    status.member_count = i64::try_from(members.len()).ok();
+    status.usable_count = i64::try_from(usable).ok();
+    status.members = members;
+    conditions::set(
+        &mut status.conditions,
+        conditions::READY,
+        Some(ready),
+        why,
+        &message,
+        pool.metadata.generation,
+        seen.now,
+    );
+    ready::plan(pool.status.as_ref(), status, |status| &status.conditions)
+}
+
+/// Why a member cannot be used.
+fn problem(
+    member: &PoolMember,
+    provider: Option<&ModelProvider>,
+    namespace: &str,
+) -> Option<String> {
+    let name = &member.provider.name;
+    let Some(provider) = provider else {
+        return Some(absent("ModelProvider", name, namespace));
+    };
+    let Some(model) = provider
+        .spec
+        .models
+        .iter()
+        .find(|model| model.name == member.model)
+    else {
+        return Some(format!(
+            "ModelProvider {name} does not list model {}; add it to spec.models",
+            member.model
+        ));
+    };
+    if model.pricing.is_none() {
+        return Some(format!(
+            "ModelProvider {name} states no price for model {}, so no budget could hold; set pricing (\"0\" for a server of your own)",
+            member.model
+        ));
+    }
+    let status = provider.status.clone().unwrap_or_default();
+    if conditions::is_true(&status.conditions, conditions::READY) {
+        return None;
+    }
+    let why = conditions::find(&status.conditions, conditions::READY)
+        .map_or("it was not looked at yet", |held| held.message.as_str());
+    Some(format!("ModelProvider {name} is not ready: {why}"))
+}

@@ -1,0 +1,248 @@
+//! Carries a plan out, in the order that `plan` documents. The only place that writes for a Task.
+
+use super::job::{self, Installation};
+use super::observe::live_job;
+use super::plan::{self, Observed, Plan, Start};
+use crate::kit::events::{Note, Reason};
+use crate::kit::ready::tell;
+use crate::kit::write::{self, WRITE_TIMEOUT, within};
+use crate::kit::{Context, Error, Result, chain};
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::runtime::controller::Action;
+use oarmaster_crds::{Task, TaskStatus, names};
+use oarmaster_protocol::FailureClass;
+use oarmaster_protocol::admin::OpenAttempt;
+use serde_json::json;
+use std::time::Duration;
+
+/// How long to wait before a Job that the API server refused is tried again: what is in the way (a quota, a policy) is mended by people.
+const JOB_REFUSED_WAIT: Duration = Duration::from_secs(15);
+
+/// Why an attempt did not start.
+enum Stopped {
+    /// It never will.
+    Refused(FailureClass, String),
+    /// It may, once something else was mended.
+    Later(String),
+    /// The call failed; the pass is made again.
+    Failed(Error),
+}
+
+impl From<Error> for Stopped {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Carries the plan out.
+pub async fn act(task: &Task, ctx: &Context, seen: &Observed, todo: Plan) -> Result<Action> {
+    let Plan {
+        fence,
+        status,
+        budget,
+        start,
+        delete_jobs,
+        delete_task,
+        notes,
+        ended,
+        next,
+    } = todo;
+    let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
+    let name = task.metadata.name.as_deref().unwrap_or_default();
+    let uid = task.metadata.uid.as_deref().unwrap_or_default();
+    let tasks: Api<Task> = Api::namespaced(ctx.client.clone(), namespace);
+
+    if let Some((attempt, why)) = fence {
+        ctx.gateway.fence(uid, attempt, &why).await?;
+    }
+    let mut current = task.clone();
+    if let Some(status) = status {
+        match write_status(&tasks, task, ctx, &status).await? {
+            Some(written) => current = written,
+            None => return Ok(Action::await_change()), // a newer version, or the deletion, is on its way here
+        }
+    }
+    if let Some(ended) = ended {
+        let agent = task.spec.agent.as_ref().map(|agent| agent.name.as_str());
+        ctx.metrics
+            .ended(namespace, agent, ended.outcome, ended.after);
+        tracing::info!(
+            namespace,
+            task = name,
+            outcome = ended.outcome,
+            "task ended"
+        );
+    }
+    if let Some(budget) = budget {
+        ctx.gateway.budget(uid, &budget).await?;
+    }
+    let mut wait = next;
+    if let Some(start) = start {
+        match begin(&current, ctx, &start).await {
+            Ok(()) => {}
+            Err(Stopped::Refused(class, why)) => {
+                let seen = Observed {
+                    now: Timestamp::now(),
+                    ..seen.clone()
+                };
+                // An end starts nothing, so this is at most one step deep.
+                let end = plan::refused(&current, &seen, class, &why);
+                return Box::pin(act(&current, ctx, &seen, end)).await;
+            }
+            Err(Stopped::Later(why)) => {
+                wait = Some(JOB_REFUSED_WAIT);
+                let note = Note {
+                    reason: Reason::JobRefused,
+                    message: why,
+                    warning: true,
+                };
+                tell(ctx, task, &note).await;
+            }
+            Err(Stopped::Failed(error)) => return Err(error),
+        }
+    }
+    let jobs: Api<Job> = Api::namespaced(ctx.client.clone(), namespace);
+    for doomed in delete_jobs {
+        write::delete(&jobs, &doomed.name, &doomed.uid).await?;
+    }
+    if delete_task {
+        write::delete(&tasks, name, uid).await?;
+    }
+    for note in notes {
+        tell(ctx, task, &note).await;
+    }
+    Ok(wait.map_or_else(Action::await_change, Action::requeue))
+}
+
+/// Writes a status; `None` when a newer version of the Task exists, or none at all.
+async fn write_status(
+    tasks: &Api<Task>,
+    task: &Task,
+    ctx: &Context,
+    status: &TaskStatus,
+) -> Result<Option<Task>> {
+    let name = task.metadata.name.as_deref().unwrap_or_default();
+    let uid = task.metadata.uid.as_deref().unwrap_or_default();
+    let version = task.metadata.resource_version.as_deref();
+    match write::status(tasks, name, version, status).await {
+        Ok(written) => {
+            ctx.remember(uid, Some(Timestamp::now()));
+            Ok(Some(written))
+        }
+        Err(error) if error.is_conflict() || error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens the attempt, then creates its Job.
+async fn begin(task: &Task, ctx: &Context, start: &Start) -> std::result::Result<(), Stopped> {
+    let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
+    let uid = task.metadata.uid.as_deref().unwrap_or_default();
+    let digest = open(ctx, uid, start).await?;
+    if start.service_account {
+        service_account(ctx, namespace).await?;
+    }
+    let installation = Installation {
+        runner_image: ctx.settings.runner_image.clone(),
+        gateway_host: ctx.settings.gateway_host(),
+        ca: ctx.ca.load().as_ref().clone(),
+    };
+    let job = job::build(task, start, &installation, &digest);
+    let jobs: Api<Job> = Api::namespaced(ctx.client.clone(), namespace);
+    let act = format!("create job {namespace}/{}", start.job);
+    let params = PostParams {
+        field_manager: Some(names::FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    };
+    let created = within(WRITE_TIMEOUT, &act, jobs.create(&params, &job)).await;
+    let Err(error) = created else {
+        tracing::info!(
+            namespace,
+            task = task.metadata.name,
+            attempt = start.attempt,
+            job = start.job,
+            "attempt started"
+        );
+        return Ok(());
+    };
+    let Some(answer) = error.status() else {
+        return Err(Stopped::Failed(error));
+    };
+    if answer.is_already_exists() {
+        return match live_job(ctx, namespace, &start.job).await? {
+            Some(job) if job.owner_uid != uid => Err(Stopped::Refused(
+                FailureClass::Conflict,
+                format!(
+                    "Job {} exists and belongs to somebody else; delete it, or give the Task another name",
+                    start.job
+                ),
+            )),
+            _ => Ok(()), // ours, by an earlier pass; or just gone, which the watch tells
+        };
+    }
+    if answer.code == 422 {
+        let why = format!("the API server does not take the Job: {}", answer.message);
+        return Err(Stopped::Refused(FailureClass::StartFailed, why));
+    }
+    if answer.code == 403 {
+        return Err(Stopped::Later(format!(
+            "the API server refuses the Job: {}",
+            answer.message
+        )));
+    }
+    Err(Stopped::Failed(error))
+}
+
+/// Opens the attempt at the gateway; gives the assignment's digest.
+async fn open(ctx: &Context, uid: &str, start: &Start) -> std::result::Result<String, Stopped> {
+    if start.opened
+        && let Some(report) = ctx.gateway.report(uid, start.attempt).await?
+    {
+        return Ok(report.assignment);
+    }
+    let request = OpenAttempt {
+        job: start.job.clone(),
+        assignment: start.resolved.assignment.clone(),
+        budget: start.resolved.budget,
+    };
+    match ctx.gateway.open(uid, start.attempt, &request).await {
+        Ok(report) => Ok(report.assignment),
+        Err(error) => Err(match error.gateway_code() {
+            Some("too_large" | "invalid_request") => {
+                Stopped::Refused(FailureClass::InvalidInput, chain(&error))
+            }
+            Some("not_found") => Stopped::Refused(
+                FailureClass::StateRegressed,
+                "the gateway does not know the attempt before this one; create the Task anew"
+                    .to_owned(),
+            ),
+            // Opened by an earlier pass with what was then: the next pass sees that.
+            _ => Stopped::Failed(error),
+        }),
+    }
+}
+
+/// Makes the ServiceAccount of the sandboxes. It has no rights, and no token is mounted for it but the pilot's own.
+async fn service_account(ctx: &Context, namespace: &str) -> Result<()> {
+    let api: Api<ServiceAccount> = Api::namespaced(ctx.client.clone(), namespace);
+    let name = names::SANDBOX_SERVICE_ACCOUNT;
+    let account = json!({
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": { "name": name },
+        "automountServiceAccountToken": false,
+    });
+    let params = PatchParams::apply(names::FIELD_MANAGER).force();
+    let act = format!("apply service account {namespace}/{name}");
+    within(
+        WRITE_TIMEOUT,
+        &act,
+        api.patch(name, &params, &Patch::Apply(&account)),
+    )
+    .await
+    .map(|_| ())
+}

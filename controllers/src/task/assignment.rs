@@ -1,0 +1,199 @@
+//! The assignment of a Task's first attempt: pure.
+
+use oarmaster_crds::kinds::class::{Isolation, SandboxClassSpec};
+use oarmaster_crds::kinds::sandbox::{AcceptSpec, SandboxSpec};
+use oarmaster_crds::kinds::task::{Language, Pinned, RunSpec};
+use oarmaster_crds::{Agent, ModelPool, Task};
+use oarmaster_protocol::assignment::{
+    Accept, AgentTarget, ArtifactRule, Assignment, File, Program, RunTarget, Sandbox, Target,
+    TaskRef,
+};
+use std::collections::BTreeMap;
+
+/// Most processes and threads of one call: enough for a JVM or a parallel build, far below a node's limit per pod.
+const MAX_PROCESSES: u32 = 256;
+
+/// How other parts name a Task.
+#[must_use]
+pub fn task_ref(task: &Task) -> TaskRef {
+    TaskRef {
+        namespace: task.metadata.namespace.clone().unwrap_or_default(),
+        name: task.metadata.name.clone().unwrap_or_default(),
+        uid: task.metadata.uid.clone().unwrap_or_default(),
+    }
+}
+
+/// The files, with those from ConfigMaps. What is not there is added to `missing`.
+pub fn files(
+    task: &Task,
+    config_maps: &BTreeMap<String, Option<BTreeMap<String, String>>>,
+    missing: &mut Vec<String>,
+) -> Vec<File> {
+    let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
+    let mut files = Vec::with_capacity(task.spec.files.len());
+    for file in &task.spec.files {
+        let content = match (&file.content, &file.config_map) {
+            (Some(content), _) => content.clone(),
+            (None, Some(named)) => {
+                let held = config_maps.get(&named.name).and_then(Option::as_ref);
+                match held.map(|texts| texts.get(&named.key)) {
+                    Some(Some(text)) => text.clone(),
+                    Some(None) => {
+                        missing.push(format!(
+                            "ConfigMap {} in namespace {namespace} has no key {} in data; add it",
+                            named.name, named.key
+                        ));
+                        continue;
+                    }
+                    None => {
+                        missing.push(super::refs::absent("ConfigMap", &named.name, namespace));
+                        continue;
+                    }
+                }
+            }
+            (None, None) => String::new(), // refused by validation
+        };
+        files.push(File {
+            path: file.path.clone(),
+            content,
+        });
+    }
+    files
+}
+
+/// What the attempt has to do.
+#[must_use]
+pub fn build(
+    task: &Task,
+    agent: Option<(&Agent, &Pinned)>,
+    pool: Option<&ModelPool>,
+    files: Vec<File>,
+    sandbox: Option<&SandboxSpec>,
+    class: &SandboxClassSpec,
+) -> Assignment {
+    let accept = task
+        .spec
+        .accept
+        .as_ref()
+        .or_else(|| agent.and_then(|(agent, _)| agent.spec.accept.as_ref()));
+    let run = task.spec.run.as_ref();
+    Assignment {
+        task: task_ref(task),
+        target: match (agent, run) {
+            (Some((agent, pinned)), _) => Target::Agent(agent_target(task, agent, pinned, pool)),
+            (None, run) => Target::Run(run.map_or_else(nothing, run_target)),
+        },
+        files,
+        artifacts: task
+            .spec
+            .artifacts
+            .iter()
+            .map(|artifact| ArtifactRule {
+                name: artifact.name.clone(),
+                path: artifact.path.clone(),
+            })
+            .collect(),
+        accept: accept.map(|accept| self::accept(accept, run.is_some())),
+        sandbox: sandbox.map(|sandbox| limits(sandbox, class)),
+    }
+}
+
+fn agent_target(
+    task: &Task,
+    agent: &Agent,
+    pinned: &Pinned,
+    pool: Option<&ModelPool>,
+) -> AgentTarget {
+    let spec = &agent.spec;
+    let prompt = task
+        .spec
+        .params
+        .as_ref()
+        .and_then(|params| params.get("prompt"))
+        .and_then(serde_json::Value::as_str)
+        .unwrap_or_default();
+    let named = |pool: &ModelPool| {
+        format!(
+            "{}/{}",
+            pool.metadata.namespace.as_deref().unwrap_or_default(),
+            pool.metadata.name.as_deref().unwrap_or_default()
+        )
+    };
+    AgentTarget {
+        pinned: pinned.agent.clone(),
+        instructions: spec.instructions.clone(),
+        prompt: prompt.to_owned(),
+        model: pool.map(named).unwrap_or_default(),
+        temperature: spec.model.temperature.clone(),
+        max_output_tokens: bounded(spec.model.max_output_tokens),
+        tools: spec
+            .tools
+            .iter()
+            .map(|tool| tool.builtin.as_str().to_owned())
+            .collect(),
+        output_schema: spec.output.as_ref().map(|output| output.schema.clone()),
+        max_turns: bounded(spec.limits.turns),
+        max_tool_calls: bounded(spec.limits.tool_calls),
+    }
+}
+
+fn run_target(run: &RunSpec) -> RunTarget {
+    let program = match &run.code {
+        Some(code) => Program::Code {
+            language: language(run).to_owned(),
+            code: code.clone(),
+        },
+        None => Program::Command(run.command.clone()),
+    };
+    RunTarget {
+        program,
+        env: run.env.clone(),
+    }
+}
+
+/// Unreachable after validation; an empty command starts nothing and fails with a clear message.
+fn nothing() -> RunTarget {
+    RunTarget {
+        program: Program::Command(Vec::new()),
+        env: BTreeMap::new(),
+    }
+}
+
+/// The language of a `run`, or `command`.
+#[must_use]
+pub fn language(run: &RunSpec) -> &'static str {
+    match run.language {
+        Some(Language::Python) => "python",
+        Some(Language::Shell) => "shell",
+        None => "command",
+    }
+}
+
+fn accept(spec: &AcceptSpec, run: bool) -> Accept {
+    Accept {
+        command: spec.check.command.clone(),
+        exit_code: i32::try_from(spec.check.exit_code).unwrap_or(0),
+        // A run does not answer to a red check, so a second round would only repeat it.
+        rounds: if run { 1 } else { bounded(spec.rounds) },
+    }
+}
+
+fn limits(sandbox: &SandboxSpec, class: &SandboxClassSpec) -> Sandbox {
+    Sandbox {
+        memory_bytes: sandbox.memory.bytes().unwrap_or_default(),
+        disk_bytes: sandbox.disk.bytes().unwrap_or_default(),
+        max_processes: MAX_PROCESSES,
+        call_timeout_ms: sandbox
+            .call_timeout
+            .get()
+            .ok()
+            .and_then(|timeout| u64::try_from(timeout.as_millis()).ok())
+            .unwrap_or_default(),
+        require_landlock: class.minimum_isolation == Isolation::Landlock,
+    }
+}
+
+/// A validated number as the protocol's type; the bounds of the schema are far inside it.
+fn bounded(value: i64) -> u32 {
+    u32::try_from(value.max(1)).unwrap_or(u32::MAX)
+}

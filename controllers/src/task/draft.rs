@@ -1,0 +1,501 @@
+//! A plan in the making: the status that will be, and the few ways in which a Task may move on. Every status and condition of a Task is
+//! set here and nowhere else.
+
+use super::assignment::language;
+use super::plan::{COALESCE, Doomed, Ended, MAX_DISRUPTIONS, Observed, Plan, Start};
+use super::refs::{self, Resolved};
+use crate::kit::events::{Note, Reason};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use oarmaster_crds::conditions::{self, reason};
+use oarmaster_crds::kinds::task::{
+    ArtifactStatus, FailureStatus, JobRef, Phase, RetryClass, Usage,
+};
+use oarmaster_crds::{GepDuration, Task, TaskStatus, Usd, names};
+use oarmaster_protocol::FailureClass;
+use oarmaster_protocol::admin::TaskUsage;
+use oarmaster_protocol::journal::Outcome;
+use std::time::Duration;
+
+/// A plan in the making.
+pub(super) struct Draft<'a> {
+    pub task: &'a Task,
+    pub seen: &'a Observed,
+    pub status: TaskStatus,
+    pub start: Option<Box<Start>>,
+    pub delete_task: bool,
+    fence: Option<(u32, String)>,
+    notes: Vec<Note>,
+    ended: Option<Ended>,
+    next: Option<Duration>,
+    leaving: bool,
+}
+
+impl<'a> Draft<'a> {
+    pub fn new(task: &'a Task, seen: &'a Observed) -> Self {
+        let mut status = task.status.clone().unwrap_or_default();
+        status.observed_generation = task.metadata.generation;
+        status.target = Some(match (&task.spec.agent, &task.spec.run) {
+            (Some(agent), _) => format!("agent/{}", agent.name),
+            (None, Some(run)) => format!("run/{}", language(run)),
+            (None, None) => "none".to_owned(),
+        });
+        Self {
+            task,
+            seen,
+            status,
+            start: None,
+            delete_task: false,
+            fence: None,
+            notes: Vec::new(),
+            ended: None,
+            next: None,
+            leaving: false,
+        }
+    }
+
+    /// The newest attempt.
+    pub fn attempt(&self) -> Option<u32> {
+        let number = self.status.attempt?;
+        u32::try_from(number).ok().filter(|number| *number > 0)
+    }
+
+    /// Name of the current attempt's Job, while there is to be one.
+    fn job_name(&self) -> Option<String> {
+        let waiting = self.status.next_attempt_at.is_some();
+        let over = conditions::is_true(&self.status.conditions, conditions::FINISHED);
+        let number = self.attempt().filter(|_| !waiting && !over)?;
+        Some(names::job_name(
+            self.task.metadata.name.as_deref().unwrap_or_default(),
+            self.task.metadata.uid.as_deref().unwrap_or_default(),
+            number,
+        ))
+    }
+
+    /// Time since an instant; zero if it is yet to come (clocks differ between nodes).
+    pub fn since(&self, then: Timestamp) -> Duration {
+        Duration::try_from(self.seen.now.duration_since(then)).unwrap_or_default()
+    }
+
+    /// Time until an instant; zero if it is past.
+    pub fn until(&self, then: Timestamp) -> Duration {
+        Duration::try_from(then.duration_since(self.seen.now)).unwrap_or_default()
+    }
+
+    /// Running time that is left before the newest attempt.
+    pub fn left(&self) -> Duration {
+        let timeout = self.task.spec.timeout.get().unwrap_or_default();
+        timeout.saturating_sub(self.ran())
+    }
+
+    fn ran(&self) -> Duration {
+        let ran = self.status.ran_for.as_ref();
+        ran.and_then(|ran| ran.get().ok()).unwrap_or_default()
+    }
+
+    /// Look again after this time at the latest.
+    pub fn look_in(&mut self, after: Duration) {
+        self.next = Some(self.next.map_or(after, |next| next.min(after)));
+    }
+
+    /// Stops the current attempt at the gateway.
+    pub fn fence(&mut self, why: &str) {
+        if let Some(number) = self.attempt()
+            && self.status.next_attempt_at.is_none()
+        {
+            self.fence = Some((number, why.to_owned()));
+        }
+    }
+
+    /// The Task is being deleted: its status is nobody's business any more.
+    pub fn leave(&mut self) {
+        self.leaving = true;
+    }
+
+    /// Not taken on yet: something is missing.
+    pub fn wait_for(&mut self, what: &str) {
+        if self.attempt().is_none() {
+            self.status.phase = Some(Phase::Pending);
+            self.condition(
+                conditions::ACCEPTED,
+                Some(false),
+                reason::REFS_NOT_RESOLVED,
+                what,
+            );
+        }
+        self.condition(
+            conditions::READY,
+            Some(false),
+            reason::REFS_NOT_RESOLVED,
+            what,
+        );
+        self.condition(conditions::FINISHED, Some(false), reason::PENDING, "");
+    }
+
+    /// Writes an attempt down.
+    pub fn begin(&mut self, number: u32, resolved: &Resolved) {
+        let again = self.attempt() == Some(number);
+        self.status.phase = Some(Phase::Pending);
+        self.status.attempt = Some(i64::from(number));
+        self.status.next_attempt_at = None;
+        self.status.attempt_started_at = None;
+        self.status.job = None;
+        if let Some(pinned) = &resolved.pinned {
+            self.status.pinned = Some(pinned.clone());
+        }
+        self.condition(conditions::ACCEPTED, Some(true), reason::ACCEPTED, "");
+        self.condition(conditions::FINISHED, Some(false), reason::STARTING, "");
+        self.condition(
+            conditions::BUDGET_AVAILABLE,
+            Some(true),
+            reason::WITHIN_BUDGET,
+            "",
+        );
+        if resolved.sandbox.is_none() {
+            let text = "the Task runs no code";
+            self.condition(conditions::ISOLATED, Some(true), reason::NOT_NEEDED, text);
+        }
+        self.starting(&format!("attempt {number} is being started"));
+        if !again {
+            self.note(Reason::Started, format!("attempt {number}"));
+        }
+    }
+
+    /// The attempt is being started; says what it waits for.
+    pub fn starting(&mut self, what: &str) {
+        self.condition(conditions::READY, Some(false), reason::STARTING, what);
+    }
+
+    /// The attempt runs.
+    pub fn running(&mut self, number: u32, job: JobRef, since: Timestamp) {
+        self.status.phase = Some(Phase::Running);
+        self.status.job = Some(job);
+        if self.status.attempt_started_at.is_none() {
+            self.status.attempt_started_at = Some(Time(whole_second(since)));
+        }
+        if self.status.started_at.is_none() {
+            self.status.started_at = Some(Time(whole_second(since)));
+        }
+        let text = format!("attempt {number} runs");
+        self.condition(conditions::READY, Some(false), reason::RUNNING, &text);
+        self.condition(conditions::FINISHED, Some(false), reason::RUNNING, "");
+    }
+
+    /// Everything that the gateway's report adds to the status.
+    pub fn sync(&mut self) {
+        self.usage();
+        let Some(report) = &self.seen.report else {
+            return;
+        };
+        if let Some(isolated) = report.isolated.clone() {
+            let reason = if isolated.proven {
+                reason::PROVEN
+            } else {
+                reason::UNPROVEN
+            };
+            self.condition(
+                conditions::ISOLATED,
+                Some(isolated.proven),
+                reason,
+                &isolated.message,
+            );
+        }
+    }
+
+    /// What was used.
+    pub fn usage(&mut self) {
+        if let Some(report) = &self.seen.report
+            && let Some(usage) = usage(&report.usage)
+        {
+            self.status.usage = Some(usage);
+        }
+    }
+
+    /// The attempt's running time is over: adds it up.
+    pub fn clock_stops(&mut self, at: Timestamp) {
+        if let Some(started) = self.status.attempt_started_at.take() {
+            let ran = Duration::try_from(at.duration_since(started.0)).unwrap_or_default();
+            let total = self.ran().saturating_add(ran);
+            self.status.ran_for = Some(GepDuration::from_duration(total));
+            // Kept for display: when the newest attempt began.
+            self.status.attempt_started_at = Some(started);
+        }
+    }
+
+    /// The attempt ended with this outcome of its pilot.
+    pub fn conclude(&mut self, outcome: &Outcome) {
+        self.status.output.clone_from(&outcome.output);
+        self.status.artifacts = outcome
+            .artifacts
+            .iter()
+            .map(|artifact| ArtifactStatus {
+                name: artifact.name.clone(),
+                size: i64::try_from(artifact.size).unwrap_or(i64::MAX),
+                digest: artifact.digest.clone(),
+            })
+            .collect();
+        match &outcome.failure {
+            Some(failure) => self.attempt_failed(failure.class, &failure.message),
+            None => self.complete(),
+        }
+    }
+
+    /// The attempt failed: another one, now or later, or the end.
+    pub fn attempt_failed(&mut self, class: FailureClass, message: &str) {
+        let message = cut(message);
+        if class == FailureClass::BudgetExceeded {
+            self.condition(
+                conditions::BUDGET_AVAILABLE,
+                Some(false),
+                reason::BUDGET_EXCEEDED,
+                &message,
+            );
+        }
+        let retries = self.status.retries.unwrap_or(0);
+        let disruptions = self.status.disruptions.unwrap_or(0);
+        if self.left().is_zero() && class != FailureClass::Timeout && self.may_retry(class) {
+            let text = format!("the running time is used up; the last attempt: {message}");
+            self.fail(FailureClass::Timeout, &text);
+        } else if class == FailureClass::Disrupted && disruptions < MAX_DISRUPTIONS {
+            self.status.disruptions = Some(disruptions + 1);
+            self.again(Duration::ZERO, class, &message);
+            self.warn(Reason::Disrupted, message);
+        } else if class != FailureClass::Disrupted
+            && self.may_retry(class)
+            && retries < self.task.spec.retry.limit.clamp(0, 20)
+        {
+            self.status.retries = Some(retries + 1);
+            let wait = self.back_off(retries);
+            self.again(wait, class, &message);
+            self.warn(Reason::Retrying, format!("{class}: {message}"));
+        } else {
+            self.fail(class, &message);
+        }
+    }
+
+    /// Another attempt after `wait`. Its number is written when it begins, so that nothing of it can exist before.
+    fn again(&mut self, wait: Duration, class: FailureClass, message: &str) {
+        let at = self.seen.now.saturating_add(wait).unwrap_or(self.seen.now);
+        let at = whole_second(at);
+        self.status.phase = Some(Phase::Waiting);
+        self.status.next_attempt_at = Some(Time(at));
+        self.status.failure = Some(FailureStatus {
+            class: class.as_str().to_owned(),
+            message: message.to_owned(),
+        });
+        let text = format!("{class}: {message}");
+        self.condition(conditions::READY, Some(false), reason::RETRYING, &text);
+        self.condition(conditions::FINISHED, Some(false), reason::RETRYING, "");
+        self.look_in(self.until(at));
+    }
+
+    fn may_retry(&self, class: FailureClass) -> bool {
+        let named = |asked: &RetryClass| {
+            let asked = match asked {
+                RetryClass::ModelRefusal => FailureClass::ModelRefusal,
+                RetryClass::ModelOutputInvalid => FailureClass::ModelOutputInvalid,
+                RetryClass::ToolFailed => FailureClass::ToolFailed,
+                RetryClass::OutOfMemory => FailureClass::OutOfMemory,
+                RetryClass::LimitReached => FailureClass::LimitReached,
+                RetryClass::StartFailed => FailureClass::StartFailed,
+                RetryClass::IsolationUnproven => FailureClass::IsolationUnproven,
+                RetryClass::NotAccepted => FailureClass::NotAccepted,
+            };
+            asked == class
+        };
+        class.is_transient() || self.task.spec.retry.on.iter().any(named)
+    }
+
+    /// The wait before the new attempt after `retries` earlier ones.
+    fn back_off(&self, retries: i64) -> Duration {
+        let spec = &self.task.spec.retry.backoff;
+        let most = spec.max.get().unwrap_or(Duration::from_secs(300));
+        let factor = u32::try_from(spec.factor.clamp(1, 10)).unwrap_or(2);
+        let mut wait = spec.base.get().unwrap_or(Duration::from_secs(10));
+        for _ in 0..retries {
+            wait = wait.saturating_mul(factor).min(most);
+        }
+        wait.min(most)
+    }
+
+    fn complete(&mut self) {
+        self.status.failure = None;
+        self.end(Phase::Succeeded, "Complete");
+        self.condition(conditions::READY, Some(true), reason::COMPLETE, "");
+        self.condition(conditions::COMPLETE, Some(true), reason::COMPLETE, "");
+        self.condition(conditions::FINISHED, Some(true), reason::COMPLETE, "");
+        self.note(Reason::Completed, String::new());
+    }
+
+    /// The Task failed for good.
+    pub fn fail(&mut self, class: FailureClass, message: &str) {
+        let message = cut(message);
+        self.status.failure = Some(FailureStatus {
+            class: class.as_str().to_owned(),
+            message: message.clone(),
+        });
+        self.end(Phase::Failed, class.as_str());
+        self.condition(conditions::READY, Some(false), class.as_str(), &message);
+        self.condition(conditions::STALLED, Some(true), reason::FAILED, &message);
+        self.condition(conditions::FAILED, Some(true), class.as_str(), &message);
+        self.condition(conditions::FINISHED, Some(true), reason::FAILED, "");
+        self.warn(Reason::Failed, format!("{class}: {message}"));
+    }
+
+    /// What the Task asks for cannot be carried out. Before an attempt, it was never taken on.
+    pub fn refuse(&mut self, class: FailureClass, message: &str) {
+        if self.attempt().is_none() {
+            let reason = match class {
+                FailureClass::InvalidParams => reason::INVALID_PARAMS,
+                FailureClass::RefusedByPolicy => reason::REFUSED_BY_CLASS,
+                _ => reason::INVALID_SPEC,
+            };
+            self.condition(conditions::ACCEPTED, Some(false), reason, message);
+        }
+        self.fail(class, message);
+    }
+
+    /// Somebody stopped it.
+    pub fn cancel(&mut self) {
+        self.end(Phase::Cancelled, "Cancelled");
+        let text = "spec.state is Cancelled";
+        self.condition(conditions::READY, Some(false), reason::CANCELLED, text);
+        self.condition(conditions::STALLED, Some(true), reason::CANCELLED, text);
+        self.condition(conditions::FINISHED, Some(true), reason::CANCELLED, "");
+        self.note(Reason::Cancelled, String::new());
+    }
+
+    fn end(&mut self, phase: Phase, outcome: &'static str) {
+        self.status.phase = Some(phase);
+        self.status.next_attempt_at = None;
+        self.status.finished_at = Some(Time(whole_second(self.seen.now)));
+        let created = self.task.metadata.creation_timestamp.as_ref();
+        self.ended = Some(Ended {
+            outcome,
+            after: created.map_or(Duration::ZERO, |created| self.since(created.0)),
+        });
+        self.start = None;
+    }
+
+    fn condition(&mut self, kind: &str, status: Option<bool>, reason: &str, message: &str) {
+        let generation = self.task.metadata.generation;
+        let now = whole_second(self.seen.now);
+        let list = &mut self.status.conditions;
+        conditions::set(list, kind, status, reason, message, generation, now);
+    }
+
+    fn note(&mut self, reason: Reason, message: String) {
+        self.notes.push(Note {
+            reason,
+            message,
+            warning: false,
+        });
+    }
+
+    fn warn(&mut self, reason: Reason, message: String) {
+        self.notes.push(Note {
+            reason,
+            message,
+            warning: true,
+        });
+    }
+
+    /// The plan: what differs from what is.
+    pub fn finish(mut self) -> Plan {
+        let keep = self.job_name().filter(|_| !self.leaving);
+        let delete_jobs = self
+            .seen
+            .jobs
+            .iter()
+            .filter(|job| !job.deleting && Some(&job.name) != keep.as_ref())
+            .map(|job| Doomed {
+                name: job.name.clone(),
+                uid: job.uid.clone(),
+            })
+            .collect();
+        let held = self.task.status.clone().unwrap_or_default();
+        let raised = held.observed_generation.is_some()
+            && held.observed_generation != self.task.metadata.generation
+            && self.start.is_none()
+            && keep.is_some();
+        let budget = self
+            .task
+            .spec
+            .budget
+            .as_ref()
+            .filter(|_| raised)
+            .map(refs::in_pico);
+        let status = if self.leaving || held == self.status || self.comes_later(&held) {
+            None
+        } else {
+            Some(self.status)
+        };
+        Plan {
+            fence: self.fence,
+            status,
+            budget,
+            start: self.start,
+            delete_jobs,
+            delete_task: self.delete_task,
+            notes: self.notes,
+            ended: self.ended,
+            next: self.next,
+        }
+    }
+
+    /// Whether the status only shows progress and the last write is too recent.
+    fn comes_later(&mut self, held: &TaskStatus) -> bool {
+        let mut progress = held.clone();
+        progress.usage.clone_from(&self.status.usage);
+        progress.conditions.clone_from(&self.status.conditions);
+        let same = |kind: &str| {
+            let of = |status: &TaskStatus| {
+                conditions::find(&status.conditions, kind)
+                    .map(|held| (held.status.clone(), held.reason.clone()))
+            };
+            of(held) == of(&self.status)
+        };
+        let only_progress = progress == self.status
+            && [
+                conditions::ACCEPTED,
+                conditions::READY,
+                conditions::FINISHED,
+                conditions::FAILED,
+            ]
+            .into_iter()
+            .all(same);
+        let age = self.seen.written.map(|written| self.since(written));
+        match age {
+            Some(age) if only_progress && age < COALESCE => {
+                self.look_in(COALESCE - age);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+fn usage(used: &TaskUsage) -> Option<Usage> {
+    let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    let sum = &used.sum;
+    let nothing = used.calls == 0 && sum.cost_pico == 0 && sum.input_tokens == 0;
+    (!nothing).then(|| Usage {
+        calls: number(used.calls),
+        input_tokens: number(sum.input_tokens),
+        output_tokens: number(sum.output_tokens),
+        cached_tokens: number(sum.cached_tokens),
+        total_tokens: number(sum.input_tokens.saturating_add(sum.output_tokens)),
+        usd: Usd::from_pico(sum.cost_pico).0,
+        models: used.models.clone(),
+    })
+}
+
+/// The API stores times to the second; a finer one would differ from what is read back, and be written again and again.
+fn whole_second(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
+/// Messages are for people: at most 1,024 characters.
+fn cut(message: &str) -> String {
+    message.chars().take(1024).collect()
+}

@@ -1,0 +1,29 @@
+//! Task: everything that runs. See `docs/architecture.md` for its life.
+
+mod act;
+pub mod assignment;
+mod attempt;
+mod draft;
+pub mod job;
+mod observe;
+pub mod plan;
+pub mod pod;
+pub mod refs;
+#[cfg(test)]
+mod tests;
+
+use crate::kit::{Context, Result};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use kube::runtime::controller::Action;
+use oarmaster_crds::Task;
+use std::sync::Arc;
+
+/// One pass.
+pub fn reconcile(task: Arc<Task>, ctx: Arc<Context>) -> BoxFuture<'static, Result<Action>> {
+    async move {
+        let seen = observe::observe(&task, &ctx).await?;
+        act::act(&task, &ctx, &seen, plan::plan(&task, &seen)).await
+    }
+    .boxed()
+}

@@ -1,0 +1,193 @@
+//! What is known of a Task: from the caches, from the gateway where its word counts, and from the API server where a cache may lag
+//! behind our own write.
+
+use super::plan::{LATE_USAGE, Observed};
+use super::pod::{JobFacts, Pilot, PodFacts};
+use super::refs::{self, Looked, Refs};
+use crate::kit::context::readable;
+use crate::kit::write::{WRITE_TIMEOUT, within};
+use crate::kit::{Context, Result};
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
+use kube::Api;
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::ObjectRef;
+use oarmaster_crds::kinds::task::DesiredState;
+use oarmaster_crds::{Task, TaskStatus, conditions, names};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Looks.
+pub async fn observe(task: &Task, ctx: &Context) -> Result<Observed> {
+    let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
+    let uid = task.metadata.uid.as_deref().unwrap_or_default();
+    let status = task.status.clone().unwrap_or_default();
+    let now = Timestamp::now();
+    let finished = conditions::is_true(&status.conditions, conditions::FINISHED);
+    let attempt = status.attempt.and_then(|number| u32::try_from(number).ok());
+    let waiting = status.next_attempt_at.is_some();
+    let cancelled = task.spec.state == DesiredState::Cancelled;
+
+    let mut jobs: Vec<JobFacts> = ctx.stores.jobs.of(uid);
+    jobs.retain(|job| job.owner_uid == uid);
+    let mut foreign_job = false;
+    let current = attempt
+        .filter(|_| !finished && !waiting)
+        .map(|number| job_name(task, number));
+    if let Some(name) = &current
+        && !jobs.iter().any(|job| job.name == *name)
+    {
+        // Not there, or not yet in the cache: only the API server knows.
+        match live_job(ctx, namespace, name).await? {
+            Some(job) if job.owner_uid == uid => jobs.push(job),
+            Some(_) => foreign_job = true,
+            None => {}
+        }
+    }
+    let job = current
+        .as_ref()
+        .and_then(|name| jobs.iter().find(|job| job.name == *name));
+    let pod = job.and_then(|job| PodFacts::pick(&ctx.stores.pods.of(uid), &job.uid));
+
+    let report = match attempt {
+        Some(number) if asks(&status, finished, now, cancelled, job, pod.as_ref()) => {
+            ctx.gateway.report(uid, number).await?
+        }
+        _ => None,
+    };
+    let due = status.next_attempt_at.as_ref().is_none_or(|at| at.0 <= now);
+    let begins = !finished && !cancelled && task.metadata.deletion_timestamp.is_none();
+    let looked = look(task, ctx, begins && due && job.is_none()).await?;
+    Ok(Observed {
+        now,
+        startup_timeout: looked
+            .class
+            .as_ref()
+            .and_then(|class| class.spec.startup_timeout.get().ok()),
+        refs: if !begins || !due || job.is_some() {
+            Refs::NotLooked
+        } else if refs::first(task) {
+            refs::resolve_first(task, &looked)
+        } else {
+            refs::resolve_again(task, &looked)
+        },
+        jobs,
+        foreign_job,
+        pod,
+        report,
+        service_account: has_service_account(ctx, namespace),
+        gateway_ip: gateway_ip(ctx),
+        written: ctx.written(uid),
+    })
+}
+
+/// Whether the gateway's word can matter to this pass. While a pod is being started it cannot, and after the end only for a while.
+fn asks(
+    status: &TaskStatus,
+    finished: bool,
+    now: Timestamp,
+    cancelled: bool,
+    job: Option<&JobFacts>,
+    pod: Option<&PodFacts>,
+) -> bool {
+    if finished {
+        return status
+            .finished_at
+            .as_ref()
+            .is_some_and(|end| now.duration_since(end.0).unsigned_abs() < LATE_USAGE);
+    }
+    let Some(job) = job else {
+        return true;
+    };
+    cancelled
+        || job.deleting
+        || job.ended.is_some()
+        || status.attempt_started_at.is_some()
+        || pod.is_some_and(|pod| pod.disrupted.is_some() || pod.pilot != Pilot::NotStarted)
+}
+
+fn job_name(task: &Task, number: u32) -> String {
+    names::job_name(
+        task.metadata.name.as_deref().unwrap_or_default(),
+        task.metadata.uid.as_deref().unwrap_or_default(),
+        number,
+    )
+}
+
+/// A Job as the API server has it now.
+pub(super) async fn live_job(
+    ctx: &Context,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<JobFacts>> {
+    let api: Api<Job> = Api::namespaced(ctx.client.clone(), namespace);
+    let act = format!("read job {namespace}/{name}");
+    let found = within(WRITE_TIMEOUT, &act, api.get_opt(name)).await?;
+    Ok(found.as_ref().map(JobFacts::of))
+}
+
+/// Looks up what an attempt begins with; of a Task whose attempt runs, only its class.
+async fn look(task: &Task, ctx: &Context, begins: bool) -> Result<Looked> {
+    let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
+    let mut looked = Looked::default();
+    let first = begins && refs::first(task);
+    if first && let Some(named) = &task.spec.agent {
+        looked.agent = readable(&ctx.stores.agents, namespace, &named.name);
+        looked.pool = looked
+            .agent
+            .as_ref()
+            .and_then(|agent| crate::agent::pool(agent, ctx));
+    }
+    let pinned = task
+        .status
+        .as_ref()
+        .and_then(|status| status.pinned.as_ref());
+    let class = refs::class_name(task, looked.agent.as_deref())
+        .or_else(|| pinned.map(|pinned| pinned.class.as_str()))
+        .filter(|name| !name.is_empty());
+    looked.class = class.and_then(|name| readable(&ctx.stores.classes, "", name));
+    if first {
+        let names: BTreeSet<&str> = task
+            .spec
+            .files
+            .iter()
+            .filter_map(|file| file.config_map.as_ref())
+            .map(|named| named.name.as_str())
+            .collect();
+        for name in names {
+            let texts = config_map(ctx, namespace, name).await?;
+            looked.config_maps.insert(name.to_owned(), texts);
+        }
+    }
+    Ok(looked)
+}
+
+async fn config_map(
+    ctx: &Context,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<BTreeMap<String, String>>> {
+    let api: Api<ConfigMap> = Api::namespaced(ctx.client.clone(), namespace);
+    let act = format!("read config map {namespace}/{name}");
+    let found = within(WRITE_TIMEOUT, &act, api.get_opt(name)).await?;
+    Ok(found.map(|found| found.data.unwrap_or_default()))
+}
+
+fn has_service_account(ctx: &Context, namespace: &str) -> bool {
+    let key: ObjectRef<PartialObjectMeta<ServiceAccount>> =
+        ObjectRef::new(names::SANDBOX_SERVICE_ACCOUNT).within(namespace);
+    ctx.stores.service_accounts.get(&key).is_some()
+}
+
+/// The gateway's cluster IP.
+fn gateway_ip(ctx: &Context) -> Option<String> {
+    let key = ObjectRef::new(&ctx.settings.gateway_service).within(&ctx.settings.namespace);
+    let service: Arc<_> = ctx.stores.services.get(&key)?;
+    service
+        .spec
+        .as_ref()?
+        .cluster_ip
+        .clone()
+        .filter(|ip| !ip.is_empty() && ip != "None")
+}

@@ -1,0 +1,233 @@
+//! What one pass over a Task will do: pure. No client, no clock, no await.
+//!
+//! The order in which `act` carries a [`Plan`] out is part of it: fence, status, budget, start (open, ServiceAccount, Job), deletion of
+//! Jobs, deletion of the Task. So an attempt is persisted before it is opened and opened before its Job exists, and whatever ends an
+//! attempt is said to the gateway before it is written down.
+
+use super::attempt;
+use super::draft::Draft;
+use super::pod::{JobFacts, PodFacts};
+use super::refs::{Refs, Resolved};
+use crate::kit::events::Note;
+use jiff::Timestamp;
+use oarmaster_crds::kinds::task::DesiredState;
+use oarmaster_crds::validate::{self, summary};
+use oarmaster_crds::{Task, TaskStatus, conditions as vocabulary, names};
+use oarmaster_protocol::FailureClass;
+use oarmaster_protocol::admin::{AttemptReport, TaskBudget};
+use std::time::Duration;
+
+/// Most new attempts after disruptions.
+pub const MAX_DISRUPTIONS: i64 = 10;
+/// Least time between two status writes that only show progress.
+pub const COALESCE: Duration = Duration::from_secs(5);
+/// How long after its end a Task's usage is still corrected: a call that was open is drained and booked.
+pub const LATE_USAGE: Duration = Duration::from_secs(15 * 60);
+
+/// Everything the planner may look at. Built once, by reads only.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// The clock.
+    pub now: Timestamp,
+    /// What an attempt that is about to begin needs.
+    pub refs: Refs,
+    /// Every Job that carries the Task's UID as label and as owner.
+    pub jobs: Vec<JobFacts>,
+    /// A Job under the name of the current attempt that is not the Task's.
+    pub foreign_job: bool,
+    /// The pod of the current attempt's Job.
+    pub pod: Option<PodFacts>,
+    /// What the gateway knows of the current attempt, if it was asked and knows it.
+    pub report: Option<AttemptReport>,
+    /// Whether the namespace has the sandboxes' ServiceAccount.
+    pub service_account: bool,
+    /// The gateway's cluster IP, once its Service has one.
+    pub gateway_ip: Option<String>,
+    /// How long the class lets a pod take to start, if it can be read.
+    pub startup_timeout: Option<Duration>,
+    /// When this process last wrote the Task's status.
+    pub written: Option<Timestamp>,
+}
+
+/// Everything one pass will do. Plain data: a test compares it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// Stop this attempt at the gateway.
+    pub fence: Option<(u32, String)>,
+    /// Write this status.
+    pub status: Option<TaskStatus>,
+    /// Tell the gateway of a raised budget.
+    pub budget: Option<TaskBudget>,
+    /// Start an attempt.
+    pub start: Option<Box<Start>>,
+    /// Delete these Jobs.
+    pub delete_jobs: Vec<Doomed>,
+    /// Delete the Task itself.
+    pub delete_task: bool,
+    /// Say this to people.
+    pub notes: Vec<Note>,
+    /// How the Task ended, if it ends in this pass: for the metrics.
+    pub ended: Option<Ended>,
+    /// When to look again, if nothing happens before.
+    pub next: Option<Duration>,
+}
+
+/// Starting an attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Start {
+    /// The attempt.
+    pub attempt: u32,
+    /// Name of its Job.
+    pub job: String,
+    /// What it begins with.
+    pub resolved: Resolved,
+    /// The gateway's cluster IP.
+    pub gateway_ip: String,
+    /// The running time that is left.
+    pub left: Duration,
+    /// Whether the sandboxes' ServiceAccount must be made first.
+    pub service_account: bool,
+    /// Whether the gateway has the attempt already.
+    pub opened: bool,
+}
+
+/// A Job to delete, by name and UID.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doomed {
+    /// Name of the Job.
+    pub name: String,
+    /// UID of the Job: a precondition, so that a later one of the same name is safe.
+    pub uid: String,
+}
+
+/// The end of a Task, for the metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// `Complete`, `Cancelled` or a failure class.
+    pub outcome: &'static str,
+    /// From creation to end.
+    pub after: Duration,
+}
+
+/// Plans one pass.
+#[must_use]
+pub fn plan(task: &Task, seen: &Observed) -> Plan {
+    let mut draft = Draft::new(task, seen);
+    if vocabulary::is_true(&draft.status.conditions, vocabulary::FINISHED) {
+        settled(&mut draft);
+    } else if task.metadata.deletion_timestamp.is_some() {
+        leaving(&mut draft);
+    } else if task.spec.state == DesiredState::Cancelled {
+        draft.sync(); // what was used so far stays visible
+        draft.fence("the Task was cancelled");
+        draft.cancel();
+    } else if draft.status.next_attempt_at.is_some() {
+        back_off(&mut draft);
+    } else if let Some(number) = draft.attempt() {
+        attempt::plan(&mut draft, number);
+    } else {
+        accept(&mut draft);
+    }
+    draft.finish()
+}
+
+/// Plans the end of a Task whose next step was refused for good while it was carried out.
+#[must_use]
+pub fn refused(task: &Task, seen: &Observed, class: FailureClass, message: &str) -> Plan {
+    let mut draft = Draft::new(task, seen);
+    if !vocabulary::is_true(&draft.status.conditions, vocabulary::FINISHED) {
+        draft.fence("the attempt could not be started");
+        draft.fail(class, message);
+    }
+    draft.finish()
+}
+
+/// The end was written: only evidence is to be removed, late usage to be booked, and the Task itself once its time has come.
+fn settled(draft: &mut Draft<'_>) {
+    draft.usage();
+    let Some(finished) = draft.status.finished_at.as_ref().map(|time| time.0) else {
+        return;
+    };
+    let ttl = draft.task.spec.ttl_after_finished.as_ref();
+    // A Task that must not have one (Git would make it again) ended as InvalidInput, and is kept.
+    if let Some(Ok(ttl)) = ttl.map(oarmaster_crds::GepDuration::get)
+        && validate::task(&draft.task.spec, &draft.task.metadata).is_empty()
+    {
+        let age = draft.since(finished);
+        if age >= ttl {
+            draft.delete_task = true;
+        } else {
+            draft.look_in(ttl - age);
+        }
+    }
+}
+
+/// Somebody deletes the Task with a finalizer on it: nothing of it may go on.
+fn leaving(draft: &mut Draft<'_>) {
+    if draft
+        .seen
+        .report
+        .as_ref()
+        .is_some_and(|report| !report.fenced)
+    {
+        draft.fence("the Task is being deleted");
+    }
+    draft.leave();
+}
+
+/// No attempt was begun yet.
+fn accept(draft: &mut Draft<'_>) {
+    let problems = validate::task(&draft.task.spec, &draft.task.metadata);
+    if let Some(first) = problems.first() {
+        draft.refuse(super::refs::class_of(first.rule), &summary(&problems));
+        return;
+    }
+    begin(draft, 1);
+}
+
+/// An attempt failed, and its back-off runs.
+fn back_off(draft: &mut Draft<'_>) {
+    draft.usage();
+    let number = draft.attempt().unwrap_or_default();
+    let at = draft.status.next_attempt_at.as_ref().map(|time| time.0);
+    match at {
+        Some(at) if at > draft.seen.now => draft.look_in(draft.until(at)),
+        _ => begin(draft, number.saturating_add(1)),
+    }
+}
+
+/// Writes an attempt down and starts it, or says what it waits for.
+pub(super) fn begin(draft: &mut Draft<'_>, number: u32) {
+    match &draft.seen.refs {
+        Refs::NotLooked => draft.look_in(Duration::ZERO), // this pass did not expect to begin; the next one looks
+        Refs::Missing(what) => draft.wait_for(what),
+        Refs::Refused(class, message) => draft.refuse(*class, message),
+        Refs::Found(resolved) => {
+            draft.begin(number, resolved);
+            start(draft, number, resolved);
+        }
+    }
+}
+
+/// Starts an attempt that is written down.
+pub(super) fn start(draft: &mut Draft<'_>, number: u32, resolved: &Resolved) {
+    let Some(gateway_ip) = draft.seen.gateway_ip.clone() else {
+        // The Service is watched: its arrival triggers the Task.
+        draft.starting("the gateway's Service has no address yet");
+        return;
+    };
+    let reported = draft.seen.report.as_ref();
+    draft.start = Some(Box::new(Start {
+        attempt: number,
+        job: names::job_name(
+            draft.task.metadata.name.as_deref().unwrap_or_default(),
+            draft.task.metadata.uid.as_deref().unwrap_or_default(),
+            number,
+        ),
+        resolved: resolved.clone(),
+        gateway_ip,
+        left: draft.left(),
+        service_account: !draft.seen.service_account,
+        opened: reported.is_some_and(|report| report.attempt == number),
+    }));
+}

@@ -1,0 +1,293 @@
+//! What a Task needs before an attempt can begin, from objects that were looked up: pure.
+
+use super::assignment;
+use oarmaster_crds::kinds::class::SandboxClassSpec;
+use oarmaster_crds::kinds::sandbox::SandboxSpec;
+use oarmaster_crds::kinds::task::Pinned;
+use oarmaster_crds::validate::{self, Rule, summary};
+use oarmaster_crds::{Agent, Budget, ModelPool, SandboxClass, Task, conditions, names};
+use oarmaster_protocol::FailureClass;
+use oarmaster_protocol::admin::TaskBudget;
+use oarmaster_protocol::assignment::{Assignment, MAX_ASSIGNMENT_BYTES};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What was looked up for a Task. `None`: it does not exist (or cannot be read).
+#[derive(Clone, Debug, Default)]
+pub struct Looked {
+    /// The Agent that the Task names.
+    pub agent: Option<Arc<Agent>>,
+    /// The pool that the Agent names, own namespace first, then for `default` the release namespace's.
+    pub pool: Option<Arc<ModelPool>>,
+    /// The SandboxClass that applies.
+    pub class: Option<Arc<SandboxClass>>,
+    /// The ConfigMaps that the Task's files name, with their texts.
+    pub config_maps: BTreeMap<String, Option<BTreeMap<String, String>>>,
+}
+
+/// The outcome of resolving.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Refs {
+    /// No attempt is about to begin: nothing was looked up.
+    NotLooked,
+    /// Something is not there yet. It is waited for.
+    Missing(String),
+    /// What is there cannot be carried out.
+    Refused(FailureClass, String),
+    /// An attempt can begin.
+    Found(Box<Resolved>),
+}
+
+/// Everything that an attempt begins with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolved {
+    /// Name of the class.
+    pub class_name: String,
+    /// The class.
+    pub class: SandboxClassSpec,
+    /// The sandbox beside the pilot, if one is needed.
+    pub sandbox: Option<SandboxSpec>,
+    /// What is pinned, of an agent.
+    pub pinned: Option<Pinned>,
+    /// What the first attempt has to do. Later ones take it over at the gateway.
+    pub assignment: Option<Assignment>,
+    /// The Task's budget.
+    pub budget: TaskBudget,
+}
+
+/// The SandboxClass that applies to the next attempt, if the Task or what was pinned says which; else the Agent says.
+#[must_use]
+pub fn class_name<'a>(task: &'a Task, agent: Option<&'a Agent>) -> Option<&'a str> {
+    if let Some(run) = &task.spec.run {
+        return Some(&run.sandbox.class.name);
+    }
+    if first(task) {
+        agent.map(|agent| agent.spec.sandbox.class.name.as_str())
+    } else {
+        pinned(task).map(|pinned| pinned.class.as_str())
+    }
+}
+
+/// Whether the next attempt is the Task's first.
+#[must_use]
+pub fn first(task: &Task) -> bool {
+    let status = task.status.as_ref();
+    status.and_then(|status| status.attempt).unwrap_or(1) <= 1
+        && status.is_none_or(|status| status.next_attempt_at.is_none())
+}
+
+fn pinned(task: &Task) -> Option<&Pinned> {
+    task.status.as_ref()?.pinned.as_ref()
+}
+
+/// What the first attempt begins with.
+#[must_use]
+pub fn resolve_first(task: &Task, looked: &Looked) -> Refs {
+    let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
+    let mut missing = Vec::new();
+    let agent = task.spec.agent.as_ref().and_then(|named| {
+        let found = looked.agent.as_deref();
+        if found.is_none() {
+            missing.push(absent("Agent", &named.name, namespace));
+        }
+        found
+    });
+    if let Some(agent) = agent {
+        if let Some(refused) = agent_refused(agent) {
+            return refused;
+        }
+        pool(&mut missing, agent, looked.pool.as_deref(), namespace);
+    }
+    let class_name = class_name(task, agent).unwrap_or(names::DEFAULT).to_owned();
+    if agent.is_some() || task.spec.run.is_some() {
+        class(&mut missing, &class_name, looked.class.as_deref());
+    }
+    let files = assignment::files(task, &looked.config_maps, &mut missing);
+    let Some(class) = looked.class.as_deref().filter(|_| missing.is_empty()) else {
+        return Refs::Missing(missing.join("; "));
+    };
+    let sandbox = wanted_sandbox(task, agent);
+    if let Some(sandbox) = &sandbox {
+        let field = if agent.is_some() {
+            "the Agent's spec.sandbox"
+        } else {
+            "spec.run.sandbox"
+        };
+        let problems = validate::within_class(field, sandbox, &class_name, &class.spec);
+        if !problems.is_empty() {
+            return Refs::Refused(FailureClass::RefusedByPolicy, summary(&problems));
+        }
+    }
+    let pinned = match agent.map(|agent| pin(agent, &class_name, sandbox.clone())) {
+        Some(Err(error)) => {
+            return Refs::Refused(FailureClass::Internal, error.to_string());
+        }
+        Some(Ok(pinned)) => Some(pinned),
+        None => None,
+    };
+    let assignment = assignment::build(
+        task,
+        agent.zip(pinned.as_ref()),
+        looked.pool.as_deref(),
+        files,
+        sandbox.as_ref(),
+        &class.spec,
+    );
+    match serde_json::to_vec(&assignment) {
+        Ok(bytes) if bytes.len() > MAX_ASSIGNMENT_BYTES => {
+            return Refs::Refused(
+                FailureClass::InvalidInput,
+                format!(
+                    "instructions, prompt and files are {} bytes together: at most {MAX_ASSIGNMENT_BYTES} can be handed to an attempt; take files out, or put them in the image",
+                    bytes.len()
+                ),
+            );
+        }
+        Ok(_) => {}
+        Err(error) => return Refs::Refused(FailureClass::Internal, error.to_string()),
+    }
+    Refs::Found(Box::new(Resolved {
+        budget: budget(task, agent, &class.spec),
+        class_name,
+        class: class.spec.clone(),
+        sandbox,
+        pinned,
+        assignment: Some(assignment),
+    }))
+}
+
+/// What a later attempt begins with: what the first one did, under the administrator's rules of today.
+#[must_use]
+pub fn resolve_again(task: &Task, looked: &Looked) -> Refs {
+    let class_name = class_name(task, None).unwrap_or(names::DEFAULT).to_owned();
+    let mut missing = Vec::new();
+    class(&mut missing, &class_name, looked.class.as_deref());
+    let Some(class) = looked.class.as_deref().filter(|_| missing.is_empty()) else {
+        return Refs::Missing(missing.join("; "));
+    };
+    let sandbox = match &task.spec.run {
+        Some(run) => Some(run.sandbox.clone()),
+        None => pinned(task).and_then(|pinned| pinned.sandbox.clone()),
+    };
+    if let Some(sandbox) = &sandbox {
+        let problems = validate::within_class("sandbox", sandbox, &class_name, &class.spec);
+        if !problems.is_empty() {
+            return Refs::Refused(FailureClass::RefusedByPolicy, summary(&problems));
+        }
+    }
+    Refs::Found(Box::new(Resolved {
+        // The gateway knows the budget from the first attempt; only a raise in the Task has an effect there.
+        budget: task.spec.budget.as_ref().map(in_pico).unwrap_or_default(),
+        class_name,
+        class: class.spec.clone(),
+        sandbox,
+        pinned: pinned(task).cloned(),
+        assignment: None,
+    }))
+}
+
+/// The text for an object that is absent, which is also the text for one that may not be used from here.
+#[must_use]
+pub fn absent(kind: &str, name: &str, namespace: &str) -> String {
+    if namespace.is_empty() {
+        format!("{kind} {name} does not exist; an administrator can create it")
+    } else {
+        format!("{kind} {name} does not exist in namespace {namespace}; create it there")
+    }
+}
+
+fn agent_refused(agent: &Agent) -> Option<Refs> {
+    let problems = validate::agent(&agent.spec);
+    (!problems.is_empty()).then(|| {
+        let name = agent.metadata.name.as_deref().unwrap_or_default();
+        Refs::Refused(
+            FailureClass::InvalidInput,
+            format!("Agent {name}: {}", summary(&problems)),
+        )
+    })
+}
+
+fn pool(missing: &mut Vec<String>, agent: &Agent, pool: Option<&ModelPool>, namespace: &str) {
+    let name = &agent.spec.model.pool.name;
+    match pool {
+        None => missing.push(absent("ModelPool", name, namespace)),
+        Some(pool) => {
+            let status = pool.status.clone().unwrap_or_default();
+            if !conditions::is_true(&status.conditions, conditions::READY) {
+                let why = conditions::find(&status.conditions, conditions::READY)
+                    .map_or("it was not looked at yet", |held| held.message.as_str());
+                missing.push(format!("ModelPool {name} is not ready: {why}"));
+            }
+        }
+    }
+}
+
+fn class(missing: &mut Vec<String>, name: &str, class: Option<&SandboxClass>) {
+    match class {
+        None => missing.push(absent("SandboxClass", name, "")),
+        Some(class) => {
+            let status = class.status.clone().unwrap_or_default();
+            if !conditions::is_true(&status.conditions, conditions::READY) {
+                let why = conditions::find(&status.conditions, conditions::READY)
+                    .map_or("it was not looked at yet", |held| held.message.as_str());
+                missing.push(format!("SandboxClass {name} is not ready: {why}"));
+            }
+        }
+    }
+}
+
+/// A sandbox is needed for sandbox tools (all built-in ones are), for `run`, and where files, artifacts or a check are.
+fn wanted_sandbox(task: &Task, agent: Option<&Agent>) -> Option<SandboxSpec> {
+    if let Some(run) = &task.spec.run {
+        return Some(run.sandbox.clone());
+    }
+    let agent = agent?;
+    let needed = !agent.spec.tools.is_empty()
+        || !task.spec.files.is_empty()
+        || !task.spec.artifacts.is_empty()
+        || task.spec.accept.is_some()
+        || agent.spec.accept.is_some();
+    needed.then(|| agent.spec.sandbox.clone())
+}
+
+fn pin(
+    agent: &Agent,
+    class: &str,
+    sandbox: Option<SandboxSpec>,
+) -> Result<Pinned, serde_json::Error> {
+    let name = agent.metadata.name.as_deref().unwrap_or_default();
+    Ok(Pinned {
+        agent: format!("{name}@{}", names::spec_digest(&agent.spec)?),
+        class: class.to_owned(),
+        sandbox,
+    })
+}
+
+fn budget(task: &Task, agent: Option<&Agent>, class: &SandboxClassSpec) -> TaskBudget {
+    task.spec
+        .budget
+        .as_ref()
+        .or_else(|| agent.and_then(|agent| agent.spec.budget.as_ref()))
+        .map_or_else(|| in_pico(&class.default_task_budget), in_pico)
+}
+
+/// A budget in the gateway's units. Amounts were validated; one that is not is taken as zero, which spends nothing.
+#[must_use]
+pub fn in_pico(budget: &Budget) -> TaskBudget {
+    TaskBudget {
+        pico_usd: budget.usd.as_ref().map(|usd| usd.pico().unwrap_or(0)),
+        tokens: budget
+            .tokens
+            .map(|tokens| u64::try_from(tokens).unwrap_or(0)),
+    }
+}
+
+/// The failure class of a broken rule.
+#[must_use]
+pub fn class_of(rule: Rule) -> FailureClass {
+    match rule {
+        Rule::Spec => FailureClass::InvalidInput,
+        Rule::Params => FailureClass::InvalidParams,
+        Rule::Class => FailureClass::RefusedByPolicy,
+    }
+}

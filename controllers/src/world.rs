@@ -1,0 +1,447 @@
+//! Puts the watches, the caches and the controllers together. What triggers what is said here and nowhere else:
+//!
+//! | changed | looked at again |
+//! |---|---|
+//! | an object | itself |
+//! | ModelProvider | the ModelPools of its namespace that name it |
+//! | ModelPool | the Agents that mean it, and the Tasks that wait |
+//! | SandboxClass | the Agents that name it, and the Tasks that wait |
+//! | Agent, ConfigMap | the Tasks of its namespace that wait and name it |
+//! | RuntimeClass | every SandboxClass |
+//! | Job, Pod of a Task | the Task |
+//! | the gateway's Service | the Tasks that wait |
+
+use crate::kit::changes::{self, Triggers};
+use crate::kit::context::{Context, Guard, Settings, Stores};
+use crate::kit::gateway::Gateway;
+use crate::kit::metrics::Metrics;
+use crate::kit::run::{Runner, Shutdown};
+use crate::kit::watch::{Facts, Nothing, Stored, drive, lean, named, only_metadata};
+use crate::task::assignment::task_ref;
+use crate::task::pod::{JobFacts, PodFacts};
+use futures::TryStreamExt as _;
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
+use k8s_openapi::api::node::v1::RuntimeClass;
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher::{Config, Event, watcher};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use oarmaster_crds::{Agent, ModelPool, ModelProvider, SandboxClass, Task, conditions, names};
+use oarmaster_protocol::assignment::TaskRef;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch as flag;
+
+/// Passes at once of the Task controller, each mostly waiting for the API server or the gateway.
+const TASK_CONCURRENCY: u16 = 32;
+/// Passes at once of the others.
+const CONCURRENCY: u16 = 4;
+/// A Task's pass begins at once; two triggers of the same moment are one.
+const TASK_DEBOUNCE: Duration = Duration::from_millis(1);
+/// The others gather a little: their input changes in bursts.
+const DEBOUNCE: Duration = Duration::from_millis(20);
+
+type Sender<K> = UnboundedSender<ObjectRef<Guard<K>>>;
+type Receiver<K> = UnboundedReceiver<ObjectRef<Guard<K>>>;
+
+/// Everything that runs while this process leads.
+pub struct World {
+    /// What every pass can reach.
+    pub context: Arc<Context>,
+    client: Client,
+    drives: Vec<BoxFuture<'static, ()>>,
+    ready: Vec<flag::Receiver<bool>>,
+    receivers: Receivers,
+    triggers: Triggers,
+    gone: UnboundedReceiver<(TaskRef, u32)>,
+}
+
+struct Receivers {
+    providers: Receiver<ModelProvider>,
+    pools: Receiver<ModelPool>,
+    classes: Receiver<SandboxClass>,
+    agents: Receiver<Agent>,
+    tasks: Receiver<Task>,
+}
+
+impl World {
+    /// Makes the caches and the watches that fill them; nothing runs yet.
+    #[must_use]
+    pub fn new(
+        client: Client,
+        settings: Settings,
+        gateway: Gateway,
+        metrics: Arc<Metrics>,
+        ca: String,
+    ) -> Self {
+        let (provider_to, providers) = unbounded_channel();
+        let (pool_to, pools) = unbounded_channel();
+        let (class_to, classes) = unbounded_channel();
+        let (agent_to, agents) = unbounded_channel();
+        let (task_to, tasks) = unbounded_channel();
+        let (gone_to, gone) = unbounded_channel();
+
+        let (provider_store, provider_cache) = Stored::<Guard<ModelProvider>>::new();
+        let (pool_store, pool_cache) = Stored::<Guard<ModelPool>>::new();
+        let (class_store, class_cache) = Stored::<Guard<SandboxClass>>::new();
+        let (agent_store, agent_cache) = Stored::<Guard<Agent>>::new();
+        let (task_store, task_cache) = Stored::<Guard<Task>>::new();
+        let (jobs, job_cache) = Facts::new(JobFacts::of, only_metadata::<Job>);
+        let (pods, pod_cache) = Facts::new(PodFacts::of, only_metadata::<Pod>);
+        let (service_accounts, account_cache) = Stored::new();
+        let (runtime_classes, runtime_cache) = Stored::new();
+        let (services, service_cache) = Stored::<Service>::new();
+
+        let mut watches = Watches::default();
+        let all = Config::default;
+        let one = |name: &str| Config::default().fields(&format!("metadata.name={name}"));
+        let sandboxes = || Config::default().labels(&format!("{}=true", names::SANDBOX_LABEL));
+
+        watches.add("modelproviders", provider_cache, {
+            let events = lean(watcher(Api::all(client.clone()), all()));
+            let (to, pool_to, pools) = (provider_to.clone(), pool_to.clone(), pool_store.clone());
+            (events, move |provider: &Guard<ModelProvider>| {
+                send(&to, ObjectRef::from_obj(provider));
+                touch(&pools, &pool_to, |pool: &ModelPool| {
+                    pool.namespace() == provider.namespace()
+                        && pool
+                            .spec
+                            .members
+                            .iter()
+                            .any(|member| member.provider.name == provider.name_any())
+                });
+            })
+        });
+        let shared = settings
+            .default_pool
+            .clone()
+            .map(|name| (settings.namespace.clone(), name));
+        watches.add("modelpools", pool_cache, {
+            let events = lean(watcher(Api::all(client.clone()), all()));
+            let (to, agent_to, task_to) = (pool_to.clone(), agent_to.clone(), task_to.clone());
+            let (agents, tasks) = (agent_store.clone(), task_store.clone());
+            (events, move |pool: &Guard<ModelPool>| {
+                send(&to, ObjectRef::from_obj(pool));
+                let fallback = shared.as_ref().is_some_and(|(namespace, name)| {
+                    pool.namespace().as_ref() == Some(namespace) && pool.name_any() == *name
+                });
+                touch(&agents, &agent_to, |agent: &Agent| {
+                    let named = &agent.spec.model.pool.name;
+                    (fallback && named == names::DEFAULT)
+                        || (agent.namespace() == pool.namespace() && *named == pool.name_any())
+                });
+                touch(&tasks, &task_to, |task: &Task| {
+                    waits(task) && (fallback || task.namespace() == pool.namespace())
+                });
+            })
+        });
+        watches.add("sandboxclasses", class_cache, {
+            let events = lean(watcher(Api::all(client.clone()), all()));
+            let (to, agent_to, task_to) = (class_to.clone(), agent_to.clone(), task_to.clone());
+            let (agents, tasks) = (agent_store.clone(), task_store.clone());
+            (events, move |class: &Guard<SandboxClass>| {
+                send(&to, ObjectRef::from_obj(class));
+                touch(&agents, &agent_to, |agent: &Agent| {
+                    agent.spec.sandbox.class.name == class.name_any()
+                });
+                touch(&tasks, &task_to, waits);
+            })
+        });
+        watches.add("agents", agent_cache, {
+            let events = lean(watcher(Api::all(client.clone()), all()));
+            let (to, task_to, tasks) = (agent_to.clone(), task_to.clone(), task_store.clone());
+            (events, move |agent: &Guard<Agent>| {
+                send(&to, ObjectRef::from_obj(agent));
+                touch(&tasks, &task_to, |task: &Task| {
+                    waits(task)
+                        && task.namespace() == agent.namespace()
+                        && task
+                            .spec
+                            .agent
+                            .as_ref()
+                            .is_some_and(|named| named.name == agent.name_any())
+                });
+            })
+        });
+        watches.add("tasks", task_cache, {
+            let events = lean(watcher(Api::all(client.clone()), all()))
+                .inspect_ok(move |event| report_gone(event, &gone_to));
+            let to = task_to.clone();
+            (events, move |task: &Guard<Task>| {
+                send(&to, ObjectRef::from_obj(task));
+            })
+        });
+        watches.add("jobs", job_cache, {
+            let events = lean(watcher(Api::all(client.clone()), sandboxes()));
+            let to = task_to.clone();
+            (events, move |job: &Job| send_task(&to, job))
+        });
+        watches.add("pods", pod_cache, {
+            let events = lean(watcher(Api::all(client.clone()), sandboxes()));
+            let to = task_to.clone();
+            (events, move |pod: &Pod| send_task(&to, pod))
+        });
+        watches.add("configmaps", Nothing, {
+            let api: Api<PartialObjectMeta<ConfigMap>> = Api::all(client.clone());
+            let events = lean(watcher(api, all())).map_ok(|event| match event {
+                Event::InitApply(object) => Event::Apply(object), // nothing is kept: each one counts as changed
+                event => event,
+            });
+            let (to, tasks) = (task_to.clone(), task_store.clone());
+            (events, move |map: &PartialObjectMeta<ConfigMap>| {
+                touch(&tasks, &to, |task: &Task| {
+                    waits(task)
+                        && task.namespace() == map.namespace()
+                        && task.spec.files.iter().any(|file| {
+                            file.config_map
+                                .as_ref()
+                                .is_some_and(|named| named.name == map.name_any())
+                        })
+                });
+            })
+        });
+        watches.add("serviceaccounts", account_cache, {
+            let api: Api<PartialObjectMeta<ServiceAccount>> = Api::all(client.clone());
+            let config = one(names::SANDBOX_SERVICE_ACCOUNT);
+            (lean(watcher(api, config)), |_: &_| {})
+        });
+        watches.add("runtimeclasses", runtime_cache, {
+            let api: Api<PartialObjectMeta<RuntimeClass>> = Api::all(client.clone());
+            let (to, classes) = (class_to.clone(), class_store.clone());
+            (lean(watcher(api, all())), move |_: &_| {
+                touch(&classes, &to, |_: &SandboxClass| true);
+            })
+        });
+        watches.add("services", service_cache, {
+            let api = Api::namespaced(client.clone(), &settings.namespace);
+            let events = lean(watcher(api, one(&settings.gateway_service)));
+            let (to, tasks) = (task_to.clone(), task_store.clone());
+            (events, move |_: &Service| touch(&tasks, &to, waits))
+        });
+
+        let stores = Stores {
+            providers: provider_store,
+            pools: pool_store,
+            classes: class_store,
+            agents: agent_store,
+            tasks: task_store,
+            jobs,
+            pods,
+            service_accounts,
+            runtime_classes,
+            services,
+        };
+        let context = Context::new(client.clone(), settings, gateway, metrics, stores, ca);
+        Self {
+            context: Arc::new(context),
+            client,
+            drives: watches.drives,
+            ready: watches.ready,
+            receivers: Receivers {
+                providers,
+                pools,
+                classes,
+                agents,
+                tasks,
+            },
+            triggers: Triggers {
+                tasks: task_to,
+                providers: provider_to,
+            },
+            gone,
+        }
+    }
+
+    /// Runs until shutdown: fills the caches, then starts the controllers, then ends when their passes have ended.
+    pub async fn run(self, shutdown: Shutdown) {
+        let Self {
+            context,
+            client,
+            drives,
+            ready,
+            receivers,
+            triggers,
+            gone,
+        } = self;
+        let Receivers {
+            providers,
+            pools,
+            classes,
+            agents,
+            tasks,
+        } = receivers;
+        let mut helpers = tokio::task::JoinSet::new(); // aborted when dropped
+        for drive in drives {
+            helpers.spawn(drive);
+        }
+        let filled = async {
+            for mut ready in ready {
+                // A watch never ends, so its sender stays; if it did, there would be nothing to wait for.
+                let _ = ready.wait_for(|ready| *ready).await;
+            }
+        };
+        tokio::select! {
+            () = filled => {}
+            () = shutdown.clone() => return,
+        }
+        tracing::info!("caches are filled, controllers start");
+        helpers.spawn(changes::follow(Arc::clone(&context), triggers));
+        helpers.spawn(changes::bury(Arc::clone(&context), gone));
+        let stores = context.stores.clone();
+        futures::join!(
+            Runner {
+                kind: "ModelProvider",
+                store: stores.providers,
+                triggers: providers,
+                concurrency: CONCURRENCY,
+                debounce: DEBOUNCE,
+                reconcile: crate::provider::reconcile,
+            }
+            .run(
+                Arc::clone(&context),
+                shutdown.clone(),
+                Api::all(client.clone())
+            ),
+            Runner {
+                kind: "ModelPool",
+                store: stores.pools,
+                triggers: pools,
+                concurrency: CONCURRENCY,
+                debounce: DEBOUNCE,
+                reconcile: crate::pool::reconcile,
+            }
+            .run(
+                Arc::clone(&context),
+                shutdown.clone(),
+                Api::all(client.clone())
+            ),
+            Runner {
+                kind: "SandboxClass",
+                store: stores.classes,
+                triggers: classes,
+                concurrency: CONCURRENCY,
+                debounce: DEBOUNCE,
+                reconcile: crate::class::reconcile,
+            }
+            .run(
+                Arc::clone(&context),
+                shutdown.clone(),
+                Api::all(client.clone())
+            ),
+            Runner {
+                kind: "Agent",
+                store: stores.agents,
+                triggers: agents,
+                concurrency: CONCURRENCY,
+                debounce: DEBOUNCE,
+                reconcile: crate::agent::reconcile,
+            }
+            .run(
+                Arc::clone(&context),
+                shutdown.clone(),
+                Api::all(client.clone())
+            ),
+            Runner {
+                kind: "Task",
+                store: stores.tasks,
+                triggers: tasks,
+                concurrency: TASK_CONCURRENCY,
+                debounce: TASK_DEBOUNCE,
+                reconcile: crate::task::reconcile,
+            }
+            .run(Arc::clone(&context), shutdown, Api::all(client)),
+        );
+    }
+}
+
+/// The watches in the making.
+#[derive(Default)]
+struct Watches {
+    drives: Vec<BoxFuture<'static, ()>>,
+    ready: Vec<flag::Receiver<bool>>,
+}
+
+impl Watches {
+    fn add<K, C, S, T>(&mut self, what: &'static str, cache: C, (events, touched): (S, T))
+    where
+        K: Clone + Send + Sync + 'static,
+        C: crate::kit::watch::Cache<K> + Send + 'static,
+        S: futures::Stream<Item = kube::runtime::watcher::Result<Event<K>>> + Send + 'static,
+        T: Fn(&K) + Send + 'static,
+    {
+        let (sender, receiver) = flag::channel(false);
+        self.ready.push(receiver);
+        self.drives
+            .push(drive(what, events.boxed(), cache, touched, sender).boxed());
+    }
+}
+
+/// How many Tasks have not ended.
+#[must_use]
+pub fn active_tasks(context: &Context) -> usize {
+    context.stores.tasks.state_filter(|task| !ended(task)).len()
+}
+
+fn ended(task: &Guard<Task>) -> bool {
+    task.0.as_ref().is_ok_and(|task| {
+        task.status
+            .as_ref()
+            .is_some_and(|status| conditions::is_true(&status.conditions, conditions::FINISHED))
+    })
+}
+
+/// Whether a Task may be waiting for another object: it has no running attempt.
+fn waits(task: &Task) -> bool {
+    let Some(status) = &task.status else {
+        return true;
+    };
+    !conditions::is_true(&status.conditions, conditions::FINISHED) && status.job.is_none()
+}
+
+/// Triggers the readable objects of a cache that match.
+fn touch<K>(store: &Store<Guard<K>>, to: &Sender<K>, which: impl Fn(&K) -> bool)
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    for object in store.state() {
+        if object.0.as_ref().is_ok_and(&which) {
+            send(to, ObjectRef::from_obj(&*object));
+        }
+    }
+}
+
+fn send<K>(to: &Sender<K>, object: ObjectRef<Guard<K>>)
+where
+    K: Resource<DynamicType = ()>,
+{
+    // The receiver is gone only when the controllers are being stopped: then nobody needs the trigger.
+    let _ = to.send(object);
+}
+
+/// Triggers the Task that an object belongs to, by annotation; whether it truly does is seen by UID when the Task is looked at.
+fn send_task<K: Resource>(to: &Sender<Task>, object: &K) {
+    let meta = object.meta();
+    let name = meta
+        .annotations
+        .as_ref()
+        .and_then(|held| held.get(names::TASK_ANNOTATION));
+    if let (Some(namespace), Some(name)) = (&meta.namespace, name) {
+        send(to, named(namespace, name));
+    }
+}
+
+/// A Task with an attempt that has not ended was deleted: its attempt is to be stopped.
+fn report_gone(event: &Event<Guard<Task>>, to: &UnboundedSender<(TaskRef, u32)>) {
+    if let Event::Delete(task) = event
+        && !ended(task)
+        && let Ok(task) = &task.0
+        && let Some(attempt) = task.status.as_ref().and_then(|status| status.attempt)
+        && let Ok(attempt) = u32::try_from(attempt)
+    {
+        let _ = to.send((task_ref(task), attempt)); // as above
+    }
+}

@@ -1,0 +1,157 @@
+//! Checks of single values that several kinds share.
+
+use super::Problem;
+use crate::common::Budget;
+use crate::duration::GepDuration;
+use crate::money::Usd;
+use crate::quantity::{Cpu, Size};
+use std::time::Duration;
+
+/// The duration, if it parses and is within the bounds (both included).
+pub fn duration(
+    problems: &mut Vec<Problem>,
+    field: &str,
+    value: &GepDuration,
+    least: Duration,
+    most: Duration,
+) -> Option<Duration> {
+    match value.get() {
+        Ok(found) if (least..=most).contains(&found) => Some(found),
+        Ok(_) => {
+            problems.push(Problem::spec(
+                field,
+                format!(
+                    "{value} is out of bounds: write {} to {}",
+                    GepDuration::from_duration(least),
+                    GepDuration::from_duration(most)
+                ),
+            ));
+            None
+        }
+        Err(error) => {
+            problems.push(Problem::spec(field, error.to_string()));
+            None
+        }
+    }
+}
+
+/// The size in bytes, if it parses and is at least `least`.
+pub fn size(problems: &mut Vec<Problem>, field: &str, value: &Size, least: &str) -> Option<u64> {
+    let least_bytes = Size::new(least).bytes().unwrap_or_default();
+    match value.bytes() {
+        Ok(bytes) if bytes >= least_bytes => Some(bytes),
+        Ok(_) => {
+            problems.push(Problem::spec(
+                field,
+                format!("{} is too small: write at least {least}", value.0),
+            ));
+            None
+        }
+        Err(error) => {
+            problems.push(Problem::spec(field, error.to_string()));
+            None
+        }
+    }
+}
+
+/// The CPU share in millicores, if it parses.
+pub fn cpu(problems: &mut Vec<Problem>, field: &str, value: &Cpu) -> Option<u64> {
+    value
+        .millis()
+        .map_err(|error| problems.push(Problem::spec(field, error.to_string())))
+        .ok()
+}
+
+/// An amount of money.
+pub fn money(problems: &mut Vec<Problem>, field: &str, value: &Usd) {
+    if let Err(error) = value.pico() {
+        problems.push(Problem::spec(field, error.to_string()));
+    }
+}
+
+/// A budget: at least one of its two limits, both usable.
+pub fn budget(problems: &mut Vec<Problem>, field: &str, value: &Budget) {
+    if value.usd.is_none() && value.tokens.is_none() {
+        problems.push(Problem::spec(field, "set usd, tokens, or both"));
+    }
+    if let Some(usd) = &value.usd {
+        money(problems, &format!("{field}.usd"), usd);
+    }
+    if value.tokens.is_some_and(|tokens| tokens < 1) {
+        problems.push(Problem::spec(
+            format!("{field}.tokens"),
+            "write a number from 1 on",
+        ));
+    }
+}
+
+/// A number within bounds (both included).
+pub fn number(problems: &mut Vec<Problem>, field: &str, value: i64, least: i64, most: i64) {
+    if !(least..=most).contains(&value) {
+        problems.push(Problem::spec(
+            field,
+            format!("{value} is out of bounds: write {least} to {most}"),
+        ));
+    }
+}
+
+/// A list with at most `most` entries.
+pub fn list<T>(problems: &mut Vec<Problem>, field: &str, list: &[T], most: usize) {
+    if list.len() > most {
+        problems.push(Problem::spec(
+            field,
+            format!("has {} entries: write at most {most}", list.len()),
+        ));
+    }
+}
+
+/// A text that must not be empty and has at most `most` characters.
+pub fn text(problems: &mut Vec<Problem>, field: &str, text: &str, most: usize) {
+    if text.trim().is_empty() {
+        problems.push(Problem::spec(field, "must not be empty"));
+    } else if text.len() > most && text.chars().count() > most {
+        problems.push(Problem::spec(
+            field,
+            format!("is too long: write at most {most} characters"),
+        ));
+    }
+}
+
+/// argv: 1 to 64 words, the first not empty, none with a NUL byte (no program can be given one).
+pub fn argv(problems: &mut Vec<Problem>, field: &str, words: &[String]) {
+    list(problems, field, words, 64);
+    if words.first().is_none_or(String::is_empty) {
+        problems.push(Problem::spec(
+            field,
+            "write the program and its arguments as a list, like [python, -m, unittest]",
+        ));
+    }
+    for (index, word) in words.iter().enumerate() {
+        if word.contains('\0') {
+            problems.push(Problem::spec(
+                format!("{field}[{index}]"),
+                "has a NUL character, which no program can be given",
+            ));
+        }
+    }
+}
+
+/// What is wrong with a path, or a glob, that must stay inside the workspace; `None` if nothing is.
+#[must_use]
+pub fn path_problem(path: &str) -> Option<&'static str> {
+    if path.is_empty() || path.chars().count() > 512 {
+        Some("write 1 to 512 characters")
+    } else if path.contains('\0') || path.contains('\\') {
+        Some("has a NUL or backslash; separate directories with /")
+    } else if path.starts_with('/')
+        || path
+            .split('/')
+            .any(|part| part.is_empty() || part == "." || part == "..")
+    {
+        Some(
+            "must be relative and stay inside the workspace, like src/main.py, without empty, . or .. parts",
+        )
+    } else {
+        None
+    }
+}

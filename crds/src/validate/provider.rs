@@ -1,0 +1,188 @@
+//! Checks of a ModelProvider.
+
+use super::{Problem, bounds};
+use crate::kinds::provider::{ModelProviderSpec, ProviderType};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// What is wrong with a ModelProvider.
+#[must_use]
+pub fn provider(spec: &ModelProviderSpec) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    match spec.r#type {
+        ProviderType::OpenAICompatible => open_ai_compatible(&mut problems, spec),
+        ProviderType::Scripted => scripted(&mut problems, spec),
+    }
+    bounds::list(&mut problems, "spec.keys", &spec.keys, 16);
+    bounds::list(&mut problems, "spec.models", &spec.models, 64);
+    let mut names = BTreeSet::new();
+    for (index, key) in spec.keys.iter().enumerate() {
+        if !names.insert(&key.name) {
+            problems.push(Problem::spec(
+                format!("spec.keys[{index}].name"),
+                format!("'{}' is there twice", key.name),
+            ));
+        }
+    }
+    if spec.models.is_empty() {
+        problems.push(Problem::spec("spec.models", "list at least one model"));
+    }
+    let mut names = BTreeSet::new();
+    for (index, model) in spec.models.iter().enumerate() {
+        let field = format!("spec.models[{index}]");
+        bounds::text(&mut problems, &format!("{field}.name"), &model.name, 256);
+        if !names.insert(&model.name) {
+            problems.push(Problem::spec(
+                format!("{field}.name"),
+                format!("'{}' is there twice", model.name),
+            ));
+        }
+        bounds::number(
+            &mut problems,
+            &format!("{field}.contextTokens"),
+            model.context_tokens,
+            1,
+            100_000_000,
+        );
+        if let Some(pricing) = &model.pricing {
+            let field = format!("{field}.pricing");
+            bounds::money(
+                &mut problems,
+                &format!("{field}.inputPerMillion"),
+                &pricing.input_per_million,
+            );
+            bounds::money(
+                &mut problems,
+                &format!("{field}.outputPerMillion"),
+                &pricing.output_per_million,
+            );
+            if let Some(price) = &pricing.cache_read_per_million {
+                bounds::money(
+                    &mut problems,
+                    &format!("{field}.cacheReadPerMillion"),
+                    price,
+                );
+            }
+        }
+    }
+    let times = &spec.timeouts;
+    for (name, value, most) in [
+        ("connect", &times.connect, 60),
+        ("firstToken", &times.first_token, 3600),
+        ("idle", &times.idle, 3600),
+        ("response", &times.response, 86_400),
+    ] {
+        bounds::duration(
+            &mut problems,
+            &format!("spec.timeouts.{name}"),
+            value,
+            Duration::from_millis(1),
+            Duration::from_secs(most),
+        );
+    }
+    problems
+}
+
+fn open_ai_compatible(problems: &mut Vec<Problem>, spec: &ModelProviderSpec) {
+    let bad_endpoint = match spec.endpoint.as_deref() {
+        None => Some("type OpenAICompatible needs one, like https://api.example.com/v1"),
+        Some(endpoint) => {
+            let host = endpoint
+                .strip_prefix("https://")
+                .or_else(|| endpoint.strip_prefix("http://"))
+                .map(|rest| rest.split('/').next().unwrap_or_default());
+            match host {
+                None | Some("") => Some(
+                    "begin with https:// or http:// and a host, like https://api.example.com/v1",
+                ),
+                Some(_)
+                    if endpoint.contains(['?', '#', '@'])
+                        || endpoint
+                            .chars()
+                            .any(|c| c.is_whitespace() || c.is_control()) =>
+                {
+                    Some(
+                        "must have no user, query, fragment or white space; a key belongs in a Secret, see spec.keys",
+                    )
+                }
+                Some(_) => None,
+            }
+        }
+    };
+    if let Some(message) = bad_endpoint {
+        problems.push(Problem::spec("spec.endpoint", message));
+    }
+    if spec.script.is_some() {
+        problems.push(Problem::spec(
+            "spec.script",
+            "is for type Scripted only; remove it",
+        ));
+    }
+}
+
+fn scripted(problems: &mut Vec<Problem>, spec: &ModelProviderSpec) {
+    if spec.endpoint.is_some() || !spec.keys.is_empty() {
+        problems.push(Problem::spec(
+            "spec.type",
+            "Scripted takes neither endpoint nor keys; remove them",
+        ));
+    }
+    let Some(script) = &spec.script else {
+        problems.push(Problem::spec(
+            "spec.script",
+            "type Scripted needs one, with at least one rule",
+        ));
+        return;
+    };
+    if script.rules.is_empty() {
+        problems.push(Problem::spec(
+            "spec.script.rules",
+            "write at least one rule",
+        ));
+    }
+    bounds::list(problems, "spec.script.rules", &script.rules, 64);
+    for (index, rule) in script.rules.iter().enumerate() {
+        let field = format!("spec.script.rules[{index}]");
+        for (name, pattern) in [("last", &rule.when.last), ("prompt", &rule.when.prompt)] {
+            if let Some(pattern) = pattern
+                && let Err(error) = regex::RegexBuilder::new(pattern)
+                    .size_limit(1 << 20)
+                    .build()
+            {
+                // The first lines of the error draw the pattern; its last says what is wrong.
+                let text = error.to_string();
+                let what = text.lines().last().unwrap_or_default().trim();
+                problems.push(Problem::spec(
+                    format!("{field}.when.{name}"),
+                    format!("is not a regular expression ({what})"),
+                ));
+            }
+        }
+        if let Some(delay) = &rule.reply.delay {
+            bounds::duration(
+                problems,
+                &format!("{field}.reply.delay"),
+                delay,
+                Duration::ZERO,
+                Duration::from_secs(3600),
+            );
+        }
+        if let Some(fault) = &rule.reply.fault {
+            bounds::number(
+                problems,
+                &format!("{field}.reply.fault.status"),
+                fault.status,
+                400,
+                599,
+            );
+        }
+        for (call, tool) in rule.reply.tool_calls.iter().enumerate() {
+            if tool.arguments.is_some() == tool.raw_arguments.is_some() {
+                problems.push(Problem::spec(
+                    format!("{field}.reply.toolCalls[{call}]"),
+                    "set exactly one of arguments or rawArguments",
+                ));
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Checks of the sandbox and of the check, which Agent and Task share.
+
+use super::{Problem, Rule, bounds, image::Image};
+use crate::duration::GepDuration;
+use crate::kinds::class::SandboxClassSpec;
+use crate::kinds::sandbox::{AcceptSpec, SandboxSpec};
+use std::time::Duration;
+
+/// Least memory of a sandbox: the supervisor and one small process.
+pub const LEAST_MEMORY: &str = "32Mi";
+/// Least disk of a sandbox.
+pub const LEAST_DISK: &str = "1Mi";
+
+/// What is wrong with a sandbox by itself.
+pub fn sandbox(problems: &mut Vec<Problem>, field: &str, spec: &SandboxSpec) {
+    if let Err(error) = Image::parse(&spec.image) {
+        problems.push(Problem::spec(format!("{field}.image"), error.to_string()));
+    }
+    bounds::text(
+        problems,
+        &format!("{field}.class.name"),
+        &spec.class.name,
+        253,
+    );
+    bounds::cpu(problems, &format!("{field}.cpu"), &spec.cpu);
+    bounds::size(
+        problems,
+        &format!("{field}.memory"),
+        &spec.memory,
+        LEAST_MEMORY,
+    );
+    bounds::size(problems, &format!("{field}.disk"), &spec.disk, LEAST_DISK);
+    bounds::duration(
+        problems,
+        &format!("{field}.callTimeout"),
+        &spec.call_timeout,
+        Duration::from_secs(1),
+        super::task::MAX_TIMEOUT,
+    );
+}
+
+/// What is wrong with a check.
+pub fn accept(problems: &mut Vec<Problem>, field: &str, spec: &AcceptSpec) {
+    bounds::argv(
+        problems,
+        &format!("{field}.check.command"),
+        &spec.check.command,
+    );
+    bounds::number(
+        problems,
+        &format!("{field}.check.exitCode"),
+        spec.check.exit_code,
+        0,
+        255,
+    );
+    bounds::number(problems, &format!("{field}.rounds"), spec.rounds, 1, 10);
+}
+
+/// What a SandboxClass does not allow of a sandbox. `field` is the path of the sandbox in the object that asks for it.
+#[must_use]
+pub fn within_class(
+    field: &str,
+    spec: &SandboxSpec,
+    class_name: &str,
+    class: &SandboxClassSpec,
+) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut refuse = |name: &str, message: String| {
+        problems.push(Problem::spec(format!("{field}.{name}"), message).of(Rule::Class));
+    };
+    match Image::parse(&spec.image) {
+        Ok(image) => {
+            if !image.matches_any(&class.images.allow) {
+                refuse(
+                    "image",
+                    format!(
+                        "{} is not allowed by SandboxClass {class_name}, which allows {}",
+                        image.name(),
+                        class.images.allow.join(", ")
+                    ),
+                );
+            }
+            if class.images.require_digest && image.digest.is_none() {
+                refuse(
+                    "image",
+                    format!(
+                        "{image} is not allowed by SandboxClass {class_name}: name it by digest, like {}@sha256:...",
+                        image.name()
+                    ),
+                );
+            }
+        }
+        Err(error) => refuse("image", error.to_string()),
+    }
+    // A value that does not parse is a problem of the object itself, found by its own check.
+    let above = |asked: Option<u64>, most: Option<u64>| matches!((asked, most), (Some(asked), Some(most)) if asked > most);
+    let most = &class.maximum;
+    let beyond = |asked: &str, most: &str| {
+        format!("{asked} is above the maximum of SandboxClass {class_name}: write at most {most}")
+    };
+    if above(spec.cpu.millis().ok(), most.cpu.millis().ok()) {
+        refuse("cpu", beyond(&spec.cpu.0, &most.cpu.0));
+    }
+    if above(spec.memory.bytes().ok(), most.memory.bytes().ok()) {
+        refuse("memory", beyond(&spec.memory.0, &most.memory.0));
+    }
+    if above(spec.disk.bytes().ok(), most.disk.bytes().ok()) {
+        refuse("disk", beyond(&spec.disk.0, &most.disk.0));
+    }
+    let millis = |duration: &GepDuration| {
+        duration
+            .get()
+            .ok()
+            .and_then(|found| u64::try_from(found.as_millis()).ok())
+    };
+    if above(millis(&spec.call_timeout), millis(&most.call_timeout)) {
+        refuse(
+            "callTimeout",
+            beyond(&spec.call_timeout.0, &most.call_timeout.0),
+        );
+    }
+    problems
+}

@@ -1,0 +1,278 @@
+//! Checks of a Task.
+
+use super::{Problem, Rule, bounds, sandbox};
+use crate::kinds::task::{RunSpec, TaskSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Longest running time of a Task: seven days.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(7 * 86_400);
+/// Longest wait between attempts.
+const MAX_BACKOFF: Duration = Duration::from_secs(86_400);
+/// Most bytes of inline files together; the whole assignment has the same bound.
+const MAX_INLINE_BYTES: usize = 1 << 20;
+
+/// Labels of objects that are made from Git or a package, and would be made again after a deletion.
+pub const TRACKING_LABELS: [&str; 4] = [
+    "argocd.argoproj.io/instance",
+    "kustomize.toolkit.fluxcd.io/name",
+    "helm.toolkit.fluxcd.io/name",
+    "app.kubernetes.io/managed-by",
+];
+/// Annotations of such objects.
+pub const TRACKING_ANNOTATIONS: [&str; 2] = [
+    "argocd.argoproj.io/tracking-id",
+    "meta.helm.sh/release-name",
+];
+
+/// What is wrong with a Task. Its metadata is looked at for the marks of Argo CD, Flux and Helm.
+#[must_use]
+pub fn task(spec: &TaskSpec, metadata: &ObjectMeta) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    match (&spec.agent, &spec.run) {
+        (Some(agent), None) => {
+            bounds::text(&mut problems, "spec.agent.name", &agent.name, 253);
+            params(&mut problems, spec);
+        }
+        (None, Some(run)) => {
+            if spec.params.is_some() {
+                problems.push(
+                    Problem::spec(
+                        "spec.params",
+                        "are for an agent; code in run takes its values from run.env",
+                    )
+                    .of(Rule::Params),
+                );
+            }
+            self::run(&mut problems, run);
+        }
+        _ => problems.push(Problem::spec(
+            "spec",
+            "set exactly one of agent (with params.prompt) or run (with command or code)",
+        )),
+    }
+    files(&mut problems, spec);
+    artifacts(&mut problems, spec);
+    if let Some(accept) = &spec.accept {
+        sandbox::accept(&mut problems, "spec.accept", accept);
+    }
+    if let Some(budget) = &spec.budget {
+        bounds::budget(&mut problems, "spec.budget", budget);
+    }
+    bounds::duration(
+        &mut problems,
+        "spec.timeout",
+        &spec.timeout,
+        Duration::from_secs(1),
+        MAX_TIMEOUT,
+    );
+    retry(&mut problems, spec);
+    ttl(&mut problems, spec, metadata);
+    problems
+}
+
+fn params(problems: &mut Vec<Problem>, spec: &TaskSpec) {
+    let params = spec.params.iter().flatten();
+    let unknown: Vec<&str> = params
+        .filter(|(name, _)| *name != "prompt")
+        .map(|(name, _)| name.as_str())
+        .take(8)
+        .collect();
+    if !unknown.is_empty() {
+        problems.push(
+            Problem::spec(
+                "spec.params",
+                format!("an agent takes prompt only; remove {}", unknown.join(", ")),
+            )
+            .of(Rule::Params),
+        );
+    }
+    match spec.params.as_ref().and_then(|params| params.get("prompt")) {
+        Some(Value::String(prompt)) => {
+            let mut found = Vec::new();
+            bounds::text(&mut found, "spec.params.prompt", prompt, 131_072);
+            problems.extend(found.into_iter().map(|problem| problem.of(Rule::Params)));
+        }
+        Some(_) => {
+            problems.push(Problem::spec("spec.params.prompt", "write a text").of(Rule::Params))
+        }
+        None => problems.push(
+            Problem::spec(
+                "spec.params.prompt",
+                "is missing: write what the agent is to do",
+            )
+            .of(Rule::Params),
+        ),
+    }
+}
+
+fn run(problems: &mut Vec<Problem>, run: &RunSpec) {
+    sandbox::sandbox(problems, "spec.run.sandbox", &run.sandbox);
+    match (&run.code, run.command.is_empty()) {
+        (Some(code), true) => {
+            bounds::text(problems, "spec.run.code", code, 131_072);
+            if run.language.is_none() {
+                problems.push(Problem::spec(
+                    "spec.run.language",
+                    "is missing: write python or shell",
+                ));
+            }
+        }
+        (None, false) => {
+            bounds::argv(problems, "spec.run.command", &run.command);
+            if run.language.is_some() {
+                problems.push(Problem::spec(
+                    "spec.run.language",
+                    "goes with code; remove it",
+                ));
+            }
+        }
+        _ => problems.push(Problem::spec(
+            "spec.run",
+            "set exactly one of command (a list of words) or code (with language)",
+        )),
+    }
+    if run.env.len() > 64 {
+        problems.push(Problem::spec("spec.run.env", "write at most 64 values"));
+    }
+    for (name, value) in &run.env {
+        let named = name.len() <= 128
+            && name
+                .bytes()
+                .next()
+                .is_some_and(|byte| !byte.is_ascii_digit())
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        if !named {
+            let shown: String = name.chars().take(40).collect();
+            problems.push(Problem::spec(
+                "spec.run.env",
+                format!(
+                    "'{shown}' is no name: write letters, digits and underscores, no digit first"
+                ),
+            ));
+        }
+        if value.contains('\0') {
+            problems.push(Problem::spec(
+                format!("spec.run.env[{name}]"),
+                "has a NUL character, which no program can be given",
+            ));
+        }
+    }
+}
+
+fn files(problems: &mut Vec<Problem>, spec: &TaskSpec) {
+    bounds::list(problems, "spec.files", &spec.files, 128);
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
+    let mut bytes = 0usize;
+    for (index, file) in spec.files.iter().enumerate() {
+        let field = format!("spec.files[{index}]");
+        if let Some(message) = bounds::path_problem(&file.path) {
+            problems.push(Problem::spec(format!("{field}.path"), message));
+        } else if !seen.insert(&file.path) {
+            problems.push(Problem::spec(
+                format!("{field}.path"),
+                format!("'{}' is there twice", file.path),
+            ));
+        }
+        if file.content.is_some() == file.config_map.is_some() {
+            problems.push(Problem::spec(
+                &field,
+                "set exactly one of content or configMap",
+            ));
+        }
+        bytes = bytes.saturating_add(file.content.as_ref().map_or(0, String::len));
+    }
+    for path in &seen {
+        let parents = path.match_indices('/').filter_map(|(at, _)| path.get(..at));
+        for parent in parents.filter(|parent| seen.contains(parent)) {
+            problems.push(Problem::spec(
+                "spec.files",
+                format!("'{parent}' cannot be a file and the directory of '{path}'"),
+            ));
+        }
+    }
+    if bytes > MAX_INLINE_BYTES {
+        problems.push(Problem::spec(
+            "spec.files",
+            format!("are {bytes} bytes together: write at most {MAX_INLINE_BYTES}"),
+        ));
+    }
+}
+
+fn artifacts(problems: &mut Vec<Problem>, spec: &TaskSpec) {
+    bounds::list(problems, "spec.artifacts", &spec.artifacts, 16);
+    let mut seen = BTreeSet::new();
+    for (index, artifact) in spec.artifacts.iter().enumerate() {
+        let field = format!("spec.artifacts[{index}]");
+        let named = (1..=63).contains(&artifact.name.len())
+            && artifact.name.bytes().all(|byte| {
+                byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte)
+            })
+            && !artifact.name.starts_with(['-', '.'])
+            && !artifact.name.ends_with(['-', '.']);
+        if !named {
+            problems.push(Problem::spec(
+                format!("{field}.name"),
+                "write 1 to 63 lower-case letters, digits, - and ., beginning and ending with a letter or digit",
+            ));
+        }
+        if !seen.insert(&artifact.name) {
+            problems.push(Problem::spec(
+                format!("{field}.name"),
+                format!("'{}' is there twice", artifact.name),
+            ));
+        }
+        if let Some(message) = bounds::path_problem(&artifact.path) {
+            problems.push(Problem::spec(format!("{field}.path"), message));
+        }
+    }
+}
+
+fn retry(problems: &mut Vec<Problem>, spec: &TaskSpec) {
+    bounds::number(problems, "spec.retry.limit", spec.retry.limit, 0, 20);
+    bounds::list(problems, "spec.retry.on", &spec.retry.on, 16);
+    let backoff = &spec.retry.backoff;
+    bounds::number(problems, "spec.retry.backoff.factor", backoff.factor, 1, 10);
+    bounds::duration(
+        problems,
+        "spec.retry.backoff.base",
+        &backoff.base,
+        Duration::ZERO,
+        MAX_BACKOFF,
+    );
+    bounds::duration(
+        problems,
+        "spec.retry.backoff.max",
+        &backoff.max,
+        Duration::ZERO,
+        MAX_BACKOFF,
+    );
+}
+
+fn ttl(problems: &mut Vec<Problem>, spec: &TaskSpec, metadata: &ObjectMeta) {
+    let Some(ttl) = &spec.ttl_after_finished else {
+        return;
+    };
+    if let Err(error) = ttl.get() {
+        problems.push(Problem::spec("spec.ttlAfterFinished", error.to_string()));
+    }
+    let labels = metadata.labels.iter().flatten();
+    let annotations = metadata.annotations.iter().flatten();
+    let mark = labels
+        .filter(|(name, _)| TRACKING_LABELS.contains(&name.as_str()))
+        // Many tools write their own name here; only Helm's means that a package tracks the object.
+        .filter(|(name, value)| *name != "app.kubernetes.io/managed-by" || *value == "Helm")
+        .chain(annotations.filter(|(name, _)| TRACKING_ANNOTATIONS.contains(&name.as_str())))
+        .map(|(name, _)| name.as_str())
+        .next();
+    if let Some(mark) = mark {
+        problems.push(Problem::spec(
+            "spec.ttlAfterFinished",
+            format!("is refused on an object that Argo CD, Flux or Helm tracks ({mark}): it would be created, and so run, again after each deletion; remove ttlAfterFinished"),
+        ));
+    }
+}
