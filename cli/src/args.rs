@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 const AFTER: &str = "\
 Exit codes:
-  0    done; with `run --watch`: the Task is Complete
-  1    the Task ended otherwise than Complete (run --watch, result)
+  0    done; with --watch: the Task is Complete
+  1    the Task ended otherwise than Complete (--watch, result)
   2    it cannot be done as it was asked: a flag, a file, a name, an object that was refused
   3    the cluster or the gateway cannot be reached, or refuses you
   130  stopped with Ctrl-C; a Task that was started goes on
@@ -150,6 +150,9 @@ pub struct List {
 pub struct Get {
     /// The Task
     pub task: String,
+    /// Stay and show what happens until the Task ends
+    #[arg(short, long, conflicts_with = "output")]
+    pub watch: bool,
     /// Print the object
     #[arg(short, long, value_enum)]
     pub output: Option<Format>,

@@ -50,7 +50,7 @@ impl Gateway {
             if error.absent {
                 Error::cluster(format!("there is no ConfigMap {CA} in namespace {system}"))
                     .transient()
-                    .next("Name the namespace where Oarmaster is installed with --system-namespace or OAR_SYSTEM_NAMESPACE. Right after an installation, wait for the operator: `kubectl get pods -A -l app.kubernetes.io/part-of=oarmaster`.")
+                    .next("Name the namespace where Oarmaster is installed with --system-namespace or OAR_SYSTEM_NAMESPACE. Right after an installation, wait for the operator: `kubectl get pods -A -l app.kubernetes.io/name=oarmaster`.")
             } else {
                 error
             }
@@ -128,7 +128,7 @@ fn connector(pem: &str) -> Result<TlsConnector, Box<dyn std::error::Error + Send
 
 fn unreachable(what: &str) -> Error {
     Error::cluster(what).transient().next(
-        "Is the gateway's pod Ready? See `kubectl get pods -A -l app.kubernetes.io/part-of=oarmaster`.",
+        "Is the gateway's pod Ready? See `kubectl get pods -A -l app.kubernetes.io/name=oarmaster`.",
     )
 }
 
@@ -146,9 +146,8 @@ fn refused(system: &str, error: kube::Error) -> Error {
             "The cluster does not accept your credentials: log in again, or choose another context with --context.",
         ),
         403 => Error::cluster(failed).source(error).next(format!("\
-You need the verbs get and create on pods/portforward of {POD} there. An administrator grants it with:
-  kubectl create role oar-portforward -n {system} --verb=get,create --resource=pods/portforward --resource-name={POD}
-  kubectl create rolebinding oar-portforward-YOU -n {system} --role=oar-portforward --user=YOU")),
+You need the Role oarmaster-cli there. An administrator grants it with the chart's value cli.subjects, or with:
+  kubectl create rolebinding oarmaster-cli-YOU -n {system} --role=oarmaster-cli --user=YOU")),
         404 => unreachable(&format!("{failed}: there is no such pod")).next(
             "Name the namespace where Oarmaster is installed with --system-namespace or OAR_SYSTEM_NAMESPACE.",
         ),

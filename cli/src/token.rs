@@ -30,8 +30,7 @@ fn none(namespace: &str) -> Error {
         .next(format!("\
 Name a ServiceAccount whose token is used: --token-from {namespace}/oar, or OAR_TOKEN_FROM={namespace}/oar. To make one that may read transcripts, artifacts and usage there:
   kubectl create serviceaccount oar -n {namespace}
-  kubectl create role oar-read -n {namespace} --verb=get --resource=tasks.oarmaster.dev/transcript,tasks.oarmaster.dev/artifacts,tasks.oarmaster.dev/usage
-  kubectl create rolebinding oar-read -n {namespace} --role=oar-read --serviceaccount={namespace}:oar"))
+  kubectl create rolebinding oar -n {namespace} --clusterrole=oarmaster-view --serviceaccount={namespace}:oar"))
 }
 
 /// The header that the client would send to the API server. The client's own layer makes it, so that every way to log in that kube

@@ -8,11 +8,16 @@
     reason = "a developer's command talks to its terminal"
 )]
 
+mod apt;
+#[cfg(test)]
+mod arrows;
 mod cache;
 mod cluster;
 mod cmd;
+mod demo;
 mod generate;
 mod images;
+mod test;
 
 use std::process::ExitCode;
 
@@ -29,18 +34,24 @@ struct Args {
 enum Command {
     /// Run a real one-node Kubernetes on this machine
     Cluster(cluster::Args),
+    /// Show an agent at work in a cluster; `down` removes it again
+    Demo(demo::Args),
     /// Write the generated files: CRDs and reference
     Gen(generate::Args),
     /// Build the container images, load or push them
     Images(images::Args),
+    /// Run checks and tests: all of them, or the tiers that are named
+    Test(test::Args),
 }
 
 fn main() -> ExitCode {
     let Args { command } = Args::parse();
     let done = match command {
         Command::Cluster(args) => cluster::run(args),
+        Command::Demo(args) => demo::run(args),
         Command::Gen(args) => generate::run(args),
         Command::Images(args) => images::run(args),
+        Command::Test(args) => test::run(args),
     };
     match done {
         Ok(code) => code,

@@ -1,6 +1,6 @@
 //! `oar get`.
 
-use super::{name, phase, why};
+use super::{name, phase, watch, why};
 use crate::args::Get;
 use crate::cluster::{Cluster, call};
 use crate::error::Error;
@@ -13,8 +13,15 @@ use oarmaster_crds::Task;
 use std::fmt::Write as _;
 
 pub async fn run(cluster: &Cluster, args: Get) -> Result<(), Error> {
-    let Get { task, output } = args;
+    let Get {
+        task,
+        watch,
+        output,
+    } = args;
     let held = cluster.task(&task).await?;
+    if watch {
+        return watch::watch(cluster, &held).await;
+    }
     if let Some(format) = output {
         // As it is stored, fields included that this oar does not know.
         let kind = ApiResource::erase::<Task>(&());

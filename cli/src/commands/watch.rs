@@ -1,4 +1,4 @@
-//! `oar run --watch`: everything that happens to a Task until its end.
+//! `--watch`: everything that happens to a Task until its end.
 
 use super::{is_complete, logs, name, phase, why};
 use crate::cluster::Cluster;
@@ -44,7 +44,7 @@ pub async fn watch(cluster: &Cluster, task: &Task) -> Result<(), Error> {
 fn left(cluster: &Cluster, task: &str) -> Error {
     let flags = cluster.flags();
     Error::interrupted().next(format!(
-        "\nTask {task} goes on.\nTo see it again: oar logs -f {task}{flags}\nTo stop it:      oar cancel {task}{flags}"
+        "\nTask {task} goes on.\nTo see it again: oar get {task} --watch{flags}\nTo stop it:      oar cancel {task}{flags}"
     ))
 }
 

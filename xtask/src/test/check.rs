@@ -1,0 +1,93 @@
+//! Everything that is checked without a cluster.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use super::cargo;
+use super::report::{Outcome, Report};
+use crate::cache::{self, checkout};
+use crate::cmd;
+
+/// The release of cargo-deny that is used.
+const DENY: &str = "0.19.4";
+
+pub fn run(report: &mut Report) {
+    report.command("formatting", &mut cargo(&["fmt", "--all", "--check"]));
+    report.command(
+        "lints",
+        &mut cargo(&[
+            "clippy",
+            "--quiet",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]),
+    );
+    report.stage("generated files", || {
+        let own = std::env::current_exe().context("failed to find this program")?;
+        cmd::pass(
+            Command::new(own)
+                .args(["gen", "--check"])
+                .current_dir(checkout()),
+        )?;
+        Ok(Outcome::Passed)
+    });
+    report.stage("dependencies", dependencies);
+    report.command(
+        "unit tests",
+        &mut cargo(&["test", "--workspace", "--exclude", "oarmaster-e2e"]),
+    );
+    report.command(
+        "unit tests of the test harness",
+        &mut cargo(&["test", "--package", "oarmaster-e2e", "--lib"]),
+    );
+}
+
+/// Bans, licences and sources; advisories where their database can be fetched.
+fn dependencies() -> Result<Outcome> {
+    let deny = deny()?;
+    let run = |what: &[&str]| {
+        let mut command = Command::new(&deny);
+        command
+            .args(["--offline", "check"])
+            .args(what)
+            .current_dir(checkout());
+        command
+    };
+    cmd::pass(&mut run(&["bans", "licenses", "sources"]))?;
+    let mut fetch = Command::new(&deny);
+    fetch.args(["fetch", "db"]).current_dir(checkout());
+    if cmd::output(&mut fetch).is_err() {
+        return Ok(Outcome::Partly(
+            "advisories were not checked: their database cannot be fetched from here".to_owned(),
+        ));
+    }
+    cmd::pass(&mut run(&["advisories"]))?;
+    Ok(Outcome::Passed)
+}
+
+/// cargo-deny, built once and kept outside the checkout.
+fn deny() -> Result<PathBuf> {
+    let folder = cache::once(&format!("tools/cargo-deny-{DENY}"), |folder| {
+        println!("building cargo-deny {DENY}, once");
+        let mut command = cargo(&[
+            "install",
+            "--quiet",
+            "--locked",
+            "cargo-deny",
+            "--version",
+            DENY,
+            "--root",
+        ]);
+        command.arg(folder);
+        // Of its own: what was built for the workspace has other features.
+        command.env("CARGO_TARGET_DIR", folder.join("target"));
+        cmd::pass(&mut command)?;
+        std::fs::remove_dir_all(folder.join("target")).context("failed to remove what cargo left")
+    })?;
+    Ok(folder.join("bin/cargo-deny"))
+}

@@ -1,0 +1,56 @@
+//! `cargo xtask test`: every check and test, tier by tier, with the time of each stage at the end.
+
+mod check;
+mod report;
+mod tiers;
+
+use std::process::{Command, ExitCode};
+
+use anyhow::Result;
+
+use crate::cache::checkout;
+use report::Report;
+
+/// `cargo xtask test`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only these tiers
+    #[arg(value_enum)]
+    tiers: Vec<Tier>,
+}
+
+/// What a test needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Tier {
+    /// No cluster: formatting, lints, generated files, dependencies, unit tests
+    Check,
+    /// A real API server
+    Api,
+    /// A real node
+    Node,
+}
+
+/// Runs the command. A stage that fails does not stop the others: one run tells everything.
+pub fn run(args: Args) -> Result<ExitCode> {
+    let Args { tiers } = args;
+    let wanted = |tier| tiers.is_empty() || tiers.contains(&tier);
+    let mut report = Report::start();
+    if wanted(Tier::Check) {
+        check::run(&mut report);
+    }
+    if wanted(Tier::Api) {
+        tiers::api(&mut report);
+    }
+    if wanted(Tier::Node) {
+        tiers::node(&mut report);
+    }
+    let strict = std::env::var("CI").is_ok_and(|value| value == "true" || value == "1");
+    Ok(report.end(strict))
+}
+
+fn cargo(args: &[&str]) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(args).current_dir(checkout());
+    command
+}

@@ -1,0 +1,76 @@
+//! Tests against a real API server, and against a real node.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::cargo;
+use super::report::{Outcome, Report};
+use crate::cache::checkout;
+use crate::cluster::{self, Target};
+use crate::cmd;
+
+/// An API server without nodes, which needs no rights on the machine. It is always the local one: the tests fill it with objects.
+pub fn api(report: &mut Report) {
+    if !report.stage("API server is up", || own(&["cluster", "up", "--api-only"])) {
+        return;
+    }
+    report.stage("API tests", || {
+        let kubeconfig = kubeconfig(&["cluster", "kubeconfig", "--api-only"])?;
+        cmd::pass(
+            cargo(&["test", "--package", "oarmaster-e2e", "--test", "api"])
+                .env("OARMASTER_API_KUBECONFIG", kubeconfig),
+        )?;
+        Ok(Outcome::Passed)
+    });
+    report.stage("API server is down", || {
+        own(&["cluster", "down", "--api-only"])
+    });
+}
+
+/// A cluster that runs pods: that of KUBECONFIG, else the local one.
+pub fn node(report: &mut Report) {
+    let mut found = None;
+    let up = report.stage("cluster is up", || {
+        found = Some(match cluster::target()? {
+            Target::Local => cluster::ensure()?,
+            Target::External(kubeconfig) => kubeconfig,
+            Target::None(missing) => {
+                return Ok(Outcome::Skipped(format!(
+                    "the end-to-end tests: this machine cannot run pods ({missing}); set KUBECONFIG to a cluster"
+                )));
+            }
+        });
+        Ok(Outcome::Passed)
+    });
+    let (true, Some(kubeconfig)) = (up, found) else {
+        return;
+    };
+    report.stage("end-to-end tests", || {
+        cmd::pass(
+            cargo(&["test", "--package", "oarmaster-e2e", "--test", "node"])
+                .env("OARMASTER_E2E_KUBECONFIG", kubeconfig),
+        )?;
+        Ok(Outcome::Passed)
+    });
+}
+
+fn own(args: &[&str]) -> Result<Outcome> {
+    cmd::pass(&mut this(args)?)?;
+    Ok(Outcome::Passed)
+}
+
+fn kubeconfig(args: &[&str]) -> Result<PathBuf> {
+    let path = cmd::output(&mut this(args)?)?;
+    if path.trim().is_empty() {
+        bail!("the cluster has no kubeconfig");
+    }
+    Ok(PathBuf::from(path.trim()))
+}
+
+fn this(args: &[&str]) -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe().context("failed to find this program")?);
+    command.args(args).current_dir(checkout());
+    Ok(command)
+}
