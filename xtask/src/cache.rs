@@ -92,7 +92,7 @@ pub fn lock(name: &str) -> Result<File> {
     let file =
         File::create(&path).with_context(|| format!("failed to open lock {}", path.display()))?;
     if file.try_lock().is_err() {
-        println!("waiting for another run that holds {}", path.display());
+        eprintln!("waiting for another run that holds {}", path.display());
         file.lock()
             .with_context(|| format!("failed to lock {}", path.display()))?;
     }

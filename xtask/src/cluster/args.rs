@@ -94,6 +94,11 @@ pub fn controller_manager(layout: &Layout, state: &State) -> Vec<String> {
         format!("--cluster-signing-key-file={pki}/ca.key"),
         format!("--cluster-cidr={}", state.addresses.pods),
         format!("--service-cluster-ip-range={}", state.addresses.services),
+        // Else it makes /usr/libexec/kubernetes.
+        format!(
+            "--flex-volume-plugin-dir={}",
+            layout.run().join("volume-plugins").display()
+        ),
     ]);
     args
 }

@@ -7,8 +7,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
+use crate::apt;
 use crate::cache::{self, Key};
 use crate::cmd;
 
@@ -36,33 +37,9 @@ pub fn install_tools() -> Result<Vec<&'static str>> {
         .map(|(package, _)| *package)
         .collect();
     if !missing.is_empty() {
-        apt_get(&["install", "-y", "--no-install-recommends"], &missing)?;
+        apt::install(&missing)?;
     }
     Ok(missing)
-}
-
-/// Runs apt-get; a machine that never asked for package lists gets them first.
-fn apt_get(act: &[&str], packages: &[&str]) -> Result<()> {
-    if cmd::find("apt-get").is_none() {
-        bail!(
-            "this machine has no apt-get; install {} by hand",
-            packages.join(", ")
-        );
-    }
-    let run = |args: &[&str]| {
-        let mut command = cmd::command("apt-get");
-        command
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .args(["-q", "-q"])
-            .args(args);
-        cmd::output(&mut command)
-    };
-    let wanted = [act, packages].concat();
-    if run(&wanted).is_err() {
-        run(&["update"])?;
-        run(&wanted).with_context(|| format!("failed to get {}", packages.join(", ")))?;
-    }
-    Ok(())
 }
 
 /// The container runtime and the network plugins, unpacked.
@@ -129,30 +106,11 @@ impl Runtime {
 }
 
 fn unpack_runtime(into: &Path) -> Result<()> {
-    println!("downloading {}", RUNTIME.join(", "));
-    for package in download(&RUNTIME)?.1 {
+    eprintln!("downloading {}", RUNTIME.join(", "));
+    let packages = apt::download(&RUNTIME)?;
+    for package in packages.files()? {
         let mut command = cmd::command("dpkg-deb");
         cmd::output(command.arg("--extract").arg(&package).arg(into))?;
     }
     Ok(())
-}
-
-/// Downloads the packages into a temporary folder.
-pub fn download(packages: &[&str]) -> Result<(tempfile::TempDir, Vec<PathBuf>)> {
-    let folder = tempfile::tempdir().context("failed to create a temporary folder")?;
-    let run = |args: &[&str]| {
-        let mut command = cmd::command("apt-get");
-        command
-            .current_dir(folder.path())
-            .args(["-q", "-q"])
-            .args(args);
-        cmd::output(&mut command)
-    };
-    let wanted = [&["download"], packages].concat();
-    if run(&wanted).is_err() {
-        run(&["update"])?;
-        run(&wanted).with_context(|| format!("failed to download {}", packages.join(", ")))?;
-    }
-    let files = cache::files(folder.path())?;
-    Ok((folder, files))
 }

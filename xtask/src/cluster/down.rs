@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use rustix::mount::{UnmountFlags, unmount};
 
 use crate::cluster::layout::{CGROUP, INTERFACE, Layout, NETWORK, Tier};
-use crate::cluster::process::{self, Program};
+use crate::cluster::process::{self, Mark, Program};
 use crate::cluster::{cgroups, iptables};
 use crate::cmd;
 
@@ -67,17 +67,12 @@ pub fn remains(layout: &Layout) -> Result<bool> {
 pub fn down(layout: &Layout) -> Result<()> {
     // A record that cannot be read must not keep the rest from going.
     let state = layout.load().unwrap_or_default();
-    // The kubelet first: it would start again what is stopped. etcd last: all
-    // others complain without it.
-    let mut programs = Program::all(layout)?;
-    programs.sort_by_key(|program| match program.name() {
-        "kubelet" => 0,
-        "etcd" => 2,
-        _ => 1,
-    });
-    for program in programs {
-        program.stop()?;
-    }
+    // The kubelet first: it would start again what is stopped.
+    let (kubelet, others): (Vec<Program>, Vec<Program>) = Program::all(layout)?
+        .into_iter()
+        .partition(|program| program.name() == "kubelet");
+    process::stop(&running(&kubelet))?;
+    process::stop(&running(&others))?;
     // What a crash left without a pid file, and the containers' shims: every
     // program of ours names a file in our own folder.
     let own = format!("{}/", layout.state.display());
@@ -106,10 +101,17 @@ pub fn down(layout: &Layout) -> Result<()> {
     remove(&layout.state)
 }
 
-/// The programs this tool starts, directly or through containerd.
+fn running(programs: &[Program]) -> Vec<Mark> {
+    programs.iter().filter_map(Program::running).collect()
+}
+
+/// The programs this tool starts, directly or through containerd; kubectl is
+/// somebody's own.
 fn is_ours(program: &str) -> bool {
     let name = program.rsplit('/').next().unwrap_or(program);
-    name.starts_with("kube") || name.starts_with("containerd") || name == "etcd"
+    matches!(name, "etcd" | "kubelet")
+        || name.starts_with("kube-")
+        || name.starts_with("containerd")
 }
 
 fn unmount_below(folder: &Path) -> Result<()> {

@@ -79,7 +79,7 @@ pub fn helm() -> Result<Built> {
         .add("go", go.version.as_bytes())
         .finish();
     let folder = cache::once(&format!("go/helm-{key}"), |into| {
-        println!("compiling helm {HELM}; this happens once and takes a few minutes");
+        eprintln!("compiling helm {HELM}; this happens once and takes a few minutes");
         let version = format!("-X helm.sh/helm/v3/internal/version.version={HELM}");
         let mut command = command(&go);
         command
@@ -111,7 +111,7 @@ fn build(
     }
     let key = key.finish();
     let folder = cache::once(&format!("go/{name}-{key}"), |into| {
-        println!("compiling {name}; this happens once and takes a few minutes");
+        eprintln!("compiling {name}; this happens once and takes a few minutes");
         make(into, &go)
     })?;
     Ok(Built { folder, key })

@@ -172,24 +172,11 @@ impl Program {
         let tail = lines.len().saturating_sub(15);
         lines.into_iter().skip(tail).collect::<Vec<_>>().join("\n")
     }
-
-    /// Ends it, and forgets it.
-    pub fn stop(&self) -> Result<()> {
-        if let Some(mark) = self.running() {
-            stop(&[mark])?;
-        }
-        match fs::remove_file(&self.pid_file) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("failed to remove {}", self.pid_file.display()))
-            }
-            _ => Ok(()),
-        }
-    }
 }
 
-/// Asks all of them to end, and ends those that have not within 5 s.
+/// Asks all of them to end, and ends those that have not within 2 s.
 pub fn stop(marks: &[Mark]) -> Result<()> {
-    signal(marks, &[(Signal::TERM, 5), (Signal::KILL, 10)])
+    signal(marks, &[(Signal::TERM, 2), (Signal::KILL, 10)])
 }
 
 /// Ends all of them without asking.

@@ -11,8 +11,6 @@ use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::cache;
-
 /// Changes when this file writes the same content in another way.
 pub const FORMAT: &str = "1";
 
@@ -263,7 +261,5 @@ pub fn read(path: &Path) -> Result<Content> {
     )
 }
 
-/// Every file below `root`; only for callers that key by them.
-pub fn files(root: &Path) -> Result<Vec<PathBuf>> {
-    cache::files(root)
-}
+#[cfg(test)]
+mod tests;

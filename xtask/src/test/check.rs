@@ -11,7 +11,7 @@ use crate::cache::{self, checkout};
 use crate::cmd;
 
 /// The release of cargo-deny that is used.
-const DENY: &str = "0.19.4";
+const DENY: &str = "0.20.2";
 
 pub fn run(report: &mut Report) {
     report.command("formatting", &mut cargo(&["fmt", "--all", "--check"]));

@@ -1,0 +1,97 @@
+//! Our own programs, linked without any library of the machine.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+use sha2::{Digest as _, Sha256};
+
+use crate::cache::{self, Key};
+use crate::cmd;
+use crate::images::archive::{self, Entry, Image};
+use crate::images::{Built, name};
+
+/// Each program is the image of the same name: package and binary are
+/// `oarmaster-<name>`.
+const PROGRAMS: [&str; 3] = ["operator", "gateway", "runner"];
+/// `nonroot`, as other static images have it.
+const USER: &str = "65532:65532";
+
+/// Builds the programs, and each one's image where it changed.
+pub fn build(tag: &str) -> Result<Vec<Built>> {
+    let folder = compile()?;
+    let images = cache::checkout().join("target/images");
+    std::fs::create_dir_all(&images)
+        .with_context(|| format!("failed to create {}", images.display()))?;
+    PROGRAMS
+        .into_iter()
+        .map(|short| {
+            let binary = format!("oarmaster-{short}");
+            let program = folder.join(&binary);
+            let content = std::fs::read(&program)
+                .with_context(|| format!("failed to read {}", program.display()))?;
+            let key = Key::default()
+                .add("program", &Sha256::digest(&content))
+                .add("name", name(short, tag).as_bytes())
+                .add("format", archive::FORMAT.as_bytes())
+                .finish();
+            let path = images.join(format!("{short}.tar"));
+            let stamp = images.join(format!("{short}.key"));
+            if path.is_file() && std::fs::read_to_string(&stamp).is_ok_and(|old| old == key) {
+                return Ok(Built {
+                    short,
+                    archive: path,
+                });
+            }
+            let image = Image {
+                name: name(short, tag),
+                entrypoint: vec![format!("/usr/local/bin/{binary}")],
+                user: USER.to_owned(),
+                env: vec!["PATH=/usr/local/bin".to_owned()],
+                workdir: "/".to_owned(),
+                ..Image::default()
+            };
+            let entries = [
+                Entry::program(&format!("usr/local/bin/{binary}"), &program)?,
+                Entry::folder("tmp", 0o1777),
+            ];
+            archive::write(&path, &image, &entries)?;
+            std::fs::write(&stamp, key)
+                .with_context(|| format!("failed to write {}", stamp.display()))?;
+            Ok(Built {
+                short,
+                archive: path,
+            })
+        })
+        .collect()
+}
+
+/// Runs cargo for the static target; answers the folder of the programs.
+fn compile() -> Result<PathBuf> {
+    let target = match std::env::consts::ARCH {
+        arch @ ("x86_64" | "aarch64") => format!("{arch}-unknown-linux-gnu"),
+        other => bail!("images are built for x86_64 and aarch64, not for {other}"),
+    };
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = cmd::command(cargo);
+    command
+        .current_dir(cache::checkout())
+        // With an explicit target, procedural macros keep the usual linking.
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--profile",
+            "image",
+            "--target",
+            &target,
+            "--bins",
+        ]);
+    for short in PROGRAMS {
+        command.arg("--package").arg(format!("oarmaster-{short}"));
+    }
+    cmd::pass(&mut command)?;
+    let target_folder = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| cache::checkout().join("target"), PathBuf::from);
+    Ok(target_folder.join(target).join("image"))
+}
