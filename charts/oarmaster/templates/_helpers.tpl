@@ -91,7 +91,7 @@ readinessProbe:
 {{- define "oarmaster.apiAccess" -}}
 name: api-access
 projected:
-  defaultMode: 0440
+  defaultMode: 288 # 0440
   sources:
   - serviceAccountToken: {path: token, expirationSeconds: 3607}
   - configMap:

@@ -1,0 +1,109 @@
+//! Agent: what may be created.
+
+use crate::support::{Case, check, denied, in_space, object, taken, with_spec};
+use anyhow::Result;
+use serde_json::{Value, json};
+
+/// An agent without tools.
+pub fn agent() -> Value {
+    object("Agent", json!({"instructions": "Write and fix Python."}))
+}
+
+pub fn cases() -> Vec<Case> {
+    let a = |patch: Value| with_spec(&agent(), patch);
+    let temperature = |value: Value| a(json!({"model": {"temperature": value}}));
+    vec![
+        taken("an agent", agent()),
+        taken(
+            "every tool",
+            a(json!({"tools": [
+                {"builtin": "RunCode"}, {"builtin": "Shell"}, {"builtin": "ReadFile"}, {"builtin": "WriteFile"},
+                {"builtin": "EditFile"}, {"builtin": "ListFiles"}, {"builtin": "SearchFiles"},
+            ]})),
+        ),
+        denied(
+            "no instructions",
+            a(json!({"instructions": null})),
+            &["spec.instructions: Required value"],
+        ),
+        denied(
+            "empty instructions",
+            a(json!({"instructions": ""})),
+            &["spec.instructions", "at least 1"],
+        ),
+        denied(
+            "an unknown tool",
+            a(json!({"tools": [{"builtin": "WebSearch"}]})),
+            &[
+                "spec.tools[0].builtin",
+                "Unsupported value",
+                "\"SearchFiles\"",
+            ],
+        ),
+        denied(
+            "a tool by its bare name",
+            a(json!({"tools": ["Shell"]})),
+            &["spec.tools[0]", "must be of type object"],
+        ),
+        denied(
+            "the same tool twice",
+            a(json!({"tools": [{"builtin": "Shell"}, {"builtin": "Shell"}]})),
+            &["spec.tools[1]", "Duplicate value"],
+        ),
+        taken("a temperature", temperature(json!("0.7"))),
+        denied(
+            "a temperature as a number",
+            temperature(json!(0.7)),
+            &["spec.model.temperature", "must be of type string"],
+        ),
+        denied(
+            "too hot",
+            temperature(json!("2.1")),
+            &["spec.model.temperature", "should match"],
+        ),
+        denied(
+            "a pool by its bare name",
+            a(json!({"model": {"pool": "default"}})),
+            &["spec.model.pool", "must be of type object"],
+        ),
+        denied(
+            "no output",
+            a(json!({"model": {"maxOutputTokens": 0}})),
+            &["spec.model.maxOutputTokens", "greater than or equal to 1"],
+        ),
+        denied(
+            "no turns",
+            a(json!({"limits": {"turns": 0}})),
+            &["spec.limits.turns", "greater than or equal to 1"],
+        ),
+        denied(
+            "a schema as a text",
+            a(json!({"output": {"schema": "{}"}})),
+            &["spec.output.schema", "must be of type object"],
+        ),
+        taken(
+            "a schema",
+            a(
+                json!({"output": {"schema": {"type": "object", "required": ["answer"], "properties": {"answer": {"type": "string"}}}}}),
+            ),
+        ),
+        denied(
+            "an empty budget",
+            a(json!({"budget": {}})),
+            &["set usd, tokens, or both"],
+        ),
+        denied(
+            "instructions with NUL",
+            a(json!({"instructions": "a\0b"})),
+            &["spec.instructions", "should match"],
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn an_agent_is_taken_or_refused_with_a_reason() -> Result<()> {
+    in_space("agent", async |space| {
+        check(&space.cluster.client, &space.name, &cases()).await
+    })
+    .await
+}

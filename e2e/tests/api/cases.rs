@@ -1,0 +1,18 @@
+//! Every table of cases, for the test that all rules have one.
+
+use crate::support::Case;
+use crate::{agent, class, pool, provider, task};
+
+/// Every case of every kind.
+pub fn all() -> Vec<Case> {
+    [
+        agent::cases(),
+        class::cases(),
+        pool::cases(),
+        provider::cases(),
+        task::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}

@@ -1,0 +1,327 @@
+//! The charts: what they render, refuse and keep.
+
+use crate::support::{cluster, refused};
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::core::v1::{Node, Secret};
+use kube::Api;
+use kube::api::{ListParams, Patch, PatchParams};
+use oarmaster_e2e::cluster::checkout;
+use oarmaster_e2e::command::Output;
+use oarmaster_e2e::installed::RELEASE;
+use oarmaster_e2e::{Cluster, apply};
+use serde_json::{Value, json};
+
+/// Every value, each set to something else than its default.
+const EVERYTHING: &str = r#"
+images: {registry: registry.example.com/oarmaster, tag: "1.2.3", pullPolicy: Always, pullSecrets: [pull]}
+nodeSelector: {kubernetes.io/os: linux}
+tolerations: [{key: system, operator: Exists}]
+operator: {replicas: 3, resources: {requests: {cpu: 1}}}
+gateway:
+  resources: {limits: {memory: 2Gi}}
+  persistence: {size: 20Gi, storageClassName: fast}
+  keySecrets: [openai]
+  keyNamespaces: [{name: kube-node-lease, secrets: [a, b]}, {name: kube-public}]
+  privateEndpoints: [10.0.0.0/8, ollama.default.svc]
+defaultPool: {create: true, members: [{provider: {name: p}, model: m}]}
+sandboxClass: {create: true, spec: {images: {allow: ['registry.example.com/**']}}}
+cli: {subjects: [{kind: Group, name: developers, apiGroup: rbac.authorization.k8s.io}]}
+guards: {jobController: system:kube-controller-manager, garbageCollector: system:kube-controller-manager}
+"#;
+
+async fn helm(cluster: &Cluster, args: &[&str], values: &str) -> Result<Output> {
+    cluster
+        .run("helm")
+        .dir(checkout())
+        .args(args)
+        .stdin(values)
+        .output()
+        .await
+}
+
+async fn render(cluster: &Cluster, values: &str) -> Result<String> {
+    render_into(cluster, RELEASE, values).await
+}
+
+async fn render_into(cluster: &Cluster, namespace: &str, values: &str) -> Result<String> {
+    let args = [
+        "template",
+        "oarmaster",
+        "charts/oarmaster",
+        "--namespace",
+        namespace,
+        "--kube-version",
+        "1.33.0",
+        "--values",
+        "-",
+    ];
+    Ok(helm(cluster, &args, values).await?.success()?.stdout)
+}
+
+#[tokio::test]
+async fn the_charts_are_lint_free() -> Result<()> {
+    let cluster = cluster().await?;
+    for values in ["", EVERYTHING] {
+        let args = [
+            "lint",
+            "--strict",
+            "--kube-version",
+            "1.33.0",
+            "charts/oarmaster-crds",
+            "charts/oarmaster",
+            "--values",
+            "-",
+        ];
+        // The chart of definitions takes no values, and ignores these.
+        helm(&cluster, &args, values).await?.success()?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_api_server_takes_what_the_chart_renders() -> Result<()> {
+    let cluster = cluster().await?;
+    // The second into another namespace: a StatefulSet that is there does not change its volume.
+    for (namespace, values) in [(RELEASE, ""), ("default", EVERYTHING)] {
+        let rendered = render_into(&cluster, namespace, values).await?;
+        let run = cluster.run("kubectl").stdin(rendered);
+        run.args(&[
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "--dry-run=server",
+            "--validate=strict",
+            "--filename=-",
+        ])
+        .output()
+        .await?
+        .success()?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_value_that_does_not_exist_is_refused() -> Result<()> {
+    let cluster = cluster().await?;
+    for (value, told) in [
+        ("operater.replicas=1", "operater"),
+        ("operator.replicas=0", "replicas"),
+        ("images.pullPolicy=Sometimes", "pullPolicy"),
+        ("gateway.keyNamespaces[0].secrets[0]=a", "name"),
+        ("defaultPool.create=true", "members"),
+        ("gateway.privateEndpoints[0]=a b", "privateEndpoints"),
+    ] {
+        let args = [
+            "template",
+            "oarmaster",
+            "charts/oarmaster",
+            "--kube-version",
+            "1.33.0",
+            "--set",
+            value,
+        ];
+        let output = helm(&cluster, &args, "").await?;
+        ensure!(
+            output.code != Some(0) && output.stderr.contains(told),
+            "{value}: {}",
+            output.text()
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_role_has_a_wildcard() -> Result<()> {
+    let cluster = cluster().await?;
+    let mut rules = 0;
+    for values in ["", EVERYTHING] {
+        for object in apply::documents(&render(&cluster, values).await?)? {
+            for rule in object.data["rules"].as_array().into_iter().flatten() {
+                rules += 1;
+                ensure!(
+                    !rule.to_string().contains('*'),
+                    "{:?}: {rule}",
+                    object.metadata.name
+                );
+            }
+        }
+    }
+    ensure!(rules > 30, "only {rules} rules were found");
+    Ok(())
+}
+
+/// The containers of the chart and what each is started with.
+fn containers(rendered: &str) -> Result<Vec<(String, Value)>> {
+    let mut all = Vec::new();
+    for object in apply::documents(rendered)? {
+        let pod = &object.data["spec"]["template"]["spec"];
+        for container in pod["containers"].as_array().into_iter().flatten() {
+            all.push((
+                container["name"].as_str().unwrap_or_default().to_owned(),
+                json!({"pod": pod, "container": container}),
+            ));
+        }
+    }
+    ensure!(all.len() == 2, "{} containers", all.len());
+    Ok(all)
+}
+
+#[tokio::test]
+async fn every_flag_that_the_chart_sets_exists() -> Result<()> {
+    let cluster = cluster().await?;
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    for (name, parts) in containers(&render(&cluster, EVERYTHING).await?)? {
+        let package = format!("oarmaster-{name}");
+        let help = oarmaster_e2e::command::Run::new(&cargo)
+            .dir(checkout())
+            .args(&["run", "--quiet", "--package", &package, "--", "--help"])
+            .within(std::time::Duration::from_secs(1800))
+            .stdout()
+            .await?;
+        let known: Vec<&str> = help
+            .split(|c: char| c.is_whitespace() || c == '=' || c == ',')
+            .collect();
+        for arg in parts["container"]["args"].as_array().context("no args")? {
+            let flag = arg
+                .as_str()
+                .and_then(|arg| arg.split('=').next())
+                .unwrap_or_default();
+            ensure!(known.contains(&flag), "{name} has no flag {flag}:\n{help}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn pods_are_restricted_and_get_only_the_tokens_that_they_use() -> Result<()> {
+    let cluster = cluster().await?;
+    for (name, parts) in containers(&render(&cluster, "").await?)? {
+        let (pod, container) = (&parts["pod"], &parts["container"]);
+        ensure!(
+            pod["automountServiceAccountToken"] == false,
+            "{name} mounts the default token"
+        );
+        ensure!(
+            container["securityContext"]["readOnlyRootFilesystem"] == true,
+            "{name} may write its root"
+        );
+        let mut audiences: Vec<&str> = Vec::new();
+        for volume in pod["volumes"].as_array().into_iter().flatten() {
+            for source in volume["projected"]["sources"]
+                .as_array()
+                .into_iter()
+                .flatten()
+            {
+                if let Some(token) = source.get("serviceAccountToken") {
+                    audiences.push(token["audience"].as_str().unwrap_or("api"));
+                }
+            }
+        }
+        let wanted: &[&str] = if name == "operator" {
+            &["api", "oarmaster-gateway-admin"]
+        } else {
+            &["api"]
+        };
+        ensure!(audiences == wanted, "{name} has tokens for {audiences:?}");
+        // The API server's own judgement of `restricted`, on a bare pod of the same template.
+        let bare =
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": pod});
+        crate::support::in_space("restricted", async |space| {
+            let mut bare = bare.clone();
+            bare["spec"]["serviceAccountName"] = json!("default");
+            match apply::dry_run(&space.cluster.client, &space.name, &bare.to_string()).await {
+                Ok(_) => Ok(()),
+                Err(error) => anyhow::bail!("{}", refused(&error)),
+            }
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_definitions_stay_when_the_release_goes() -> Result<()> {
+    let cluster = cluster().await?;
+    let args = [
+        "template",
+        "crds",
+        "charts/oarmaster-crds",
+        "--kube-version",
+        "1.33.0",
+    ];
+    let rendered = helm(&cluster, &args, "").await?.success()?.stdout;
+    ensure!(
+        rendered.len() < 1 << 20,
+        "the chart renders {} bytes",
+        rendered.len()
+    );
+    let all = apply::documents(&rendered)?;
+    ensure!(all.len() == 5, "{} definitions", all.len());
+    for object in all {
+        let kept = object.metadata.annotations.unwrap_or_default();
+        ensure!(
+            kept.get("helm.sh/resource-policy")
+                .is_some_and(|policy| policy == "keep"),
+            "{:?}",
+            object.metadata.name
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_upgrade_does_not_set_the_count_of_certificates_back() -> Result<()> {
+    let cluster = cluster().await?;
+    let nodes: Api<Node> = Api::all(cluster.client.clone());
+    let secrets: Api<Secret> = Api::namespaced(cluster.client.clone(), RELEASE);
+    let issued = async || -> Result<String> {
+        let held = secrets
+            .get("oarmaster-ca")
+            .await?
+            .metadata
+            .annotations
+            .unwrap_or_default();
+        Ok(held
+            .get("oarmaster.dev/issued")
+            .cloned()
+            .unwrap_or_default())
+    };
+    let write = async |count: &str| -> Result<()> {
+        let patch =
+            Patch::Merge(json!({"metadata": {"annotations": {"oarmaster.dev/issued": count}}}));
+        secrets
+            .patch("oarmaster-ca", &PatchParams::default(), &patch)
+            .await?;
+        Ok(())
+    };
+    // Where no operator runs, nobody has counted yet.
+    let alone = nodes
+        .list(&ListParams::default().limit(1))
+        .await?
+        .items
+        .is_empty();
+    let before = issued().await?;
+    if alone {
+        write("3").await?;
+    }
+    let counted = issued().await?;
+    let args = [
+        "upgrade",
+        "oarmaster",
+        "charts/oarmaster",
+        "--namespace",
+        RELEASE,
+        "--reset-then-reuse-values",
+        "--dry-run=server",
+    ];
+    let rendered = helm(&cluster, &args, "").await?.success()?.stdout;
+    if alone {
+        write(&before).await?;
+    }
+    ensure!(counted != "0" || !alone);
+    ensure!(
+        rendered.contains(&format!("oarmaster.dev/issued: \"{counted}\"")),
+        "the count {counted} is not kept"
+    );
+    Ok(())
+}

@@ -1,0 +1,425 @@
+//! The attacks that the admission policies stop, each beside what stays allowed. The attacker has the built-in role `edit`.
+
+use crate::support::{Case, check, denied, in_space, refused, taken, with};
+use anyhow::{Context as _, Result, ensure};
+use futures::TryStreamExt as _;
+use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Node, Pod, ServiceAccount};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, Client};
+use oarmaster_e2e::Space;
+use oarmaster_e2e::installed::RELEASE;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const KUBELETS_ONLY: &str = "is given out by the pod's kubelet only";
+const OPERATOR_ONLY: &str = "are made and changed by the operator only";
+
+/// A user who may edit the test's namespace.
+pub async fn editor(space: &Space) -> Result<Client> {
+    space
+        .kubectl(&[
+            "create",
+            "rolebinding",
+            "eve",
+            "--clusterrole=edit",
+            "--user=eve",
+        ])
+        .await?;
+    space.cluster.acting_as("eve", &["system:authenticated"])
+}
+
+/// A client of a ServiceAccount.
+pub fn account(space: &Space, namespace: &str, name: &str) -> Result<Client> {
+    space.cluster.acting_as(
+        &format!("system:serviceaccount:{namespace}:{name}"),
+        &[
+            "system:serviceaccounts",
+            &format!("system:serviceaccounts:{namespace}"),
+            "system:authenticated",
+        ],
+    )
+}
+
+/// A pod that the `restricted` standard takes. It never runs: there is no such image.
+fn pod() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "case"},
+        "spec": {
+            "automountServiceAccountToken": false,
+            "restartPolicy": "Never",
+            "securityContext": {"runAsNonRoot": true, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{
+                "name": "c", "image": "registry.invalid/none:0",
+                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+            }],
+        },
+    })
+}
+
+fn labelled(object: &Value) -> Value {
+    with(
+        object,
+        json!({"metadata": {
+            "labels": {"oarmaster.dev/sandbox": "true", "oarmaster.dev/task-uid": "u", "oarmaster.dev/attempt": "1"},
+            "annotations": {"oarmaster.dev/task": "t"},
+        }}),
+    )
+}
+
+fn job(template: Value) -> Value {
+    let template = with(
+        &template,
+        json!({"apiVersion": null, "kind": null, "metadata": {"name": null}}),
+    );
+    json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "case"},
+        "spec": {"backoffLimit": 0, "template": template},
+    })
+}
+
+fn owned(object: &Value) -> Value {
+    with(
+        object,
+        json!({"metadata": {"ownerReferences": [{
+            "apiVersion": "oarmaster.dev/v1alpha1", "kind": "Task", "name": "t", "uid": "6b1ef02c-0000-4000-8000-000000000000",
+        }]}}),
+    )
+}
+
+#[tokio::test]
+async fn nobody_forges_a_pod_or_a_job_of_a_task() -> Result<()> {
+    in_space("forge", async |space| {
+        let user = editor(space).await?;
+        let pods = "made by the Job controller only";
+        let forged: Vec<Case> = vec![
+            taken("a pod", pod()),
+            denied("a sandbox pod", labelled(&pod()), &[pods]),
+            denied(
+                "a pod with the label alone",
+                with(
+                    &pod(),
+                    json!({"metadata": {"labels": {"oarmaster.dev/sandbox": ""}}}),
+                ),
+                &[pods],
+            ),
+            taken("a Job", job(pod())),
+            denied("a labelled Job", labelled(&job(pod())), &[OPERATOR_ONLY]),
+            denied(
+                "a Job with labelled pods",
+                job(labelled(&pod())),
+                &[OPERATOR_ONLY],
+            ),
+            denied("a Job of a Task", owned(&job(pod())), &[OPERATOR_ONLY]),
+        ];
+        check(&user, &space.name, &forged).await?;
+        // Rights do not help: the policy asks who it is.
+        check(&space.cluster.client, &space.name, &forged).await?;
+        let operator = account(space, RELEASE, "oarmaster-operator")?;
+        let real = vec![
+            taken("a labelled Job", owned(&labelled(&job(labelled(&pod()))))),
+            denied("a sandbox pod", labelled(&pod()), &["forbidden"]),
+        ];
+        check(&operator, &space.name, &real).await
+    })
+    .await
+}
+
+/// The Job of a Task as the operator makes it, and the pod that the Job controller makes of it.
+async fn real_pod(space: &Space) -> Result<Pod> {
+    let operator = account(space, RELEASE, "oarmaster-operator")?;
+    let real: Job = serde_json::from_value(with(
+        &labelled(&job(labelled(&pod()))),
+        json!({"metadata": {"name": "real"}}),
+    ))?;
+    Api::namespaced(operator, &space.name)
+        .create(&PostParams::default(), &real)
+        .await?;
+    let found = watcher(
+        space.api::<Pod>(),
+        watcher::Config::default().labels("job-name=real"),
+    );
+    let mut found = std::pin::pin!(found.applied_objects());
+    tokio::time::timeout(Duration::from_secs(60), found.try_next())
+        .await
+        .context("the Job controller made no pod within 60 s")??
+        .context("the watch ended")
+}
+
+async fn patched<K>(api: &Api<K>, name: &str, patch: Value) -> Result<(), String>
+where
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned + serde::Serialize,
+{
+    match api
+        .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+        .await
+    {
+        Ok(_) => Ok(()),
+        Err(error) => Err(refused(&error.into()).to_owned()),
+    }
+}
+
+#[tokio::test]
+async fn what_identifies_a_live_pod_does_not_change() -> Result<()> {
+    in_space("live", async |space| {
+        let user = editor(space).await?;
+        let pods: Api<Pod> = Api::namespaced(user.clone(), &space.name);
+        let name = real_pod(space).await?.metadata.name.context("a pod without name")?;
+        let labels = "labels that identify a sandbox pod do not change";
+        let attacks = [
+            (json!({"labels": {"oarmaster.dev/task-uid": "other"}}), labels),
+            (json!({"labels": {"oarmaster.dev/sandbox": null}}), labels),
+            (json!({"labels": {"oarmaster.dev/more": "x"}}), labels),
+            (json!({"labels": {"batch.kubernetes.io/controller-uid": null}}), labels),
+            (json!({"annotations": {"oarmaster.dev/task": "other"}}), "annotations below oarmaster.dev/"),
+            (json!({"ownerReferences": []}), "the owner of a sandbox pod does not change"),
+        ];
+        for (patch, told) in attacks {
+            let answer = patched(&pods, &name, json!({ "metadata": patch })).await;
+            ensure!(answer.as_ref().is_err_and(|text| text.contains(told)), "{patch}: {answer:?}");
+        }
+        let fine = json!({"metadata": {"labels": {"mine": "1"}, "annotations": {"mine": "1"}}});
+        patched(&pods, &name, fine).await.map_err(anyhow::Error::msg)?;
+
+        let debugger = with(&pod()["spec"]["containers"][0], json!({"name": "debugger", "targetContainerName": "c"}));
+        for (subresource, patch) in [
+            ("ephemeralcontainers", json!({"spec": {"ephemeralContainers": [debugger]}})),
+            ("resize", json!({"spec": {"containers": [{"name": "c", "resources": {"limits": {"memory": "64Gi"}}}]}})),
+        ] {
+            // Whether `edit` has the right differs between versions; the policy holds for everybody.
+            let all: Api<Pod> = space.api();
+            let answer = all.patch_subresource(subresource, &name, &PatchParams::default(), &Patch::Strategic(patch)).await;
+            let error = anyhow::Error::from(answer.err().with_context(|| format!("{subresource} was taken"))?);
+            ensure!(refused(&error).contains("takes no other containers and no other resources"), "{error:#}");
+        }
+
+        let other: Pod = serde_json::from_value(pod())?;
+        pods.create(&PostParams::default(), &other).await?;
+        let answer = patched(&pods, "case", labelled(&json!({}))).await;
+        ensure!(answer.as_ref().is_err_and(|text| text.contains("are not put on another pod")), "{answer:?}");
+        patched(&pods, "case", json!({"metadata": {"labels": {"mine": "1"}}})).await.map_err(anyhow::Error::msg)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_job_of_a_task_is_changed_by_nobody_and_deleted_as_usual() -> Result<()> {
+    in_space("job", async |space| {
+        let user = editor(space).await?;
+        let jobs: Api<Job> = Api::namespaced(user.clone(), &space.name);
+        let pod = real_pod(space)
+            .await?
+            .metadata
+            .name
+            .context("a pod without name")?;
+        for patch in [
+            json!({"spec": {"suspend": true}}),
+            json!({"metadata": {"labels": {"oarmaster.dev/sandbox": null}}}),
+        ] {
+            let answer = patched(&jobs, "real", patch).await;
+            ensure!(
+                answer
+                    .as_ref()
+                    .is_err_and(|text| text.contains(OPERATOR_ONLY)),
+                "{answer:?}"
+            );
+        }
+        // Without its pods: the garbage collector takes the owner off the pod, which the policies must not hold up.
+        jobs.delete("real", &DeleteParams::orphan()).await?;
+        let pods = watcher(
+            space.api::<Pod>(),
+            watcher::Config::default().fields(&format!("metadata.name={pod}")),
+        );
+        let mut pods = std::pin::pin!(pods.applied_objects());
+        let orphaned = async {
+            while let Some(pod) = pods.try_next().await? {
+                if pod.metadata.owner_references.unwrap_or_default().is_empty() {
+                    return Ok(());
+                }
+            }
+            anyhow::bail!("the watch ended")
+        };
+        tokio::time::timeout(Duration::from_secs(60), orphaned)
+            .await
+            .context("the pod kept its owner for 60 s")??;
+        tokio::time::timeout(
+            Duration::from_secs(60),
+            kube::runtime::wait::await_condition(
+                jobs,
+                "real",
+                kube::runtime::wait::conditions::is_deleted(""),
+            ),
+        )
+        .await
+        .ok();
+        ensure!(
+            space.api::<Job>().get_opt("real").await?.is_none(),
+            "the Job is still there"
+        );
+        Ok(())
+    })
+    .await
+}
+
+async fn token(
+    client: &Client,
+    space: &Space,
+    account: &str,
+    audience: &str,
+    pod: Option<&Pod>,
+) -> Result<TokenRequest> {
+    let bound = pod.map(|pod| {
+        json!({
+            "apiVersion": "v1", "kind": "Pod", "name": pod.metadata.name, "uid": pod.metadata.uid,
+        })
+    });
+    let request: TokenRequest = serde_json::from_value(json!({
+        "metadata": {}, "spec": {"audiences": [audience], "boundObjectRef": bound},
+    }))?;
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &space.name);
+    Ok(accounts
+        .create_token_request(account, &PostParams::default(), &request)
+        .await?)
+}
+
+fn told(answer: Result<TokenRequest>, part: &str) -> Result<()> {
+    let error = answer
+        .err()
+        .with_context(|| format!("a token was given, should be refused with: {part}"))?;
+    ensure!(refused(&error).contains(part), "{error:#}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_token_that_speaks_for_a_pod_is_given_to_its_kubelet_only() -> Result<()> {
+    in_space("token", async |space| {
+        let user = editor(space).await?;
+        for name in ["app", "oarmaster-sandbox"] {
+            space.kubectl(&["create", "serviceaccount", name]).await?;
+        }
+        // A node that exists by name only, and a pod on it.
+        let node = format!("none-{}", space.name);
+        let nodes: Api<Node> = Api::all(space.cluster.client.clone());
+        nodes
+            .create(
+                &PostParams::default(),
+                &serde_json::from_value(json!({"metadata": {"name": node}}))?,
+            )
+            .await?;
+        let answers = tokens(space, &user, &node).await;
+        nodes.delete(&node, &DeleteParams::default()).await?;
+        answers
+    })
+    .await
+}
+
+async fn tokens(space: &Space, user: &Client, node: &str) -> Result<()> {
+    let (data, admin) = ("oarmaster-gateway", "oarmaster-gateway-admin");
+    let on_node: Pod = serde_json::from_value(with(
+        &pod(),
+        json!({"spec": {
+            "nodeName": node, "serviceAccountName": "app",
+            "volumes": [{"name": "token", "projected": {"sources": [{"serviceAccountToken": {"path": "t", "audience": data}}]}}],
+        }}),
+    ))?;
+    let pod = space
+        .api::<Pod>()
+        .create(&PostParams::default(), &on_node)
+        .await?;
+
+    for client in [user, &space.cluster.client] {
+        told(
+            token(client, space, "app", data, Some(&pod)).await,
+            KUBELETS_ONLY,
+        )?;
+        told(
+            token(client, space, "oarmaster-sandbox", data, None).await,
+            "use another ServiceAccount",
+        )?;
+        told(
+            token(client, space, "app", admin, None).await,
+            "for the operator's pods only",
+        )?;
+        told(
+            token(client, space, "app", admin, Some(&pod)).await,
+            "for the operator's pods only",
+        )?;
+    }
+    token(user, space, "app", data, None)
+        .await
+        .context("an SDK caller's token")?;
+    token(user, space, "app", "somebody-else", Some(&pod))
+        .await
+        .context("a bound token of another audience")?;
+    let kubelet = space.cluster.acting_as(
+        &format!("system:node:{node}"),
+        &["system:nodes", "system:authenticated"],
+    )?;
+    // The authorizer learns of the pod by a watch.
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    loop {
+        match token(&kubelet, space, "app", data, Some(&pod)).await {
+            Ok(_) => return Ok(()),
+            Err(error) if tokio::time::Instant::now() > deadline => {
+                return Err(error.context("the kubelet's token"));
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_others_keep_has_no_time_to_live() -> Result<()> {
+    in_space("ttl", async |space| {
+        let task = with(
+            &crate::task::run(),
+            json!({"spec": {"ttlAfterFinished": "1h"}}),
+        );
+        let marked = |metadata: Value| with(&task, json!({ "metadata": metadata }));
+        let told = "leave ttlAfterFinished out";
+        let mut cases = vec![
+            taken("a Task of nobody", task.clone()),
+            taken(
+                "a Task with a label of its own",
+                marked(json!({"labels": {"team": "a", "app.kubernetes.io/managed-by": "me"}})),
+            ),
+            taken(
+                "a tracked Task that stays",
+                with(
+                    &marked(json!({"labels": {"argocd.argoproj.io/instance": "app"}})),
+                    json!({
+                        "spec": {"ttlAfterFinished": null},
+                    }),
+                ),
+            ),
+            denied(
+                "Argo CD's annotation",
+                marked(json!({"annotations": {"argocd.argoproj.io/tracking-id": "app:x"}})),
+                &[told],
+            ),
+            denied(
+                "Argo CD's common label",
+                marked(json!({"labels": {"app.kubernetes.io/instance": "app"}})),
+                &[told],
+            ),
+        ];
+        for label in oarmaster_crds::validate::TRACKING_LABELS {
+            cases.push(denied(
+                "a label",
+                marked(json!({"labels": {label: "Helm"}})),
+                &[told],
+            ));
+        }
+        for annotation in oarmaster_crds::validate::TRACKING_ANNOTATIONS {
+            cases.push(denied(
+                "an annotation",
+                marked(json!({"annotations": {annotation: "x"}})),
+                &[told],
+            ));
+        }
+        check(&space.cluster.client, &space.name, &cases).await
+    })
+    .await
+}

@@ -1,0 +1,23 @@
+//! What the API server takes and refuses: schema, CEL rules, admission policies, roles and charts. Needs no node.
+#![allow(
+    clippy::indexing_slicing,
+    reason = "a test that indexes what is not there fails, as it should"
+)]
+
+mod cases;
+mod support;
+
+mod agent;
+mod chart;
+mod class;
+mod defaults;
+mod documents;
+mod guards;
+mod limits;
+mod pool;
+mod provider;
+mod roles;
+mod rules;
+mod secrets;
+mod task;
+mod update;

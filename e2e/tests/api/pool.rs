@@ -1,0 +1,57 @@
+//! ModelPool: what may be created.
+
+use crate::support::{Case, check, denied, in_space, object, taken, with_spec};
+use anyhow::Result;
+use serde_json::{Value, json};
+
+pub fn cases() -> Vec<Case> {
+    let member = json!({"provider": {"name": "p"}, "model": "m"});
+    let pool = object("ModelPool", json!({"members": [member]}));
+    let members = |members: Value| with_spec(&pool, json!({ "members": members }));
+    let many = vec![member.clone(); 33];
+    vec![
+        taken("a pool", pool.clone()),
+        taken(
+            "a priority",
+            members(json!([{"provider": {"name": "p"}, "model": "m", "priority": 1000}])),
+        ),
+        denied(
+            "no members",
+            members(json!([])),
+            &["spec.members", "at least 1"],
+        ),
+        denied(
+            "33 members",
+            members(json!(many)),
+            &["spec.members", "at most 32"],
+        ),
+        denied(
+            "a provider by its bare name",
+            members(json!([{"provider": "p", "model": "m"}])),
+            &["spec.members[0].provider", "must be of type object"],
+        ),
+        denied(
+            "a member without model",
+            members(json!([{"provider": {"name": "p"}}])),
+            &["spec.members[0].model: Required value"],
+        ),
+        denied(
+            "a negative priority",
+            members(json!([{"provider": {"name": "p"}, "model": "m", "priority": -1}])),
+            &["spec.members[0].priority", "greater than or equal to 0"],
+        ),
+        denied(
+            "a field of a later version",
+            with_spec(&pool, json!({"strategy": "Cheapest"})),
+            &["unknown field \"spec.strategy\""],
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn a_pool_is_taken_or_refused_with_a_reason() -> Result<()> {
+    in_space("pool", async |space| {
+        check(&space.cluster.client, &space.name, &cases()).await
+    })
+    .await
+}

@@ -1,0 +1,227 @@
+//! Who may do what, by the chart's roles.
+
+use crate::guards::account;
+use crate::support::{cluster, in_space};
+use anyhow::{Result, ensure};
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use oarmaster_e2e::installed::RELEASE;
+use oarmaster_e2e::{Cluster, Space};
+
+async fn may(cluster: &Cluster, namespace: &str, user: &str, what: &[&str]) -> Result<bool> {
+    let mut args = vec!["auth", "can-i", "--namespace", namespace, "--as", user];
+    args.extend(["--as-group", "system:authenticated"]);
+    if user.starts_with("system:serviceaccount:") {
+        args.extend(["--as-group", "system:serviceaccounts"]);
+    }
+    args.extend(what);
+    let output = cluster.kubectl(&args).await?;
+    match output.stdout.trim() {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => anyhow::bail!("{}", output.text()),
+    }
+}
+
+#[tokio::test]
+async fn the_operator_reads_no_secret() -> Result<()> {
+    let cluster = cluster().await?;
+    let operator = format!("system:serviceaccount:{RELEASE}:oarmaster-operator");
+    for (namespace, what, wanted) in [
+        ("default", &["get", "secrets"][..], false),
+        ("default", &["list", "secrets"], false),
+        (RELEASE, &["get", "secrets"], false),
+        (RELEASE, &["get", "secrets/oarmaster-ca"], false),
+        (RELEASE, &["watch", "secrets/oarmaster-gateway-tls"], false),
+        (RELEASE, &["patch", "secrets/oarmaster-ca"], true),
+        (RELEASE, &["patch", "secrets/oarmaster-gateway-tls"], true),
+        (RELEASE, &["patch", "secrets/other"], false),
+        ("default", &["patch", "secrets/oarmaster-ca"], false),
+        ("default", &["create", "jobs"], true),
+        ("default", &["create", "pods"], false),
+        ("default", &["get", "pods", "--subresource=log"], false),
+        ("default", &["create", "rolebindings"], false),
+        (
+            "default",
+            &["create", "serviceaccounts", "--subresource=token"],
+            false,
+        ),
+    ] {
+        let answer = may(&cluster, namespace, &operator, what).await?;
+        ensure!(answer == wanted, "{what:?} in {namespace}: {answer}");
+    }
+    in_space("operator", async |space: &Space| {
+        let secrets: Api<Secret> =
+            Api::namespaced(account(space, RELEASE, "oarmaster-operator")?, RELEASE);
+        match secrets.get("oarmaster-ca").await {
+            Err(kube::Error::Api(status)) if status.code == 403 => Ok(()),
+            other => anyhow::bail!("the operator got {other:?}"),
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_gateway_has_what_it_needs_and_no_more() -> Result<()> {
+    let cluster = cluster().await?;
+    let gateway = format!("system:serviceaccount:{RELEASE}:oarmaster-gateway");
+    for (namespace, what, wanted) in [
+        (RELEASE, &["get", "secrets/oarmaster-gateway-tls"][..], true),
+        (RELEASE, &["watch", "secrets/oarmaster-gateway-tls"], true),
+        (RELEASE, &["list", "secrets"], false),
+        ("default", &["get", "secrets/any"], false),
+        (
+            "default",
+            &["create", "tokenreviews.authentication.k8s.io"],
+            true,
+        ),
+        (
+            "default",
+            &["create", "subjectaccessreviews.authorization.k8s.io"],
+            true,
+        ),
+        ("default", &["get", "jobs.batch"], true),
+        ("default", &["delete", "jobs.batch"], false),
+        ("default", &["watch", "modelproviders.oarmaster.dev"], true),
+        ("default", &["patch", "modelproviders.oarmaster.dev"], false),
+        ("default", &["get", "configmaps"], false),
+    ] {
+        let answer = may(&cluster, namespace, &gateway, what).await?;
+        ensure!(answer == wanted, "{what:?} in {namespace}: {answer}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_sandbox_may_do_what_a_new_serviceaccount_may() -> Result<()> {
+    in_space("sandbox", async |space| {
+        let mut lists = Vec::new();
+        for name in ["oarmaster-sandbox", "fresh"] {
+            space.kubectl(&["create", "serviceaccount", name]).await?;
+            let user = format!("system:serviceaccount:{}:{name}", space.name);
+            let args = [
+                "auth",
+                "can-i",
+                "--list",
+                "--as",
+                &user,
+                "--as-group=system:authenticated",
+                "--as-group=system:serviceaccounts",
+            ];
+            let mut list: Vec<String> = space
+                .kubectl(&args)
+                .await?
+                .lines()
+                .map(str::to_owned)
+                .collect();
+            list.sort();
+            lists.push(list);
+        }
+        ensure!(lists[0] == lists[1], "{lists:#?}");
+        ensure!(
+            !lists[0].is_empty() && !lists[0].iter().any(|line| line.contains("oarmaster.dev")),
+            "{lists:#?}"
+        );
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_builtin_roles_cover_our_kinds() -> Result<()> {
+    in_space("users", async |space| {
+        for role in ["view", "edit", "admin"] {
+            let (binding, cluster_role, user) = (
+                role,
+                format!("--clusterrole={role}"),
+                format!("--user={role}er"),
+            );
+            space
+                .kubectl(&["create", "rolebinding", binding, &cluster_role, &user])
+                .await?;
+        }
+        let kinds = ["agents", "modelpools", "modelproviders", "tasks"];
+        let rows: [(&[&str], [bool; 3]); 8] = [
+            (&["get", "tasks.oarmaster.dev"], [true, true, true]),
+            (
+                &["get", "tasks.oarmaster.dev", "--subresource=transcript"],
+                [true, true, true],
+            ),
+            (
+                &["get", "tasks.oarmaster.dev", "--subresource=artifacts"],
+                [true, true, true],
+            ),
+            (
+                &["get", "tasks.oarmaster.dev", "--subresource=usage"],
+                [true, true, true],
+            ),
+            (
+                &["use", "modelpools.oarmaster.dev/any"],
+                [false, true, true],
+            ),
+            (
+                &["patch", "tasks.oarmaster.dev", "--subresource=status"],
+                [false, false, false],
+            ),
+            (
+                &["create", "sandboxclasses.oarmaster.dev"],
+                [false, false, false],
+            ),
+            (&["create", "pods"], [false, true, true]),
+        ];
+        let mut all: Vec<(Vec<String>, [bool; 3])> = rows
+            .iter()
+            .map(|(what, wanted)| (what.iter().map(|&part| part.to_owned()).collect(), *wanted))
+            .collect();
+        for kind in kinds {
+            for verb in ["create", "update", "patch", "delete"] {
+                all.push((
+                    vec![verb.to_owned(), format!("{kind}.oarmaster.dev")],
+                    [false, true, true],
+                ));
+            }
+            all.push((
+                vec!["list".to_owned(), format!("{kind}.oarmaster.dev")],
+                [true, true, true],
+            ));
+        }
+        for (what, wanted) in all {
+            let what: Vec<&str> = what.iter().map(String::as_str).collect();
+            for (user, wanted) in ["viewer", "editer", "adminer"].into_iter().zip(wanted) {
+                let answer = may(&space.cluster, &space.name, user, &what).await?;
+                ensure!(answer == wanted, "{user} {what:?}: {answer}");
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn everybody_may_read_the_gateways_certificate() -> Result<()> {
+    let cluster = cluster().await?;
+    ensure!(
+        may(
+            &cluster,
+            RELEASE,
+            "anybody",
+            &["get", "configmaps/oarmaster-gateway-ca"]
+        )
+        .await?
+    );
+    ensure!(!may(&cluster, RELEASE, "anybody", &["get", "configmaps/other"]).await?);
+    ensure!(
+        !may(
+            &cluster,
+            RELEASE,
+            "anybody",
+            &[
+                "create",
+                "pods/oarmaster-gateway-0",
+                "--subresource=portforward"
+            ]
+        )
+        .await?
+    );
+    Ok(())
+}

@@ -1,0 +1,410 @@
+//! Task: what may be created.
+
+use crate::support::{Case, check, denied, in_space, object, taken, with_spec};
+use anyhow::Result;
+use serde_json::{Value, json};
+
+/// A Task that runs an agent.
+pub fn agent() -> Value {
+    object(
+        "Task",
+        json!({"agent": {"name": "coder"}, "params": {"prompt": "Fix it."}}),
+    )
+}
+
+/// A Task that runs code.
+pub fn run() -> Value {
+    object("Task", json!({"run": {"command": ["true"]}}))
+}
+
+fn a(patch: Value) -> Value {
+    with_spec(&agent(), patch)
+}
+
+fn r(patch: Value) -> Value {
+    with_spec(&run(), patch)
+}
+
+fn files(files: Value) -> Value {
+    a(json!({ "files": files }))
+}
+
+const TARGET: &str = "set exactly one of agent (with params.prompt) or run (with command or code)";
+const COMMAND: &str = "set exactly one of command (a list of words) or code (with language)";
+const CONTENT: &str = "set exactly one of content or configMap";
+const PATH: &str = "path must be relative and stay inside the workspace";
+const LANGUAGE: &str = "language goes with code: set both, or command";
+
+pub fn cases() -> Vec<Case> {
+    let mut all = target();
+    all.extend(runs());
+    all.extend(workspace());
+    all.extend(bounds());
+    all
+}
+
+fn target() -> Vec<Case> {
+    vec![
+        taken("an agent", agent()),
+        taken("a run", run()),
+        denied(
+            "neither agent nor run",
+            object("Task", json!({})),
+            &[TARGET],
+        ),
+        denied(
+            "both agent and run",
+            a(json!({"run": {"command": ["true"]}})),
+            &[TARGET],
+        ),
+        denied(
+            "no spec",
+            json!({
+                "apiVersion": "oarmaster.dev/v1alpha1", "kind": "Task", "metadata": {"name": "case"},
+            }),
+            &["spec: Required value"],
+        ),
+        denied(
+            "an agent by its bare name",
+            a(json!({"agent": "coder"})),
+            &["spec.agent", "must be of type object"],
+        ),
+        denied(
+            "an agent without a name",
+            a(json!({"agent": {"name": null}})),
+            &["spec.agent.name: Required value"],
+        ),
+        denied(
+            "an agent without prompt",
+            a(json!({"params": {"prompt": null}})),
+            &["an agent needs params.prompt: what it is to do"],
+        ),
+        denied(
+            "an agent without params",
+            a(json!({"params": null})),
+            &["an agent needs params.prompt"],
+        ),
+        denied(
+            "an empty prompt",
+            a(json!({"params": {"prompt": ""}})),
+            &["spec.params.prompt", "at least 1"],
+        ),
+        denied(
+            "a run with params",
+            r(json!({"params": {"prompt": "x"}})),
+            &["params are for an agent; code in run takes its values from run.env"],
+        ),
+        denied(
+            "an unknown field",
+            a(json!({"agnt": {"name": "x"}})),
+            &["unknown field \"spec.agnt\""],
+        ),
+        denied(
+            "an unknown field below",
+            a(json!({"agent": {"namespace": "x"}})),
+            &["unknown field \"spec.agent.namespace\""],
+        ),
+        denied(
+            "an unknown parameter",
+            a(json!({"params": {"prompt": "x", "modul": "y"}})),
+            &["unknown field \"spec.params.modul\""],
+        ),
+        denied(
+            "a number for a text",
+            a(json!({"timeout": 20})),
+            &["spec.timeout", "must be of type string"],
+        ),
+        denied(
+            "a text for a list",
+            a(json!({"files": "x"})),
+            &["spec.files", "must be of type array"],
+        ),
+        denied(
+            "a state of a later version",
+            a(json!({"state": "Paused"})),
+            &["spec.state", "\"Running\", \"Cancelled\""],
+        ),
+    ]
+}
+
+fn runs() -> Vec<Case> {
+    let code = |language: Value, code: Value| {
+        r(json!({"run": {"command": null, "code": code, "language": language}}))
+    };
+    vec![
+        taken("Python", code(json!("python"), json!("print(6*7)"))),
+        taken("shell", code(json!("shell"), json!("echo $((6*7))"))),
+        taken("env", r(json!({"run": {"env": {"N": "7", "_a1": ""}}}))),
+        denied(
+            "neither command nor code",
+            r(json!({"run": {"command": null}})),
+            &[COMMAND],
+        ),
+        denied(
+            "both command and code",
+            r(json!({"run": {"code": "x", "language": "python"}})),
+            &[COMMAND],
+        ),
+        denied(
+            "an empty command",
+            r(json!({"run": {"command": []}})),
+            &["spec.run.command", "at least 1"],
+        ),
+        denied(
+            "a command as one text",
+            r(json!({"run": {"command": "ls -l"}})),
+            &["spec.run.command", "must be of type array"],
+        ),
+        denied(
+            "code without language",
+            code(Value::Null, json!("x")),
+            &[LANGUAGE],
+        ),
+        denied(
+            "a language without code",
+            r(json!({"run": {"language": "python"}})),
+            &[LANGUAGE],
+        ),
+        denied(
+            "an unknown language",
+            code(json!("ruby"), json!("x")),
+            &["spec.run.language", "\"python\", \"shell\""],
+        ),
+        denied(
+            "a name of env with a hyphen",
+            r(json!({"run": {"env": {"A-B": "x"}}})),
+            &["names of env are letters, digits and underscores, and begin with no digit"],
+        ),
+        denied(
+            "a name of env with a digit first",
+            r(json!({"run": {"env": {"1A": "x"}}})),
+            &["names of env are letters"],
+        ),
+        denied(
+            "a number in env",
+            r(json!({"run": {"env": {"N": 7}}})),
+            &["spec.run.env.N", "must be of type string"],
+        ),
+        denied(
+            "no image",
+            r(json!({"run": {"sandbox": {"image": ""}}})),
+            &["spec.run.sandbox.image", "at least 1"],
+        ),
+        denied(
+            "an image with a blank",
+            r(json!({"run": {"sandbox": {"image": "python 3"}}})),
+            &["spec.run.sandbox.image", "should match"],
+        ),
+        denied(
+            "a class by its bare name",
+            r(json!({"run": {"sandbox": {"class": "default"}}})),
+            &["spec.run.sandbox.class", "must be of type object"],
+        ),
+        denied(
+            "half a core as a fraction",
+            r(json!({"run": {"sandbox": {"cpu": "0.5"}}})),
+            &["spec.run.sandbox.cpu", "should match"],
+        ),
+        taken(
+            "half a core",
+            r(json!({"run": {"sandbox": {"cpu": "500m"}}})),
+        ),
+        denied(
+            "a size with a blank",
+            r(json!({"run": {"sandbox": {"memory": "1 Gi"}}})),
+            &["spec.run.sandbox.memory", "should match"],
+        ),
+        denied(
+            "a size of nothing",
+            r(json!({"run": {"sandbox": {"disk": "0"}}})),
+            &["spec.run.sandbox.disk", "should match"],
+        ),
+        taken(
+            "a size without suffix",
+            r(json!({"run": {"sandbox": {"disk": "268435456"}}})),
+        ),
+    ]
+}
+
+fn workspace() -> Vec<Case> {
+    let file = |path: &str| files(json!([{"path": path, "content": "x"}]));
+    vec![
+        taken(
+            "files",
+            files(json!([
+                {"path": "a.py", "content": "x = 1\n"}, {"path": "b/c.txt", "configMap": {"name": "n", "key": "k"}},
+                {"path": "empty", "content": ""},
+            ])),
+        ),
+        denied(
+            "a file without content",
+            files(json!([{"path": "a"}])),
+            &[CONTENT],
+        ),
+        denied(
+            "a file with two contents",
+            files(json!([{"path": "a", "content": "x", "configMap": {"name": "n", "key": "k"}}])),
+            &[CONTENT],
+        ),
+        denied("an absolute path", file("/etc/passwd"), &[PATH]),
+        denied(
+            "a path that leaves the workspace",
+            file("a/../../b"),
+            &[PATH],
+        ),
+        denied("a path with an empty part", file("a//b"), &[PATH]),
+        taken("a path with two dots in a name", file("a..b")),
+        denied(
+            "a path with NUL",
+            file("a\0b"),
+            &["spec.files[0].path", "should match"],
+        ),
+        denied(
+            "a file with NUL",
+            files(json!([{"path": "a", "content": "a\0b"}])),
+            &["spec.files[0].content", "should match"],
+        ),
+        denied(
+            "the same path twice",
+            files(json!([{"path": "a", "content": "1"}, {"path": "a", "content": "2"}])),
+            &["spec.files[1]", "Duplicate value"],
+        ),
+        taken(
+            "artifacts",
+            a(json!({"artifacts": [{"name": "src", "path": "src/**"}]})),
+        ),
+        denied(
+            "the same artifact twice",
+            a(json!({"artifacts": [{"name": "a", "path": "a"}, {"name": "a", "path": "b"}]})),
+            &["spec.artifacts[1]", "Duplicate value"],
+        ),
+        denied(
+            "an artifact in capitals",
+            a(json!({"artifacts": [{"name": "Src", "path": "src"}]})),
+            &["spec.artifacts[0].name", "should match"],
+        ),
+        taken(
+            "a check",
+            a(
+                json!({"accept": {"check": {"command": ["python", "-m", "unittest"], "exitCode": 5}, "rounds": 10}}),
+            ),
+        ),
+        denied(
+            "a check without command",
+            a(json!({"accept": {"check": {"command": []}}})),
+            &["spec.accept.check.command", "at least 1"],
+        ),
+        denied(
+            "an exit code beyond a byte",
+            a(json!({"accept": {"check": {"command": ["x"], "exitCode": 256}}})),
+            &["spec.accept.check.exitCode", "less than or equal to 255"],
+        ),
+        denied(
+            "no rounds",
+            a(json!({"accept": {"check": {"command": ["x"]}, "rounds": 0}})),
+            &["spec.accept.rounds", "greater than or equal to 1"],
+        ),
+    ]
+}
+
+fn bounds() -> Vec<Case> {
+    let usd = |usd: Value| a(json!({"budget": {"usd": usd}}));
+    let timeout = |text: &str| a(json!({ "timeout": text }));
+    vec![
+        taken("money with 9 decimals", usd(json!("0.000000001"))),
+        taken("tokens", a(json!({"budget": {"tokens": 200_000}}))),
+        denied(
+            "an empty budget",
+            a(json!({"budget": {}})),
+            &["set usd, tokens, or both"],
+        ),
+        denied(
+            "money as a number",
+            usd(json!(0.25)),
+            &["spec.budget.usd", "must be of type string"],
+        ),
+        denied(
+            "money with a comma",
+            usd(json!("0,25")),
+            &["spec.budget.usd", "should match"],
+        ),
+        denied(
+            "money with a sign",
+            usd(json!("-1")),
+            &["spec.budget.usd", "should match"],
+        ),
+        denied(
+            "money with 10 decimals",
+            usd(json!("0.0000000001")),
+            &["spec.budget.usd", "should match"],
+        ),
+        denied(
+            "no tokens",
+            a(json!({"budget": {"tokens": 0}})),
+            &["spec.budget.tokens", "greater than or equal to 1"],
+        ),
+        taken("an hour and a half", timeout("1h30m")),
+        taken("milliseconds", timeout("1500ms")),
+        denied(
+            "a duration without unit",
+            timeout("20"),
+            &["spec.timeout", "should match"],
+        ),
+        denied("days", timeout("1d"), &["spec.timeout", "should match"]),
+        denied(
+            "a fraction of a minute",
+            timeout("1.5m"),
+            &["spec.timeout", "should match"],
+        ),
+        denied(
+            "an empty duration",
+            timeout(""),
+            &["spec.timeout", "should match"],
+        ),
+        taken(
+            "retries",
+            a(
+                json!({"retry": {"limit": 20, "on": ["NotAccepted", "ToolFailed"], "backoff": {"base": "1s", "factor": 3, "max": "1m"}}}),
+            ),
+        ),
+        denied(
+            "too many retries",
+            a(json!({"retry": {"limit": 21}})),
+            &["spec.retry.limit", "less than or equal to 20"],
+        ),
+        denied(
+            "a retry on cancellation",
+            a(json!({"retry": {"on": ["Cancelled"]}})),
+            &["spec.retry.on[0]", "Unsupported value"],
+        ),
+        denied(
+            "a factor of nothing",
+            a(json!({"retry": {"backoff": {"factor": 0}}})),
+            &["spec.retry.backoff.factor", "greater than or equal to 1"],
+        ),
+        taken("a time to live", a(json!({"ttlAfterFinished": "168h"}))),
+        denied(
+            "a time to live in weeks",
+            a(json!({"ttlAfterFinished": "1w"})),
+            &["spec.ttlAfterFinished", "should match"],
+        ),
+        denied(
+            "a prompt with NUL",
+            a(json!({"params": {"prompt": "a\0b"}})),
+            &["spec.params.prompt", "should match"],
+        ),
+        denied(
+            "an argument with NUL",
+            r(json!({"run": {"command": ["a\0b"]}})),
+            &["spec.run.command[0]", "should match"],
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn a_task_is_taken_or_refused_with_a_reason() -> Result<()> {
+    in_space("task", async |space| {
+        check(&space.cluster.client, &space.name, &cases()).await
+    })
+    .await
+}
