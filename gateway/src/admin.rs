@@ -1,0 +1,177 @@
+//! The admin listener: for the operator alone.
+
+use crate::data::{no_method, no_path, parse};
+use crate::error::ApiFailure;
+use crate::state::{Gateway, read_body};
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, put};
+use axum::{Json, Router};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header};
+use oarmaster_protocol::admin::{
+    AttemptReport, Change, Fence, Health, OpenAttempt, OpenAttemptRef, TaskBudget,
+};
+use oarmaster_protocol::assignment::MAX_ASSIGNMENT_BYTES;
+use oarmaster_store::Event;
+use serde::Deserialize;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+const PING: Duration = Duration::from_secs(10);
+/// A reader that takes nothing for this long is cut off, and starts anew with everything.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Room for the rest of a request beside its assignment. Escapes may double an assignment's bytes on the way.
+const MAX_BODY: usize = 2 * MAX_ASSIGNMENT_BYTES + (64 << 10);
+
+/// The routes.
+pub fn router(gateway: Arc<Gateway>) -> Router {
+    Router::new()
+        .route("/admin/v1/attempts/{uid}/{attempt}", put(open).get(report))
+        .route("/admin/v1/attempts/{uid}/{attempt}/fence", put(fence))
+        .route("/admin/v1/tasks/{uid}/budget", put(budget))
+        .route("/admin/v1/attempts", get(attempts))
+        .route("/admin/v1/providers", get(providers))
+        .route("/admin/v1/changes", get(changes))
+        .fallback(no_path)
+        .method_not_allowed_fallback(no_method)
+        .with_state(gateway)
+}
+
+type Shared = State<Arc<Gateway>>;
+
+async fn open(
+    State(gateway): Shared,
+    Path((uid, attempt)): Path<(String, u32)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<AttemptReport>, ApiFailure> {
+    gateway.operator(&headers).await?;
+    let request: OpenAttempt = parse(&read_body(body, MAX_BODY).await?)?;
+    Ok(Json(
+        gateway.store.open_attempt(&uid, attempt, request).await?,
+    ))
+}
+
+async fn report(
+    State(gateway): Shared,
+    Path((uid, attempt)): Path<(String, u32)>,
+    headers: HeaderMap,
+) -> Result<Json<AttemptReport>, ApiFailure> {
+    gateway.operator(&headers).await?;
+    Ok(Json(gateway.store.report(&uid, attempt).await?))
+}
+
+async fn fence(
+    State(gateway): Shared,
+    Path((uid, attempt)): Path<(String, u32)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<AttemptReport>, ApiFailure> {
+    gateway.operator(&headers).await?;
+    let Fence { reason } = parse(&read_body(body, MAX_BODY).await?)?;
+    Ok(Json(gateway.store.fence(&uid, attempt, &reason).await?))
+}
+
+async fn budget(
+    State(gateway): Shared,
+    Path(uid): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<AttemptReport>, ApiFailure> {
+    gateway.operator(&headers).await?;
+    let budget: TaskBudget = parse(&read_body(body, MAX_BODY).await?)?;
+    Ok(Json(gateway.store.raise_budget(&uid, budget).await?))
+}
+
+#[derive(Deserialize)]
+struct Which {
+    open: bool,
+}
+
+async fn attempts(
+    State(gateway): Shared,
+    Query(Which { open }): Query<Which>,
+    headers: HeaderMap,
+) -> Result<Json<Vec<OpenAttemptRef>>, ApiFailure> {
+    gateway.operator(&headers).await?;
+    if !open {
+        return Err(ApiFailure::invalid("only open=true is known"));
+    }
+    Ok(Json(gateway.store.open_attempts().await?))
+}
+
+async fn providers(State(gateway): Shared, headers: HeaderMap) -> Result<Json<Health>, ApiFailure> {
+    gateway.operator(&headers).await?;
+    Ok(Json(gateway.health.report()))
+}
+
+async fn changes(State(gateway): Shared, headers: HeaderMap) -> Result<Response, ApiFailure> {
+    gateway.operator(&headers).await?;
+    let (sender, receiver) = mpsc::channel(64);
+    tokio::spawn(async move { tell(&gateway, sender).await });
+    Ok(lines(receiver))
+}
+
+/// Tells every change until the reader leaves.
+async fn tell(gateway: &Gateway, sender: mpsc::Sender<Bytes>) {
+    let mut tasks = gateway.store.changes();
+    let mut providers = gateway.health.changes();
+    let mut ping = tokio::time::interval(PING);
+    ping.reset();
+    let mut change = Some(Change::Hello); // after both readers exist, so that nothing falls in between
+    loop {
+        if let Some(change) = change.take()
+            && !send(&sender, &change).await
+        {
+            return;
+        }
+        change = Some(tokio::select! {
+            () = sender.closed() => return,
+            event = tasks.next() => match event {
+                Some(Event::Task(task)) => Change::Task { task },
+                Some(Event::Resync) => Change::Hello,
+                None => return,
+            },
+            provider = providers.recv() => match provider {
+                Ok((namespace, name)) => Change::Provider { namespace, name },
+                Err(RecvError::Lagged(_)) => Change::Hello,
+                Err(RecvError::Closed) => return,
+            },
+            _ = ping.tick() => Change::Ping,
+        });
+    }
+}
+
+/// Sends a value as a line; whether the reader took it in time.
+pub async fn send(sender: &mpsc::Sender<Bytes>, value: &impl serde::Serialize) -> bool {
+    let Ok(mut line) = serde_json::to_vec(value) else {
+        return false;
+    };
+    line.push(b'\n');
+    matches!(
+        tokio::time::timeout(PATIENCE, sender.send(line.into())).await,
+        Ok(Ok(()))
+    )
+}
+
+/// A body of lines of JSON.
+pub fn lines(receiver: mpsc::Receiver<Bytes>) -> Response {
+    let lines = futures::StreamExt::map(ReceiverStream::new(receiver), Ok::<_, Infallible>);
+    let mut response = Body::from_stream(lines).into_response();
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/x-ndjson"),
+    );
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    response
+}

@@ -1,0 +1,60 @@
+//! What a Task's assignment says about its model calls. An assignment never changes, so it is read once.
+
+use crate::error::ApiFailure;
+use moka::future::Cache;
+use oarmaster_protocol::assignment::{Assignment, Target};
+use oarmaster_store::Store;
+use std::sync::Arc;
+
+const MAX_CACHED: u64 = 10_000;
+
+/// Model and output bound of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assigned {
+    /// `<namespace>/<pool>`; `None` where the target has no model.
+    pub model: Option<String>,
+    /// Output bound of one call.
+    pub max_output: u64,
+}
+
+/// Assignments by Task and attempt.
+pub struct Assignments(Cache<(String, u32), Arc<Assigned>>);
+
+impl Default for Assignments {
+    fn default() -> Self {
+        Self(Cache::new(MAX_CACHED))
+    }
+}
+
+impl Assignments {
+    /// What the attempt was assigned.
+    ///
+    /// # Errors
+    /// When the store has no assignment for it, or none that can be read.
+    pub async fn get(
+        &self,
+        store: &Store,
+        task_uid: &str,
+        attempt: u32,
+    ) -> Result<Arc<Assigned>, ApiFailure> {
+        self.0
+            .try_get_with((task_uid.to_owned(), attempt), async {
+                let (bytes, _) = store.assignment(task_uid, attempt).await?;
+                let assignment: Assignment = serde_json::from_slice(&bytes).map_err(|error| {
+                    ApiFailure::internal(format!("failed to read the stored assignment: {error}"))
+                })?;
+                Ok(Arc::new(match assignment.target {
+                    Target::Agent(agent) => Assigned {
+                        max_output: u64::from(agent.max_output_tokens),
+                        model: Some(agent.model),
+                    },
+                    Target::Run(_) => Assigned {
+                        model: None,
+                        max_output: 0,
+                    },
+                }))
+            })
+            .await
+            .map_err(|error: Arc<ApiFailure>| (*error).clone())
+    }
+}

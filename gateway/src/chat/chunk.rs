@@ -1,0 +1,102 @@
+//! The chunks of a streamed answer: what each means for the meter, and how it is passed on.
+
+use crate::json::Fields;
+use crate::price::Tokens;
+use crate::provider::answer::tokens;
+use serde::Deserialize;
+use serde_json::Value;
+
+#[derive(Deserialize)]
+struct Chunk {
+    #[serde(default)]
+    choices: Option<Vec<Choice>>,
+    #[serde(default)]
+    usage: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    #[serde(default)]
+    delta: Option<Value>,
+    #[serde(default)]
+    finish_reason: Option<Value>,
+}
+
+/// What the chunks of a stream have said so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Meter {
+    /// Content has come: the caller is shown the stream from here on.
+    pub content: bool,
+    /// A choice has a finish reason.
+    pub finished: bool,
+    /// Usage, if the provider said.
+    pub tokens: Option<Tokens>,
+}
+
+/// A chunk that is no JSON object of the known form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a chunk of the stream is no chat completion chunk")]
+pub struct NotAChunk;
+
+impl Meter {
+    /// Counts a chunk, and returns what the caller is sent of it: everything, or without `usage` where the caller did not ask for it.
+    ///
+    /// # Errors
+    /// [`NotAChunk`].
+    pub fn take(&mut self, data: String, keep_usage: bool) -> Result<Option<String>, NotAChunk> {
+        let chunk: Chunk = serde_json::from_str(&data).map_err(|_| NotAChunk)?;
+        let choices = chunk.choices.unwrap_or_default();
+        for choice in &choices {
+            self.finished |= choice
+                .finish_reason
+                .as_ref()
+                .is_some_and(|reason| !reason.is_null());
+            self.content |= choice.delta.as_ref().is_some_and(has_content);
+        }
+        let Some(usage) = &chunk.usage else {
+            return Ok(Some(data));
+        };
+        // The last report counts: some providers send running sums.
+        self.tokens = tokens(usage).or(self.tokens);
+        if keep_usage {
+            return Ok(Some(data));
+        }
+        if choices.is_empty() {
+            return Ok(None);
+        }
+        let mut fields = Fields::parse(data.as_bytes()).map_err(|_| NotAChunk)?;
+        fields.remove("usage");
+        Ok(Some(fields.to_json()))
+    }
+
+    /// Whether the bytes may end here: an answer without a finish reason was cut off.
+    #[must_use]
+    pub const fn may_end(&self) -> bool {
+        self.finished
+    }
+
+    /// Whether `[DONE]` ends an answer here: a provider that never sent anything has not answered.
+    #[must_use]
+    pub const fn may_be_done(&self) -> bool {
+        self.finished || self.content
+    }
+}
+
+fn has_content(delta: &Value) -> bool {
+    [
+        "content",
+        "refusal",
+        "reasoning",
+        "reasoning_content",
+        "tool_calls",
+        "function_call",
+        "audio",
+    ]
+    .iter()
+    .any(|name| match delta.get(name) {
+        None | Some(Value::Null) => false,
+        Some(Value::String(text)) => !text.is_empty(),
+        Some(Value::Array(list)) => !list.is_empty(),
+        Some(_) => true,
+    })
+}

@@ -1,0 +1,110 @@
+//! From a request to its pool, and who may use it.
+
+use crate::catalog::{Id, Snapshot};
+use crate::error::ApiFailure;
+use crate::identity::User;
+use crate::identity::sandbox::SandboxPod;
+use crate::request::ChatRequest;
+use crate::state::Gateway;
+use std::sync::Arc;
+
+/// A request with its pool.
+pub struct Routed {
+    /// The snapshot that the request is served from, to its end.
+    pub snapshot: Arc<Snapshot>,
+    /// The pool.
+    pub pool: Id,
+    /// Namespace of the caller, for the metric of costs.
+    pub namespace: String,
+    /// Output bound of the caller's assignment.
+    pub assigned: Option<u64>,
+    /// The request.
+    pub request: ChatRequest,
+}
+
+/// Routes the call of a Task: to the pool of its assignment and no other.
+///
+/// # Errors
+/// `forbidden`, `not_found`, `unbounded_cost`, `invalid_request`.
+pub async fn for_task(
+    gateway: &Gateway,
+    pod: &SandboxPod,
+    request: ChatRequest,
+) -> Result<Routed, ApiFailure> {
+    if request.stream {
+        return Err(ApiFailure::invalid(
+            "field stream: a Task's calls are not streamed",
+        ));
+    }
+    if request.choices > 1 {
+        return Err(ApiFailure::invalid("field n: a Task's call has one answer"));
+    }
+    request.check_bounded()?;
+    let assigned = gateway
+        .assignments
+        .get(&gateway.store, &pod.task_uid, pod.attempt)
+        .await?;
+    let Some(model) = &assigned.model else {
+        return Err(ApiFailure::forbidden(
+            "this Task was assigned no model pool",
+        ));
+    };
+    let snapshot = gateway.snapshot.load_full();
+    let pool = snapshot.resolve(model, Some(&pod.namespace), &gateway.settings);
+    if request.model != *model
+        && snapshot.resolve(&request.model, Some(&pod.namespace), &gateway.settings) != pool
+    {
+        return Err(ApiFailure::forbidden(format!(
+            "this Task may use model {model} only"
+        )));
+    }
+    exists(&snapshot, &pool)?;
+    Ok(Routed {
+        snapshot,
+        pool,
+        namespace: pod.namespace.clone(),
+        assigned: Some(assigned.max_output),
+        request,
+    })
+}
+
+/// Routes the call of anybody else: to a pool that RBAC lets them `use`.
+///
+/// # Errors
+/// `forbidden`, `not_found`.
+pub async fn for_user(
+    gateway: &Gateway,
+    user: &User,
+    request: ChatRequest,
+) -> Result<Routed, ApiFailure> {
+    let snapshot = gateway.snapshot.load_full();
+    let own = user.service_account().map(|(namespace, _)| namespace);
+    let pool = snapshot.resolve(&request.model, own, &gateway.settings);
+    // Asked before it is looked up: who may not use a pool does not learn whether there is one.
+    if !gateway.may_use(user, &pool.0, &pool.1).await? {
+        return Err(ApiFailure::forbidden(format!(
+            "{} may not use modelpools/{} in namespace {}: a Role with resources [modelpools], resourceNames [{}] and verbs [use] in apiGroups [oarmaster.dev] allows it",
+            user.name, pool.1, pool.0, pool.1
+        )));
+    }
+    exists(&snapshot, &pool)?;
+    let namespace = own.map_or_else(|| pool.0.clone(), str::to_owned);
+    Ok(Routed {
+        snapshot,
+        pool,
+        namespace,
+        assigned: None,
+        request,
+    })
+}
+
+fn exists(snapshot: &Snapshot, pool: &Id) -> Result<(), ApiFailure> {
+    if snapshot.pools.contains_key(pool) {
+        Ok(())
+    } else {
+        Err(ApiFailure::not_found(format!(
+            "there is no ModelPool {} in namespace {}",
+            pool.1, pool.0
+        )))
+    }
+}

@@ -1,0 +1,4 @@
+//! What the gateway watches: pools, providers, and the Secrets that providers name.
+
+pub mod objects;
+pub mod secrets;

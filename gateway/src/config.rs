@@ -1,0 +1,126 @@
+//! Flags and environment, parsed once into [`Config`].
+
+use crate::provider::guard::PrivateEndpoints;
+use clap::Parser;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// The data plane of Oarmaster: it alone holds provider keys, meters every model call against the Task's budget, and keeps the journal.
+///
+/// It needs the rights of the chart's ServiceAccount oarmaster-gateway, and serves once the Secret --tls-secret holds a certificate
+/// (the operator issues it).
+#[derive(Debug, Parser)]
+#[command(name = "oarmaster-gateway", version)]
+pub struct Args {
+    /// Model calls and the task API, TLS. Tokens of the audience oarmaster-gateway
+    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8443")]
+    data_addr: SocketAddr,
+    /// Transcripts, artifacts and usage for people, TLS. Tokens of a kubeconfig
+    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8444")]
+    read_addr: SocketAddr,
+    /// The operator's API, TLS. Tokens of the audience oarmaster-gateway-admin
+    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8445")]
+    admin_addr: SocketAddr,
+    /// /metrics, /healthz and /readyz, plain HTTP
+    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:9090")]
+    metrics_addr: SocketAddr,
+    /// Directory of the log and the artifacts. One process at a time may use it
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/oarmaster")]
+    data_dir: PathBuf,
+    /// The namespace that Oarmaster is installed in
+    #[arg(long, value_name = "NAME", env = "POD_NAMESPACE")]
+    namespace: String,
+    /// Pool of --namespace that the name `default` means where a namespace has no pool of that name
+    #[arg(long, value_name = "NAME")]
+    default_pool: Option<String>,
+    /// ServiceAccount in --namespace that may use the admin API
+    #[arg(long, value_name = "NAME", default_value = "oarmaster-operator")]
+    operator_service_account: String,
+    /// Secret in --namespace with tls.crt and tls.key. A new certificate is used without a restart
+    #[arg(long, value_name = "NAME", default_value = "oarmaster-gateway-tls")]
+    tls_secret: String,
+    /// Addresses inside the network that providers may have: CIDRs, addresses or host names, separated by commas
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    private_endpoints: Vec<String>,
+    /// Largest request body in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
+    body_limit: u16,
+    /// Seconds that running requests have to finish after SIGTERM
+    #[arg(long, value_name = "SECONDS", default_value_t = 25)]
+    drain: u64,
+}
+
+/// What the process runs with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address of the data listener.
+    pub data_addr: SocketAddr,
+    /// Address of the read listener.
+    pub read_addr: SocketAddr,
+    /// Address of the admin listener.
+    pub admin_addr: SocketAddr,
+    /// Address of metrics and probes.
+    pub metrics_addr: SocketAddr,
+    /// Directory of the store.
+    pub data_dir: PathBuf,
+    /// What the request handlers need to know.
+    pub settings: Settings,
+    /// Secret with the certificate.
+    pub tls_secret: String,
+    /// How long running requests have to finish after SIGTERM.
+    pub drain: std::time::Duration,
+}
+
+/// The part of the configuration that requests depend on.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The release namespace.
+    pub namespace: String,
+    /// Pool of the release namespace behind the name `default`.
+    pub default_pool: Option<String>,
+    /// User name of the operator's ServiceAccount.
+    pub operator: String,
+    /// Private addresses that providers may have.
+    pub private_endpoints: PrivateEndpoints,
+    /// Largest request body in bytes.
+    pub body_limit: usize,
+}
+
+impl Args {
+    /// The configuration.
+    ///
+    /// # Errors
+    /// When an entry of `--private-endpoints` is neither a CIDR, an address nor a host name.
+    pub fn resolve(self) -> anyhow::Result<Config> {
+        let Self {
+            data_addr,
+            read_addr,
+            admin_addr,
+            metrics_addr,
+            data_dir,
+            namespace,
+            default_pool,
+            operator_service_account,
+            tls_secret,
+            private_endpoints,
+            body_limit,
+            drain,
+        } = self;
+        Ok(Config {
+            data_addr,
+            read_addr,
+            admin_addr,
+            metrics_addr,
+            data_dir,
+            settings: Settings {
+                operator: format!("system:serviceaccount:{namespace}:{operator_service_account}"),
+                default_pool: default_pool.filter(|name| !name.is_empty()),
+                private_endpoints: PrivateEndpoints::parse(&private_endpoints)?,
+                body_limit: usize::from(body_limit) << 20,
+                namespace,
+            },
+            tls_secret,
+            drain: std::time::Duration::from_secs(drain),
+        })
+    }
+}

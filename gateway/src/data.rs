@@ -1,0 +1,208 @@
+//! The data listener: model calls and the task API.
+
+use crate::catalog::Id;
+use crate::chat;
+use crate::chat::call::text;
+use crate::error::ApiFailure;
+use crate::state::{Caller, Gateway, read_body, too_large};
+use axum::Json;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use futures::{StreamExt, TryStreamExt};
+use http::{HeaderMap, HeaderValue, header};
+use http_body_util::BodyExt;
+use oarmaster_protocol::journal::{Artifact, Body as RecordBody};
+use oarmaster_protocol::task::{
+    Append, Appended, Claim, ClaimRequest, ErrorCode, MAX_ARTIFACT_BYTES, SESSION_HEADER,
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Permissions that are asked for at once for a list of models.
+const CHECKS: usize = 8;
+/// An artifact's next bytes must arrive within this.
+const UPLOAD_IDLE: Duration = Duration::from_secs(60);
+/// Largest body of a claim.
+const MAX_SMALL: usize = 64 << 10;
+
+/// The routes.
+pub fn router(gateway: Arc<Gateway>) -> Router {
+    Router::new()
+        .route("/v1/chat/completions", post(chat::completions))
+        .route("/v1/models", get(models))
+        .route("/task/v1/claim", post(claim))
+        .route("/task/v1/assignment", get(assignment))
+        .route("/task/v1/journal", post(append))
+        .route("/task/v1/result", post(result))
+        .route("/task/v1/artifacts/{name}", put(artifact))
+        .fallback(no_path)
+        .method_not_allowed_fallback(no_method)
+        .with_state(gateway)
+}
+
+/// A path that there is not.
+pub async fn no_path() -> ApiFailure {
+    ApiFailure::not_found("there is no such path")
+}
+
+/// A method that a path does not have.
+pub async fn no_method() -> ApiFailure {
+    ApiFailure {
+        status: http::StatusCode::METHOD_NOT_ALLOWED,
+        ..ApiFailure::invalid("the path does not have this method")
+    }
+}
+
+async fn models(
+    State(gateway): State<Arc<Gateway>>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, ApiFailure> {
+    let names: Vec<String> = match gateway.caller(&headers).await? {
+        Caller::Task(pod) => {
+            let assigned = gateway
+                .assignments
+                .get(&gateway.store, &pod.task_uid, pod.attempt)
+                .await?;
+            assigned.model.clone().into_iter().collect()
+        }
+        Caller::User(user) => {
+            let snapshot = gateway.snapshot.load_full();
+            let pools: Vec<Id> = snapshot.pools.keys().cloned().collect();
+            futures::stream::iter(pools)
+                .map(|(namespace, pool)| {
+                    let (gateway, user) = (gateway.clone(), user.clone());
+                    async move {
+                        let may = gateway.may_use(&user, &namespace, &pool).await?;
+                        Ok::<_, ApiFailure>(may.then(|| format!("{namespace}/{pool}")))
+                    }
+                })
+                .buffered(CHECKS)
+                .try_filter_map(|name| async move { Ok(name) })
+                .try_collect()
+                .await?
+        }
+    };
+    let data: Vec<Value> = names
+        .iter()
+        .map(|name| json!({"id": name, "object": "model", "created": 0, "owned_by": "oarmaster"}))
+        .collect();
+    Ok(Json(json!({"object": "list", "data": data})))
+}
+
+async fn claim(
+    State(gateway): State<Arc<Gateway>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Claim>, ApiFailure> {
+    let pod = gateway.task(&headers).await?;
+    let request: ClaimRequest = parse(&read_body(body, MAX_SMALL).await?)?;
+    let claim = gateway
+        .store
+        .claim(&pod.task_uid, pod.attempt, &request, &pod.pod)
+        .await?;
+    Ok(Json(claim))
+}
+
+async fn assignment(
+    State(gateway): State<Arc<Gateway>>,
+    headers: HeaderMap,
+) -> Result<Response, ApiFailure> {
+    let pod = gateway.task(&headers).await?;
+    let (bytes, _) = gateway.store.assignment(&pod.task_uid, pod.attempt).await?;
+    let mut response = bytes.into_response();
+    let kind = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    Ok(response)
+}
+
+async fn append(
+    State(gateway): State<Arc<Gateway>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Appended>, ApiFailure> {
+    write(&gateway, &headers, body, |_| Ok(())).await
+}
+
+async fn result(
+    State(gateway): State<Arc<Gateway>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Appended>, ApiFailure> {
+    write(&gateway, &headers, body, |append| {
+        match append.records.as_slice() {
+            [RecordBody::Result { .. }] => Ok(()),
+            _ => Err(ApiFailure::invalid(
+                "a result is exactly one record of kind result",
+            )),
+        }
+    })
+    .await
+}
+
+async fn write(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    body: Body,
+    check: impl Fn(&Append) -> Result<(), ApiFailure>,
+) -> Result<Json<Appended>, ApiFailure> {
+    let pod = gateway.task(headers).await?;
+    let session = text(headers, SESSION_HEADER)?;
+    let append: Append = parse(&gateway.body(body).await?)?;
+    check(&append)?;
+    let appended = gateway
+        .store
+        .append(&pod.task_uid, pod.attempt, session, append)
+        .await?;
+    Ok(Json(appended))
+}
+
+async fn artifact(
+    State(gateway): State<Arc<Gateway>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    mut body: Body,
+) -> Result<Json<Artifact>, ApiFailure> {
+    let pod = gateway.task(&headers).await?;
+    let session = text(&headers, SESSION_HEADER)?;
+    let most = usize::try_from(MAX_ARTIFACT_BYTES).unwrap_or(usize::MAX);
+    if http_body::Body::size_hint(&body).lower() > MAX_ARTIFACT_BYTES {
+        return Err(too_large(most));
+    }
+    let mut writer = gateway
+        .store
+        .artifact_writer(&pod.task_uid, pod.attempt, session, &name)
+        .await?;
+    loop {
+        let frame = tokio::time::timeout(UPLOAD_IDLE, body.frame())
+            .await
+            .map_err(|_| ApiFailure::invalid("the artifact stopped arriving"))?;
+        match frame {
+            None => break,
+            Some(Err(_)) => return Err(ApiFailure::invalid("the artifact broke off")),
+            Some(Ok(frame)) => {
+                if let Some(bytes) = frame.data_ref() {
+                    writer.write(bytes).await?;
+                }
+            }
+        }
+    }
+    Ok(Json(writer.finish().await?))
+}
+
+/// Reads a body of the protocol.
+///
+/// # Errors
+/// `invalid_request` that says where.
+pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiFailure> {
+    serde_json::from_slice(body).map_err(|error| {
+        ApiFailure::new(
+            ErrorCode::InvalidRequest,
+            format!("the body cannot be read: {error}"),
+        )
+    })
+}

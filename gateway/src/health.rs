@@ -1,0 +1,268 @@
+//! What is known of providers: their keys and whether they answer. The operator writes it into the objects' status.
+
+use crate::catalog::{Id, Provider, Snapshot};
+use crate::provider::Backend;
+use crate::provider::failure::{Class, Failure};
+use crate::provider::keys::{ApiKey, Keyring, SecretSight};
+use futures::StreamExt;
+use oarmaster_protocol::admin::{Health as Report, ProviderHealth, Reachable};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, broadcast};
+use tokio::time::Instant;
+
+/// Probes that run at once.
+const PROBES: usize = 8;
+const FIRST_RETRY: Duration = Duration::from_secs(5);
+const LAST_RETRY: Duration = Duration::from_secs(60);
+/// Changes that a slow reader may lag behind.
+const CHANGES: usize = 256;
+
+/// Keys and reachability of all providers.
+pub struct Health {
+    keyring: Keyring,
+    seen: Mutex<HashMap<Id, Seen>>,
+    changes: broadcast::Sender<Id>,
+    snapshots: tokio::sync::watch::Sender<Arc<Snapshot>>,
+    look: Notify,
+}
+
+struct Seen {
+    reachable: Option<Reachable>,
+    /// Object and Secrets as of the last probe.
+    probed: String,
+    retry: Option<(Instant, Duration)>,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            keyring: Keyring::default(),
+            seen: Mutex::default(),
+            changes: broadcast::Sender::new(CHANGES),
+            snapshots: tokio::sync::watch::Sender::new(Arc::default()),
+            look: Notify::new(),
+        }
+    }
+}
+
+impl Health {
+    /// The keys that can be tried now, in order.
+    #[must_use]
+    pub fn usable_keys(&self, provider: &Provider) -> Vec<(String, Arc<ApiKey>)> {
+        self.keyring
+            .usable(&provider.id.0, &provider.id.1, &provider.keys)
+    }
+
+    /// Why no key of the provider can be used.
+    #[must_use]
+    pub fn key_problem(&self, provider: &Provider) -> String {
+        self.keyring
+            .health(&provider.id.0, &provider.id.1, &provider.keys)
+            .into_iter()
+            .map(|key| format!("key {} is {:?}", key.name, key.state))
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
+    /// Snapshots as they change, for who follows Secrets.
+    #[must_use]
+    pub fn snapshots(&self) -> tokio::sync::watch::Receiver<Arc<Snapshot>> {
+        self.snapshots.subscribe()
+    }
+
+    /// Providers whose health changed.
+    #[must_use]
+    pub fn changes(&self) -> broadcast::Receiver<Id> {
+        self.changes.subscribe()
+    }
+
+    /// The objects changed.
+    pub fn snapshot_changed(&self, before: &Snapshot, now: &Arc<Snapshot>) {
+        self.lock().retain(|id, _| now.providers.contains_key(id));
+        self.snapshots.send_replace(now.clone());
+        for (id, provider) in &now.providers {
+            if before.providers.get(id).map(|known| &known.version) != Some(&provider.version) {
+                self.changed(id);
+            }
+        }
+        self.look.notify_one();
+    }
+
+    /// A Secret was seen.
+    pub fn secret_seen(&self, namespace: &str, secret: &str, sight: SecretSight) {
+        self.keyring.see(namespace, secret, sight);
+        for (id, provider) in &self.snapshots.borrow().providers {
+            if id.0 == namespace && provider.keys.iter().any(|key| key.secret == secret) {
+                self.changed(id);
+            }
+        }
+        self.look.notify_one();
+    }
+
+    /// No provider names this Secret any more.
+    pub fn secret_gone(&self, namespace: &str, secret: &str) {
+        self.keyring.forget(namespace, secret);
+    }
+
+    /// A hop to the provider ended.
+    pub fn hop_ended(
+        &self,
+        provider: &Provider,
+        key: Option<(&str, &ApiKey)>,
+        end: Result<(), &Failure>,
+    ) {
+        let id = &provider.id;
+        match end {
+            Ok(()) => self.reached(id, true, String::new()),
+            Err(failure) => {
+                self.reached(id, failure.answered, failure.message.clone());
+                match (failure.class, key) {
+                    (Class::Credential, Some((name, key))) => {
+                        self.keyring
+                            .refused(&id.0, &id.1, name, key, &failure.message);
+                        self.changed(id);
+                    }
+                    (Class::RateLimit, Some((name, _))) if failure.retry_after.is_some() => {
+                        self.keyring
+                            .limited(&id.0, &id.1, name, failure.retry_after);
+                        self.changed(id);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// The report for the operator.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let snapshot = self.snapshots.borrow().clone();
+        let seen = self.lock();
+        Report {
+            providers: snapshot
+                .providers
+                .iter()
+                .map(|(id, provider)| ProviderHealth {
+                    namespace: id.0.clone(),
+                    name: id.1.clone(),
+                    generation: provider.version.1,
+                    keys: self.keyring.health(&id.0, &id.1, &provider.keys),
+                    reachable: match &provider.backend {
+                        Backend::Script(_) => Some(Reachable {
+                            ok: true,
+                            message: String::new(),
+                        }),
+                        Backend::Broken(problem) => Some(Reachable {
+                            ok: false,
+                            message: problem.clone(),
+                        }),
+                        Backend::Http(_) => seen.get(id).and_then(|seen| seen.reachable.clone()),
+                    },
+                })
+                .collect(),
+        }
+    }
+
+    /// Probes providers that are new, changed, or did not answer last time, for ever.
+    pub async fn run(&self) {
+        loop {
+            let due = self.due(Instant::now());
+            futures::stream::iter(due)
+                .for_each_concurrent(
+                    PROBES,
+                    |provider| async move { self.probe(&provider).await },
+                )
+                .await;
+            let next = self
+                .lock()
+                .values()
+                .filter_map(|seen| seen.retry.map(|(at, _)| at))
+                .min();
+            match next {
+                Some(at) => tokio::select! {
+                    () = self.look.notified() => {}
+                    () = tokio::time::sleep_until(at) => {}
+                },
+                None => self.look.notified().await,
+            }
+        }
+    }
+
+    fn due(&self, now: Instant) -> Vec<Arc<Provider>> {
+        let snapshot = self.snapshots.borrow().clone();
+        let mut all = self.lock();
+        let mut due = Vec::new();
+        for (id, provider) in &snapshot.providers {
+            if !matches!(provider.backend, Backend::Http(_)) {
+                continue;
+            }
+            let stand = format!(
+                "{} {} {}",
+                provider.version.0,
+                provider.version.1,
+                self.keyring.versions(&id.0, &provider.keys)
+            );
+            let seen = all.entry(id.clone()).or_insert_with(|| Seen {
+                reachable: None,
+                probed: String::new(),
+                retry: None,
+            });
+            if seen.probed != stand || seen.retry.is_some_and(|(at, _)| at <= now) {
+                seen.probed = stand;
+                due.push(provider.clone());
+            }
+        }
+        due
+    }
+
+    async fn probe(&self, provider: &Provider) {
+        let Backend::Http(http) = &provider.backend else {
+            return;
+        };
+        let keys = self.usable_keys(provider);
+        let key = keys.first().map(|(_, key)| &**key);
+        match http.probe(key).await {
+            Ok(()) => self.reached(&provider.id, true, String::new()),
+            Err(problem) => self.reached(&provider.id, false, problem),
+        }
+    }
+
+    fn reached(&self, id: &Id, ok: bool, message: String) {
+        let changed = {
+            let mut all = self.lock();
+            let Some(seen) = all.get_mut(id) else {
+                return; // a script, or deleted meanwhile
+            };
+            let message = if ok { String::new() } else { message };
+            seen.retry = (!ok).then(|| {
+                let wait = seen
+                    .retry
+                    .map_or(FIRST_RETRY, |(_, wait)| (wait * 2).min(LAST_RETRY));
+                (Instant::now() + wait, wait)
+            });
+            let now = Some(Reachable { ok, message });
+            std::mem::replace(&mut seen.reachable, now.clone()) != now
+        };
+        if changed {
+            tracing::info!(
+                namespace = id.0,
+                provider = id.1,
+                ok,
+                "reachability of a provider changed"
+            );
+            self.changed(id);
+            self.look.notify_one();
+        }
+    }
+
+    fn changed(&self, id: &Id) {
+        // Without a reader there is nobody to tell: readers start with everything.
+        let _ = self.changes.send(id.clone());
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Id, Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

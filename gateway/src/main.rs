@@ -1,0 +1,45 @@
+//! The gateway's process: flags, logs, signals.
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use oarmaster_gateway::config::Args;
+use oarmaster_gateway::serve::run;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let config = Args::parse().resolve()?;
+    tracing_subscriber::fmt()
+        .json()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("OARMASTER_LOG")
+                .unwrap_or_else(|_| "info".into()),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    // A second provider of cryptography in the process would make every later choice of one a panic.
+    if rustls::crypto::ring::default_provider()
+        .install_default()
+        .is_err()
+    {
+        anyhow::bail!("failed to choose the provider of cryptography: one was chosen already");
+    }
+    let mut cluster = kube::Config::infer()
+        .await
+        .context("failed to find the API server")?;
+    cluster.default_retry = false; // it waits for minutes; whoever asks here has a time limit or a back-off of its own
+    let client = kube::Client::try_from(cluster).context("failed to make a Kubernetes client")?;
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let stopped = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stopped.cancel();
+    });
+    run(config, client, stop).await
+}

@@ -1,0 +1,186 @@
+//! Metrics. Labels are names of pools, providers and models, which administrators bound; never a caller, a Task or a key.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+use std::sync::atomic::AtomicU64;
+
+/// Labels of a hop.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Hop {
+    /// `<namespace>/<pool>`.
+    pub pool: String,
+    /// `<namespace>/<provider>`.
+    pub provider: String,
+    /// Model id at the provider, as the ModelProvider lists it.
+    pub model: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ended {
+    pool: String,
+    provider: String,
+    model: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    pool: String,
+    provider: String,
+    model: String,
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Cost {
+    namespace: String,
+    pool: String,
+    provider: String,
+    model: String,
+}
+
+/// The gateway's metrics.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<Ended, Counter>,
+    duration: Family<Hop, Histogram>,
+    first_token: Family<Hop, Histogram>,
+    tokens: Family<Kind, Counter>,
+    cost: Family<Cost, Counter<f64, AtomicU64>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let seconds: fn() -> Histogram = || Histogram::new(exponential_buckets(0.01, 2.0, 16)); // 10 ms to 5 min
+        let mut registry = Registry::with_prefix("oarmaster");
+        let metrics = Self {
+            requests: Family::default(),
+            duration: Family::new_with_constructor(seconds),
+            first_token: Family::new_with_constructor(seconds),
+            tokens: Family::default(),
+            cost: Family::default(),
+            registry: Registry::default(),
+        };
+        registry.register(
+            "build",
+            "Version of the gateway",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        registry.register(
+            "model_requests",
+            "Requests to providers, by how they ended",
+            metrics.requests.clone(),
+        );
+        registry.register(
+            "model_request_duration_seconds",
+            "Time from sending a request to the end of its answer",
+            metrics.duration.clone(),
+        );
+        registry.register(
+            "model_first_token_seconds",
+            "Time from sending a request to the first content of its stream",
+            metrics.first_token.clone(),
+        );
+        registry.register("tokens", "Tokens that were booked", metrics.tokens.clone());
+        registry.register(
+            "cost_usd",
+            "Money that was booked, in USD",
+            metrics.cost.clone(),
+        );
+        Self {
+            registry,
+            ..metrics
+        }
+    }
+}
+
+impl Metrics {
+    /// A hop ended: `outcome` is `ok` or a failure class.
+    pub fn hop_ended(&self, hop: &Hop, outcome: &'static str, took: std::time::Duration) {
+        let Hop {
+            pool,
+            provider,
+            model,
+        } = hop.clone();
+        self.requests
+            .get_or_create(&Ended {
+                pool,
+                provider,
+                model,
+                outcome,
+            })
+            .inc();
+        self.duration.get_or_create(hop).observe(took.as_secs_f64());
+    }
+
+    /// The first content of a stream arrived.
+    pub fn first_token(&self, hop: &Hop, took: std::time::Duration) {
+        self.first_token
+            .get_or_create(hop)
+            .observe(took.as_secs_f64());
+    }
+
+    /// A hop was booked; `namespace` is the caller's.
+    pub fn booked(
+        &self,
+        hop: &Hop,
+        namespace: &str,
+        usage: &oarmaster_protocol::journal::CallUsage,
+    ) {
+        let counts = [
+            (
+                "input",
+                usage.input_tokens.saturating_sub(usage.cached_tokens),
+            ),
+            ("cached", usage.cached_tokens),
+            ("output", usage.output_tokens),
+        ];
+        for (kind, count) in counts {
+            if count > 0 {
+                let Hop {
+                    pool,
+                    provider,
+                    model,
+                } = hop.clone();
+                self.tokens
+                    .get_or_create(&Kind {
+                        pool,
+                        provider,
+                        model,
+                        kind,
+                    })
+                    .inc_by(count);
+            }
+        }
+        let Hop {
+            pool,
+            provider,
+            model,
+        } = hop.clone();
+        let cost = Cost {
+            namespace: namespace.to_owned(),
+            pool,
+            provider,
+            model,
+        };
+        #[allow(clippy::cast_precision_loss)] // a metric; the ledger has the integers
+        self.cost
+            .get_or_create(&cost)
+            .inc_by(usage.cost_pico as f64 / 1e12);
+    }
+
+    /// The metrics in the text format of OpenMetrics.
+    ///
+    /// # Errors
+    /// When a value cannot be written.
+    pub fn text(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}

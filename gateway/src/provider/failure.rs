@@ -1,0 +1,280 @@
+//! Failures of providers, in classes: by the provider's code and message first, by the HTTP status second.
+
+use crate::provider::keys::ApiKey;
+use crate::provider::redact::redact;
+use oarmaster_store::Billing;
+use serde_json::Value;
+use std::time::Duration;
+
+/// What failed. One string each, also in the journal and as a metric label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// The key was refused: out until its Secret changes.
+    Credential,
+    /// The account behind the key has no money or quota left.
+    Quota,
+    /// Too many requests with this key.
+    RateLimit,
+    /// The provider does not serve this model.
+    ModelGone,
+    /// The request is longer than the model takes.
+    ContextLength,
+    /// The request is wrong: no other member would take it.
+    CallerFault,
+    /// Anything that may pass: the network, an overload, a broken answer.
+    Transient,
+}
+
+impl Class {
+    /// The class's name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Credential => "Credential",
+            Self::Quota => "Quota",
+            Self::RateLimit => "RateLimit",
+            Self::ModelGone => "ModelGone",
+            Self::ContextLength => "ContextLength",
+            Self::CallerFault => "CallerFault",
+            Self::Transient => "Transient",
+        }
+    }
+
+    /// The class with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [
+            Self::Credential,
+            Self::Quota,
+            Self::RateLimit,
+            Self::ModelGone,
+            Self::ContextLength,
+            Self::CallerFault,
+            Self::Transient,
+        ]
+        .into_iter()
+        .find(|class| class.as_str() == name)
+    }
+
+    /// Whether the failure lies with the request, so that no other key or member is asked.
+    #[must_use]
+    pub const fn is_callers(self) -> bool {
+        matches!(self, Self::CallerFault | Self::ContextLength)
+    }
+
+    /// Whether the failure lies with the key, so that another key of the same provider may help.
+    #[must_use]
+    pub const fn is_keys(self) -> bool {
+        matches!(self, Self::Credential | Self::Quota | Self::RateLimit)
+    }
+}
+
+/// A hop that ended without an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What failed.
+    pub class: Class,
+    /// What the provider said: redacted and bounded.
+    pub message: String,
+    /// What it cost.
+    pub billing: Billing,
+    /// How long the provider asked to wait.
+    pub retry_after: Option<Duration>,
+    /// Whether the endpoint answered at all.
+    pub answered: bool,
+}
+
+impl Failure {
+    /// A failure before the request left.
+    pub fn not_sent(message: impl Into<String>) -> Self {
+        Self {
+            class: Class::Transient,
+            message: message.into(),
+            billing: Billing::Unbilled,
+            retry_after: None,
+            answered: false,
+        }
+    }
+
+    /// A failure after the request left, of which nobody knows what it cost.
+    pub fn unknown(message: impl Into<String>, answered: bool) -> Self {
+        Self {
+            billing: Billing::Unknown,
+            answered,
+            ..Self::not_sent(message)
+        }
+    }
+
+    /// A failure from an HTTP answer. `body` is its text, as far as it was read.
+    #[must_use]
+    pub fn from_answer(
+        status: u16,
+        retry_after: Option<Duration>,
+        body: &[u8],
+        key: Option<&ApiKey>,
+    ) -> Self {
+        let error = ProviderError::read(body);
+        let class = classify(status, &error);
+        let said = if error.message.is_empty() {
+            "no message".to_owned()
+        } else {
+            redact(&error.message, key)
+        };
+        // A refusal with a reason was refused before any work. A 500, 502 or 504 may stand for a call that ran and was then lost.
+        let refused =
+            error.is_object && ((400..500).contains(&status) || matches!(status, 503 | 529));
+        Self {
+            class,
+            message: format!("status {status}: {said}"),
+            billing: if refused || class.is_keys() || matches!(class, Class::ModelGone) {
+                Billing::Unbilled
+            } else {
+                Billing::Unknown
+            },
+            retry_after,
+            answered: true,
+        }
+    }
+}
+
+/// The error object of a provider, as far as it has one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProviderError {
+    code: String,
+    kind: String,
+    message: String,
+    is_object: bool,
+}
+
+impl ProviderError {
+    /// Reads an error body: `{"error": {...}}`, `{"error": "..."}`, `{"message": ...}`, `{"detail": ...}`, or plain text.
+    #[must_use]
+    pub fn read(body: &[u8]) -> Self {
+        let Ok(value) = serde_json::from_slice::<Value>(body) else {
+            let text = String::from_utf8_lossy(body);
+            let looks_like_page = text.trim_start().starts_with('<');
+            return Self {
+                message: if looks_like_page {
+                    String::new()
+                } else {
+                    text.trim().to_owned()
+                },
+                ..Self::default()
+            };
+        };
+        let error = match &value {
+            Value::Array(list) => list.first().unwrap_or(&value), // Gemini's compatible endpoint
+            other => other,
+        };
+        let error = error.get("error").unwrap_or(error);
+        let text = |name: &str| match error.get(name) {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Number(number)) => number.to_string(),
+            _ => String::new(),
+        };
+        let message = [text("message"), text("detail")]
+            .into_iter()
+            .find(|text| !text.is_empty())
+            .or_else(|| error.as_str().map(str::to_owned))
+            .unwrap_or_default();
+        Self {
+            code: text("code"),
+            kind: text("type"),
+            message,
+            is_object: error.is_object() || error.is_string(),
+        }
+    }
+
+    /// Whether a body that came with a success status is an error.
+    #[must_use]
+    pub fn in_success(value: &Value) -> bool {
+        value.get("error").is_some_and(|error| !error.is_null())
+    }
+}
+
+/// The class of an error.
+#[must_use]
+pub fn classify(status: u16, error: &ProviderError) -> Class {
+    let code = format!("{} {}", error.code, error.kind).to_ascii_lowercase();
+    let message = error.message.to_ascii_lowercase();
+    let has = |words: &[&str]| {
+        words
+            .iter()
+            .any(|word| code.contains(word) || message.contains(word))
+    };
+
+    // The order matters: providers send "insufficient_quota" with 429, and an overlong prompt with 400 or 413.
+    if has(&[
+        "context_length_exceeded",
+        "context_window",
+        "maximum context length",
+        "context window",
+        "prompt is too long",
+        "too many tokens in the prompt",
+    ]) {
+        return Class::ContextLength;
+    }
+    if has(&[
+        "insufficient_quota",
+        "credit balance",
+        "billing_hard_limit",
+        "billing_not_active",
+        "quota exceeded for",
+        "insufficient credits",
+        "insufficient balance",
+        "payment required",
+    ]) || status == 402
+    {
+        return Class::Quota;
+    }
+    if has(&[
+        "invalid_api_key",
+        "incorrect api key",
+        "invalid api key",
+        "invalid x-api-key",
+        "api key not valid",
+        "authentication_error",
+        "account_deactivated",
+        "key has been revoked",
+    ]) {
+        return Class::Credential;
+    }
+    if has(&[
+        "model_not_found",
+        "model_decommissioned",
+        "decommissioned",
+        "does not exist or you do not have access",
+        "unknown model",
+    ]) {
+        return Class::ModelGone;
+    }
+    if has(&[
+        "rate_limit_exceeded",
+        "rate_limit_error",
+        "rate limit reached",
+        "too many requests",
+    ]) {
+        return Class::RateLimit;
+    }
+    match status {
+        401 | 403 => Class::Credential,
+        429 => Class::RateLimit,
+        404 | 410 => Class::ModelGone,
+        408 | 409 | 425 => Class::Transient,
+        400..=499 => Class::CallerFault,
+        _ => Class::Transient,
+    }
+}
+
+/// Reads `Retry-After`: seconds, at most an hour. A date, nonsense and zero are no statement.
+#[must_use]
+pub fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {
+    let seconds: u64 = headers
+        .get(http::header::RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
+    (seconds > 0).then(|| Duration::from_secs(seconds.min(3600)))
+}

@@ -1,0 +1,273 @@
+//! Provider keys in memory, and what is known of each.
+
+use oarmaster_protocol::admin::{KeyHealth, KeyState};
+use secrecy::{ExposeSecret, SecretString};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+/// A key. It cannot be printed, cloned into text or serialised; it leaves only as a header.
+pub struct ApiKey {
+    value: SecretString,
+    version: String,
+}
+
+impl std::fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ApiKey([redacted])")
+    }
+}
+
+impl ApiKey {
+    /// Reads a key from a Secret's value: one line of printable ASCII; one line end after it is forgiven.
+    ///
+    /// # Errors
+    /// What is wrong, without the value.
+    pub fn new(bytes: &[u8], version: &str) -> Result<Self, &'static str> {
+        let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+        let text = std::str::from_utf8(bytes).map_err(|_| "is not ASCII")?;
+        if text.is_empty() {
+            Err("is empty")
+        } else if text.contains(['\n', '\r']) {
+            Err("has more than one line")
+        } else if !text.bytes().all(|byte| (0x21..0x7f).contains(&byte)) {
+            Err("has characters other than printable ASCII")
+        } else {
+            Ok(Self {
+                value: SecretString::from(text),
+                version: version.to_owned(),
+            })
+        }
+    }
+
+    /// The header that carries it.
+    ///
+    /// # Errors
+    /// Never for a key that was read: its characters are header characters.
+    pub fn header(&self) -> Result<http::HeaderValue, http::header::InvalidHeaderValue> {
+        let mut value =
+            http::HeaderValue::from_str(&format!("Bearer {}", self.value.expose_secret()))?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+
+    /// Whether the text has the whole key in it.
+    #[must_use]
+    pub fn is_in(&self, text: &str) -> bool {
+        text.contains(self.value.expose_secret())
+    }
+
+    /// Whether the text and the key share `length` characters in a row, or the text has the whole of a shorter key in it.
+    #[must_use]
+    pub fn shares(&self, text: &str, length: usize) -> bool {
+        let key = self.value.expose_secret().as_bytes();
+        if key.len() < length {
+            return self.is_in(text);
+        }
+        text.as_bytes()
+            .windows(length)
+            .any(|part| key.windows(length).any(|window| window == part))
+    }
+}
+
+/// What the gateway last saw of a Secret.
+#[derive(Debug)]
+pub enum SecretSight {
+    /// It was read: its version, and the values of the keys that providers name.
+    Found {
+        /// The object's resourceVersion.
+        version: String,
+        /// The keys that providers name.
+        values: BTreeMap<String, Result<Arc<ApiKey>, &'static str>>,
+    },
+    /// It does not exist.
+    Missing,
+    /// It may not be read; the text is the command that grants it.
+    Forbidden(String),
+    /// The API server could not be asked yet.
+    Unknown,
+}
+
+/// A key of a ModelProvider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRef {
+    /// Name of the key in the provider.
+    pub name: String,
+    /// Name of the Secret.
+    pub secret: String,
+    /// Key within the Secret.
+    pub entry: String,
+}
+
+enum Mark {
+    Refused { version: String, message: String },
+    Wait { until: Instant },
+}
+
+type SecretName = (String, String);
+type Lane = (String, String, String);
+
+/// All keys of all providers.
+#[derive(Default)]
+pub struct Keyring {
+    secrets: RwLock<HashMap<SecretName, SecretSight>>,
+    marks: RwLock<HashMap<Lane, Mark>>,
+}
+
+/// Rate limits without a stated wait hold this long.
+const DEFAULT_WAIT: Duration = Duration::from_secs(5);
+
+impl Keyring {
+    /// Stores what was seen of a Secret.
+    pub fn see(&self, namespace: &str, secret: &str, sight: SecretSight) {
+        write(&self.secrets).insert((namespace.to_owned(), secret.to_owned()), sight);
+    }
+
+    /// Forgets a Secret that no provider names any more.
+    pub fn forget(&self, namespace: &str, secret: &str) {
+        write(&self.secrets).remove(&(namespace.to_owned(), secret.to_owned()));
+    }
+
+    /// The keys of a provider that can be tried now, in order.
+    #[must_use]
+    pub fn usable(
+        &self,
+        namespace: &str,
+        provider: &str,
+        keys: &[KeyRef],
+    ) -> Vec<(String, Arc<ApiKey>)> {
+        keys.iter()
+            .filter_map(|key| {
+                let value = self.value(namespace, key).ok()?;
+                self.mark_of(namespace, provider, key, &value)
+                    .is_none()
+                    .then(|| (key.name.clone(), value))
+            })
+            .collect()
+    }
+
+    /// The provider refused the key: it is out until its Secret changes.
+    pub fn refused(
+        &self,
+        namespace: &str,
+        provider: &str,
+        name: &str,
+        key: &ApiKey,
+        message: &str,
+    ) {
+        let mark = Mark::Refused {
+            version: key.version.clone(),
+            message: message.to_owned(),
+        };
+        write(&self.marks).insert(lane(namespace, provider, name), mark);
+    }
+
+    /// The provider asked to wait with this key.
+    pub fn limited(&self, namespace: &str, provider: &str, name: &str, wait: Option<Duration>) {
+        let until = Instant::now() + wait.unwrap_or(DEFAULT_WAIT);
+        write(&self.marks).insert(lane(namespace, provider, name), Mark::Wait { until });
+    }
+
+    /// What is known of a provider's keys.
+    #[must_use]
+    pub fn health(&self, namespace: &str, provider: &str, keys: &[KeyRef]) -> Vec<KeyHealth> {
+        keys.iter()
+            .map(|key| {
+                let (state, message) = match self.value(namespace, key) {
+                    Err(problem) => problem,
+                    Ok(value) => self
+                        .mark_of(namespace, provider, key, &value)
+                        .unwrap_or((KeyState::Ok, String::new())),
+                };
+                KeyHealth {
+                    name: key.name.clone(),
+                    state,
+                    message,
+                }
+            })
+            .collect()
+    }
+
+    /// A text that changes with the Secrets behind the keys, to know when to probe again. No part of a key is in it.
+    #[must_use]
+    pub fn versions(&self, namespace: &str, keys: &[KeyRef]) -> String {
+        let secrets = read(&self.secrets);
+        let mut text = String::new();
+        for key in keys {
+            match secrets.get(&(namespace.to_owned(), key.secret.clone())) {
+                Some(SecretSight::Found { version, .. }) => text.push_str(version),
+                Some(_) | None => text.push('-'),
+            }
+            text.push(',');
+        }
+        text
+    }
+
+    fn value(&self, namespace: &str, key: &KeyRef) -> Result<Arc<ApiKey>, (KeyState, String)> {
+        let secrets = read(&self.secrets);
+        match secrets.get(&(namespace.to_owned(), key.secret.clone())) {
+            Some(SecretSight::Found { values, .. }) => match values.get(&key.entry) {
+                Some(Ok(value)) => Ok(value.clone()),
+                Some(Err(problem)) => Err((
+                    KeyState::SecretInvalid,
+                    format!("{} of Secret {} {problem}", key.entry, key.secret),
+                )),
+                None => Err((
+                    KeyState::SecretInvalid,
+                    format!("Secret {} has no key {}", key.secret, key.entry),
+                )),
+            },
+            Some(SecretSight::Missing) => Err((
+                KeyState::SecretMissing,
+                format!(
+                    "Secret {} does not exist in namespace {namespace}",
+                    key.secret
+                ),
+            )),
+            Some(SecretSight::Forbidden(command)) => Err((
+                KeyState::SecretForbidden,
+                format!(
+                    "the gateway may not read Secret {}; grant it with: {command}",
+                    key.secret
+                ),
+            )),
+            Some(SecretSight::Unknown) | None => Err((
+                KeyState::SecretMissing,
+                format!("Secret {} was not read yet", key.secret),
+            )),
+        }
+    }
+
+    fn mark_of(
+        &self,
+        namespace: &str,
+        provider: &str,
+        key: &KeyRef,
+        value: &ApiKey,
+    ) -> Option<(KeyState, String)> {
+        match read(&self.marks).get(&lane(namespace, provider, &key.name))? {
+            Mark::Refused { version, message } if *version == value.version => {
+                Some((KeyState::Invalid, message.clone()))
+            }
+            Mark::Wait { until } if *until > Instant::now() => Some((
+                KeyState::RateLimited,
+                "the provider asked to wait".to_owned(),
+            )),
+            Mark::Refused { .. } | Mark::Wait { .. } => None,
+        }
+    }
+}
+
+fn lane(namespace: &str, provider: &str, key: &str) -> Lane {
+    (namespace.to_owned(), provider.to_owned(), key.to_owned())
+}
+
+// A panic while a lock was held leaves maps of plain values, which are whole.
+fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,371 @@
+//! Providers with OpenAI's chat completions, over HTTP.
+
+use crate::provider::answer::{Answer, NotAnAnswer};
+use crate::provider::failure::{Class, Failure, ProviderError, retry_after};
+use crate::provider::guard::{GuardedResolver, PrivateEndpoints};
+use crate::provider::keys::ApiKey;
+use crate::provider::sse::{Event, Parser};
+use bytes::Bytes;
+use http::{HeaderValue, header};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// Largest answer that is not streamed.
+const MAX_ANSWER: usize = 32 << 20;
+/// Largest stream.
+const MAX_STREAM: usize = 256 << 20;
+/// What is read of an error.
+const MAX_ERROR: usize = 64 << 10;
+
+/// How long to wait for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waits {
+    /// Until the connection stands.
+    pub connect: Duration,
+    /// Until the first chunk of a stream.
+    pub first_token: Duration,
+    /// Between two chunks.
+    pub idle: Duration,
+    /// Until the end of an answer that is not streamed.
+    pub response: Duration,
+}
+
+/// A server with OpenAI's chat completions.
+#[derive(Debug)]
+pub struct OpenAi {
+    client: reqwest::Client,
+    base: url::Url,
+    guard: Arc<PrivateEndpoints>,
+    waits: Waits,
+}
+
+/// A whole answer, with the provider's own bytes.
+#[derive(Debug)]
+pub struct Whole {
+    /// What was read of it.
+    pub answer: Answer,
+    /// The provider's body, for callers that want it as it came; a script has none.
+    pub body: Option<Bytes>,
+}
+
+impl OpenAi {
+    /// A client for this endpoint alone: its connections are shared with nobody, and it follows no redirect and no proxy.
+    ///
+    /// # Errors
+    /// When the endpoint is not a URL.
+    pub fn new(
+        endpoint: &str,
+        waits: Waits,
+        tls: &rustls::ClientConfig,
+        guard: &Arc<PrivateEndpoints>,
+    ) -> Result<Self, String> {
+        let base =
+            url::Url::parse(endpoint).map_err(|error| format!("endpoint is not a URL: {error}"))?;
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls.clone())
+            .dns_resolver(GuardedResolver(guard.clone()))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .tcp_nodelay(true)
+            .connect_timeout(waits.connect)
+            .pool_idle_timeout(Duration::from_secs(55))
+            .user_agent(concat!("oarmaster/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| format!("failed to make an HTTP client: {}", chain(&error)))?;
+        Ok(Self {
+            client,
+            base,
+            guard: guard.clone(),
+            waits,
+        })
+    }
+
+    /// Asks for a whole answer.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn complete(
+        &self,
+        key: Option<&ApiKey>,
+        model: &str,
+        body: String,
+    ) -> Result<Whole, Failure> {
+        let deadline = Instant::now() + self.waits.response;
+        let late = || Failure::unknown(format!("no answer within {:?}", self.waits.response), true);
+        let mut response = timeout_at(deadline, self.send(key, body, "application/json"))
+            .await
+            .map_err(|_| late())??;
+        let bytes = timeout_at(deadline, read(&mut response, MAX_ANSWER))
+            .await
+            .map_err(|_| late())??;
+        if let Some(failure) = error_in_success(&bytes, key) {
+            return Err(failure);
+        }
+        if !is_type(&response, &["application/json"]) {
+            return Err(Failure::unknown(
+                "the answer is not of type application/json",
+                true,
+            ));
+        }
+        let answer = Answer::read(&bytes, model)
+            .map_err(|NotAnAnswer { message, tokens: _ }| Failure::unknown(message, true))?;
+        Ok(Whole {
+            answer,
+            body: Some(bytes),
+        })
+    }
+
+    /// Asks for a stream.
+    ///
+    /// # Errors
+    /// [`Failure`], before the first event.
+    pub async fn stream(&self, key: Option<&Arc<ApiKey>>, body: String) -> Result<Stream, Failure> {
+        let deadline = Instant::now() + self.waits.first_token;
+        let mut response = timeout_at(
+            deadline,
+            self.send(key.map(|key| &**key), body, "text/event-stream"),
+        )
+        .await
+        .map_err(|_| {
+            Failure::unknown(
+                format!("no answer within {:?}", self.waits.first_token),
+                true,
+            )
+        })??;
+        if !is_type(&response, &["text/event-stream"]) {
+            let bytes = timeout(self.waits.idle, read(&mut response, MAX_ERROR)).await;
+            if let Ok(Ok(bytes)) = bytes
+                && let Some(failure) = error_in_success(&bytes, key.map(|key| &**key))
+            {
+                return Err(failure);
+            }
+            return Err(Failure::unknown(
+                "the answer is not of type text/event-stream",
+                true,
+            ));
+        }
+        Ok(Stream {
+            response,
+            parser: Parser::default(),
+            ready: VecDeque::new(),
+            key: key.cloned(),
+            idle: self.waits.idle,
+            first: Some(deadline),
+            size: 0,
+        })
+    }
+
+    /// Whether the endpoint answers at all, by the cheapest request there is.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub async fn probe(&self, key: Option<&ApiKey>) -> Result<(), String> {
+        let request = self
+            .request(reqwest::Method::GET, "models", key)
+            .map_err(|failure| failure.message)?;
+        let limit = self.waits.connect + Duration::from_secs(10);
+        match timeout(limit, request.send()).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(chain(&error)),
+            Err(_) => Err(format!("no answer within {limit:?}")),
+        }
+    }
+
+    fn request(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        key: Option<&ApiKey>,
+    ) -> Result<reqwest::RequestBuilder, Failure> {
+        self.guard
+            .check_literal(&self.base)
+            .map_err(|error| Failure::not_sent(error.to_string()))?;
+        let mut url = self.base.clone();
+        url.path_segments_mut()
+            .map_err(|()| Failure::not_sent("endpoint has no path"))?
+            .pop_if_empty()
+            .extend(path.split('/'));
+        let mut request = self.client.request(method, url);
+        if let Some(key) = key {
+            let value = key
+                .header()
+                .map_err(|_| Failure::not_sent("the key is not a header value"))?;
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        Ok(request)
+    }
+
+    async fn send(
+        &self,
+        key: Option<&ApiKey>,
+        body: String,
+        accept: &'static str,
+    ) -> Result<reqwest::Response, Failure> {
+        let request = self
+            .request(reqwest::Method::POST, "chat/completions", key)?
+            .header(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/json"),
+            )
+            .header(header::ACCEPT, HeaderValue::from_static(accept))
+            .body(body);
+        let mut response = request.send().await.map_err(|error| {
+            let text = chain(&error);
+            if error.is_connect() || error.is_builder() {
+                Failure::not_sent(text)
+            } else {
+                Failure::unknown(text, false)
+            }
+        })?;
+        let status = response.status().as_u16();
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let wait = retry_after(response.headers());
+        // The status alone says enough when the rest of the error does not come.
+        let text = match timeout(self.waits.idle, read(&mut response, MAX_ERROR)).await {
+            Ok(Ok(bytes)) => bytes,
+            Ok(Err(_)) | Err(_) => Bytes::new(),
+        };
+        if response.status().is_redirection() {
+            return Err(Failure {
+                billing: oarmaster_store::Billing::Unbilled,
+                ..Failure::unknown(
+                    format!(
+                        "status {status}: redirects are not followed; set the endpoint to where it leads"
+                    ),
+                    true,
+                )
+            });
+        }
+        Err(Failure::from_answer(status, wait, &text, key))
+    }
+}
+
+/// A stream of a provider.
+#[derive(Debug)]
+pub struct Stream {
+    response: reqwest::Response,
+    parser: Parser,
+    ready: VecDeque<Event>,
+    key: Option<Arc<ApiKey>>,
+    idle: Duration,
+    first: Option<Instant>,
+    size: usize,
+}
+
+impl Stream {
+    /// The data of the next event; `None` at the end of the bytes, which is an end of the answer only after a finish reason.
+    ///
+    /// # Errors
+    /// [`Failure`]: nothing came in time, the connection broke, or the provider sent an error.
+    pub async fn next(&mut self) -> Result<Option<String>, Failure> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return self.data(event).map(Some);
+            }
+            let deadline = self.first.unwrap_or_else(|| Instant::now() + self.idle);
+            let chunk = timeout_at(deadline, self.response.chunk())
+                .await
+                .map_err(|_| Failure::unknown("the stream stopped: nothing came in time", true))?
+                .map_err(|error| {
+                    Failure::unknown(format!("the stream broke: {}", chain(&error)), true)
+                })?;
+            let Some(chunk) = chunk else {
+                return Ok(None);
+            };
+            self.size += chunk.len();
+            if self.size > MAX_STREAM {
+                return Err(Failure::unknown("the stream is larger than 256 MiB", true));
+            }
+            let events = self
+                .parser
+                .push(&chunk)
+                .map_err(|error| Failure::unknown(error.to_string(), true))?;
+            self.ready.extend(events);
+        }
+    }
+
+    fn data(&mut self, event: Event) -> Result<String, Failure> {
+        self.first = None;
+        let key = self.key.as_deref();
+        if event.name == "error" {
+            return Err(sent_as_success(event.data.as_bytes(), key));
+        }
+        if event.data.contains("\"error\"")
+            && let Some(failure) = error_in_success(event.data.as_bytes(), key)
+        {
+            return Err(failure);
+        }
+        Ok(event.data)
+    }
+}
+
+/// An error that came with a success status: the provider may have worked before it, unless the class says that it did not.
+fn sent_as_success(body: &[u8], key: Option<&ApiKey>) -> Failure {
+    let mut failure = Failure::from_answer(500, None, body, key);
+    failure.message = failure
+        .message
+        .replacen("status 500", "status 200 with an error", 1);
+    if failure.class == Class::Transient {
+        failure.billing = oarmaster_store::Billing::Unknown;
+    }
+    failure
+}
+
+fn error_in_success(body: &[u8], key: Option<&ApiKey>) -> Option<Failure> {
+    let value = serde_json::from_slice(body).ok()?;
+    ProviderError::in_success(&value).then(|| sent_as_success(body, key))
+}
+
+fn is_type(response: &reqwest::Response, types: &[&str]) -> bool {
+    response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|value| {
+            types
+                .iter()
+                .any(|known| value.trim().eq_ignore_ascii_case(known))
+        })
+}
+
+async fn read(response: &mut reqwest::Response, most: usize) -> Result<Bytes, Failure> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| {
+        Failure::unknown(format!("the answer broke off: {}", chain(&error)), true)
+    })? {
+        if body.len() + chunk.len() > most {
+            return Err(Failure::unknown(
+                format!("the answer is larger than {} KiB", most >> 10),
+                true,
+            ));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.into())
+}
+
+/// An error with its causes, without the URL.
+fn chain(error: &reqwest::Error) -> String {
+    use std::error::Error as _;
+    let mut text = if error.is_connect() {
+        "failed to connect".to_owned()
+    } else {
+        "failed to talk HTTP".to_owned()
+    };
+    let mut last = None;
+    let mut source = error.source();
+    while let Some(cause) = source {
+        last = Some(cause.to_string());
+        source = cause.source();
+    }
+    if let Some(cause) = last {
+        text.push_str(": ");
+        text.push_str(&cause);
+    }
+    text
+}

@@ -1,0 +1,89 @@
+//! Server-sent events, read from pieces that are cut anywhere (the WHATWG's grammar).
+
+/// Longest line, and largest data of one event, in bytes.
+pub const MAX_EVENT_BYTES: usize = 8 << 20;
+
+/// One event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Event {
+    /// The event's type; empty for the default one.
+    pub name: String,
+    /// The data, its lines joined by a line feed.
+    pub data: String,
+}
+
+/// Why a stream cannot be read on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SseError {
+    /// An event is larger than [`MAX_EVENT_BYTES`].
+    #[error("an event of the stream is larger than 8 MiB")]
+    TooLarge,
+    /// A line is not UTF-8.
+    #[error("the stream is not UTF-8")]
+    NotUtf8,
+}
+
+/// Reads events from bytes.
+#[derive(Debug, Default)]
+pub struct Parser {
+    line: Vec<u8>,
+    after_cr: bool,
+    started: bool,
+    event: Event,
+    has_data: bool,
+}
+
+impl Parser {
+    /// Takes the next bytes and returns the events that end in them.
+    ///
+    /// # Errors
+    /// When an event is too large or not UTF-8; the parser must not be used any more.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<Event>, SseError> {
+        let mut events = Vec::new();
+        for &byte in bytes {
+            let follows_cr = std::mem::replace(&mut self.after_cr, byte == b'\r');
+            match byte {
+                b'\n' if follows_cr => {} // the second half of CR LF
+                b'\n' | b'\r' => self.end_line(&mut events)?,
+                other => {
+                    self.line.push(other);
+                    if self.line.len() > MAX_EVENT_BYTES {
+                        return Err(SseError::TooLarge);
+                    }
+                }
+            }
+        }
+        Ok(events)
+    }
+
+    fn end_line(&mut self, events: &mut Vec<Event>) -> Result<(), SseError> {
+        let bytes = std::mem::take(&mut self.line);
+        let mut line = std::str::from_utf8(&bytes).map_err(|_| SseError::NotUtf8)?;
+        if !std::mem::replace(&mut self.started, true) {
+            line = line.strip_prefix('\u{feff}').unwrap_or(line);
+        }
+        if line.is_empty() {
+            let event = std::mem::take(&mut self.event);
+            if std::mem::take(&mut self.has_data) {
+                events.push(event);
+            }
+            return Ok(());
+        }
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "data" => {
+                if std::mem::replace(&mut self.has_data, true) {
+                    self.event.data.push('\n');
+                }
+                self.event.data.push_str(value);
+                if self.event.data.len() > MAX_EVENT_BYTES {
+                    return Err(SseError::TooLarge);
+                }
+            }
+            "event" => value.clone_into(&mut self.event.name),
+            _ => {} // comments, id and retry
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,184 @@
+//! The read listener: transcripts, artifacts and usage for people, as far as RBAC lets them.
+
+use crate::admin::{lines, send};
+use crate::data::{no_method, no_path};
+use crate::error::ApiFailure;
+use crate::state::Gateway;
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use http::{HeaderMap, HeaderValue, header};
+use oarmaster_protocol::admin::TaskUsage;
+use oarmaster_protocol::journal::Artifact;
+use oarmaster_store::Refusal;
+use serde::Deserialize;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Records that are read at once.
+const PAGE: usize = 256;
+
+/// The routes.
+pub fn router(gateway: Arc<Gateway>) -> Router {
+    let task = "/read/v1/namespaces/{namespace}/tasks/{name}";
+    Router::new()
+        .route(&format!("{task}/transcript"), get(transcript))
+        .route(&format!("{task}/usage"), get(usage))
+        .route(&format!("{task}/artifacts"), get(artifacts))
+        .route(&format!("{task}/artifacts/{{artifact}}"), get(artifact))
+        .fallback(no_path)
+        .method_not_allowed_fallback(no_method)
+        .with_state(gateway)
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Params {
+    uid: Option<String>,
+    from: u64,
+    follow: bool,
+}
+
+type Shared = State<Arc<Gateway>>;
+
+async fn usage(
+    State(gateway): Shared,
+    Path((namespace, name)): Path<(String, String)>,
+    Query(params): Query<Params>,
+    headers: HeaderMap,
+) -> Result<Json<TaskUsage>, ApiFailure> {
+    gateway.reader(&headers, "usage", &namespace, &name).await?;
+    let uid = find(&gateway, &namespace, &name, params.uid).await?;
+    Ok(Json(gateway.store.usage(&uid).await?))
+}
+
+async fn artifacts(
+    State(gateway): Shared,
+    Path((namespace, name)): Path<(String, String)>,
+    Query(params): Query<Params>,
+    headers: HeaderMap,
+) -> Result<Json<Vec<Artifact>>, ApiFailure> {
+    gateway
+        .reader(&headers, "artifacts", &namespace, &name)
+        .await?;
+    let uid = find(&gateway, &namespace, &name, params.uid).await?;
+    Ok(Json(gateway.store.artifacts(&uid).await?))
+}
+
+async fn artifact(
+    State(gateway): Shared,
+    Path((namespace, name, artifact)): Path<(String, String, String)>,
+    Query(params): Query<Params>,
+    headers: HeaderMap,
+) -> Result<Response, ApiFailure> {
+    gateway
+        .reader(&headers, "artifacts", &namespace, &name)
+        .await?;
+    let uid = find(&gateway, &namespace, &name, params.uid).await?;
+    let (_, bytes) = gateway.store.artifact(&uid, &artifact).await?;
+    let mut response = bytes.into_response();
+    let headers = response.headers_mut();
+    // What a sandbox wrote is never shown by a browser as ours.
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/octet-stream"),
+    );
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers.insert(
+        header::CONTENT_DISPOSITION,
+        HeaderValue::from_static("attachment"),
+    );
+    Ok(response)
+}
+
+async fn transcript(
+    State(gateway): Shared,
+    Path((namespace, name)): Path<(String, String)>,
+    Query(params): Query<Params>,
+    headers: HeaderMap,
+) -> Result<Response, ApiFailure> {
+    gateway
+        .reader(&headers, "transcript", &namespace, &name)
+        .await?;
+    let uid = find(&gateway, &namespace, &name, params.uid).await?;
+    let (sender, receiver) = mpsc::channel(16);
+    tokio::spawn(async move {
+        if let Err(refusal) = tell(&gateway, &uid, params.from, params.follow, &sender).await {
+            tracing::warn!(task = uid, error = %refusal, "a transcript broke off");
+        }
+    });
+    Ok(lines(receiver))
+}
+
+/// Sends the records from `from` on; with `follow` until the newest attempt has ended.
+async fn tell(
+    gateway: &Gateway,
+    uid: &str,
+    from: u64,
+    follow: bool,
+    sender: &mpsc::Sender<bytes::Bytes>,
+) -> Result<(), Refusal> {
+    let mut watch = gateway.store.watch(uid).await?;
+    let mut from = from;
+    loop {
+        watch.borrow_and_update(); // before reading: what comes after the read wakes us
+        loop {
+            let page = gateway.store.records(uid, from, PAGE).await?;
+            let Some(last) = page.last() else {
+                break;
+            };
+            from = last.seq + 1;
+            for record in &page {
+                if !send(sender, record).await {
+                    return Ok(());
+                }
+            }
+        }
+        if !follow || is_over(gateway, uid, from).await? {
+            return Ok(());
+        }
+        tokio::select! {
+            () = sender.closed() => return Ok(()),
+            changed = watch.changed() => if changed.is_err() { return Ok(()) },
+        }
+    }
+}
+
+/// Whether the newest attempt has ended and everything of it was told.
+async fn is_over(gateway: &Gateway, uid: &str, from: u64) -> Result<bool, Refusal> {
+    let Some(newest) = gateway.store.newest_attempt(uid).await? else {
+        return Ok(true);
+    };
+    let report = gateway.store.report(uid, newest.attempt).await?;
+    Ok((report.fenced || report.outcome.is_some()) && from >= report.next)
+}
+
+/// The Task that is meant: by UID, which must be of this name, or the newest of the name.
+async fn find(
+    gateway: &Gateway,
+    namespace: &str,
+    name: &str,
+    uid: Option<String>,
+) -> Result<String, ApiFailure> {
+    let missing = || {
+        ApiFailure::not_found(format!(
+            "the gateway knows no attempt of Task {name} in namespace {namespace}"
+        ))
+    };
+    match uid {
+        None => gateway
+            .store
+            .find_task(namespace, name)
+            .await?
+            .ok_or_else(missing),
+        Some(uid) => match gateway.store.task_ref(&uid).await? {
+            // The permission was for this name; another Task's UID does not widen it.
+            Some(task) if task.namespace == namespace && task.name == name => Ok(uid),
+            Some(_) | None => Err(missing()),
+        },
+    }
+}

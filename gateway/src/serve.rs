@@ -1,0 +1,168 @@
+//! Puts the parts together and runs them to the end of the process.
+
+use crate::catalog::Outbound;
+use crate::cluster::objects::Objects;
+use crate::cluster::secrets::{Sight, follow, follow_keys};
+use crate::config::Config;
+use crate::plain::Plain;
+use crate::state::Gateway;
+use crate::tls::{Certificate, client_config};
+use crate::{admin, data, listen, plain, read};
+use anyhow::Context as _;
+use kube::Client;
+use oarmaster_store::{Options, Store};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Runs the gateway until `stop`.
+///
+/// # Errors
+/// When the store cannot be opened or an address cannot be bound.
+pub async fn run(config: Config, client: Client, stop: CancellationToken) -> anyhow::Result<()> {
+    let Config {
+        data_addr,
+        read_addr,
+        admin_addr,
+        metrics_addr,
+        data_dir,
+        settings,
+        tls_secret,
+        drain,
+    } = config;
+    let store = Store::open(Options::new(&data_dir))
+        .await
+        .context("failed to open the store")?;
+    let outbound = Outbound {
+        tls: Arc::new(client_config()?),
+        guard: Arc::new(settings.private_endpoints.clone()),
+    };
+    let release = settings.namespace.clone();
+    let gateway = Arc::new(Gateway::new(settings, store, &client));
+    let certificate = Arc::new(Certificate::default());
+    let (synced, is_synced) = watch::channel(false);
+    let (loaded, mut is_loaded) = watch::channel(false);
+
+    let background = TaskTracker::new();
+    let spawn = |task: futures::future::BoxFuture<'static, ()>| {
+        let stop = stop.clone();
+        background.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = task => {}
+            }
+        });
+    };
+    let objects = Objects::new(
+        gateway.snapshot.clone(),
+        outbound,
+        gateway.health.clone(),
+        synced,
+    );
+    let watched = client.clone();
+    spawn(Box::pin(async move { objects.run(watched).await }));
+    let (health, snapshots) = (gateway.health.clone(), gateway.health.snapshots());
+    spawn(Box::pin(follow_keys(
+        client.clone(),
+        release.clone(),
+        health,
+        snapshots,
+    )));
+    let health = gateway.health.clone();
+    spawn(Box::pin(async move { health.run().await }));
+    let cert = certificate.clone();
+    spawn(Box::pin(async move {
+        follow(&client, &release, &tls_secret, |sight| {
+            take_certificate(&cert, sight, &tls_secret, &loaded)
+        })
+        .await;
+    }));
+
+    let plain = Plain {
+        gateway: gateway.clone(),
+        certificate: certificate.clone(),
+        synced: is_synced,
+    };
+    let plain_listener = bind(metrics_addr).await?;
+    let served = TaskTracker::new();
+    served.spawn(listen::serve(
+        plain_listener,
+        None,
+        plain::router(plain),
+        stop.clone(),
+        drain,
+    ));
+
+    let has_certificate = tokio::select! {
+        () = stop.cancelled() => false,
+        ready = is_loaded.wait_for(|loaded| *loaded) => ready.is_ok(),
+    };
+    if has_certificate {
+        let tls = certificate.server_config()?;
+        for (address, router) in [
+            (data_addr, data::router(gateway.clone())),
+            (read_addr, read::router(gateway.clone())),
+            (admin_addr, admin::router(gateway.clone())),
+        ] {
+            let listener = bind(address).await?;
+            served.spawn(listen::serve(
+                listener,
+                Some(tls.clone()),
+                router,
+                stop.clone(),
+                drain,
+            ));
+        }
+        tracing::info!(data = %data_addr, read = %read_addr, admin = %admin_addr, "serving");
+    }
+    stop.cancelled().await;
+    tracing::info!("stopping");
+    served.close();
+    gateway.calls.close();
+    let end = async {
+        served.wait().await;
+        gateway.calls.wait().await;
+    };
+    if tokio::time::timeout(drain, end).await.is_err() {
+        tracing::warn!(
+            "calls were still running when the time to drain was over; they are booked at their reservation"
+        );
+    }
+    background.close();
+    background.wait().await;
+    gateway
+        .store
+        .flush()
+        .await
+        .context("failed to write the log")
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("failed to listen on {address}"))
+}
+
+fn take_certificate(
+    certificate: &Certificate,
+    sight: Sight,
+    secret: &str,
+    loaded: &watch::Sender<bool>,
+) {
+    match sight {
+        Sight::Found { version, data } => match certificate.load(&data) {
+            Ok(()) => {
+                tracing::info!(secret, version, "certificate loaded");
+                loaded.send_replace(true);
+            }
+            Err(error) => {
+                tracing::warn!(secret, version, error = %error, "the Secret holds no usable certificate yet")
+            }
+        },
+        Sight::Missing => tracing::warn!(secret, "the TLS Secret does not exist"),
+        Sight::Forbidden => tracing::warn!(secret, "the TLS Secret may not be read"),
+    }
+}

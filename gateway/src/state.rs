@@ -1,0 +1,226 @@
+//! What every request handler works with.
+
+use crate::catalog::Snapshot;
+use crate::chat::assigned::Assignments;
+use crate::config::Settings;
+use crate::error::ApiFailure;
+use crate::health::Health;
+use crate::identity::access::Access;
+use crate::identity::sandbox::{SandboxPod, Sandboxes};
+use crate::identity::token::Tokens;
+use crate::identity::{User, bearer};
+use crate::metrics::Metrics;
+use arc_swap::ArcSwap;
+use axum::body::Body;
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use kube::Client;
+use oarmaster_protocol::task::ErrorCode;
+use oarmaster_protocol::{ADMIN_AUDIENCE, AUDIENCE};
+use oarmaster_store::Store;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::task::TaskTracker;
+
+/// A body must arrive within this.
+const BODY_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The gateway: everything that outlives a request.
+pub struct Gateway {
+    /// Configuration of requests.
+    pub settings: Settings,
+    /// The durable state.
+    pub store: Store,
+    /// Pools and providers.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// Keys and reachability.
+    pub health: Arc<Health>,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// What Tasks were assigned.
+    pub assignments: Assignments,
+    /// Calls that run to their end even when their caller is gone.
+    pub calls: TaskTracker,
+    access: Access,
+    data_tokens: Tokens,
+    read_tokens: Tokens,
+    admin_tokens: Tokens,
+    sandboxes: Sandboxes,
+}
+
+/// Who calls the data listener.
+#[derive(Clone, Debug)]
+pub enum Caller {
+    /// The pod of a Task's open attempt.
+    Task(Arc<SandboxPod>),
+    /// Anybody else, for RBAC to judge.
+    User(Arc<User>),
+}
+
+impl Gateway {
+    /// A gateway that asks the API server with `client`.
+    #[must_use]
+    pub fn new(settings: Settings, store: Store, client: &Client) -> Self {
+        Self {
+            settings,
+            store,
+            snapshot: Arc::default(),
+            health: Arc::default(),
+            metrics: Metrics::default(),
+            assignments: Assignments::default(),
+            calls: TaskTracker::new(),
+            access: Access::new(client),
+            data_tokens: Tokens::new(client, Some(AUDIENCE)),
+            read_tokens: Tokens::new(client, None),
+            admin_tokens: Tokens::new(client, Some(ADMIN_AUDIENCE)),
+            sandboxes: Sandboxes::new(client),
+        }
+    }
+
+    /// The caller of the data listener.
+    ///
+    /// # Errors
+    /// `unauthenticated`; `forbidden` for a sandbox identity without an open attempt; `fenced` for an attempt that is over.
+    pub async fn caller(&self, headers: &HeaderMap) -> Result<Caller, ApiFailure> {
+        let user = self.data_tokens.review(bearer(headers)?).await?;
+        let Some(pod) = self.sandboxes.identify(&user).await? else {
+            return Ok(Caller::User(user));
+        };
+        self.check_attempt(&pod).await?;
+        Ok(Caller::Task(pod))
+    }
+
+    /// The pod of a Task's open attempt.
+    ///
+    /// # Errors
+    /// As [`Gateway::caller`]; `forbidden` for everybody else.
+    pub async fn task(&self, headers: &HeaderMap) -> Result<Arc<SandboxPod>, ApiFailure> {
+        match self.caller(headers).await? {
+            Caller::Task(pod) => Ok(pod),
+            Caller::User(_) => Err(ApiFailure::forbidden(
+                "the task API is for the pods of Tasks",
+            )),
+        }
+    }
+
+    /// The operator.
+    ///
+    /// # Errors
+    /// `unauthenticated`; `forbidden` for anybody else.
+    pub async fn operator(&self, headers: &HeaderMap) -> Result<(), ApiFailure> {
+        let user = self.admin_tokens.review(bearer(headers)?).await?;
+        if user.name == self.settings.operator {
+            Ok(())
+        } else {
+            Err(ApiFailure::forbidden(
+                "the admin API is for the operator's ServiceAccount",
+            ))
+        }
+    }
+
+    /// Somebody who may `get` this subresource of a Task.
+    ///
+    /// # Errors
+    /// `unauthenticated`, `forbidden`.
+    pub async fn reader(
+        &self,
+        headers: &HeaderMap,
+        subresource: &str,
+        namespace: &str,
+        task: &str,
+    ) -> Result<(), ApiFailure> {
+        let user = self.read_tokens.review(bearer(headers)?).await?;
+        let act = crate::identity::access::Act {
+            verb: "get",
+            resource: "tasks",
+            subresource,
+            namespace,
+            name: task,
+        };
+        if self.access.may(&user, act).await? {
+            Ok(())
+        } else {
+            Err(ApiFailure::forbidden(format!(
+                "{} may not get tasks/{subresource} of {task} in namespace {namespace}: a Role with resources [tasks/{subresource}] and verbs [get] in apiGroups [oarmaster.dev] allows it",
+                user.name
+            )))
+        }
+    }
+
+    /// Whether a user may use a pool.
+    ///
+    /// # Errors
+    /// `unavailable` while the API server cannot be asked.
+    pub async fn may_use(
+        &self,
+        user: &User,
+        namespace: &str,
+        pool: &str,
+    ) -> Result<bool, ApiFailure> {
+        let act = crate::identity::access::Act {
+            verb: "use",
+            resource: "modelpools",
+            subresource: "",
+            namespace,
+            name: pool,
+        };
+        self.access.may(user, act).await
+    }
+
+    /// The attempt must be the newest, opened for this Job, and not fenced. Asked on every request: it is in memory.
+    async fn check_attempt(&self, pod: &SandboxPod) -> Result<(), ApiFailure> {
+        let newest = self.store.newest_attempt(&pod.task_uid).await?;
+        let fenced = || {
+            ApiFailure::new(
+                ErrorCode::Fenced,
+                format!("attempt {} is over", pod.attempt),
+            )
+        };
+        match newest {
+            Some(newest) if newest.attempt > pod.attempt => Err(fenced()),
+            Some(newest) if newest.attempt == pod.attempt && newest.job == pod.job => {
+                if self.store.report(&pod.task_uid, pod.attempt).await?.fenced {
+                    Err(fenced())
+                } else {
+                    Ok(())
+                }
+            }
+            Some(_) | None => Err(ApiFailure::forbidden(
+                "the operator has not opened this attempt for this Job",
+            )),
+        }
+    }
+
+    /// The body of a request, after its caller is known.
+    ///
+    /// # Errors
+    /// `too_large`, `invalid_request`.
+    pub async fn body(&self, body: Body) -> Result<Bytes, ApiFailure> {
+        read_body(body, self.settings.body_limit).await
+    }
+}
+
+/// Reads a body of at most `most` bytes.
+///
+/// # Errors
+/// `too_large`, `invalid_request`.
+pub async fn read_body(body: Body, most: usize) -> Result<Bytes, ApiFailure> {
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, most).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(most)),
+        Ok(Err(_)) => Err(ApiFailure::invalid("the body broke off")),
+        Err(_) => Err(ApiFailure::invalid(format!(
+            "the body did not arrive within {BODY_TIMEOUT:?}"
+        ))),
+    }
+}
+
+/// A body that is over its bound.
+#[must_use]
+pub fn too_large(most: usize) -> ApiFailure {
+    ApiFailure::new(
+        ErrorCode::TooLarge,
+        format!("the body is larger than {} MiB", most >> 20),
+    )
+}

@@ -1,0 +1,253 @@
+//! A gateway in this process, with a fake API server and a store on disk.
+#![allow(dead_code)] // each test file uses its part
+
+pub mod kube;
+pub mod upstream;
+
+use self::kube::FakeKube;
+use oarmaster_gateway::catalog::Outbound;
+use oarmaster_gateway::cluster::objects::Objects;
+use oarmaster_gateway::cluster::secrets::follow_keys;
+use oarmaster_gateway::config::Settings;
+use oarmaster_gateway::provider::guard::PrivateEndpoints;
+use oarmaster_gateway::state::Gateway;
+use oarmaster_gateway::{admin, data, read, tls};
+use oarmaster_protocol::admin::{AttemptReport, OpenAttempt, TaskBudget};
+use oarmaster_protocol::task::Claim;
+use oarmaster_store::{Options, Store};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub const RELEASE: &str = "oarmaster-system";
+pub const OPERATOR: &str = "operator-token";
+pub const PILOT: &str = "pilot-token";
+pub const UID: &str = "11111111-2222-3333-4444-555555555555";
+
+pub struct World {
+    pub kube: FakeKube,
+    pub gateway: Arc<Gateway>,
+    pub data: String,
+    pub read: String,
+    pub admin: String,
+    pub http: reqwest::Client,
+    pub dir: tempfile::TempDir,
+}
+
+impl World {
+    pub async fn start() -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (kube, client) = FakeKube::start().await;
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(Options::new(dir.path())).await.unwrap();
+        let guard = PrivateEndpoints::parse(&["127.0.0.0/8".to_owned()]).unwrap();
+        let settings = Settings {
+            namespace: RELEASE.to_owned(),
+            default_pool: Some("house".to_owned()),
+            operator: format!("system:serviceaccount:{RELEASE}:oarmaster-operator"),
+            private_endpoints: guard.clone(),
+            body_limit: 32 << 20,
+        };
+        let gateway = Arc::new(Gateway::new(settings, store, &client));
+        let outbound = Outbound { tls: Arc::new(tls::client_config().unwrap()), guard: Arc::new(guard) };
+        let (synced, mut is_synced) = tokio::sync::watch::channel(false);
+        let objects = Objects::new(gateway.snapshot.clone(), outbound, gateway.health.clone(), synced);
+        let watched = client.clone();
+        tokio::spawn(async move { objects.run(watched).await });
+        tokio::spawn(follow_keys(client, RELEASE.to_owned(), gateway.health.clone(), gateway.health.snapshots()));
+        let health = gateway.health.clone();
+        tokio::spawn(async move { health.run().await });
+        is_synced.wait_for(|synced| *synced).await.unwrap();
+        kube.token(OPERATOR, &format!("system:serviceaccount:{RELEASE}:oarmaster-operator"), "oarmaster-gateway-admin", None);
+        Self {
+            data: serve(data::router(gateway.clone())).await,
+            read: serve(read::router(gateway.clone())).await,
+            admin: serve(admin::router(gateway.clone())).await,
+            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            kube,
+            gateway,
+            dir,
+        }
+    }
+
+    /// Applies a provider and waits until the gateway has it.
+    pub async fn provider(&self, namespace: &str, name: &str, spec: Value) {
+        self.kube.apply("modelproviders", json!({
+            "apiVersion": "oarmaster.dev/v1alpha1", "kind": "ModelProvider", "metadata": {"namespace": namespace, "name": name}, "spec": spec,
+        }));
+        self.until(|gateway| gateway.snapshot.load().providers.contains_key(&(namespace.to_owned(), name.to_owned()))).await;
+    }
+
+    pub async fn pool(&self, namespace: &str, name: &str, members: Value) {
+        self.kube.apply("modelpools", json!({
+            "apiVersion": "oarmaster.dev/v1alpha1", "kind": "ModelPool", "metadata": {"namespace": namespace, "name": name}, "spec": {"members": members},
+        }));
+        self.until(|gateway| gateway.snapshot.load().pools.contains_key(&(namespace.to_owned(), name.to_owned()))).await;
+    }
+
+    /// A provider `up` at the upstream with these key names (Secret and value of the same name), and a pool `fast` of it.
+    pub async fn upstream(&self, upstream: &upstream::Upstream, keys: &[&str]) {
+        for key in keys {
+            self.kube.secret("team", key, &[("key", key.as_bytes())]);
+        }
+        self.provider("team", "up", http_provider(&upstream.url, keys)).await;
+        self.pool("team", "fast", json!([{"provider": {"name": "up"}, "model": "m"}])).await;
+        let keys = keys.len();
+        self.until(|gateway| usable(gateway, "team", "up") == keys).await;
+    }
+
+    /// Waits until the gateway's state satisfies the condition.
+    pub async fn until(&self, holds: impl Fn(&Gateway) -> bool) {
+        let wait = async {
+            while !holds(&self.gateway) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), wait).await.expect("the gateway's state within 10 s");
+    }
+
+    /// The pod, Job and token of attempt `attempt`, as the cluster would have them.
+    pub fn pod(&self, attempt: u32) {
+        let labels = json!({"oarmaster.dev/sandbox": "true", "oarmaster.dev/task-uid": UID, "oarmaster.dev/attempt": attempt.to_string()});
+        let job = format!("job-{attempt}");
+        self.kube.apply("jobs", json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {
+            "namespace": "team", "name": job, "uid": format!("job-uid-{attempt}"), "labels": labels,
+            "ownerReferences": [{"apiVersion": "oarmaster.dev/v1alpha1", "kind": "Task", "name": "fix", "uid": UID, "controller": true}],
+        }}));
+        self.kube.apply("pods", json!({"apiVersion": "v1", "kind": "Pod", "metadata": {
+            "namespace": "team", "name": format!("{job}-x"), "uid": format!("pod-uid-{attempt}"), "labels": labels,
+            "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": job, "uid": format!("job-uid-{attempt}"), "controller": true}],
+        }}));
+        self.kube.token(
+            &token(attempt),
+            "system:serviceaccount:team:oarmaster-sandbox",
+            "oarmaster-gateway",
+            Some((&format!("{job}-x"), &format!("pod-uid-{attempt}"))),
+        );
+    }
+
+    /// Opens an attempt as the operator does.
+    pub async fn open(&self, attempt: u32, budget: TaskBudget) -> AttemptReport {
+        let request = OpenAttempt {
+            job: format!("job-{attempt}"),
+            assignment: (attempt == 1).then(|| serde_json::from_value(assignment()).unwrap()),
+            budget,
+        };
+        let response = self
+            .http
+            .put(format!("{}/admin/v1/attempts/{UID}/{attempt}", self.admin))
+            .bearer_auth(OPERATOR)
+            .json(&request)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(response.status(), 200, "{}", response.text().await.unwrap());
+        response.json().await.unwrap()
+    }
+
+    /// Opens and claims attempt 1.
+    pub async fn task(&self, budget: TaskBudget) -> Claim {
+        self.pod(1);
+        let report = self.open(1, budget).await;
+        let response = self
+            .http
+            .post(format!("{}/task/v1/claim", self.data))
+            .bearer_auth(PILOT)
+            .json(&json!({"assignment": report.assignment, "nonce": "n1"}))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(response.status(), 200, "{}", response.text().await.unwrap());
+        response.json().await.unwrap()
+    }
+
+    /// A model call of the pilot.
+    pub async fn call(&self, session: &str, call: u64, next: u64, text: &str) -> (u16, Option<u64>, Value) {
+        let body = json!({"model": "team/fast", "messages": [{"role": "user", "content": text}], "max_tokens": 100});
+        self.call_with(session, call, next, body).await
+    }
+
+    pub async fn call_with(&self, session: &str, call: u64, next: u64, body: Value) -> (u16, Option<u64>, Value) {
+        let response = self
+            .http
+            .post(format!("{}/v1/chat/completions", self.data))
+            .bearer_auth(PILOT)
+            .header("oarmaster-session", session)
+            .header("oarmaster-call", call)
+            .header("oarmaster-next", next)
+            .json(&body)
+            .send()
+            .await
+            .unwrap();
+        let next = response.headers().get("oarmaster-next").map(|value| value.to_str().unwrap().parse().unwrap());
+        (response.status().as_u16(), next, response.json().await.unwrap())
+    }
+
+    /// A user with the right to use pool team/fast.
+    pub fn user(&self) -> &'static str {
+        self.kube.token("user-token", "system:serviceaccount:team:app", "oarmaster-gateway", None);
+        self.kube.allow("system:serviceaccount:team:app use modelpools team/fast");
+        "user-token"
+    }
+
+    pub async fn chat(&self, token: &str, body: Value) -> reqwest::Response {
+        self.http
+            .post(format!("{}/v1/chat/completions", self.data))
+            .bearer_auth(token)
+            .json(&body)
+            .send()
+            .await
+            .unwrap()
+    }
+
+    pub async fn metrics(&self) -> String {
+        self.gateway.metrics.text().unwrap()
+    }
+}
+
+pub fn token(attempt: u32) -> String {
+    if attempt == 1 { PILOT.to_owned() } else { format!("{PILOT}-{attempt}") }
+}
+
+pub fn usable(gateway: &Gateway, namespace: &str, name: &str) -> usize {
+    let snapshot = gateway.snapshot.load();
+    let provider = snapshot.providers.get(&(namespace.to_owned(), name.to_owned()));
+    provider.map_or(0, |provider| gateway.health.usable_keys(provider).len())
+}
+
+pub fn http_provider(url: &str, keys: &[&str]) -> Value {
+    let keys: Vec<Value> = keys.iter().map(|key| json!({"name": key, "secretKeyRef": {"name": key, "key": "key"}})).collect();
+    json!({
+        "type": "OpenAICompatible", "endpoint": url, "keys": keys,
+        "models": [{"name": "m", "pricing": {"inputPerMillion": "1", "outputPerMillion": "2", "cacheReadPerMillion": "0.5"}}],
+        "timeouts": {"connect": "1s", "firstToken": "2s", "idle": "1s", "response": "2s"},
+    })
+}
+
+pub fn scripted(rules: Value) -> Value {
+    json!({
+        "type": "Scripted", "script": {"rules": rules},
+        "models": [{"name": "m", "pricing": {"inputPerMillion": "1", "outputPerMillion": "2"}}],
+    })
+}
+
+pub fn assignment() -> Value {
+    json!({
+        "task": {"namespace": "team", "name": "fix", "uid": UID},
+        "target": {"agent": {
+            "pinned": "agent@sha256:00", "instructions": "be careful", "prompt": "fix it", "model": "team/fast",
+            "maxOutputTokens": 200, "tools": [], "maxTurns": 10, "maxToolCalls": 10,
+        }},
+    })
+}
+
+pub fn ask(text: &str) -> Value {
+    json!({"model": "fast", "messages": [{"role": "user", "content": text}], "max_tokens": 100})
+}
+
+async fn serve(router: axum::Router) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(self::kube::axum_serve(listener, router));
+    url
+}

@@ -1,0 +1,120 @@
+//! A provider that misbehaves on demand.
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
+use http::StatusCode;
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// How one request is answered.
+#[derive(Clone)]
+pub enum Reply {
+    /// A status with a type and a body.
+    Plain(u16, &'static str, String),
+    /// Pieces of a body, with a pause before each; then the end, or a broken connection.
+    Pieces { kind: &'static str, pieces: Vec<(u64, Vec<u8>)>, cut: bool },
+    /// Never anything.
+    Silence,
+}
+
+/// A request that arrived.
+#[derive(Clone, Debug)]
+pub struct Got {
+    pub key: String,
+    pub body: String,
+}
+
+#[derive(Clone, Default)]
+pub struct Upstream {
+    replies: Arc<Mutex<VecDeque<Reply>>>,
+    got: Arc<Mutex<Vec<Got>>>,
+    pub url: String,
+}
+
+impl Reply {
+    pub fn json(status: u16, body: Value) -> Self {
+        Self::Plain(status, "application/json", body.to_string())
+    }
+
+    pub fn error(status: u16, code: &str, message: &str) -> Self {
+        Self::json(status, json!({"error": {"message": message, "code": code, "type": "x"}}))
+    }
+
+    /// An answer with 10 input and 5 output tokens.
+    pub fn answer(text: &str) -> Self {
+        Self::json(
+            200,
+            json!({
+                "id": "up", "object": "chat.completion", "created": 1, "model": "upstream-model",
+                "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
+                "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
+            }),
+        )
+    }
+
+    pub fn events(events: &[Value], done: bool, cut: bool) -> Self {
+        let mut pieces: Vec<(u64, Vec<u8>)> =
+            events.iter().map(|event| (0, format!("data: {event}\n\n").into_bytes())).collect();
+        if done {
+            pieces.push((0, b"data: [DONE]\n\n".to_vec()));
+        }
+        Self::Pieces { kind: "text/event-stream", pieces, cut }
+    }
+}
+
+impl Upstream {
+    pub async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let upstream = Self {
+            url: format!("http://{}/v1", listener.local_addr().unwrap()),
+            ..Self::default()
+        };
+        let router = Router::new().fallback(handle).with_state(upstream.clone());
+        tokio::spawn(super::kube::axum_serve(listener, router));
+        upstream
+    }
+
+    /// Queues a reply; with an empty queue the answer is `ok`.
+    pub fn reply(&self, reply: Reply) {
+        self.replies.lock().unwrap().push_back(reply);
+    }
+
+    pub fn got(&self) -> Vec<Got> {
+        self.got.lock().unwrap().clone()
+    }
+}
+
+async fn handle(State(upstream): State<Upstream>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    if parts.uri.path() == "/v1/models" {
+        return axum::Json(json!({"data": []})).into_response();
+    }
+    assert_eq!(parts.uri.path(), "/v1/chat/completions");
+    let bytes = http_body_util::BodyExt::collect(body).await.unwrap().to_bytes();
+    let key = parts
+        .headers
+        .get("authorization")
+        .map(|value| value.to_str().unwrap().trim_start_matches("Bearer ").to_owned())
+        .unwrap_or_default();
+    upstream.got.lock().unwrap().push(Got { key, body: String::from_utf8_lossy(&bytes).into_owned() });
+    let reply = upstream.replies.lock().unwrap().pop_front();
+    match reply.unwrap_or_else(|| Reply::answer("ok")) {
+        Reply::Plain(status, kind, body) => {
+            (StatusCode::from_u16(status).unwrap(), [("content-type", kind)], body).into_response()
+        }
+        Reply::Silence => std::future::pending().await,
+        Reply::Pieces { kind, pieces, cut } => {
+            let pieces = futures::stream::iter(pieces).then(|(wait, piece)| async move {
+                tokio::time::sleep(Duration::from_millis(wait)).await;
+                Ok::<_, std::io::Error>(Bytes::from(piece))
+            });
+            let end = futures::stream::iter(cut.then(|| Err(std::io::Error::other("cut"))));
+            ([("content-type", kind)], Body::from_stream(pieces.chain(end))).into_response()
+        }
+    }
+}
