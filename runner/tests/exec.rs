@@ -1,4 +1,11 @@
 //! exec on the real kernel. Run as root, the supervisor gets the UID that it has in a pod; else it runs as who runs the tests.
+// Helpers of tests are tests.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 mod sandbox;
 

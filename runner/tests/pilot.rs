@@ -1,4 +1,11 @@
 //! The pilot against a gateway that keeps the task API strictly, and against the real exec.
+// Helpers of tests are tests.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 mod gateway;
 mod sandbox;

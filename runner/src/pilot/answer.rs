@@ -34,7 +34,7 @@ impl Answer {
     /// Reads the first choice. `turn` makes our own ids unique.
     #[must_use]
     pub fn read(response: &Value, turn: u32) -> Self {
-        let choice = &response["choices"][0];
+        let choice = response["choices"].get(0).unwrap_or(&Value::Null);
         let message = &choice["message"];
         let mut seen = BTreeSet::new();
         let calls = message["tool_calls"]

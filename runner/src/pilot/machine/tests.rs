@@ -608,12 +608,12 @@ fn any_event(next: &Next, choice: u8, word: &str) -> Event {
             ..Ran::default()
         })),
         6 => Event::ExecGone,
-        7 => probed(choice % 2 == 0),
+        7 => probed(choice > 127),
         _ => text(word),
     };
     match next {
-        Next::Exec(Request::Probe) if choice % 4 > 0 => probed(true),
-        Next::Exec(Request::Write { .. }) if choice % 4 > 0 => Event::Exec(Response::Done),
+        Next::Exec(Request::Probe) if choice > 63 => probed(true),
+        Next::Exec(Request::Write { .. }) if choice > 63 => Event::Exec(Response::Done),
         Next::Exec(_) => exec(choice),
         Next::Model(_) => match choice % 11 {
             0 => text(word),

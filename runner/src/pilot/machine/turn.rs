@@ -7,7 +7,7 @@ use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::assignment::{AgentTarget, Assignment, Target};
 use oarmaster_protocol::exec::Request;
 use oarmaster_protocol::journal::Body;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
 /// Largest arguments of a tool call; a record has at most 4 MiB, and names and escapes need room.
@@ -73,23 +73,23 @@ impl Machine {
         let Some(agent) = self.agent() else {
             return Value::Null;
         };
-        let mut body = json!({
-            "model": agent.model,
-            "messages": self.messages,
-            "max_tokens": agent.max_output_tokens,
-        });
+        let mut body = Map::from_iter([
+            ("model".to_owned(), json!(agent.model)),
+            ("messages".to_owned(), json!(self.messages)),
+            ("max_tokens".to_owned(), json!(agent.max_output_tokens)),
+        ]);
         let temperature = agent
             .temperature
             .as_ref()
             .and_then(|text| text.parse::<f64>().ok());
         if let Some(temperature) = temperature {
-            body["temperature"] = json!(temperature);
+            body.insert("temperature".to_owned(), json!(temperature));
         }
         let tools: Vec<Value> = self.tools().into_iter().map(Tool::definition).collect();
         if !tools.is_empty() {
-            body["tools"] = json!(tools);
+            body.insert("tools".to_owned(), json!(tools));
         }
-        body
+        Value::Object(body)
     }
 
     pub(super) fn model_failed(&mut self, again: bool, code: &str, message: &str) -> Next {
