@@ -85,6 +85,35 @@ pub fn pass(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Like [`pass`], and answers what was printed.
+pub fn tee(command: &mut Command) -> Result<String> {
+    use std::io::{BufRead as _, BufReader};
+    let shown = show(command);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("failed to run `{shown}`"))?;
+    let mut text = String::new();
+    for line in child
+        .stdout
+        .take()
+        .into_iter()
+        .flat_map(|out| BufReader::new(out).lines())
+    {
+        let line = line.with_context(|| format!("failed to read what `{shown}` says"))?;
+        println!("{line}");
+        text.push_str(&line);
+        text.push('\n');
+    }
+    let status = child
+        .wait()
+        .with_context(|| format!("failed to wait for `{shown}`"))?;
+    if !status.success() {
+        bail!("`{shown}` failed ({status})");
+    }
+    Ok(text)
+}
+
 fn show(command: &Command) -> String {
     let mut words = vec![command.get_program().to_string_lossy().into_owned()];
     words.extend(command.get_args().map(|a| a.to_string_lossy().into_owned()));

@@ -8,8 +8,8 @@ use crate::cache::checkout;
 use crate::cmd;
 use crate::demo::{Place, RELEASE, helm, kubectl};
 
-/// Builds the images, and loads or pushes them.
-pub fn images(place: &Place) -> Result<()> {
+/// Builds the images, and loads or pushes them. Answers what was said about it: which images are new to the local cluster.
+pub fn images(place: &Place) -> Result<String> {
     let mut command = Command::new(std::env::current_exe().context("failed to find this program")?);
     command.arg("images");
     match &place.registry {
@@ -17,47 +17,53 @@ pub fn images(place: &Place) -> Result<()> {
         Some(registry) => command.args(["--push", registry]),
     };
     command.current_dir(checkout());
-    cmd::pass(&mut command)
+    cmd::tee(&mut command)
 }
 
 /// Installs both charts and waits until everything is ready.
-pub fn charts(place: &Place) -> Result<()> {
+pub fn charts(place: &Place, fresh: &str) -> Result<()> {
     for chart in ["oarmaster-crds", "oarmaster"] {
         let mut command = helm(&place.kubeconfig)?;
         command.args(["upgrade", "--install", chart, &format!("charts/{chart}")]);
         command.args(["--namespace", RELEASE, "--create-namespace"]);
-        command.args(["--wait", "--timeout", "5m"]);
         if let (Some(registry), "oarmaster") = (&place.registry, chart) {
-            command.args(["--set", &format!("images.registry={registry}")]);
-            // The class allows the images of the language that the agent uses.
+            let allow =
+                format!("sandboxClass.spec.images.allow={{docker.io/library/*,{registry}/*}}");
+            let registry = format!("images.registry={registry}");
             command.args([
                 "--set",
-                &format!("sandboxClass.spec.images.allow={{docker.io/library/*,{registry}/*}}"),
+                &registry,
+                "--set",
+                &allow,
+                "--set",
+                "images.pullPolicy=Always",
             ]);
         }
         command.current_dir(checkout());
-        if let Err(error) = cmd::output(&mut command) {
-            show(place);
-            return Err(error.context(format!(
-                "failed to install chart {chart}; what the pods say: kubectl --kubeconfig {} -n {RELEASE} describe pods",
-                place.kubeconfig.display()
-            )));
-        }
+        cmd::output(&mut command).with_context(|| format!("failed to install chart {chart}"))?;
     }
-    restart(place)
-}
-
-/// A tag that is built anew keeps its name, so that pods which run already would keep the old image.
-fn restart(place: &Place) -> Result<()> {
-    for workload in [
-        "deployment/oarmaster-operator",
-        "statefulset/oarmaster-gateway",
+    for (image, workload) in [
+        ("operator", "deployment/oarmaster-operator"),
+        ("gateway", "statefulset/oarmaster-gateway"),
     ] {
-        let mut command = kubectl(&place.kubeconfig)?;
-        command.args(["-n", RELEASE, "rollout", "status", workload, "--timeout=3m"]);
-        cmd::output(&mut command).inspect_err(|_| show(place))?;
+        // The tag is the version, so that helm sees no difference in an image that was built anew.
+        if place.registry.is_some() || fresh.contains(&format!("loaded {}", place.image(image))) {
+            rollout(place, &["restart", workload])?;
+        }
+        rollout(place, &["status", workload, "--timeout=3m"]).inspect_err(|_| show(place))?;
     }
     Ok(())
+}
+
+fn rollout(place: &Place, args: &[&str]) -> Result<()> {
+    let mut command = kubectl(&place.kubeconfig)?;
+    command.args(["-n", RELEASE, "rollout"]).args(args);
+    cmd::output(&mut command).map(|_| ()).with_context(|| {
+        format!(
+            "Oarmaster does not get ready; more of what its pods say: kubectl --kubeconfig {} -n {RELEASE} describe pods",
+            place.kubeconfig.display()
+        )
+    })
 }
 
 /// What runs and what happened, for the person who has to find out.

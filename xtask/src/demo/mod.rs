@@ -41,6 +41,14 @@ struct Place {
     registry: Option<String>,
 }
 
+impl Place {
+    /// The full name of one of the images that `cargo xtask images` makes.
+    fn image(&self, name: &str) -> String {
+        let registry = self.registry.as_deref().unwrap_or("docker.io/oarmaster");
+        format!("{registry}/{name}:{}", env!("CARGO_PKG_VERSION"))
+    }
+}
+
 /// Runs the command.
 pub fn run(args: Args) -> Result<ExitCode> {
     let Args { command, registry } = args;
@@ -57,9 +65,9 @@ fn up(registry: Option<String>) -> Result<()> {
     progress.done("cluster is up");
     let oar = oar()?;
     progress.done("oar is built");
-    install::images(&place)?;
+    let fresh = install::images(&place)?;
     progress.done("images are built and where the cluster finds them");
-    install::charts(&place)?;
+    install::charts(&place, &fresh)?;
     progress.done("Oarmaster is installed with Helm");
     quickstart::apply(&place)?;
     progress.done("provider, pool, agent and task are applied");

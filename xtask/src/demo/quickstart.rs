@@ -12,10 +12,8 @@ use crate::demo::{NAMESPACE, Place, kubectl};
 
 /// The Task of the samples.
 const TASK: &str = "fix-summary";
-/// The sandbox image of the samples: a cluster with a registry pulls it.
+/// The sandbox image of the samples, which a cluster pulls from Docker Hub.
 const SAMPLE_IMAGE: &str = "image: python:3.12-slim";
-/// What stands in its place in the local cluster, which pulls nothing.
-const LOCAL_IMAGE: &str = "image: docker.io/oarmaster/python:dev";
 
 /// A ServiceAccount whose token the gateway is shown: the administrator's kubeconfig has a certificate only.
 const ACCOUNT: &str = "\
@@ -49,7 +47,7 @@ pub fn apply(place: &Place) -> Result<()> {
         "--timeout=60s",
     ]))?;
     let folder = checkout().join("config/samples/quickstart");
-    let samples = samples(&folder, place.registry.is_none())?;
+    let samples = samples(&folder, &place.image("python"))?;
     cmd::output_with(
         kubectl(&place.kubeconfig)?.args(["-n", NAMESPACE, "apply", "-f", "-"]),
         &samples,
@@ -58,8 +56,8 @@ pub fn apply(place: &Place) -> Result<()> {
     Ok(())
 }
 
-/// The YAML files of a folder in order of their names, as one stream.
-fn samples(folder: &Path, local: bool) -> Result<String> {
+/// The YAML files of a folder in order of their names, as one stream, with the sandbox image that `cargo xtask images` made.
+fn samples(folder: &Path, image: &str) -> Result<String> {
     let mut paths: Vec<_> = fs::read_dir(folder)
         .with_context(|| format!("failed to list {}", folder.display()))?
         .map(|entry| entry.map(|entry| entry.path()))
@@ -77,13 +75,10 @@ fn samples(folder: &Path, local: bool) -> Result<String> {
                 .with_context(|| format!("failed to read {}", path.display()))?,
         );
     }
-    if local {
-        if !all.contains(SAMPLE_IMAGE) {
-            bail!("the samples have no `{SAMPLE_IMAGE}`");
-        }
-        all = all.replace(SAMPLE_IMAGE, LOCAL_IMAGE);
+    if !all.contains(SAMPLE_IMAGE) {
+        bail!("the samples have no `{SAMPLE_IMAGE}`");
     }
-    Ok(all)
+    Ok(all.replace(SAMPLE_IMAGE, &format!("image: {image}")))
 }
 
 /// Shows the Task live. An error when it does not become Complete.
@@ -149,9 +144,8 @@ mod tests {
     #[test]
     fn the_samples_are_one_stream_with_the_image_of_the_cluster() {
         let folder = checkout().join("config/samples/quickstart");
-        let local = samples(&folder, true).unwrap();
-        assert!(local.contains(LOCAL_IMAGE) && !local.contains(SAMPLE_IMAGE));
-        assert!(samples(&folder, false).unwrap().contains(SAMPLE_IMAGE));
+        let local = samples(&folder, "example.com/python:1").unwrap();
+        assert!(local.contains("image: example.com/python:1") && !local.contains(SAMPLE_IMAGE));
         let kinds: Vec<&str> = local
             .lines()
             .filter_map(|line| line.strip_prefix("kind: "))
