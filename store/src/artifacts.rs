@@ -1,18 +1,13 @@
-//! Artifacts: content-addressed files beside the log.
-//!
-//! A blob is written under a temporary name, synced, and renamed to its digest before the log says that it exists; so an entry never
-//! points at bytes that a crash can take away. Blobs that no entry names (a crash between the two) are left for retention.
+//! Artifacts: the files of a Task that outlive its sandbox.
 
+use crate::blobs::Staged;
 use crate::state::{By, State, check_artifact_name};
-use crate::{Refusal, Store, StoreError};
+use crate::{Refusal, Store};
 use bytes::Bytes;
 use oarmaster_protocol::journal::Artifact;
 use oarmaster_protocol::task::MAX_ARTIFACT_BYTES;
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
-use std::io;
-use std::path::{Path, PathBuf};
-use tokio::io::AsyncWriteExt as _;
 
 /// Receives an artifact's bytes. Dropped without [`ArtifactWriter::finish`], nothing is kept.
 #[derive(Debug)]
@@ -22,29 +17,28 @@ pub struct ArtifactWriter {
     attempt: u32,
     session: String,
     name: String,
-    file: tokio::fs::File,
-    temporary: Temporary,
+    /// Absent once the artifact is over its bound.
+    staged: Option<Staged>,
     hash: Sha256,
     size: u64,
 }
-
-/// A file that goes away unless it was renamed.
-#[derive(Debug)]
-struct Temporary(PathBuf);
 
 impl ArtifactWriter {
     /// Adds bytes; refused as soon as the artifact is over its bound.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         self.size = self.size.saturating_add(bytes.len() as u64);
-        if self.size > MAX_ARTIFACT_BYTES {
-            return Err(Refusal::TooLarge(format!(
-                "artifact {} has more than {MAX_ARTIFACT_BYTES} bytes; narrow its path",
-                self.name
-            )));
+        if self.size > MAX_ARTIFACT_BYTES
+            && let Some(staged) = self.staged.take()
+        {
+            staged.discard().await?;
         }
-        self.hash.update(bytes);
-        let written = self.file.write_all(bytes).await;
-        written.map_err(|source| failed("write", &self.temporary.0, source))
+        match &mut self.staged {
+            Some(staged) => {
+                self.hash.update(bytes);
+                staged.write(bytes).await
+            }
+            None => Err(too_large(&self.name)),
+        }
     }
 
     /// Makes the bytes durable and the artifact visible. One of the same name is replaced.
@@ -55,11 +49,11 @@ impl ArtifactWriter {
             attempt,
             session,
             name,
-            mut file,
-            temporary,
+            staged,
             hash,
             size,
         } = self;
+        let staged = staged.ok_or_else(|| too_large(&name))?;
         let digest = hex(&hash.finalize());
         let artifact = Artifact { name, size, digest };
         let quota = store.options().artifact_bytes;
@@ -69,44 +63,17 @@ impl ArtifactWriter {
             session: &session,
         };
         let decide = |state: &State| state.decide_artifact(by, &artifact, quota);
-        // Refuse before the blob is kept; the decision that counts is the one below.
-        decide(&store.lock().state)?;
-        let synced = async {
-            file.flush().await?;
-            file.sync_all().await
-        };
-        synced
-            .await
-            .map_err(|source| failed("sync", &temporary.0, source))?;
-        let target = blob_path(&store.options().dir, &artifact.digest);
-        store
-            .blocking(move |_| {
-                let keep = || -> io::Result<()> {
-                    std::fs::rename(&temporary.0, &target)?;
-                    let parent = target.parent().unwrap_or(&target);
-                    std::fs::File::open(parent)?.sync_all()
-                };
-                keep().map_err(|source| StoreError::Io {
-                    act: "keep",
-                    path: target.clone(),
-                    source,
-                })
-            })
-            .await?;
+        // Refuse before the blob is kept; the decision that counts is the one after.
+        let early = decide(&store.lock().state);
+        if let Err(refused) = early {
+            staged.discard().await?;
+            return Err(refused);
+        }
+        staged.keep(&artifact.digest).await?;
         store
             .change(|state| Ok((decide(state)?, ())), |_, ()| ())
             .await?;
         Ok(artifact)
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_file(&self.0)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(path = %self.0.display(), %error, "cannot remove a temporary file");
-        }
     }
 }
 
@@ -125,19 +92,13 @@ impl Store {
             attempt,
             session,
         })?;
-        let unique = uuid::Uuid::new_v4().simple().to_string();
-        let path = temporary_dir(&self.options().dir).join(unique);
-        let file = tokio::fs::File::create(&path)
-            .await
-            .map_err(|source| failed("create", &path, source))?;
         Ok(ArtifactWriter {
             store: self.clone(),
             task: task_uid.to_owned(),
             attempt,
             session: session.to_owned(),
             name: name.to_owned(),
-            file,
-            temporary: Temporary(path),
+            staged: Some(self.blobs().stage()),
             hash: Sha256::new(),
             size: 0,
         })
@@ -174,22 +135,8 @@ impl Store {
                 Ok((found, task.depends))
             })
             .await?;
-        let path = blob_path(&self.options().dir, &artifact.digest);
-        let bytes = self
-            .blocking(move |_| {
-                std::fs::read(&path).map_err(|source| StoreError::Io {
-                    act: "read",
-                    path,
-                    source,
-                })
-            })
-            .await?;
-        if oarmaster_protocol::digest(&bytes) != artifact.digest {
-            return Err(Refusal::Internal(format!(
-                "the bytes of artifact {name} are not those of its digest"
-            )));
-        }
-        Ok((artifact, Bytes::from(bytes)))
+        let bytes = self.blobs().read(&artifact.digest).await?;
+        Ok((artifact, bytes))
     }
 
     /// The artifacts of a Task, by name.
@@ -202,31 +149,10 @@ impl Store {
     }
 }
 
-/// Makes the directories and removes what a process before did not finish.
-pub fn prepare(dir: &Path) -> Result<(), StoreError> {
-    let temporary = temporary_dir(dir);
-    let fresh = || -> io::Result<()> {
-        match std::fs::remove_dir_all(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        std::fs::create_dir_all(&temporary)?;
-        std::fs::create_dir_all(dir.join("blobs"))?;
-        std::fs::File::open(dir)?.sync_all()
-    };
-    fresh().map_err(|source| StoreError::Io {
-        act: "prepare",
-        path: temporary.clone(),
-        source,
-    })
-}
-
-fn temporary_dir(dir: &Path) -> PathBuf {
-    dir.join("incoming")
-}
-
-fn blob_path(dir: &Path, digest: &str) -> PathBuf {
-    dir.join("blobs").join(digest.trim_start_matches("sha256:"))
+fn too_large(name: &str) -> Refusal {
+    Refusal::TooLarge(format!(
+        "artifact {name} has more than {MAX_ARTIFACT_BYTES} bytes; narrow its path"
+    ))
 }
 
 fn hex(hash: &[u8]) -> String {
@@ -235,13 +161,4 @@ fn hex(hash: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}"); // writing to a String cannot fail
     }
     text
-}
-
-fn failed(act: &'static str, path: &Path, source: io::Error) -> Refusal {
-    StoreError::Io {
-        act,
-        path: path.to_owned(),
-        source,
-    }
-    .into()
 }

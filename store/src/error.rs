@@ -23,6 +23,15 @@ pub enum StoreError {
         /// The lock file.
         path: PathBuf,
     },
+    /// The place of the blobs refused.
+    #[error("failed to {act}")]
+    Blob {
+        /// What was tried.
+        act: &'static str,
+        /// Why it failed.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// Bytes that were durable are not what was written. Nothing was changed; restore the volume from a snapshot.
     #[error("log is corrupt in segment {segment} at offset {offset}: {what}")]
     Corrupt {

@@ -8,6 +8,7 @@
 
 mod artifacts;
 mod attempts;
+mod blobs;
 mod calls;
 mod changes;
 mod entry;

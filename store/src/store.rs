@@ -3,6 +3,7 @@
 //! A change holds the lock while it decides, queues its frame and applies it; it waits for the disk without the lock. So the state may
 //! be ahead of the disk, and everybody who answers from it waits for the frames that the answer depends on.
 
+use crate::blobs::Blobs;
 use crate::entry::Entry;
 use crate::hub::{Hub, Note};
 use crate::log::{self, Disk, Files, Log, Place, Repair, Urgency};
@@ -37,6 +38,7 @@ struct Inner {
     core: Arc<Mutex<Core>>,
     hub: Arc<Hub>,
     running: Mutex<Running>,
+    blobs: Blobs,
     /// Held, so that no other process opens the directory.
     _lock: File,
 }
@@ -96,7 +98,7 @@ impl Store {
             std::fs::TryLockError::WouldBlock => StoreError::Locked { path: path.clone() },
             std::fs::TryLockError::Error(source) => io("lock", &path)(source),
         })?;
-        crate::artifacts::prepare(&dir)?;
+        let blobs = Blobs::open(&dir)?;
         let mut state = State::default();
         let cursor = log::replay(&dir, Repair::Erase, &mut |frame, place, payload| {
             apply_frame(&mut state, frame, place, payload)
@@ -115,6 +117,7 @@ impl Store {
                 core,
                 hub,
                 running: Mutex::default(),
+                blobs,
                 _lock: lock,
             }),
         })
@@ -166,6 +169,10 @@ impl Store {
 
     pub(crate) fn hub(&self) -> &Arc<Hub> {
         &self.inner.hub
+    }
+
+    pub(crate) fn blobs(&self) -> &Blobs {
+        &self.inner.blobs
     }
 
     pub(crate) fn now(&self) -> i64 {

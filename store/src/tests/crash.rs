@@ -11,17 +11,42 @@ use std::collections::BTreeMap;
 
 #[derive(Clone, Debug)]
 enum Op {
-    Open { own: bool, raise: u64 },
-    Claim { fresh: bool },
-    Append { count: u8, size: u16, stale: bool },
-    Call { repeat: bool },
-    Reserve { pico: u64 },
-    Settle { pick: u8, end: End },
-    Fence,
-    Raise { pico: u64 },
+    Open {
+        own: bool,
+        raise: u64,
+    },
+    Claim {
+        fresh: bool,
+    },
+    Append {
+        count: u8,
+        size: u16,
+        stale: bool,
+    },
+    Call {
+        repeat: bool,
+    },
+    Reserve {
+        pico: u64,
+    },
+    Settle {
+        pick: u8,
+        end: End,
+    },
+    /// With `on`, the next attempt is opened at once, as the operator does.
+    Fence {
+        on: bool,
+    },
+    Raise {
+        pico: u64,
+    },
     Sdk,
-    Artifact { name: u8 },
-    Result,
+    Artifact {
+        name: u8,
+    },
+    Result {
+        on: bool,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -42,18 +67,18 @@ fn op() -> impl Strategy<Value = Op> {
         Just(End::Dropped),
     ];
     prop_oneof![
-        1 => (any::<bool>(), 0..500_u64).prop_map(|(own, raise)| Op::Open { own, raise }),
-        2 => any::<bool>().prop_map(|fresh| Op::Claim { fresh }),
-        4 => (1..4_u8, 0..600_u16, any::<bool>())
+        1 => (any::<bool>(), 0..2500_u64).prop_map(|(own, raise)| Op::Open { own, raise }),
+        4 => any::<bool>().prop_map(|fresh| Op::Claim { fresh }),
+        8 => (1..4_u8, 0..600_u16, any::<bool>())
             .prop_map(|(count, size, stale)| Op::Append { count, size, stale }),
-        4 => any::<bool>().prop_map(|repeat| Op::Call { repeat }),
-        6 => (0..200_u64).prop_map(|pico| Op::Reserve { pico }),
-        5 => (any::<u8>(), end).prop_map(|(pick, end)| Op::Settle { pick, end }),
-        1 => Just(Op::Fence),
-        1 => (0..1000_u64).prop_map(|pico| Op::Raise { pico }),
-        1 => Just(Op::Sdk),
-        1 => (0..3_u8).prop_map(|name| Op::Artifact { name }),
-        1 => Just(Op::Result),
+        12 => prop::bool::weighted(0.3).prop_map(|repeat| Op::Call { repeat }),
+        16 => (0..200_u64).prop_map(|pico| Op::Reserve { pico }),
+        12 => (any::<u8>(), end).prop_map(|(pick, end)| Op::Settle { pick, end }),
+        1 => any::<bool>().prop_map(|on| Op::Fence { on }),
+        2 => (0..3000_u64).prop_map(|pico| Op::Raise { pico }),
+        2 => Just(Op::Sdk),
+        3 => (0..3_u8).prop_map(|name| Op::Artifact { name }),
+        1 => any::<bool>().prop_map(|on| Op::Result { on }),
     ]
 }
 
@@ -109,9 +134,10 @@ impl World {
                 let records = vec![note(&text); usize::from(count)];
                 self.append(store, append(next, records)).await;
             }
-            Op::Result => {
+            Op::Result { on } => {
                 let next = store.next(UID).await.unwrap_or(0);
                 self.append(store, append(next, vec![result()])).await;
+                self.go_on(store, on).await;
             }
             Op::Call { repeat } => {
                 let Ok(next) = store.next(UID).await else {
@@ -162,11 +188,12 @@ impl World {
                 };
                 ticket.settle(end).await.unwrap();
             }
-            Op::Fence => {
+            Op::Fence { on } => {
                 if self.attempt > 0 {
                     let first = store.fence(UID, self.attempt, "x").await.unwrap();
                     let again = store.fence(UID, self.attempt, "y").await.unwrap();
                     assert_eq!(first, again);
+                    self.go_on(store, on).await;
                 }
             }
             Op::Raise { pico } => match store.raise_budget(UID, usd(pico)).await {
@@ -191,6 +218,17 @@ impl World {
                     expected(&refused);
                 }
             }
+        }
+    }
+
+    async fn go_on(&mut self, store: &Store, on: bool) {
+        if on {
+            let next = Op::Open {
+                own: false,
+                raise: 0,
+            };
+            Box::pin(self.step(store, next)).await;
+            Box::pin(self.step(store, Op::Claim { fresh: true })).await;
         }
     }
 
@@ -347,7 +385,7 @@ proptest! {
 
     #[test]
     fn whatever_was_durable_is_there_again(
-        ops in prop::collection::vec(op(), 1..60),
+        ops in prop::collection::vec(op(), 1..100),
         cuts in prop::collection::vec((any::<prop::sample::Index>(), 0.0..1.0_f64, any::<bool>()), 4),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -356,7 +394,7 @@ proptest! {
             let store = Store::open(options(dir.path())).await.unwrap();
             let mut world = World::default();
             // Most work needs an attempt and a claim.
-            world.step(&store, Op::Open { own: true, raise: 400 }).await;
+            world.step(&store, Op::Open { own: true, raise: 2000 }).await;
             world.step(&store, Op::Claim { fresh: true }).await;
             for op in ops {
                 world.step(&store, op).await;

@@ -1,0 +1,110 @@
+//! Large bytes beside the log, by digest: a directory of the volume now, a bucket with the same code later.
+//!
+//! Bytes are staged, made durable, and renamed to their digest before the log says that they exist, so an entry never points at bytes
+//! that a crash can take away. Blobs that no entry names (a crash between the two) are left for retention.
+
+use crate::{Refusal, StoreError};
+use bytes::Bytes;
+use object_store::buffered::BufWriter;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as Key;
+use object_store::{ObjectStore, ObjectStoreExt as _};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::io::AsyncWriteExt as _;
+
+/// Bytes that one upload keeps in memory.
+const BUFFER: usize = 1 << 20;
+
+/// The blobs of a store.
+#[derive(Clone, Debug)]
+pub struct Blobs(Arc<dyn ObjectStore>);
+
+/// A blob on its way.
+#[derive(Debug)]
+pub struct Staged {
+    blobs: Blobs,
+    writer: BufWriter,
+    key: Key,
+}
+
+impl Blobs {
+    /// The blobs in a directory, without what a process before did not finish.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        let staging = dir.join("incoming");
+        match std::fs::remove_dir_all(&staging) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StoreError::Io {
+                act: "empty",
+                path: staging,
+                source,
+            }),
+            _ => Ok(()),
+        }?;
+        let files = LocalFileSystem::new_with_prefix(dir).map_err(failed("open the blobs"))?;
+        // Off by default, and nothing here is worth having without it.
+        Ok(Self(Arc::new(files.with_fsync(true))))
+    }
+
+    /// Starts a blob.
+    pub fn stage(&self) -> Staged {
+        let key = Key::from_iter(["incoming", &uuid::Uuid::new_v4().simple().to_string()]);
+        Staged {
+            blobs: self.clone(),
+            writer: BufWriter::with_capacity(Arc::clone(&self.0), key.clone(), BUFFER),
+            key,
+        }
+    }
+
+    /// The bytes with this digest, checked.
+    pub async fn read(&self, digest: &str) -> Result<Bytes, Refusal> {
+        let found = self.0.get(&blob(digest)).await;
+        let bytes = found.map_err(failed("find a blob"))?.bytes().await;
+        let bytes = bytes.map_err(failed("read a blob"))?;
+        if oarmaster_protocol::digest(&bytes) != digest {
+            return Err(Refusal::Internal(format!(
+                "the bytes of blob {digest} are not those of its digest"
+            )));
+        }
+        Ok(bytes)
+    }
+}
+
+impl Staged {
+    /// Adds bytes.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        let written = self.writer.write_all(bytes).await;
+        Ok(written.map_err(failed("write a blob"))?)
+    }
+
+    /// Gives it up. Without this the next start removes what is left.
+    pub async fn discard(mut self) -> Result<(), Refusal> {
+        Ok(self
+            .writer
+            .abort()
+            .await
+            .map_err(failed("discard a blob"))?)
+    }
+
+    /// Makes it durable under its digest.
+    pub async fn keep(mut self, digest: &str) -> Result<(), Refusal> {
+        let written = self.writer.shutdown().await;
+        written.map_err(failed("write a blob"))?;
+        let kept = self.blobs.0.rename(&self.key, &blob(digest)).await;
+        Ok(kept.map_err(failed("keep a blob"))?)
+    }
+}
+
+fn blob(digest: &str) -> Key {
+    Key::from_iter(["blobs", digest.trim_start_matches("sha256:")])
+}
+
+fn failed<E>(act: &'static str) -> impl FnOnce(E) -> StoreError
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    move |source| StoreError::Blob {
+        act,
+        source: Box::new(source),
+    }
+}
