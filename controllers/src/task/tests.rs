@@ -1,1 +1,6 @@
-
+mod job;
+mod life;
+mod pods;
+mod properties;
+mod refusals;
+mod sim;

@@ -1,0 +1,608 @@
+//! A Task's life, step by step.
+
+use super::sim::{Sim, assert_end, idle};
+use crate::kit::events::Reason;
+use crate::task::plan::plan;
+use crate::task::pod::Pilot;
+use oarmaster_crds::conditions;
+use oarmaster_crds::kinds::task::Phase;
+use oarmaster_protocol::FailureClass;
+use oarmaster_protocol::admin::{Isolated, TaskBudget};
+use serde_json::json;
+use std::time::Duration;
+
+#[test]
+fn a_task_of_one_attempt_takes_five_writes_and_one_for_a_new_namespace() {
+    let mut sim = Sim::new(json!({}));
+    sim.settle();
+    assert_eq!(sim.phase(), Phase::Pending);
+    assert_eq!(sim.attempt(), 1);
+    sim.pilot_starts();
+    sim.settle();
+    assert_eq!(sim.phase(), Phase::Running);
+    sim.later(42);
+    sim.hands_in(None);
+    sim.settle();
+    assert_eq!(sim.phase(), Phase::Running, "the pilot has not ended yet");
+    sim.pilot_ends(0);
+    sim.settle();
+    assert_end(&sim, Phase::Succeeded, "Complete");
+    assert_eq!(sim.writes, 6, "one of them made the ServiceAccount");
+    assert_eq!(sim.created.len(), 1);
+    let status = sim.task.status.clone().unwrap();
+    assert_eq!(status.ran_for.unwrap().0, "42s");
+    assert_eq!(
+        status.output,
+        Some(json!({ "text": "done", "nothing": null }))
+    );
+    assert!(status.failure.is_none());
+
+    let mut second = Sim::new(json!({}));
+    second.service_account = true;
+    second.settle();
+    second.pilot_starts();
+    second.settle();
+    second.succeeds();
+    second.settle();
+    assert_eq!(second.writes, 5);
+}
+
+#[test]
+fn a_settled_task_needs_nothing_at_any_time() {
+    let mut sim = Sim::new(json!({}));
+    sim.settle();
+    sim.succeeds();
+    sim.settle();
+    for seconds in [0, 1, 60, 86_400, 10_000_000] {
+        sim.later(seconds);
+        let plan = plan(&sim.task, &sim.observe());
+        assert!(idle(&plan), "{plan:?}");
+        assert_eq!(plan.next, None);
+    }
+}
+
+#[test]
+fn a_pilot_that_ended_before_it_was_seen_running_needs_one_write_less() {
+    let mut sim = Sim::new(json!({}));
+    sim.service_account = true;
+    sim.settle();
+    sim.succeeds();
+    sim.settle();
+    assert_end(&sim, Phase::Succeeded, "Complete");
+    assert_eq!(sim.writes, 4);
+    assert!(sim.task.status.unwrap().started_at.is_some());
+}
+
+#[test]
+fn what_is_missing_is_waited_for_and_named() {
+    let mut sim = Sim::new(json!({
+        "files": [{ "path": "a.txt", "configMap": { "name": "texts", "key": "a" } }],
+    }));
+    let (agent, pool, class) = (sim.agent.take(), sim.pool.take(), sim.class.take());
+    sim.settle();
+    assert_eq!(sim.phase(), Phase::Pending);
+    let (status, why, message) = sim.condition(conditions::ACCEPTED);
+    assert_eq!(
+        (status.as_str(), why.as_str()),
+        ("False", "RefsNotResolved")
+    );
+    assert!(
+        message.contains("Agent coder does not exist in namespace team"),
+        "{message}"
+    );
+    assert!(message.contains("ConfigMap texts"), "{message}");
+    assert_eq!(sim.attempt(), 0);
+    sim.agent = agent;
+    sim.settle();
+    assert!(
+        sim.condition(conditions::ACCEPTED)
+            .2
+            .contains("ModelPool default")
+    );
+    sim.pool = pool;
+    sim.class = class;
+    sim.settle();
+    assert!(
+        sim.condition(conditions::ACCEPTED)
+            .2
+            .contains("ConfigMap texts")
+    );
+    sim.config_maps.insert(
+        "texts".to_owned(),
+        [("a".to_owned(), "x".to_owned())].into(),
+    );
+    sim.settle();
+    assert_eq!(sim.attempt(), 1);
+    assert_eq!(sim.condition(conditions::ACCEPTED).0, "True");
+}
+
+#[test]
+fn a_pool_or_class_that_is_not_ready_is_waited_for() {
+    let mut sim = Sim::new(json!({}));
+    sim.pool.as_mut().unwrap().status = None;
+    sim.settle();
+    assert!(
+        sim.condition(conditions::ACCEPTED)
+            .2
+            .contains("ModelPool default is not ready")
+    );
+    let mut sim = Sim::new(json!({}));
+    sim.class.as_mut().unwrap().status = None;
+    sim.settle();
+    assert!(
+        sim.condition(conditions::ACCEPTED)
+            .2
+            .contains("SandboxClass default is not ready")
+    );
+    assert_eq!(sim.attempt(), 0);
+}
+
+#[test]
+fn an_attempt_waits_for_the_gateways_address() {
+    let mut sim = Sim::new(json!({}));
+    sim.gateway_ip = false;
+    sim.settle();
+    assert!(sim.created.is_empty());
+    assert!(sim.condition(conditions::READY).2.contains("gateway"));
+    sim.gateway_ip = true;
+    sim.settle();
+    assert_eq!(sim.created.len(), 1);
+}
+
+#[test]
+fn a_transient_failure_is_tried_again_after_the_back_off() {
+    let mut sim = Sim::new(
+        json!({ "retry": { "limit": 2, "backoff": { "base": "10s", "factor": 3, "max": "25s" } } }),
+    );
+    for (wait, attempt) in [(10, 1), (25, 2)] {
+        sim.settle();
+        assert_eq!(sim.attempt(), attempt);
+        sim.fails(FailureClass::ModelUnavailable);
+        sim.settle();
+        assert_eq!(sim.phase(), Phase::Waiting);
+        assert_eq!(sim.condition(conditions::READY).1, "Retrying");
+        assert!(sim.jobs.is_empty(), "a failed attempt's Job is deleted");
+        sim.later(wait - 1);
+        sim.settle();
+        assert_eq!(sim.attempt(), attempt, "not before its time");
+        sim.later(1);
+    }
+    sim.settle();
+    assert_eq!(sim.attempt(), 3);
+    sim.fails(FailureClass::ModelUnavailable);
+    sim.settle();
+    assert_end(&sim, Phase::Failed, "ModelUnavailable");
+    assert_eq!(sim.task.status.unwrap().retries, Some(2));
+    assert_eq!(sim.created.len(), 3);
+}
+
+#[test]
+fn a_retry_that_works_completes() {
+    let mut sim = Sim::new(json!({}));
+    sim.settle();
+    sim.fails(FailureClass::Internal);
+    sim.settle();
+    sim.later(10);
+    sim.settle();
+    sim.succeeds();
+    sim.settle();
+    assert_end(&sim, Phase::Succeeded, "Complete");
+    assert!(sim.task.status.unwrap().failure.is_none());
+}
+
+#[test]
+fn other_failures_end_the_task_unless_they_are_named() {
+    let mut sim = Sim::new(json!({}));
+    sim.settle();
+    sim.fails(FailureClass::NotAccepted);
+    sim.settle();
+    assert_end(&sim, Phase::Failed, "NotAccepted");
+
+    let mut sim = Sim::new(json!({ "retry": { "limit": 1, "on": ["NotAccepted"] } }));
+    sim.settle();
+    sim.fails(FailureClass::NotAccepted);
+    sim.settle();
+    assert_eq!(sim.phase(), Phase::Waiting);
+}
+
+#[test]
+fn a_spent_budget_ends_the_task_and_says_so() {
+    let mut sim = Sim::new(json!({ "retry": { "limit": 5 } }));
+    sim.settle();
+    sim.fails(FailureClass::BudgetExceeded);
+    sim.settle();
+    assert_end(&sim, Phase::Failed, "BudgetExceeded");
+    assert_eq!(sim.condition(conditions::BUDGET_AVAILABLE).0, "False");
+}
+
+#[test]
+fn disruptions_do_not_count_as_retries_and_are_capped() {
+    let mut sim = Sim::new(json!({ "retry": { "limit": 0 } }));
+    for attempt in 1..=10 {
+        sim.settle();
+        assert_eq!(sim.attempt(), attempt);
+        sim.pilot_starts();
+        sim.pod.as_mut().unwrap().disrupted = Some("EvictionByEvictionAPI".to_owned());
+        sim.pass();
+        assert!(sim.gateway[&attempt].fenced, "fenced before anything else");
+    }
+    sim.settle();
+    assert_eq!(sim.attempt(), 11);
+    sim.pilot_starts();
+    sim.pod.as_mut().unwrap().disrupted = Some("EvictionByEvictionAPI".to_owned());
+    sim.settle();
+    assert_end(&sim, Phase::Failed, "Disrupted");
+    assert_eq!(sim.task.status.unwrap().disruptions, Some(10));
+}
+
+#[test]
+fn a_result_that_was_handed_in_outlives_its_pod() {
+    for gone in [true, false] {
+        let mut sim = Sim::new(json!({}));
+        sim.settle();
+        sim.pilot_starts();
+        sim.settle();
+        sim.hands_in(None);
+        if gone {
+            sim.job_deleted();
+        } else {
+            sim.pod.as_mut().unwrap().disrupted = Some("the pod was deleted".to_owned());
+        }
+        sim.settle();
+        assert_end(&sim, Phase::Succeeded, "Complete");
+        assert_eq!(sim.created.len(), 1);
+    }
+}
+
+#[test]
+fn a_job_deleted_by_hand_is_a_disruption() {
+    let mut sim = Sim::new(json!({}));
+    sim.settle();
+    sim.pilot_starts();
+    sim.settle();
+    sim.job_deleted();
+    sim.settle();
+    assert!(sim.gateway[&1].fenced);
+    assert_eq!(sim.attempt(), 2);
+    assert_eq!(sim.created.len(), 2);
+    assert_eq!(sim.task.status.unwrap().disruptions, Some(1));
+}
+
+#[test]
+fn a_job_that_was_never_created_is_created_again() {
+    let mut sim = Sim::new(json!({}));
+    sim.pass();
+    // Killed after the status and the open, before the Job.
+    sim.jobs.clear();
+    sim.created.clear();
+    sim.settle();
+    assert_eq!(sim.attempt(), 1);
+    assert_eq!(sim.created.len(), 1);
+}
+
+#[test]
+fn an_agent_changed_before_the_open_is_pinned_anew_and_after_it_is_not() {
+    let mut sim = Sim::new(json!({}));
+    sim.gateway_ip = false;
+    sim.settle();
+    let first = sim.task.status.clone().unwrap().pinned.unwrap();
+    sim.agent.as_mut().unwrap().spec.instructions = "be quick".to_owned();
+    sim.settle();
+    let second = sim.task.status.clone().unwrap().pinned.unwrap();
+    assert_ne!(first.agent, second.agent);
+    sim.gateway_ip = true;
+    sim.settle();
+    sim.agent.as_mut().unwrap().spec.instructions = "be slow".to_owned();
+    sim.fails(FailureClass::Internal);
+    sim.settle();
+    sim.later(10);
+    let started = sim.pass().start.unwrap();
+    assert!(started.resolved.assignment.is_none(), "the gateway has it");
+    assert_eq!(sim.task.status.unwrap().pinned.unwrap(), second);
+}
+
+#[test]
+fn a_deleted_agent_does_not_stop_a_retry() {
+    let mut sim = Sim::new(json!({}));
+    sim.settle();
+    sim.fails(FailureClass::Internal);
+    sim.settle();
+    sim.agent = None;
+    sim.pool = None;
+    sim.later(10);
+    sim.settle();
+    assert_eq!(sim.attempt(), 2);
+    assert_eq!(sim.created.len(), 2);
+}
+
+#[test]
+fn the_running_time_is_counted_over_all_attempts() {
+    let mut sim = Sim::new(
+        json!({ "timeout": "60s", "retry": { "limit": 3, "backoff": { "base": "1h", "max": "2h" } } }),
+    );
+    sim.settle();
+    sim.later(100); // waiting for the pod does not count
+    sim.pilot_starts();
+    sim.settle();
+    sim.later(40);
+    sim.fails(FailureClass::Internal);
+    sim.settle();
+    assert_eq!(sim.phase(), Phase::Waiting);
+    sim.later(3600);
+    let plan = sim.pass();
+    assert_eq!(plan.start.unwrap().left, Duration::from_secs(20));
+    sim.pilot_starts();
+    sim.settle();
+    sim.later(19);
+    sim.settle();
+    assert_eq!(sim.phase(), Phase::Running);
+    sim.later(1);
+    let plan = sim.pass();
+    assert!(plan.fence.is_some());
+    sim.settle();
+    assert_end(&sim, Phase::Failed, "Timeout");
+    assert_eq!(sim.task.status.unwrap().ran_for.unwrap().0, "1m");
+}
+
+#[test]
+fn no_attempt_begins_without_time_left() {
+    let mut sim = Sim::new(json!({ "timeout": "60s", "retry": { "limit": 3 } }));
+    sim.settle();
+    sim.pilot_starts();
+    sim.later(61);
+    sim.fails(FailureClass::Internal);
+    sim.settle();
+    assert_end(&sim, Phase::Failed, "Timeout");
+}
+
+#[test]
+fn a_pilot_without_a_result_is_an_internal_failure_and_a_fenced_one_a_disruption() {
+    let mut sim = Sim::new(json!({ "retry": { "limit": 0 } }));
+    sim.settle();
+    sim.pilot_starts();
+    sim.pilot_ends(137);
+    let plan = sim.pass();
+    assert!(
+        plan.fence.is_some(),
+        "nobody ended the attempt at the gateway"
+    );
+    sim.settle();
+    assert_end(&sim, Phase::Failed, "Internal");
+
+    let mut sim = Sim::new(json!({ "retry": { "limit": 0 } }));
+    sim.settle();
+    sim.pilot_starts();
+    sim.pilot_ends(3);
+    sim.settle();
+    assert_eq!(sim.attempt(), 2);
+}
+
+#[test]
+fn a_cancelled_task_is_fenced_first_and_stays_cancelled() {
+    let mut sim = Sim::new(json!({}));
+    sim.settle();
+    sim.pilot_starts();
+    sim.settle();
+    sim.cancel();
+    let plan = sim.pass();
+    assert_eq!(plan.fence.as_ref().map(|fence| fence.0), Some(1));
+    assert_eq!(plan.delete_jobs.len(), 1);
+    assert_eq!(plan.notes[0].reason, Reason::Cancelled);
+    sim.settle();
+    assert_end(&sim, Phase::Cancelled, "Cancelled");
+    sim.later(100_000);
+    assert!(idle(&sim.pass()));
+}
+
+#[test]
+fn a_task_cancelled_before_it_began_or_while_it_waits_ends() {
+    let mut sim = Sim::new(json!({ "state": "Cancelled" }));
+    sim.settle();
+    assert_end(&sim, Phase::Cancelled, "Cancelled");
+    assert!(sim.created.is_empty());
+
+    let mut sim = Sim::new(json!({}));
+    sim.settle();
+    sim.fails(FailureClass::Internal);
+    sim.settle();
+    sim.cancel();
+    let plan = sim.pass();
+    assert!(plan.fence.is_none(), "the failed attempt is over");
+    sim.settle();
+    assert_end(&sim, Phase::Cancelled, "Cancelled");
+}
+
+#[test]
+fn a_finished_task_is_deleted_when_its_time_has_come() {
+    let mut sim = Sim::new(json!({ "ttlAfterFinished": "1h" }));
+    sim.settle();
+    sim.succeeds();
+    sim.settle();
+    let plan = sim.pass();
+    assert_eq!(plan.next, Some(Duration::from_secs(3600)));
+    sim.later(3600);
+    assert!(sim.pass().delete_task);
+}
+
+#[test]
+fn usage_is_written_at_most_every_five_seconds_and_late_usage_after_the_end() {
+    let mut sim = Sim::new(json!({}));
+    sim.settle();
+    sim.pilot_starts();
+    sim.settle();
+    let before = sim.writes;
+    for call in 1..=50 {
+        sim.later(i64::from(call % 2)); // every other second
+        let report = sim.gateway.get_mut(&1).unwrap();
+        report.usage.calls += 1;
+        report.usage.sum.input_tokens += 100;
+        report.usage.sum.cost_pico += 1_500_000;
+        sim.settle();
+    }
+    assert!(
+        (4..=6).contains(&(sim.writes - before)),
+        "{}",
+        sim.writes - before
+    );
+    sim.succeeds();
+    sim.settle();
+    let report = sim.gateway.get_mut(&1).unwrap();
+    report.usage.sum.output_tokens += 7;
+    sim.later(6);
+    sim.settle();
+    let usage = sim.task.status.clone().unwrap().usage.unwrap();
+    assert_eq!(
+        (
+            usage.calls,
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.total_tokens
+        ),
+        (50, 5000, 7, 5007)
+    );
+    assert_eq!(usage.usd, "0.000075");
+    assert_end(&sim, Phase::Succeeded, "Complete");
+}
+
+#[test]
+fn isolation_is_told_as_it_was_found() {
+    let mut sim = Sim::new(json!({}));
+    sim.settle();
+    sim.pilot_starts();
+    sim.gateway.get_mut(&1).unwrap().isolated = Some(Isolated {
+        proven: false,
+        message: "a socket opened".to_owned(),
+    });
+    sim.settle();
+    let (status, why, message) = sim.condition(conditions::ISOLATED);
+    assert_eq!(
+        (status.as_str(), why.as_str(), message.as_str()),
+        ("False", "Unproven", "a socket opened")
+    );
+
+    let mut sim = Sim::new(json!({}));
+    sim.agent.as_mut().unwrap().spec.tools.clear();
+    sim.settle();
+    assert_eq!(sim.condition(conditions::ISOLATED).1, "NotNeeded");
+}
+
+#[test]
+fn a_raised_budget_is_told_to_the_gateway_once() {
+    let mut sim = Sim::new(json!({ "budget": { "usd": "0.25" } }));
+    sim.settle();
+    sim.pilot_starts();
+    sim.settle();
+    sim.task.spec.budget.as_mut().unwrap().usd = Some(oarmaster_crds::Usd("0.5".to_owned()));
+    sim.task.metadata.generation = Some(2);
+    let plan = sim.pass();
+    assert_eq!(
+        plan.budget,
+        Some(TaskBudget {
+            pico_usd: Some(500_000_000_000),
+            tokens: None
+        })
+    );
+    sim.settle();
+    assert_eq!(sim.raised, 1);
+}
+
+#[test]
+fn a_pod_that_cannot_start_is_told_early() {
+    let mut sim = Sim::new(json!({}));
+    sim.settle();
+    sim.pod_created();
+    sim.pod.as_mut().unwrap().stuck =
+        Some("container exec: ImagePullBackOff: no such image".to_owned());
+    sim.settle();
+    assert_end(&sim, Phase::Failed, "StartFailed");
+    assert!(sim.condition(conditions::READY).2.contains("no such image"));
+}
+
+#[test]
+fn a_pod_that_no_node_takes_has_the_classs_time() {
+    let mut sim = Sim::new(json!({}));
+    sim.settle();
+    sim.pod_created();
+    sim.pod.as_mut().unwrap().unschedulable = Some("no node takes the pod: 0/1 nodes".to_owned());
+    sim.later(6);
+    sim.settle();
+    assert!(
+        sim.condition(conditions::READY).2.contains("0/1 nodes"),
+        "shown while it lasts"
+    );
+    sim.later(293);
+    sim.settle();
+    assert_eq!(sim.phase(), Phase::Pending);
+    sim.later(1);
+    sim.settle();
+    assert_end(&sim, Phase::Failed, "StartFailed");
+    assert!(sim.condition(conditions::READY).2.contains("0/1 nodes"));
+}
+
+#[test]
+fn the_jobs_own_end_counts_where_the_pods_is_not_known() {
+    for (reason, class) in [
+        ("PodFailurePolicy", "Disrupted"),
+        ("BackoffLimitExceeded", "Disrupted"),
+        ("Suspended", "Disrupted"),
+        ("DeadlineExceeded", "StartFailed"),
+    ] {
+        let mut sim = Sim::new(json!({}));
+        sim.settle();
+        sim.job_ends(reason);
+        sim.pass();
+        assert_eq!(sim.failure(), class, "{reason}");
+        assert!(sim.gateway[&1].fenced);
+    }
+    let mut sim = Sim::new(json!({}));
+    sim.settle();
+    sim.pilot_starts();
+    sim.settle();
+    sim.job_ends("DeadlineExceeded");
+    sim.settle();
+    assert_end(&sim, Phase::Failed, "Timeout");
+}
+
+#[test]
+fn a_failed_job_whose_pods_end_is_not_seen_yet_is_waited_for() {
+    let mut sim = Sim::new(json!({}));
+    sim.settle();
+    sim.pilot_starts();
+    sim.settle();
+    sim.hands_in(Some((FailureClass::NotAccepted, "red")));
+    sim.job_ends("BackoffLimitExceeded");
+    sim.settle();
+    assert_end(&sim, Phase::Failed, "NotAccepted");
+
+    let mut sim = Sim::new(json!({}));
+    sim.settle();
+    sim.pilot_starts();
+    sim.settle();
+    sim.job_ends("BackoffLimitExceeded");
+    sim.settle();
+    assert_eq!(
+        sim.phase(),
+        Phase::Running,
+        "the pod's word is still to come"
+    );
+    sim.pilot_ends(1);
+    sim.settle();
+    assert_eq!(sim.failure(), "Internal");
+}
+
+#[test]
+fn of_two_pods_the_one_that_works_counts() {
+    let mut sim = Sim::new(json!({}));
+    sim.settle();
+    sim.pilot_starts();
+    let running = sim.pod.clone().unwrap();
+    let mut ended = running.clone();
+    ended.pilot = Pilot::Ended {
+        started: sim.now,
+        finished: sim.now,
+        code: 3,
+        reason: "Error".to_owned(),
+    };
+    let picked = crate::task::pod::PodFacts::pick(&[ended, running.clone()], &running.job_uid);
+    assert_eq!(picked, Some(running));
+}

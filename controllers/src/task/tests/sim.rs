@@ -1,0 +1,494 @@
+//! A small world in which plans are carried out: what the API server, the Job controller, the kubelet and the gateway would hold.
+
+use crate::task::plan::{Observed, Plan, plan};
+use crate::task::pod::{JobEnd, JobFacts, Pilot, PodFacts};
+use crate::task::refs::{self, Looked, Refs};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use oarmaster_crds::conditions::{self, reason};
+use oarmaster_crds::kinds::task::{DesiredState, Phase};
+use oarmaster_crds::{Agent, ModelPool, SandboxClass, Task, names};
+use oarmaster_protocol::FailureClass;
+use oarmaster_protocol::admin::{AttemptReport, TaskUsage};
+use oarmaster_protocol::journal::{Failure, Outcome};
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub struct Sim {
+    pub task: Task,
+    pub agent: Option<Agent>,
+    pub pool: Option<ModelPool>,
+    pub class: Option<SandboxClass>,
+    pub config_maps: BTreeMap<String, BTreeMap<String, String>>,
+    pub now: Timestamp,
+    pub jobs: Vec<JobFacts>,
+    pub pod: Option<PodFacts>,
+    pub gateway: BTreeMap<u32, AttemptReport>,
+    pub service_account: bool,
+    pub gateway_ip: bool,
+    pub deleted: bool,
+    /// Writes to the API server, events apart.
+    pub writes: usize,
+    pub created: Vec<String>,
+    pub raised: usize,
+    written: Option<Timestamp>,
+    uids: u32,
+    ran: BTreeSet<String>,
+}
+
+pub fn start() -> Timestamp {
+    Timestamp::from_second(1_763_730_000).unwrap()
+}
+
+fn object<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+pub fn ready_condition() -> serde_json::Value {
+    json!([{ "type": "Ready", "status": "True", "reason": "Ready", "message": "", "lastTransitionTime": "2025-01-01T00:00:00Z" }])
+}
+
+impl Sim {
+    /// An agent Task with everything that it names in place. `spec` is merged over its spec.
+    pub fn new(spec: serde_json::Value) -> Self {
+        let mut base = json!({
+            "agent": { "name": "coder" },
+            "params": { "prompt": "do it" },
+        });
+        for (key, value) in spec.as_object().unwrap() {
+            if value.is_null() {
+                base.as_object_mut().unwrap().remove(key);
+            } else {
+                base[key] = value.clone();
+            }
+        }
+        Self {
+            task: object(json!({
+                "apiVersion": "oarmaster.dev/v1alpha1",
+                "kind": "Task",
+                "metadata": {
+                    "name": "fix", "namespace": "team", "uid": "uid-1", "generation": 1,
+                    "creationTimestamp": start().to_string(), "resourceVersion": "1",
+                },
+                "spec": base,
+            })),
+            agent: Some(object(json!({
+                "apiVersion": "oarmaster.dev/v1alpha1",
+                "kind": "Agent",
+                "metadata": { "name": "coder", "namespace": "team", "uid": "uid-a", "generation": 1 },
+                "spec": { "instructions": "be careful", "tools": [{ "builtin": "Shell" }] },
+            }))),
+            pool: Some(object(json!({
+                "apiVersion": "oarmaster.dev/v1alpha1",
+                "kind": "ModelPool",
+                "metadata": { "name": "default", "namespace": "oarmaster-system" },
+                "spec": { "members": [{ "provider": { "name": "p" }, "model": "m" }] },
+                "status": { "conditions": ready_condition() },
+            }))),
+            class: Some(object(json!({
+                "apiVersion": "oarmaster.dev/v1alpha1",
+                "kind": "SandboxClass",
+                "metadata": { "name": "default" },
+                "spec": {},
+                "status": { "conditions": ready_condition() },
+            }))),
+            config_maps: BTreeMap::new(),
+            now: start(),
+            jobs: Vec::new(),
+            pod: None,
+            gateway: BTreeMap::new(),
+            service_account: false,
+            gateway_ip: true,
+            deleted: false,
+            writes: 0,
+            created: Vec::new(),
+            raised: 0,
+            written: None,
+            uids: 0,
+            ran: BTreeSet::new(),
+        }
+    }
+
+    pub fn observe(&self) -> Observed {
+        let status = self.task.status.clone().unwrap_or_default();
+        let finished = self.finished();
+        let attempt = status.attempt.map(|number| u32::try_from(number).unwrap());
+        let waiting = status.next_attempt_at.is_some();
+        let name = attempt
+            .filter(|_| !finished && !waiting)
+            .map(|number| names::job_name("fix", "uid-1", number));
+        let job = self
+            .jobs
+            .iter()
+            .find(|job| Some(&job.name) == name.as_ref());
+        let due = status
+            .next_attempt_at
+            .as_ref()
+            .is_none_or(|at| at.0 <= self.now);
+        let begins = !finished && self.task.spec.state == DesiredState::Running;
+        let looked = Looked {
+            agent: self.agent.clone().map(Arc::new),
+            pool: self.pool.clone().map(Arc::new),
+            class: self.class.clone().map(Arc::new),
+            config_maps: self
+                .task
+                .spec
+                .files
+                .iter()
+                .filter_map(|file| file.config_map.as_ref())
+                .map(|named| {
+                    (
+                        named.name.clone(),
+                        self.config_maps.get(&named.name).cloned(),
+                    )
+                })
+                .collect(),
+        };
+        Observed {
+            now: self.now,
+            refs: if !begins || !due || job.is_some() {
+                Refs::NotLooked
+            } else if refs::first(&self.task) {
+                refs::resolve_first(&self.task, &looked)
+            } else {
+                refs::resolve_again(&self.task, &looked)
+            },
+            jobs: self.jobs.clone(),
+            foreign_job: false,
+            pod: job.and_then(|job| PodFacts::pick(&self.pod, &job.uid)),
+            report: attempt.and_then(|number| self.gateway.get(&number).cloned()),
+            service_account: self.service_account,
+            gateway_ip: self.gateway_ip.then(|| "10.96.0.7".to_owned()),
+            startup_timeout: self
+                .class
+                .as_ref()
+                .and_then(|class| class.spec.startup_timeout.get().ok()),
+            written: self.written,
+        }
+    }
+
+    /// One pass: plans, checks what must hold of every plan, and carries it out.
+    pub fn pass(&mut self) -> Plan {
+        let was_finished = self.finished();
+        let before = self.task.status.clone().unwrap_or_default();
+        let plan = plan(&self.task, &self.observe());
+        if let Some((attempt, _)) = &plan.fence
+            && let Some(report) = self.gateway.get_mut(attempt)
+        {
+            report.fenced = true;
+        }
+        if let Some(status) = plan.status.clone() {
+            assert!(
+                status.attempt.unwrap_or(0) >= before.attempt.unwrap_or(0),
+                "attempts only grow"
+            );
+            assert!(
+                status.attempt.unwrap_or(0) <= before.attempt.unwrap_or(0) + 1,
+                "attempts grow by one"
+            );
+            if was_finished {
+                assert_eq!(status.phase, before.phase, "an end is final");
+            }
+            self.task.status = Some(status);
+            self.writes += 1;
+            self.written = Some(self.now);
+        }
+        if plan.budget.is_some() {
+            self.raised += 1;
+        }
+        if let Some(start) = &plan.start {
+            let status = self.task.status.as_ref().unwrap();
+            assert_eq!(
+                status.attempt,
+                Some(i64::from(start.attempt)),
+                "an attempt is written down before it is opened"
+            );
+            for (number, report) in &mut self.gateway {
+                if *number < start.attempt {
+                    report.fenced = true;
+                }
+            }
+            self.gateway
+                .entry(start.attempt)
+                .or_insert_with(|| AttemptReport {
+                    task: crate::task::assignment::task_ref(&self.task),
+                    attempt: start.attempt,
+                    assignment: "sha256:0".to_owned(),
+                    pinned: None,
+                    claimed: false,
+                    fenced: false,
+                    isolated: None,
+                    outcome: None,
+                    usage: TaskUsage::default(),
+                    next: 1,
+                });
+            if start.service_account {
+                self.service_account = true;
+                self.writes += 1;
+            }
+            if !self.jobs.iter().any(|job| job.name == start.job) {
+                assert!(
+                    !self.ran.contains(&start.job),
+                    "an attempt that ran gets no second Job"
+                );
+                self.uids += 1;
+                self.created.push(start.job.clone());
+                self.jobs.push(JobFacts {
+                    name: start.job.clone(),
+                    uid: format!("job-{}", self.uids),
+                    owner_uid: "uid-1".to_owned(),
+                    created: Some(self.now),
+                    deleting: false,
+                    ended: None,
+                });
+                self.writes += 1;
+            }
+        }
+        for doomed in &plan.delete_jobs {
+            self.jobs.retain(|job| job.uid != doomed.uid);
+            self.writes += 1;
+            if self
+                .pod
+                .as_ref()
+                .is_some_and(|pod| pod.job_uid == doomed.uid)
+            {
+                self.pod = None;
+            }
+        }
+        if plan.delete_task {
+            self.deleted = true;
+        }
+        plan
+    }
+
+    /// Passes until nothing is to be done; more than a few are a hot loop.
+    pub fn settle(&mut self) {
+        for _ in 0..6 {
+            if idle(&self.pass()) {
+                return;
+            }
+        }
+        panic!("no rest: {:?}", self.pass());
+    }
+
+    pub fn finished(&self) -> bool {
+        self.task
+            .status
+            .as_ref()
+            .is_some_and(|status| conditions::is_true(&status.conditions, conditions::FINISHED))
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.task.status.as_ref().unwrap().phase.unwrap()
+    }
+
+    pub fn failure(&self) -> String {
+        let status = self.task.status.as_ref().unwrap();
+        status.failure.as_ref().unwrap().class.clone()
+    }
+
+    pub fn condition(&self, kind: &str) -> (String, String, String) {
+        let status = self.task.status.as_ref().unwrap();
+        let held =
+            conditions::find(&status.conditions, kind).unwrap_or_else(|| panic!("no {kind}"));
+        (
+            held.status.clone(),
+            held.reason.clone(),
+            held.message.clone(),
+        )
+    }
+
+    pub fn attempt(&self) -> u32 {
+        let status = self.task.status.as_ref();
+        u32::try_from(status.and_then(|status| status.attempt).unwrap_or(0)).unwrap()
+    }
+
+    pub fn later(&mut self, seconds: i64) {
+        self.now += SignedDuration::from_secs(seconds);
+    }
+
+    // What happens in the cluster.
+
+    fn job(&self) -> Option<&JobFacts> {
+        let name = names::job_name("fix", "uid-1", self.attempt());
+        self.jobs.iter().find(|job| job.name == name)
+    }
+
+    /// The Job controller makes the pod.
+    pub fn pod_created(&mut self) {
+        if let Some(job) = self.job().filter(|job| job.ended.is_none())
+            && self.pod.as_ref().is_none_or(|pod| pod.job_uid != job.uid)
+        {
+            self.pod = Some(PodFacts {
+                name: format!("{}-x", job.name),
+                job_uid: job.uid.clone(),
+                created: Some(self.now),
+                pilot: Pilot::NotStarted,
+                stuck: None,
+                unschedulable: None,
+                disrupted: None,
+            });
+        }
+    }
+
+    /// The pilot starts and claims.
+    pub fn pilot_starts(&mut self) {
+        self.pod_created();
+        let attempt = self.attempt();
+        let now = self.now;
+        if let Some(pod) = self
+            .pod
+            .as_mut()
+            .filter(|pod| pod.pilot == Pilot::NotStarted && pod.disrupted.is_none())
+        {
+            pod.pilot = Pilot::Running { since: now };
+            if let Some(report) = self.gateway.get_mut(&attempt) {
+                report.claimed = true;
+            }
+            let name = names::job_name("fix", "uid-1", attempt);
+            self.ran.insert(name);
+        }
+    }
+
+    /// The pilot hands in its result, if it may.
+    pub fn hands_in(&mut self, failure: Option<(FailureClass, &str)>) {
+        let running = self
+            .pod
+            .as_ref()
+            .is_some_and(|pod| matches!(pod.pilot, Pilot::Running { .. }));
+        let attempt = self.attempt();
+        if let Some(report) = self.gateway.get_mut(&attempt)
+            && running
+            && !report.fenced
+            && report.outcome.is_none()
+        {
+            report.outcome = Some(Outcome {
+                failure: failure.map(|(class, message)| Failure {
+                    class,
+                    message: message.to_owned(),
+                }),
+                output: failure
+                    .is_none()
+                    .then(|| json!({ "text": "done", "nothing": null })),
+                artifacts: Vec::new(),
+            });
+        }
+    }
+
+    /// The pilot ends, and its Job with it.
+    pub fn pilot_ends(&mut self, code: i32) {
+        let now = self.now;
+        if let Some(pod) = self.pod.as_mut()
+            && let Pilot::Running { since } = pod.pilot
+        {
+            pod.pilot = Pilot::Ended {
+                started: since,
+                finished: now,
+                code,
+                reason: if code == 0 { "Completed" } else { "Error" }.to_owned(),
+            };
+        }
+    }
+
+    pub fn succeeds(&mut self) {
+        self.pilot_starts();
+        self.hands_in(None);
+        self.pilot_ends(0);
+    }
+
+    pub fn fails(&mut self, class: FailureClass) {
+        self.pilot_starts();
+        self.hands_in(Some((class, "it did not work")));
+        self.pilot_ends(1);
+    }
+
+    pub fn job_ends(&mut self, reason: &str) {
+        let name = names::job_name("fix", "uid-1", self.attempt());
+        if let Some(job) = self.jobs.iter_mut().find(|job| job.name == name) {
+            job.ended = Some(if reason == "Suspended" {
+                JobEnd::Suspended
+            } else {
+                JobEnd::Failed {
+                    reason: reason.to_owned(),
+                    message: "said the Job controller".to_owned(),
+                }
+            });
+        }
+    }
+
+    pub fn job_deleted(&mut self) {
+        let name = names::job_name("fix", "uid-1", self.attempt());
+        self.jobs.retain(|job| job.name != name);
+        self.pod = None;
+    }
+
+    pub fn cancel(&mut self) {
+        self.task.spec.state = DesiredState::Cancelled;
+        self.task.metadata.generation = Some(2);
+    }
+
+    /// Time passes until the Task ends, and nothing else happens but that pods come and hang.
+    pub fn run_out(&mut self) {
+        for _ in 0..200 {
+            self.settle();
+            if self.finished() {
+                return;
+            }
+            self.pilot_starts();
+            self.settle();
+            self.later(3600);
+        }
+        panic!("the Task does not end: {:?}", self.task.status);
+    }
+}
+
+/// Whether a plan changes nothing.
+pub fn idle(plan: &Plan) -> bool {
+    let Plan {
+        fence,
+        status,
+        budget,
+        start,
+        delete_jobs,
+        delete_task,
+        notes,
+        ended,
+        next,
+    } = plan;
+    fence.is_none()
+        && status.is_none()
+        && budget.is_none()
+        && start.is_none()
+        && delete_jobs.is_empty()
+        && !delete_task
+        && notes.is_empty()
+        && ended.is_none()
+        && *next != Some(Duration::ZERO)
+}
+
+/// An end, by its conditions.
+pub fn assert_end(sim: &Sim, phase: Phase, ready_reason: &str) {
+    assert_eq!(sim.phase(), phase);
+    assert_eq!(sim.condition(conditions::FINISHED).0, "True");
+    let (ready, why, _) = sim.condition(conditions::READY);
+    assert_eq!(why, ready_reason);
+    let complete = phase == Phase::Succeeded;
+    assert_eq!(ready, if complete { "True" } else { "False" });
+    let status = sim.task.status.as_ref().unwrap();
+    let stalled = conditions::is_true(&status.conditions, conditions::STALLED);
+    assert_eq!(stalled, !complete);
+    if stalled {
+        let expected = if phase == Phase::Failed {
+            reason::FAILED
+        } else {
+            reason::CANCELLED
+        };
+        assert_eq!(sim.condition(conditions::STALLED).1, expected);
+    }
+    assert!(status.finished_at.is_some());
+    assert_eq!(status.observed_generation, sim.task.metadata.generation);
+    assert!(sim.jobs.is_empty(), "the Job is deleted");
+    let _: Option<Time> = status.started_at.clone();
+}

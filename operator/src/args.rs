@@ -1,0 +1,99 @@
+//! Flags, each also an environment variable, and what they resolve to.
+
+use clap::Parser;
+use oarmaster_controllers::Settings;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// The operator of Oarmaster: makes sandbox Jobs for Tasks and keeps every status true.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub struct Args {
+    /// Namespace of the installation.
+    #[arg(long, env = "OARMASTER_NAMESPACE")]
+    namespace: String,
+    /// The gateway's admin API, like https://oarmaster-gateway.oarmaster-system.svc:8445.
+    #[arg(long, env = "OARMASTER_GATEWAY_URL")]
+    gateway_url: String,
+    /// Name of the gateway's Service.
+    #[arg(
+        long,
+        env = "OARMASTER_GATEWAY_SERVICE",
+        default_value = "oarmaster-gateway"
+    )]
+    gateway_service: String,
+    /// Image of pilot and sandbox supervisor.
+    #[arg(long, env = "OARMASTER_RUNNER_IMAGE")]
+    runner_image: String,
+    /// Pool of the installation's namespace that `default` means where a namespace has none. Empty: there is none.
+    #[arg(long, env = "OARMASTER_DEFAULT_POOL", default_value = "default")]
+    default_pool: String,
+    /// File with the token for the gateway's admin API.
+    #[arg(
+        long,
+        env = "OARMASTER_TOKEN_FILE",
+        default_value = "/var/run/oarmaster/token"
+    )]
+    token_file: PathBuf,
+    /// Directory where the Secret oarmaster-ca is mounted.
+    #[arg(long, env = "OARMASTER_CA_DIR", default_value = "/etc/oarmaster/ca")]
+    ca_dir: PathBuf,
+    /// Where metrics and health are served.
+    #[arg(long, env = "OARMASTER_METRICS_ADDR", default_value = "0.0.0.0:9090")]
+    metrics_addr: SocketAddr,
+    /// Name of this process, in the lease and in events. Default: the host name.
+    #[arg(long, env = "OARMASTER_IDENTITY")]
+    identity: Option<String>,
+}
+
+/// What the process runs with.
+#[derive(Debug)]
+pub struct Config {
+    /// What the controllers run with.
+    pub settings: Settings,
+    /// The gateway's admin API.
+    pub gateway_url: String,
+    /// File with the token for it.
+    pub token_file: PathBuf,
+    /// Where the CA's Secret is mounted.
+    pub ca_dir: PathBuf,
+    /// Where metrics and health are served.
+    pub metrics_addr: SocketAddr,
+}
+
+impl Args {
+    /// Resolves what was left out.
+    #[must_use]
+    pub fn resolve(self) -> Config {
+        let Self {
+            namespace,
+            gateway_url,
+            gateway_service,
+            runner_image,
+            default_pool,
+            token_file,
+            ca_dir,
+            metrics_addr,
+            identity,
+        } = self;
+        let host = || std::env::var("HOSTNAME").ok();
+        let identity = identity
+            .or_else(host)
+            .filter(|name| !name.is_empty())
+            // Two processes without a name must not take each other for themselves.
+            .unwrap_or_else(|| format!("oarmaster-operator-{}", std::process::id()));
+        Config {
+            settings: Settings {
+                namespace,
+                gateway_service,
+                runner_image,
+                default_pool: Some(default_pool).filter(|name| !name.is_empty()),
+                identity,
+            },
+            gateway_url,
+            token_file,
+            ca_dir,
+            metrics_addr,
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! `oarmaster-operator`: wires lease, certificates, controllers and metrics. It decides nothing.
+
+mod args;
+mod certs;
+mod lease;
+mod serve;
+
+use anyhow::Context as _;
+use args::{Args, Config};
+use certs::Certificates;
+use clap::Parser as _;
+use futures::FutureExt as _;
+use lease::Lease;
+use oarmaster_controllers::kit::{Context, chain};
+use oarmaster_controllers::{Gateway, Shutdown, World};
+use serve::Served;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Wait after a step of the certificates that failed.
+const CERTIFICATES_RETRY: Duration = Duration::from_secs(5);
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
+        )
+        .init();
+    match start() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "operator stops");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start() -> anyhow::Result<()> {
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("failed to install the TLS provider: there is one already"))?;
+    let config = Args::parse().resolve();
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("failed to start the runtime")?
+        .block_on(run(config))
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    let Config {
+        settings,
+        gateway_url,
+        token_file,
+        ca_dir,
+        metrics_addr,
+    } = config;
+    let shutdown = on_signal()?;
+    let listener = tokio::net::TcpListener::bind(metrics_addr)
+        .await
+        .with_context(|| format!("failed to listen on {metrics_addr}"))?;
+    let served = Arc::new(Served::new());
+    tokio::spawn(serve::serve(listener, Arc::clone(&served)));
+
+    let cluster = kube::Config::infer()
+        .await
+        .context("failed to find the cluster")?;
+    let mut plain = cluster.clone();
+    plain.default_retry = false; // a lease that is retried for minutes is no lease
+    let lease_client = kube::Client::try_from(plain).context("failed to make a client")?;
+    let client = kube::Client::try_from(cluster).context("failed to make a client")?;
+
+    tracing::info!(identity = settings.identity, "waiting for the lease");
+    let mut lease = tokio::select! {
+        lease = Lease::acquire(lease_client, &settings.namespace, &settings.identity) => lease,
+        () = shutdown.clone() => return Ok(()),
+    };
+    served.leader.set(1);
+    tracing::info!(identity = settings.identity, "leading");
+
+    let work = async {
+        let mut certificates = Certificates::new(
+            client.clone(),
+            &settings.namespace,
+            ca_dir,
+            settings.gateway_host(),
+        );
+        let (ca, wait) = settle(&mut certificates).await;
+        let gateway = Gateway::new(&gateway_url, token_file);
+        gateway.trust(&ca).context("failed to trust our own CA")?;
+        let metrics = Arc::clone(&served.metrics);
+        let world = World::new(client, settings, gateway, metrics, ca);
+        let context = Arc::clone(&world.context);
+        // Set once: a process leads at most once in its life.
+        let _ = served.context.set(Arc::clone(&context));
+        tokio::select! {
+            () = world.run(shutdown.clone()) => Ok(()),
+            error = rotate(certificates, wait, context) => Err(error),
+        }
+    };
+    tokio::select! {
+        // Whoever lost the lease must not write any more: the process ends at once, with whatever was under way.
+        lost = lease.keep() => Err(lost.into()),
+        done = work => {
+            served.leader.set(0);
+            lease.release().await;
+            done
+        }
+    }
+}
+
+/// Settles the certificates, however often it takes.
+async fn settle(certificates: &mut Certificates) -> (String, Duration) {
+    loop {
+        match certificates.settle().await {
+            Ok(settled) => return settled,
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "certificates are not settled");
+                tokio::time::sleep(CERTIFICATES_RETRY).await;
+            }
+        }
+    }
+}
+
+/// Keeps the certificates fresh for ever, and everybody told. Ends only when a CA of our own cannot be used.
+async fn rotate(
+    mut certificates: Certificates,
+    mut wait: Duration,
+    context: Arc<Context>,
+) -> anyhow::Error {
+    loop {
+        tokio::time::sleep(wait).await;
+        let (ca, next) = settle(&mut certificates).await;
+        if let Err(error) = context.gateway.trust(&ca) {
+            return anyhow::Error::new(error).context("failed to trust our own CA");
+        }
+        context.ca.store(Arc::new(ca));
+        wait = next;
+    }
+}
+
+/// Resolves on SIGTERM or SIGINT.
+fn on_signal() -> anyhow::Result<Shutdown> {
+    let mut term = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
+    let mut int = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
+    let (sender, receiver) = tokio::sync::watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        tracing::info!("stopping");
+        sender.send_replace(true);
+        sender.closed().await; // the receivers must not see a closed channel before they looked
+    });
+    let mut receiver = receiver;
+    Ok(async move {
+        // The sender lives until every receiver is gone.
+        let _ = receiver.wait_for(|stop| *stop).await;
+    }
+    .boxed()
+    .shared())
+}
