@@ -39,9 +39,13 @@ impl Cluster {
 
     async fn open(kubeconfig: Option<PathBuf>, local: &str) -> Result<Self> {
         crypto();
-        let (kubeconfig, path) = match kubeconfig {
-            Some(kubeconfig) => (kubeconfig, std::env::var_os("PATH").unwrap_or_default()),
-            None => environment(local).await?,
+        let (kubeconfig, path) = match (kubeconfig, environment(local).await) {
+            (None, made) => made?,
+            // The kubeconfig may be that of the local cluster, and its programs nowhere else.
+            (Some(kubeconfig), Ok((_, path))) => (kubeconfig, path),
+            (Some(kubeconfig), Err(_)) => {
+                (kubeconfig, std::env::var_os("PATH").unwrap_or_default())
+            }
         };
         let read = Kubeconfig::read_from(&kubeconfig)
             .with_context(|| format!("failed to read kubeconfig {}", kubeconfig.display()))?;

@@ -4,12 +4,13 @@ use crate::cluster::Cluster;
 use crate::forward::Forward;
 use crate::installed::RELEASE;
 use anyhow::{Context as _, Result, bail};
+use futures::TryStreamExt as _;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, ServiceAccount};
 use kube::Api;
 use kube::api::PostParams;
 use oarmaster_protocol::admin::TaskUsage;
-use oarmaster_protocol::journal::{Artifact, Record};
+use oarmaster_protocol::journal::{Artifact, Body, Record};
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
@@ -148,6 +149,46 @@ impl Reader {
             .filter(|line| !line.is_empty())
             .map(|line| serde_json::from_slice(line).context("failed to read a record"))
             .collect()
+    }
+
+    /// Follows the journal of a Task that runs until a record satisfies `wanted`.
+    ///
+    /// # Errors
+    /// When the attempt ends before that, or 60 s pass.
+    pub async fn until(
+        &self,
+        task: &str,
+        what: &str,
+        wanted: impl Fn(&Body) -> bool,
+    ) -> Result<()> {
+        let Self {
+            gateway,
+            namespace,
+            token,
+        } = self;
+        let url = format!(
+            "{}/read/v1/namespaces/{namespace}/tasks/{task}/transcript?follow=true",
+            gateway.url
+        );
+        let request = gateway.http.get(&url).bearer_auth(token);
+        let answer = request.timeout(Duration::from_secs(60)).send().await?;
+        let mut lines = Vec::new();
+        let mut pieces = answer.error_for_status()?.bytes_stream();
+        while let Some(piece) = pieces
+            .try_next()
+            .await
+            .with_context(|| format!("waiting for {what}"))?
+        {
+            lines.extend_from_slice(&piece);
+            while let Some(end) = lines.iter().position(|&byte| byte == b'\n') {
+                let line: Vec<u8> = lines.drain(..=end).collect();
+                let record: Record = serde_json::from_slice(&line)?;
+                if wanted(&record.body) {
+                    return Ok(());
+                }
+            }
+        }
+        bail!("the transcript of {task} ended before {what}")
     }
 
     /// What a Task used.

@@ -1,16 +1,15 @@
-//! A sandbox that does not work: the Task fails, since nothing else can say that it is complete.
+//! A sandbox that does not work, or is killed: what ran is never made up.
 
-use crate::support::{
-    agent, beside_others, calls, create, key, mocked, pool, says, scripted, task,
-};
+use crate::support::{agent, beside_others, calls, create, pool, python, says, scripted, task};
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
+use oarmaster_crds::kinds::task::Phase;
 use oarmaster_crds::names::EXEC_CONTAINER;
 use oarmaster_e2e::installed::image;
 use oarmaster_e2e::kill;
-use oarmaster_e2e::mock::{Gate, Mock, Reply};
-use oarmaster_e2e::task::{SOON, failure};
+use oarmaster_e2e::task::failure;
+use oarmaster_protocol::journal::Body;
 use serde_json::json;
 
 #[tokio::test]
@@ -55,55 +54,43 @@ async fn an_image_that_does_not_exist() -> Result<()> {
     .await
 }
 
-#[tokio::test]
-async fn an_executor_that_dies() -> Result<()> {
-    beside_others("exec-dies", async |space| {
-        let gate = Gate::default();
-        let held = gate.clone();
-        let mock = Mock::start(&space.cluster, move |call| match call.turn {
-            0 => Reply::python("open('evidence', 'w').write('here')").after(&held),
-            _ => Reply::text("All is well."),
-        })
-        .await?;
-        let accept = json!({"accept": {"check": {"command": ["cat", "evidence"]}, "rounds": 1}});
-        create(
-            space,
-            &[
-                key("one"),
-                mocked(&mock),
-                pool(),
-                agent(&["RunCode"]),
-                task(&accept),
-            ],
-        )
-        .await?;
-        mock.until("the first call", SOON, |bill| bill.len() == 1)
-            .await?;
-        let pod = space
-            .api::<Pod>()
-            .list(&ListParams::default())
-            .await?
-            .items
-            .pop()
-            .context("no pod")?;
-        kill::container(&pod, EXEC_CONTAINER)?;
-        gate.open();
+/// Writes a file, then does not end.
+const ENDLESS: &str = "
+import time
+open('kept', 'w').write('from before')
+time.sleep(600)
+";
 
-        let task = space.finished("work").await?;
-        let (class, message) = failure(&task);
-        assert!(
-            ["Internal", "Disrupted"].contains(&class),
-            "{class}: {message}"
-        );
+#[tokio::test]
+async fn an_executor_that_is_killed_in_a_call() -> Result<()> {
+    beside_others("exec-dies", async |space| {
+        let replies = [
+            python(ENDLESS),
+            python("print(open('kept').read(), 6 * 7)"),
+            says("done"),
+        ];
+        let accept = json!({"accept": {"check": {"command": ["grep", "-q", "before", "kept"]}, "rounds": 1}});
+        create(space, &[scripted(&replies), pool(), agent(&["RunCode"]), task(&accept)]).await?;
+        space
+            .task_until("work", "an attempt", |task| {
+                task.status.as_ref().is_some_and(|status| status.phase == Some(Phase::Running))
+            })
+            .await?;
+        let reader = space.reader().await?;
+        reader.until("work", "the endless call", |body| matches!(body, Body::ToolIntent { .. })).await?;
+        let pod = space.api::<Pod>().list(&ListParams::default()).await?.items.pop().context("no pod")?;
+        kill::container(&pod, EXEC_CONTAINER)?;
+
+        // It comes back, proves its isolation anew, and the model is told; the workspace is as it was.
+        space.complete("work").await?;
         let journal = space.journal("work").await?;
-        assert!(
-            journal.results().iter().all(|(_, ok, _)| !ok),
-            "{journal:#?}"
-        );
-        assert!(
-            journal.checks().iter().all(|(accepted, _, _)| !accepted),
-            "{journal:#?}"
-        );
+        let (_, ok, text) = journal.result(0)?;
+        assert!(!ok && text.contains("restarted"), "{journal:#?}");
+        let (_, ok, text) = journal.result(1)?;
+        assert!(ok && text.contains("from before 42"), "{journal:#?}");
+        let proofs = journal.count(|body| matches!(body, Body::Isolation { proven: true, .. }));
+        assert_eq!(proofs, 2, "{journal:#?}");
+        assert!(matches!(journal.checks()[..], [(true, Some(0), _)]), "{journal:#?}");
         Ok(())
     })
     .await

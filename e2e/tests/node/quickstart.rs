@@ -8,15 +8,17 @@ use oarmaster_e2e::installed::image;
 use oarmaster_e2e::task::Journal;
 use oarmaster_protocol::journal::Body;
 
-/// Applies the sample's provider, pool and agent, and the Task of a file, as the README says.
-async fn apply(space: &Space, task: &str) -> Result<()> {
-    let sample = checkout().join("config/samples/quickstart");
+/// Applies the sample's provider, pool and agent, and the Task of a file, as the README says; `changes` are made to the texts.
+pub async fn apply(space: &Space, task: &str, changes: &[(&str, &str)]) -> Result<()> {
+    let sample = "config/samples/quickstart";
     for file in ["1-model-provider.yaml", "2-model-pool.yaml", "3-agent.yaml"] {
-        let yaml = std::fs::read_to_string(sample.join(file))?;
+        let mut yaml = std::fs::read_to_string(checkout().join(sample).join(file))?;
         // As `make demo` does: nothing can be pulled here.
-        space
-            .create(&yaml.replace("python:3.12-slim", &image("python")))
-            .await?;
+        yaml = yaml.replace("python:3.12-slim", &image("python"));
+        for (from, to) in changes {
+            yaml = yaml.replace(from, to);
+        }
+        space.create(&yaml).await?;
     }
     let task = checkout().join(task);
     space.create(&std::fs::read_to_string(task)?).await?;
@@ -30,7 +32,7 @@ fn edits(journal: &Journal) -> usize {
 #[tokio::test]
 async fn the_bug_is_repaired() -> Result<()> {
     beside_others("quickstart", async |space| {
-        apply(space, "config/samples/quickstart/4-task.yaml").await?;
+        apply(space, "config/samples/quickstart/4-task.yaml", &[]).await?;
         let task = space.complete("fix-summary").await?;
         let journal = space.journal("fix-summary").await?;
 
@@ -99,7 +101,7 @@ async fn the_bug_is_repaired() -> Result<()> {
 async fn a_bug_elsewhere_is_not_accepted() -> Result<()> {
     for name in ["moved", "second-bug"] {
         beside_others(name, async |space| {
-            apply(space, &format!("e2e/fixtures/quickstart/{name}.yaml")).await?;
+            apply(space, &format!("e2e/fixtures/quickstart/{name}.yaml"), &[]).await?;
             space.failed(name, "NotAccepted").await?;
             let journal = space.journal(name).await?;
             assert_eq!(
@@ -125,7 +127,7 @@ async fn a_bug_elsewhere_is_not_accepted() -> Result<()> {
 #[tokio::test]
 async fn green_tests_need_no_edit() -> Result<()> {
     beside_others("green", async |space| {
-        apply(space, "e2e/fixtures/quickstart/green.yaml").await?;
+        apply(space, "e2e/fixtures/quickstart/green.yaml", &[]).await?;
         space.complete("green").await?;
         let journal = space.journal("green").await?;
         assert_eq!(edits(&journal), 0, "{journal:#?}");
