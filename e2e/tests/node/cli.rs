@@ -1,0 +1,240 @@
+//! `oar`, as a user runs it: with a kubeconfig and nothing else.
+
+use crate::support::beside_others;
+use anyhow::{Context as _, Result};
+use oarmaster_e2e::Space;
+use oarmaster_e2e::cluster::checkout;
+use oarmaster_e2e::command::{Output, Run};
+use oarmaster_e2e::installed::image;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A program that is nowhere in the repository, with a loop that ends one early.
+const PROGRAM: [(&str, &str); 3] = [
+    ("shop/__init__.py", ""),
+    (
+        "shop/pages.py",
+        "def pages(items, size):\n    found = []\n    for start in range(0, len(items) - 1, size):\n        found.append(items[start:start + size])\n    return found\n",
+    ),
+    (
+        "test_pages.py",
+        "import unittest\n\nfrom shop.pages import pages\n\n\nclass Pages(unittest.TestCase):\n    def test_the_last_page_counts(self):\n        self.assertEqual(pages([1, 2, 3, 4, 5], 2), [[1, 2], [3, 4], [5]])\n        self.assertEqual(pages([1], 3), [[1]])\n",
+    ),
+];
+
+/// A folder with a program; it is removed in the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(files: &[(&str, &str)]) -> Result<Self> {
+        let folder =
+            Self(std::env::temp_dir().join(format!("oar-{}", uuid::Uuid::new_v4().simple())));
+        for (name, content) in files {
+            let path = folder.0.join(name);
+            std::fs::create_dir_all(path.parent().context("no parent")?)?;
+            std::fs::write(path, content)?;
+        }
+        Ok(folder)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // A folder that stays behind in the temporary directory harms nobody.
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+/// The quickstart without its Task, and the ServiceAccount whose token `oar` shows.
+async fn prepare(space: &Space) -> Result<()> {
+    for file in ["1-model-provider.yaml", "2-model-pool.yaml", "3-agent.yaml"] {
+        let yaml =
+            std::fs::read_to_string(checkout().join("config/samples/quickstart").join(file))?;
+        space
+            .create(&yaml.replace("python:3.12-slim", &image("python")))
+            .await?;
+    }
+    space.kubectl(&["create", "serviceaccount", "oar"]).await?;
+    let account = format!("--serviceaccount={}:oar", space.name);
+    space
+        .kubectl(&[
+            "create",
+            "rolebinding",
+            "oar",
+            "--clusterrole=oarmaster-view",
+            &account,
+        ])
+        .await?;
+    let ready = [
+        "wait",
+        "oagent/python-fixer",
+        "--for=condition=Ready",
+        "--timeout=60s",
+    ];
+    space.kubectl(&ready).await?;
+    Ok(())
+}
+
+async fn oar(kubeconfig: &Path, namespace: &str, args: &[&str]) -> Result<Output> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    Run::new(cargo)
+        .args(&[
+            "run",
+            "--quiet",
+            "--package",
+            "oarmaster-cli",
+            "--bin",
+            "oar",
+            "--",
+        ])
+        .args(args)
+        .args(&["--namespace", namespace, "--kubeconfig"])
+        .args(&[kubeconfig])
+        .dir(checkout())
+        .within(Duration::from_secs(900))
+        .output()
+        .await
+}
+
+#[tokio::test]
+async fn a_program_of_the_user_is_repaired() -> Result<()> {
+    beside_others("cli", async |space| {
+        prepare(space).await?;
+        let kubeconfig = &space.cluster.kubeconfig;
+        let from = format!("{}/oar", space.name);
+        let token = ["--token-from", &from];
+        let folder = Folder::new(&PROGRAM)?;
+        let path = folder.0.to_string_lossy().into_owned();
+
+        let run = [
+            "run",
+            "python-fixer",
+            "--name",
+            "mine",
+            "--files",
+            &path,
+            "--watch",
+        ];
+        let out = oar(kubeconfig, &space.name, &[&run[..], &token].concat())
+            .await?
+            .success()?;
+        for said in [
+            "Task is Running",
+            "→ ListFiles",
+            "→ Shell command=",
+            "FAILED (failures=",
+            "tokens, $0.",
+            "check 1: accepted",
+            "Task mine is Complete",
+        ] {
+            assert!(out.stdout.contains(said), "no `{said}` in {}", out.text());
+        }
+
+        let out = oar(kubeconfig, &space.name, &["result", "mine"])
+            .await?
+            .success()?;
+        assert!(
+            out.stdout.starts_with("--- a/shop/pages.py"),
+            "{}",
+            out.text()
+        );
+        assert!(
+            out.stdout
+                .contains("-    for start in range(0, len(items) - 1, size):"),
+            "{}",
+            out.text()
+        );
+
+        let logs = ["logs", "mine", "-o", "json"];
+        let out = oar(kubeconfig, &space.name, &[&logs[..], &token].concat())
+            .await?
+            .success()?;
+        let records: Vec<Value> = out
+            .stdout
+            .lines()
+            .map(serde_json::from_str)
+            .collect::<Result<_, _>>()?;
+        let numbers: Vec<u64> = records
+            .iter()
+            .filter_map(|record| record["seq"].as_u64())
+            .collect();
+        let expected: Vec<u64> = (0..).take(records.len()).collect();
+        assert_eq!(numbers, expected, "the transcript has no gap");
+
+        let out = oar(kubeconfig, &space.name, &["list"]).await?.success()?;
+        assert!(
+            out.stdout.contains("mine") && out.stdout.contains("Succeeded"),
+            "{}",
+            out.text()
+        );
+        let out = oar(kubeconfig, &space.name, &["get", "mine"])
+            .await?
+            .success()?;
+        assert!(out.stdout.contains("Complete=True"), "{}", out.text());
+
+        // The administrator's kubeconfig of the local cluster has no token: the error says how to get one.
+        let out = oar(kubeconfig, &space.name, &["logs", "mine"]).await?;
+        assert!(
+            out.code == Some(0)
+                || (out.code == Some(3)
+                    && out.stderr.contains("kubectl create serviceaccount oar")),
+            "{}",
+            out.text()
+        );
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_cannot_be_repaired_is_said_with_the_exit_code() -> Result<()> {
+    beside_others("cli-failed", async |space| {
+        prepare(space).await?;
+        let kubeconfig = &space.cluster.kubeconfig;
+        let from = format!("{}/oar", space.name);
+        let folder = Folder::new(&[
+            ("shop.py", "def total(prices):\n    return None\n"),
+            ("test_shop.py", "import unittest\n\nfrom shop import total\n\n\nclass Shop(unittest.TestCase):\n    def test_total(self):\n        self.assertEqual(total([17, 25]), 42)\n"),
+        ])?;
+        let path = folder.0.to_string_lossy().into_owned();
+        let run = ["run", "python-fixer", "--name", "hopeless", "--files", &path, "--watch", "--token-from", &from];
+        let out = oar(kubeconfig, &space.name, &run).await?;
+        assert_eq!(out.code, Some(1), "{}", out.text());
+        assert!(out.stderr.contains("NotAccepted") && out.stderr.contains("oar logs --full hopeless"), "{}", out.text());
+
+        let out = oar(kubeconfig, &space.name, &["result", "hopeless"]).await?;
+        assert_eq!(out.code, Some(1), "{}", out.text());
+
+        for (args, said) in [
+            (&["run", "python-fixr", "-p", "prompt=x"][..], "There are: python-fixer"),
+            (&["run", "python-fixer"], "-p prompt="),
+            (&["run", "python-fixer", "-p", "prompt=x", "--name", "hopeless"], "already exists"),
+            (&["get", "absent"], "oar list"),
+            (&["result", "absent"], "oar list"),
+            (&["cancel", "hopeless"], "already ended"),
+        ] {
+            let out = oar(kubeconfig, &space.name, args).await?;
+            assert_eq!(out.code, Some(2), "{}", out.text());
+            assert!(out.stderr.contains(said), "no `{said}` in {}", out.text());
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_not_there_is_said() -> Result<()> {
+    let folder = Folder::new(&[(
+        "kubeconfig",
+        "apiVersion: v1\nkind: Config\ncurrent-context: x\nclusters: [{name: x, cluster: {server: 'https://127.0.0.1:1'}}]\nusers: [{name: x, user: {token: x}}]\ncontexts: [{name: x, context: {cluster: x, user: x}}]\n",
+    )])?;
+    let out = oar(&folder.0.join("kubeconfig"), "default", &["list"]).await?;
+    assert_eq!(out.code, Some(3), "{}", out.text());
+    assert!(
+        out.stderr.contains("kubectl cluster-info"),
+        "{}",
+        out.text()
+    );
+    Ok(())
+}
