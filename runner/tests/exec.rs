@@ -87,6 +87,11 @@ fn isolation_is_proven_as_pid_one_of_a_container() {
     let mut names: Vec<_> = text(&left.stdout.head).lines().map(str::to_owned).collect();
     names.sort();
     assert_eq!(names.len(), 2, "the supervisor and cat: {names:?}");
+    // The runtime's signal comes from outside the PID namespace and counts.
+    let begin = Instant::now();
+    sandbox.send(&command(&["sleep", "1000"], None));
+    sandbox.terminate_pid_one();
+    assert!(begin.elapsed() < Duration::from_secs(3));
 }
 
 /// The control: the same probe without the confinement must find every door open, else it proves nothing.
@@ -204,6 +209,32 @@ fn out_of_memory_is_an_observation_and_the_next_call_runs() {
     );
     assert_eq!(ran.stopped, Some(Stopped::OutOfMemory));
     assert_eq!(shell(&mut sandbox, "echo next").exit_code, Some(0));
+}
+
+/// Memory that no process maps is not in `/proc`; the container's own cgroup shows it, and its limit is not reached.
+#[test]
+fn hidden_memory_is_seen_before_the_container_dies() {
+    let options = Options {
+        memory_bytes: 64 << 20,
+        disk_bytes: 64 << 20,
+        ..Options::default()
+    };
+    let Some((mut sandbox, cgroup)) = Sandbox::start_in_cgroup(options, 160 << 20) else {
+        return; // only root can make a memory cgroup here, and only of version 1
+    };
+    let ran = python(
+        &mut sandbox,
+        "import os, time\nfor i in range(400):\n  if i % 20 == 0: fd = os.memfd_create('x')\n  os.write(fd, bytes(1 << 20)); time.sleep(0.002)\nprint('alive')",
+    );
+    assert_eq!(ran.stopped, Some(Stopped::OutOfMemory), "{ran:?}");
+    assert!(ran.peak_memory < 64 << 20);
+    assert_eq!(shell(&mut sandbox, "echo next").exit_code, Some(0));
+    // Faster than anybody can look, the kernel's own kill hits the program and not the supervisor.
+    let ran = python(&mut sandbox, "x = b'x' * (400 << 20)\nprint('alive')");
+    assert_eq!(ran.stopped, Some(Stopped::OutOfMemory), "{ran:?}");
+    assert_eq!(shell(&mut sandbox, "echo next").exit_code, Some(0));
+    drop(sandbox);
+    std::fs::remove_dir(cgroup).unwrap();
 }
 
 #[test]

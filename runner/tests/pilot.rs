@@ -513,3 +513,50 @@ fn one_line_tells_how_to_read_on() {
         "attempt 1 of task team/fix: read its transcript with: oar logs -n team fix\n"
     );
 }
+
+#[test]
+fn only_the_gateway_of_the_jobs_ca_is_spoken_to() {
+    let mut assignment = assignment();
+    assignment.sandbox = None;
+    if let Target::Agent(agent) = &mut assignment.target {
+        agent.tools.clear();
+    }
+    let gateway = Gateway::start_tls(assignment.clone(), vec![final_text("done")], true);
+    assert_eq!(gateway.run_pilot(None), Some(0));
+    assert_eq!(outcome(&gateway).failure, None);
+
+    let gateway = Gateway::start_tls(assignment, vec![], false);
+    let mut pilot = gateway.start_pilot(None);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while gateway.failed_handshakes() < 2 {
+        assert!(std::time::Instant::now() < deadline);
+        std::thread::yield_now();
+    }
+    assert_eq!(gateway.requests_seen(), 0);
+    pilot.kill().unwrap();
+    pilot.wait().unwrap();
+}
+
+#[test]
+fn a_token_is_sent_in_clear_to_nobody() {
+    let pilot = std::process::Command::new(env!("CARGO_BIN_EXE_oarmaster-runner"))
+        .args([
+            "pilot",
+            "--gateway",
+            "http://gateway.example:8443",
+            "--task-uid",
+            "u",
+            "--attempt",
+            "1",
+        ])
+        .args(["--assignment", "sha256:0", "--token-file", "/nonexistent"])
+        .env_remove("OARMASTER_CA")
+        .output()
+        .unwrap();
+    assert_eq!(pilot.status.code(), Some(1));
+    assert!(
+        String::from_utf8(pilot.stderr)
+            .unwrap()
+            .contains("only https")
+    );
+}

@@ -17,6 +17,7 @@ mod procs;
 mod search;
 mod server;
 mod sys;
+mod text;
 mod workspace;
 
 pub use confine::{Args as ConfineArgs, confine};

@@ -1,6 +1,7 @@
 //! File operations in the workspace by the supervisor itself. Every open goes through openat2 from the workspace's own descriptor:
 //! no path leaves it, and no link is followed, however it came to be.
 
+use super::text::{read_lines, single_match};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2, renameat};
@@ -12,7 +13,7 @@ use oarmaster_protocol::exec::{
 };
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -346,109 +347,6 @@ impl Workspace {
             entries,
             truncated: false,
         })
-    }
-}
-
-/// Where `old` stands, when it stands at one place.
-fn single_match(content: &[u8], old: &[u8], path: &str) -> Result<usize, Failed> {
-    let finder = |from: usize| {
-        content
-            .get(from..)
-            .and_then(|rest| rest.windows(old.len()).position(|window| window == old))
-            .map(|at| from + at)
-    };
-    let Some(first) = finder(0) else {
-        let hint = if content.windows(2).any(|pair| pair == b"\r\n") && !old.contains(&b'\r') {
-            "its lines end with \\r\\n"
-        } else {
-            "spaces, tabs and line ends must be the same"
-        };
-        return Err(failed(
-            FailedCode::NoSingleMatch,
-            &format!("`old` is not in `{path}`; read the file again, {hint}"),
-        ));
-    };
-    let mut places = vec![first];
-    while let Some(next) = places.last().and_then(|last| finder(last + 1)) {
-        places.push(next);
-        if places.len() == 10 {
-            break;
-        }
-    }
-    if places.len() == 1 {
-        return Ok(first);
-    }
-    let lines: Vec<String> = places
-        .iter()
-        .map(|at| {
-            let before = content.get(..*at).unwrap_or_default();
-            (before.iter().filter(|byte| **byte == b'\n').count() + 1).to_string()
-        })
-        .collect();
-    Err(failed(
-        FailedCode::NoSingleMatch,
-        &format!(
-            "`old` is in `{path}` more than once (lines {}); add lines around it until it is unique",
-            lines.join(", ")
-        ),
-    ))
-}
-
-struct Page {
-    content: Vec<u8>,
-    next_line: Option<u64>,
-    cut: bool,
-}
-
-fn read_lines(
-    reader: &mut impl BufRead,
-    first: u64,
-    lines: u64,
-    max: usize,
-) -> std::io::Result<Page> {
-    let mut page = Page {
-        content: Vec::new(),
-        next_line: None,
-        cut: false,
-    };
-    let mut line = 1;
-    let mut line_start = 0;
-    loop {
-        let buffer = reader.fill_buf()?;
-        if buffer.is_empty() {
-            return Ok(page);
-        }
-        if line >= first.saturating_add(lines) {
-            page.next_line = Some(line);
-            return Ok(page);
-        }
-        let end = buffer
-            .iter()
-            .position(|byte| *byte == b'\n')
-            .map_or(buffer.len(), |at| at + 1);
-        let piece = buffer.get(..end).unwrap_or_default();
-        let complete = piece.last() == Some(&b'\n');
-        if line >= first {
-            let room = max.saturating_sub(page.content.len());
-            if piece.len() > room {
-                if line_start > 0 {
-                    page.content.truncate(line_start);
-                    page.next_line = Some(line);
-                } else {
-                    page.content
-                        .extend_from_slice(piece.get(..room).unwrap_or_default());
-                    page.next_line = Some(line + 1);
-                    page.cut = true;
-                }
-                return Ok(page);
-            }
-            page.content.extend_from_slice(piece);
-        }
-        reader.consume(end);
-        if complete {
-            line += 1;
-            line_start = page.content.len();
-        }
     }
 }
 

@@ -328,8 +328,10 @@ fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Tried {
     match (code.as_str(), status.as_u16()) {
         ("fenced" | "conflict", _) => Tried::Over(GatewayError::Fenced(message), None),
         ("unauthenticated", _) => again(refused, REFUSAL_PATIENCE),
+        ("" | "internal", 408 | 429 | 502 | 503 | 504) => {
+            again(GatewayError::Unreachable(message), PATIENCE)
+        }
         ("internal", _) => again(refused, DEFECT_PATIENCE),
-        ("", 408 | 429 | 502 | 503 | 504) => again(GatewayError::Unreachable(message), PATIENCE),
         ("", _) => again(GatewayError::Unreachable(message), REFUSAL_PATIENCE),
         (_, _) => Tried::Over(refused, next_of(headers)),
     }

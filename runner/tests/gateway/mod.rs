@@ -21,6 +21,8 @@ use std::net::SocketAddr;
 use std::path::Path as FilePath;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 const TOKEN: &str = "token-of-the-pod";
 const SESSION: &str = "session-1";
@@ -56,7 +58,7 @@ struct Inner {
     requests_seen: u32,
     refuse: Option<(String, u16, u32)>,
     fence_after: Option<usize>,
-    ended: bool,
+    failed_handshakes: u32,
     pilot_output: String,
 }
 
@@ -64,8 +66,50 @@ type Shared = Arc<Mutex<Inner>>;
 
 pub struct Gateway {
     inner: Shared,
-    address: SocketAddr,
+    base: String,
+    /// PEM of the CA, for a gateway that speaks TLS.
+    ca: Option<String>,
     dir: tempfile::TempDir,
+}
+
+/// Accepts TLS connections for axum; a handshake that fails is counted.
+struct TlsListener {
+    listener: tokio::net::TcpListener,
+    acceptor: TlsAcceptor,
+    failed: Shared,
+}
+
+impl axum::serve::Listener for TlsListener {
+    type Io = TlsStream<tokio::net::TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let (stream, address) = self.listener.accept().await.unwrap();
+            match self.acceptor.accept(stream).await {
+                Ok(stream) => return (stream, address),
+                Err(_) => lock(&self.failed).failed_handshakes += 1,
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        self.listener.local_addr()
+    }
+}
+
+/// A certificate for localhost and the PEM that trusts it.
+fn certificate() -> (TlsAcceptor, String) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key.into())
+        .unwrap();
+    (TlsAcceptor::from(Arc::new(config)), made.cert.pem())
 }
 
 fn lock(inner: &Shared) -> MutexGuard<'_, Inner> {
@@ -125,13 +169,28 @@ pub fn final_text(text: &str) -> Value {
 
 impl Gateway {
     pub fn start(assignment: Assignment, script: Vec<Value>) -> Self {
+        Self::start_with(assignment, script, None)
+    }
+
+    /// Speaks TLS; the pilot is given the CA, or another one.
+    pub fn start_tls(assignment: Assignment, script: Vec<Value>, trusted: bool) -> Self {
+        let (acceptor, ca) = certificate();
+        let mut gateway = Self::start_with(assignment, script, Some(acceptor));
+        gateway.base = gateway
+            .base
+            .replace("http://127.0.0.1", "https://localhost");
+        gateway.ca = Some(if trusted { ca } else { certificate().1 });
+        gateway
+    }
+
+    fn start_with(assignment: Assignment, script: Vec<Value>, tls: Option<TlsAcceptor>) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let inner = Shared::default();
         lock(&inner).assignment = Some(assignment);
         lock(&inner).script = script;
-        let state = inner.clone();
+        let (state, failed) = (inner.clone(), inner.clone());
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -148,14 +207,27 @@ impl Gateway {
                     .route("/v1/chat/completions", post(chat))
                     .layer(DefaultBodyLimit::max(64 << 20))
                     .with_state(state);
-                axum::serve(listener, router).await.unwrap();
+                match tls {
+                    None => axum::serve(listener, router).await.unwrap(),
+                    Some(acceptor) => axum::serve(
+                        TlsListener {
+                            listener,
+                            acceptor,
+                            failed,
+                        },
+                        router,
+                    )
+                    .await
+                    .unwrap(),
+                }
             });
         });
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("token"), format!("{TOKEN}\n")).unwrap();
         Self {
             inner,
-            address,
+            base: format!("http://{address}"),
+            ca: None,
             dir,
         }
     }
@@ -196,7 +268,7 @@ impl Gateway {
         };
         let mut command = Command::new(env!("CARGO_BIN_EXE_oarmaster-runner"));
         command
-            .args(["pilot", "--gateway", &format!("http://{}", self.address)])
+            .args(["pilot", "--gateway", &self.base])
             .args([
                 "--task-uid",
                 "uid-1",
@@ -209,6 +281,9 @@ impl Gateway {
             .arg(self.dir.path().join("token"))
             .env_remove("OARMASTER_CA")
             .stdout(Stdio::piped());
+        if let Some(ca) = &self.ca {
+            command.env("OARMASTER_CA", ca);
+        }
         if let Some(socket) = socket {
             command.arg("--exec-socket").arg(socket);
         }
@@ -229,6 +304,14 @@ impl Gateway {
 
     pub fn pilot_output(&self) -> String {
         lock(&self.inner).pilot_output.clone()
+    }
+
+    pub fn failed_handshakes(&self) -> u32 {
+        lock(&self.inner).failed_handshakes
+    }
+
+    pub fn requests_seen(&self) -> u32 {
+        lock(&self.inner).requests_seen
     }
 
     pub fn records(&self) -> Vec<Body> {
@@ -277,7 +360,9 @@ fn guarded(
         return refused(409, "fenced", None);
     }
     inner.requests_seen += 1;
-    let fault = inner.fault.filter(|_| inner.requests_seen % 2 == 0);
+    let fault = inner
+        .fault
+        .filter(|_| inner.requests_seen.is_multiple_of(2));
     match fault {
         Some(Fault::DropBefore | Fault::Unavailable) => {
             return StatusCode::SERVICE_UNAVAILABLE.into_response();
@@ -286,10 +371,9 @@ fn guarded(
         Some(Fault::Unauthenticated) => return refused(401, "unauthenticated", None),
         Some(Fault::DropAfter) | None => {}
     }
-    if inner.ended
-        || inner
-            .fence_after
-            .is_some_and(|count| inner.records.len() > count)
+    if inner
+        .fence_after
+        .is_some_and(|count| inner.records.len() > count)
     {
         return refused(409, "fenced", None);
     }

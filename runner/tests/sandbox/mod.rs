@@ -178,6 +178,40 @@ impl Sandbox {
         Some(Self::greet(process, &options))
     }
 
+    /// In a memory cgroup of its own with a limit, as a container; `None` without the right or on cgroup version 2.
+    pub fn start_in_cgroup(options: Options, limit: u64) -> Option<(Self, PathBuf)> {
+        let membership = fs::read_to_string("/proc/self/cgroup").unwrap();
+        let own = membership
+            .lines()
+            .find_map(|line| line.split_once(":memory:"))?
+            .1
+            .to_owned();
+        let name = format!("oarmaster-test-{}", std::process::id());
+        let cgroup = Path::new("/sys/fs/cgroup/memory")
+            .join(own.trim_start_matches('/'))
+            .join(name);
+        if !is_root() || fs::create_dir(&cgroup).is_err() {
+            return None;
+        }
+        fs::write(cgroup.join("memory.limit_in_bytes"), limit.to_string()).unwrap();
+        let uid = EXEC_UID.to_string();
+        let enter = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", cgroup.display());
+        let wrapper = [
+            "sh",
+            "-c",
+            &enter,
+            "sh",
+            "setpriv",
+            "--reuid",
+            &uid,
+            "--regid",
+            &uid,
+            "--clear-groups",
+        ];
+        let process = Process::start(&options, own_uid(), &wrapper);
+        Some((Self::greet(process, &options), cgroup))
+    }
+
     fn greet(process: Process, options: &Options) -> Self {
         let stream = process.connect();
         stream
@@ -301,6 +335,14 @@ impl Sandbox {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.process.child.id()).unwrap());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
         self.process.child.wait().unwrap().code()
+    }
+
+    /// SIGTERM to the supervisor in its own PID namespace, from outside; returns when it ended.
+    pub fn terminate_pid_one(&mut self) {
+        let pid = *self.descendant_pids().first().unwrap();
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        self.process.child.wait().unwrap();
     }
 
     pub fn hang_up(&mut self) -> Option<i32> {

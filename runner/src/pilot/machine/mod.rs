@@ -1,7 +1,9 @@
 //! Every decision of an attempt, as a pure function: [`Machine::step`] takes what happened and says what to write down and what to do
 //! next. No clock, no network. Records are durable before the next action begins, so the order of the journal is the order here.
 
+mod check;
 mod end;
+mod restart;
 mod turn;
 
 #[cfg(test)]
@@ -10,11 +12,11 @@ mod tests;
 use super::answer::{Answer, Call};
 use super::show;
 use oarmaster_protocol::FailureClass;
-use oarmaster_protocol::assignment::{Accept, Assignment, Program, RunTarget, Sandbox, Target};
-use oarmaster_protocol::exec::{Bytes, FailedCode, Ran, Request, Response, Run, Stopped};
+use oarmaster_protocol::assignment::{Assignment, RunTarget, Sandbox, Target};
+use oarmaster_protocol::exec::{Bytes, FailedCode, Request, Response, Run};
 use oarmaster_protocol::journal::{Artifact, Body, Failure, Outcome};
 use serde_json::Value;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// Restarts of the sandbox that an attempt survives.
 pub const MAX_RESTARTS: u32 = 5;
@@ -22,7 +24,7 @@ pub const MAX_RESTARTS: u32 = 5;
 pub const MAX_UNUSABLE: u32 = 3;
 
 /// What the model is told when the sandbox's container was restarted under it.
-const RESTARTED: &str = "The sandbox was restarted before the call ended, most likely because it used more memory than the container has. Its processes and everything in /tmp are lost; the files of the workspace are still there.";
+const RESTARTED: &str = "The sandbox was restarted before the call ended, most likely because it used more memory than the container has. Its processes are lost, and files in /tmp may be; the files of the workspace are still there.";
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -343,174 +345,6 @@ impl Machine {
             }
         }
     }
-
-    fn ran(&mut self, response: Response) -> Next {
-        let ran = match response {
-            Response::Ran(ran) => ran,
-            Response::Failed(failed) => {
-                let class = match failed.code {
-                    FailedCode::InvalidRequest | FailedCode::TooLarge => FailureClass::InvalidInput,
-                    FailedCode::NotConfined => FailureClass::IsolationUnproven,
-                    _ => FailureClass::StartFailed,
-                };
-                return self.fail(class, &failed.message);
-            }
-            _ => return self.fail(FailureClass::Internal, "exec did not answer the run"),
-        };
-        let output = serde_json::to_value(show::run_output(&ran)).unwrap_or_default();
-        match run_failure(&ran, &self.sandbox) {
-            Some(failure) => self.keep(Outcome {
-                failure: Some(failure),
-                output: Some(output),
-                artifacts: Vec::new(),
-            }),
-            None => self.accept(output),
-        }
-    }
-
-    /// An output that is complete: the check decides, where there is one.
-    fn accept(&mut self, output: Value) -> Next {
-        let Some(Accept { command, .. }) = &self.assignment.accept else {
-            return self.succeed(output);
-        };
-        let run = Run {
-            program: Program::Command(command.clone()),
-            env: BTreeMap::new(),
-            timeout_ms: None,
-        };
-        self.exec(Phase::Checking(output), Request::Run(run))
-    }
-
-    fn checked(&mut self, output: Value, response: &Response) -> Next {
-        match response {
-            Response::Ran(ran) => {
-                let text = show::ran_text(ran, &self.sandbox);
-                self.check_ended(output, Some(ran), text)
-            }
-            other => {
-                let (_, text) = show::show(other, &self.sandbox);
-                self.check_ended(output, None, text)
-            }
-        }
-    }
-
-    /// Without a `ran` the check gave no verdict, which never accepts.
-    fn check_ended(&mut self, output: Value, ran: Option<&Ran>, text: String) -> Next {
-        let Some(accept) = self.assignment.accept.clone() else {
-            return self.succeed(output);
-        };
-        self.rounds += 1;
-        let exit_code = ran
-            .filter(|ran| ran.stopped.is_none())
-            .and_then(|ran| ran.exit_code);
-        let accepted = exit_code == Some(accept.exit_code);
-        self.records.push(Body::Check {
-            round: self.rounds,
-            accepted,
-            exit_code,
-            text: text.clone(),
-        });
-        if accepted {
-            return self.succeed(output);
-        }
-        let is_agent = matches!(self.assignment.target, Target::Agent(_));
-        if is_agent && self.rounds < accept.rounds {
-            let observation = format!(
-                "The check of your answer, `{}`, did not accept it (round {} of {}). It must end with exit code {}; it ended so:\n{text}\n\nRepair the cause, then answer again.",
-                accept.command.join(" "),
-                self.rounds,
-                accept.rounds,
-                accept.exit_code
-            );
-            return self.say(observation);
-        }
-        let ending = ran.map_or_else(|| text.clone(), |ran| show::ending(ran, &self.sandbox));
-        let last = ran
-            .map(|ran| show::last_lines(ran, 400))
-            .unwrap_or_default();
-        let message = format!(
-            "the check `{}` did not accept ({} of {} rounds): {ending}{}{last}",
-            accept.command.join(" "),
-            self.rounds,
-            if is_agent { accept.rounds } else { 1 },
-            if last.is_empty() { "" } else { ": " }
-        );
-        self.keep(Outcome {
-            failure: Some(failure(FailureClass::NotAccepted, &message)),
-            output: Some(output),
-            artifacts: Vec::new(),
-        })
-    }
-
-    fn restarted(&mut self, phase: Phase) -> Next {
-        self.restarts += 1;
-        if self.restarts > MAX_RESTARTS {
-            return self.gone(&phase);
-        }
-        match phase {
-            Phase::Probing(after) => self.probe(after),
-            Phase::Placing(index) => self.probe(After::Place(index)),
-            Phase::Calling(call) => self.probe(After::Call(call)),
-            Phase::Checking(output) => self.probe(After::Check(output)),
-            Phase::Running => self.fail(
-                FailureClass::OutOfMemory,
-                "the sandbox's container was stopped while the program ran, most likely at its memory limit",
-            ),
-            Phase::Keeping(outcome) => self.keep_next(outcome),
-            Phase::Starting | Phase::Asking { .. } | Phase::Ended => {
-                self.finish_now(FailureClass::Internal, "an event came that nothing waited for")
-            }
-        }
-    }
-
-    fn gone(&mut self, phase: &Phase) -> Next {
-        self.exec_gone = true;
-        let class = match phase {
-            Phase::Calling(_) | Phase::Running | Phase::Checking(_) => FailureClass::OutOfMemory,
-            Phase::Probing(After::Call(_) | After::Check(_)) => FailureClass::OutOfMemory,
-            Phase::Starting | Phase::Probing(After::Place(_)) | Phase::Placing(_) => {
-                FailureClass::StartFailed
-            }
-            Phase::Asking { .. } | Phase::Keeping(_) | Phase::Ended => FailureClass::Internal,
-        };
-        let what = match class {
-            FailureClass::OutOfMemory => {
-                "the sandbox's container was stopped again and again, most likely at its memory limit"
-            }
-            FailureClass::StartFailed => {
-                "the sandbox's container did not start, or stopped before anything ran in it"
-            }
-            _ => "the sandbox's container was lost",
-        };
-        match phase {
-            Phase::Keeping(outcome) if outcome.failure.is_some() => {
-                let outcome = outcome.clone();
-                self.keep_next(outcome)
-            }
-            _ => self.fail(class, what),
-        }
-    }
-}
-
-/// Why the program of a `run` failed; `None` after exit code 0.
-fn run_failure(ran: &Ran, sandbox: &Sandbox) -> Option<Failure> {
-    if show::succeeded(ran) {
-        return None;
-    }
-    let class = match ran.stopped {
-        Some(Stopped::Timeout) => FailureClass::Timeout,
-        Some(Stopped::OutOfMemory) => FailureClass::OutOfMemory,
-        Some(Stopped::TooManyProcesses) | None => FailureClass::ToolFailed,
-    };
-    let last = show::last_lines(ran, 400);
-    let colon = if last.is_empty() { "" } else { ": " };
-    Some(failure(
-        class,
-        &format!(
-            "the program failed: {}{colon}{last}",
-            show::ending(ran, sandbox)
-        ),
-    ))
 }
 
 /// A failure with a message of at most 1,024 characters.

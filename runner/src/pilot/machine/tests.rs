@@ -1,8 +1,9 @@
 use super::*;
-use oarmaster_protocol::assignment::{AgentTarget, ArtifactRule, File, TaskRef};
-use oarmaster_protocol::exec::{Failed, Output};
+use oarmaster_protocol::assignment::{Accept, AgentTarget, ArtifactRule, File, Program, TaskRef};
+use oarmaster_protocol::exec::{Failed, Output, Ran, Stopped};
 use proptest::prelude::*;
 use serde_json::json;
+use std::collections::BTreeMap;
 
 fn agent(tools: &[&str]) -> Assignment {
     Assignment {

@@ -1,0 +1,55 @@
+//! A sandbox that is lost: its container was stopped, most likely by the kernel at its memory limit, and started again or not.
+
+use super::{After, MAX_RESTARTS, Machine, Next, Phase};
+use oarmaster_protocol::FailureClass;
+
+impl Machine {
+    pub(super) fn restarted(&mut self, phase: Phase) -> Next {
+        self.restarts += 1;
+        if self.restarts > MAX_RESTARTS {
+            return self.gone(&phase);
+        }
+        match phase {
+            Phase::Probing(after) => self.probe(after),
+            Phase::Placing(index) => self.probe(After::Place(index)),
+            Phase::Calling(call) => self.probe(After::Call(call)),
+            Phase::Checking(output) => self.probe(After::Check(output)),
+            Phase::Running => self.fail(
+                FailureClass::OutOfMemory,
+                "the sandbox's container was stopped while the program ran, most likely at its memory limit",
+            ),
+            Phase::Keeping(outcome) => self.keep_next(outcome),
+            Phase::Starting | Phase::Asking { .. } | Phase::Ended => {
+                self.finish_now(FailureClass::Internal, "an event came that nothing waited for")
+            }
+        }
+    }
+
+    pub(super) fn gone(&mut self, phase: &Phase) -> Next {
+        self.exec_gone = true;
+        let class = match phase {
+            Phase::Calling(_) | Phase::Running | Phase::Checking(_) => FailureClass::OutOfMemory,
+            Phase::Probing(After::Call(_) | After::Check(_)) => FailureClass::OutOfMemory,
+            Phase::Starting | Phase::Probing(After::Place(_)) | Phase::Placing(_) => {
+                FailureClass::StartFailed
+            }
+            Phase::Asking { .. } | Phase::Keeping(_) | Phase::Ended => FailureClass::Internal,
+        };
+        let what = match class {
+            FailureClass::OutOfMemory => {
+                "the sandbox's container was stopped again and again, most likely at its memory limit"
+            }
+            FailureClass::StartFailed => {
+                "the sandbox's container did not start, or stopped before anything ran in it"
+            }
+            _ => "the sandbox's container was lost",
+        };
+        match phase {
+            Phase::Keeping(outcome) if outcome.failure.is_some() => {
+                let outcome = outcome.clone();
+                self.keep_next(outcome)
+            }
+            _ => self.fail(class, what),
+        }
+    }
+}
