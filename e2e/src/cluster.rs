@@ -4,9 +4,11 @@ use crate::command::{self, Output, Run};
 use anyhow::{Context as _, Result, bail};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tokio::sync::Mutex;
 
 /// A cluster: its kubeconfig, and a client with the rights of that kubeconfig.
 #[derive(Clone)]
@@ -39,13 +41,15 @@ impl Cluster {
 
     async fn open(kubeconfig: Option<PathBuf>, local: &str) -> Result<Self> {
         crypto();
-        let (kubeconfig, path) = match (kubeconfig, environment(local).await) {
-            (None, made) => made?,
+        let own = std::env::var_os("PATH").unwrap_or_default();
+        let (kubeconfig, path) = match kubeconfig {
+            Some(kubeconfig) if has(&own, "kubectl") && has(&own, "helm") => (kubeconfig, own),
+            None => environment(local).await?,
             // The kubeconfig may be that of the local cluster, and its programs nowhere else.
-            (Some(kubeconfig), Ok((_, path))) => (kubeconfig, path),
-            (Some(kubeconfig), Err(_)) => {
-                (kubeconfig, std::env::var_os("PATH").unwrap_or_default())
-            }
+            Some(kubeconfig) => match environment(local).await {
+                Ok((_, path)) => (kubeconfig, path),
+                Err(_) => (kubeconfig, own),
+            },
         };
         let read = Kubeconfig::read_from(&kubeconfig)
             .with_context(|| format!("failed to read kubeconfig {}", kubeconfig.display()))?;
@@ -116,8 +120,24 @@ fn named(variable: &str) -> Option<PathBuf> {
         .map(PathBuf::from)
 }
 
-/// Kubeconfig and search path of a local cluster, from the shell commands that `cargo xtask cluster env` prints.
+fn has(path: &OsStr, program: &str) -> bool {
+    std::env::split_paths(path).any(|folder| folder.join(program).is_file())
+}
+
+/// Kubeconfig and search path of a local cluster. Asked for once: cargo takes a while to find that there is nothing to build.
 async fn environment(tier: &str) -> Result<(PathBuf, OsString)> {
+    static TOLD: Mutex<BTreeMap<String, (PathBuf, OsString)>> = Mutex::const_new(BTreeMap::new());
+    let mut told = TOLD.lock().await;
+    if let Some(told) = told.get(tier) {
+        return Ok(told.clone());
+    }
+    let asked = ask(tier).await?;
+    told.insert(tier.to_owned(), asked.clone());
+    Ok(asked)
+}
+
+/// The shell commands that `cargo xtask cluster env` prints, carried out.
+async fn ask(tier: &str) -> Result<(PathBuf, OsString)> {
     let mut args = vec!["cluster", "env"];
     args.extend(Some(tier).filter(|tier| !tier.is_empty()));
     let out = command::xtask(&args).output().await?;

@@ -4,6 +4,7 @@
 //! `--check` writes nothing and fails with what differs.
 
 mod crds;
+mod processes;
 mod reference;
 mod schema;
 mod vocabulary;

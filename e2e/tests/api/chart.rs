@@ -229,6 +229,12 @@ async fn pods_are_restricted_and_get_only_the_tokens_that_they_use() -> Result<(
         crate::support::in_space("restricted", async |space| {
             let mut bare = bare.clone();
             bare["spec"]["serviceAccountName"] = json!("default");
+            // The volume that a StatefulSet adds by its claim.
+            if let (true, Some(volumes)) =
+                (name == "gateway", bare["spec"]["volumes"].as_array_mut())
+            {
+                volumes.push(json!({"name": "data", "emptyDir": {}}));
+            }
             match apply::dry_run(&space.cluster.client, &space.name, &bare.to_string()).await {
                 Ok(_) => Ok(()),
                 Err(error) => anyhow::bail!("{}", refused(&error)),

@@ -52,7 +52,7 @@ fn pod() -> Value {
             "restartPolicy": "Never",
             "securityContext": {"runAsNonRoot": true, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [{
-                "name": "c", "image": "registry.invalid/none:0",
+                "name": "c", "image": "registry.invalid/none:0", "resources": {"requests": {"memory": "16Mi"}},
                 "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
             }],
         },
@@ -183,7 +183,7 @@ async fn what_identifies_a_live_pod_does_not_change() -> Result<()> {
         let fine = json!({"metadata": {"labels": {"mine": "1"}, "annotations": {"mine": "1"}}});
         patched(&pods, &name, fine).await.map_err(anyhow::Error::msg)?;
 
-        let debugger = with(&pod()["spec"]["containers"][0], json!({"name": "debugger", "targetContainerName": "c"}));
+        let debugger = with(&pod()["spec"]["containers"][0], json!({"name": "debugger", "resources": null, "targetContainerName": "c"}));
         for (subresource, patch) in [
             ("ephemeralcontainers", json!({"spec": {"ephemeralContainers": [debugger]}})),
             ("resize", json!({"spec": {"containers": [{"name": "c", "resources": {"limits": {"memory": "64Gi"}}}]}})),
@@ -226,6 +226,12 @@ async fn a_job_of_a_task_is_changed_by_nobody_and_deleted_as_usual() -> Result<(
                 "{answer:?}"
             );
         }
+        let uid = jobs
+            .get("real")
+            .await?
+            .metadata
+            .uid
+            .context("a Job without UID")?;
         // Without its pods: the garbage collector takes the owner off the pod, which the policies must not hold up.
         jobs.delete("real", &DeleteParams::orphan()).await?;
         let pods = watcher(
@@ -244,20 +250,14 @@ async fn a_job_of_a_task_is_changed_by_nobody_and_deleted_as_usual() -> Result<(
         tokio::time::timeout(Duration::from_secs(60), orphaned)
             .await
             .context("the pod kept its owner for 60 s")??;
-        tokio::time::timeout(
-            Duration::from_secs(60),
-            kube::runtime::wait::await_condition(
-                jobs,
-                "real",
-                kube::runtime::wait::conditions::is_deleted(""),
-            ),
-        )
-        .await
-        .ok();
-        ensure!(
-            space.api::<Job>().get_opt("real").await?.is_none(),
-            "the Job is still there"
+        let gone = kube::runtime::wait::await_condition(
+            jobs,
+            "real",
+            kube::runtime::wait::conditions::is_deleted(&uid),
         );
+        tokio::time::timeout(Duration::from_secs(60), gone)
+            .await
+            .context("the Job was not deleted within 60 s")??;
         Ok(())
     })
     .await

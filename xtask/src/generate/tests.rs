@@ -124,3 +124,37 @@ fn words_come_with_their_doc_comment() {
         [word("One", "One."), word("Two", "Two.")]
     );
 }
+
+#[test]
+fn flags_come_with_default_and_meaning() {
+    let text = "pub struct Args {\n    /// Where.\n    #[arg(\n        long,\n        default_value = \"a, b\"\n    )]\n    data_addr: String,\n    /// How\n    /// many.\n    #[arg(long, default_value_t = 3)]\n    count: u8,\n    /// None.\n    #[arg(long)]\n    name: Option<String>,\n}\n";
+    let flag = |name: &str, default: &str, meaning: &str| processes::Flag {
+        name: name.to_owned(),
+        default: default.to_owned(),
+        meaning: meaning.to_owned(),
+    };
+    assert_eq!(
+        processes::flags(text),
+        [
+            flag("data-addr", "a, b", "Where."),
+            flag("count", "3", "How many."),
+            flag("name", "", "None.")
+        ]
+    );
+}
+
+#[test]
+fn metrics_have_the_name_that_is_scraped() {
+    let text = "struct M {\n    calls: Family<L, Counter>,\n    took: Histogram,\n    held: Gauge,\n}\nregistry.register(\"calls\", \"Calls\", m.calls.clone());\nregistry.register(\n    \"took_seconds\",\n    \"Time\",\n    took.clone(),\n);\nregistry.register(\"held\", \"Held\", held.clone());\nregistry.register(\"build\", \"Version\", Info::new([]));\n";
+    let found: Vec<_> = processes::metrics(text)
+        .into_iter()
+        .map(|metric| (metric.name, metric.kind))
+        .collect();
+    let wanted = [
+        ("calls_total", "counter"),
+        ("took_seconds", "histogram"),
+        ("held", "gauge"),
+        ("build_info", "info"),
+    ];
+    assert_eq!(found, wanted.map(|(name, kind)| (name.to_owned(), kind)));
+}
