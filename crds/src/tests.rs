@@ -1,1 +1,276 @@
+//! Round trips and forms of the pieces that every component relies on.
 
+use crate::conditions;
+use crate::names::{base32, job_name, spec_digest};
+use crate::quantity::{Cpu, Size};
+use crate::{GepDuration, Usd};
+use jiff::Timestamp;
+use proptest::prelude::*;
+use std::time::Duration;
+
+#[test]
+fn money_is_exact_to_the_ninth_decimal() {
+    for (text, pico) in [
+        ("0", 0),
+        ("0.000000001", 1_000),
+        ("0.25", 250_000_000_000),
+        ("1", 1_000_000_000_000),
+        ("999999.999999999", 999_999_999_999_999_000),
+    ] {
+        let usd = Usd(text.to_owned());
+        assert_eq!(usd.pico().unwrap(), pico);
+        assert_eq!(Usd::from_pico(pico).0, text);
+    }
+}
+
+#[test]
+fn what_is_not_money_is_refused() {
+    for text in [
+        "",
+        ".",
+        "1.",
+        ".5",
+        "-1",
+        "+1",
+        "1e3",
+        "1,5",
+        "0x1",
+        "1234567",
+        "0.1234567891",
+        " 1",
+        "1 ",
+        "NaN",
+        "٣",
+    ] {
+        assert!(Usd(text.to_owned()).pico().is_err(), "{text:?}");
+    }
+}
+
+#[test]
+fn what_was_spent_is_never_shown_as_less() {
+    assert_eq!(Usd::from_pico(1).0, "0.000000001");
+    assert_eq!(Usd::from_pico(1_001).0, "0.000000002");
+    assert_eq!(
+        Usd::from_pico(u64::MAX).pico().is_err(),
+        Usd::from_pico(u64::MAX).0.len() > 16
+    );
+}
+
+#[test]
+fn durations_are_those_of_gep_2257() {
+    for (text, millis) in [
+        ("0s", 0),
+        ("250ms", 250),
+        ("90s", 90_000),
+        ("2h", 7_200_000),
+        ("1h30m", 5_400_000),
+        ("1h1m1s1ms", 3_661_001),
+    ] {
+        assert_eq!(
+            GepDuration::new(text).get().unwrap(),
+            Duration::from_millis(millis)
+        );
+    }
+    for text in [
+        "",
+        "1",
+        "s",
+        "1d",
+        "-1s",
+        "1.5h",
+        "123456s",
+        "1s2s3s4s5s",
+        "1h ",
+        "∞",
+        "1H",
+    ] {
+        assert!(GepDuration::new(text).get().is_err(), "{text:?}");
+    }
+    assert_eq!(GepDuration::from_duration(Duration::ZERO).0, "0s");
+    assert_eq!(
+        GepDuration::from_duration(Duration::from_secs(5400)).0,
+        "1h30m"
+    );
+    assert_eq!(
+        GepDuration::from_duration(Duration::from_millis(1500)).0,
+        "1500ms"
+    );
+}
+
+#[test]
+fn quantities_are_plain() {
+    for (text, bytes) in [
+        ("1", 1),
+        ("1k", 1000),
+        ("1Ki", 1024),
+        ("512Mi", 512 << 20),
+        ("2G", 2_000_000_000),
+        ("1Ti", 1 << 40),
+    ] {
+        assert_eq!(Size::new(text).bytes().unwrap(), bytes);
+    }
+    for text in [
+        "",
+        "0",
+        "-1",
+        "1m",
+        "1Mi ",
+        "1e3",
+        "1.5Gi",
+        "99999999999999999999",
+        "9223372036854775808",
+        "99999999Ti",
+    ] {
+        assert!(Size::new(text).bytes().is_err(), "{text:?}");
+    }
+    assert_eq!(Cpu::new("2").millis().unwrap(), 2000);
+    assert_eq!(Cpu::new("500m").millis().unwrap(), 500);
+    for text in [
+        "",
+        "0",
+        "0m",
+        "1.5",
+        "m",
+        "-1",
+        "1k",
+        "99999999999999999999",
+    ] {
+        assert!(Cpu::new(text).millis().is_err(), "{text:?}");
+    }
+}
+
+#[test]
+fn base32_is_rfc_4648_over_sha_256() {
+    // printf abc | sha256sum | xxd -r -p | base32 | tr A-Z a-z
+    assert_eq!(base32(b"abc", 10), "xj4bnp4pah");
+    assert_eq!(base32(b"abc", 0), "");
+    assert_eq!(base32(b"abc", 51).len(), 51);
+}
+
+#[test]
+fn a_condition_keeps_its_transition_time_until_its_status_changes() {
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let mut list = Vec::new();
+    conditions::set(
+        &mut list,
+        conditions::READY,
+        Some(false),
+        "A",
+        "a",
+        Some(1),
+        at(10),
+    );
+    conditions::set(
+        &mut list,
+        conditions::READY,
+        Some(false),
+        "B",
+        "b",
+        Some(2),
+        at(20),
+    );
+    let held = conditions::find(&list, conditions::READY).unwrap();
+    assert_eq!(
+        (
+            held.last_transition_time.0,
+            held.reason.as_str(),
+            held.observed_generation
+        ),
+        (at(10), "B", Some(2))
+    );
+    assert!(!conditions::is_true(&list, conditions::READY));
+    conditions::set(
+        &mut list,
+        conditions::READY,
+        Some(true),
+        "C",
+        "c",
+        Some(2),
+        at(30),
+    );
+    assert_eq!(list.len(), 1);
+    assert_eq!(list[0].last_transition_time.0, at(30));
+    assert!(conditions::is_true(&list, conditions::READY));
+    conditions::set(
+        &mut list,
+        conditions::READY,
+        None,
+        "D",
+        "d",
+        Some(2),
+        at(40),
+    );
+    assert_eq!(list[0].status, "Unknown");
+}
+
+#[test]
+fn a_condition_message_is_cut_between_characters() {
+    let mut list = Vec::new();
+    conditions::set(
+        &mut list,
+        "X",
+        Some(true),
+        "A",
+        &"€".repeat(20_000),
+        None,
+        Timestamp::UNIX_EPOCH,
+    );
+    assert!(list[0].message.len() <= 32_768 && list[0].message.len() > 32_764);
+}
+
+#[test]
+fn a_digest_does_not_depend_on_the_order_of_keys() {
+    let a = serde_json::json!({ "a": 1, "b": { "c": 2, "d": 3 } });
+    let b: serde_json::Value = serde_json::from_str(r#"{"b":{"d":3,"c":2},"a":1}"#).unwrap();
+    assert_eq!(spec_digest(&a).unwrap(), spec_digest(&b).unwrap());
+    assert!(spec_digest(&a).unwrap().starts_with("sha256:"));
+}
+
+proptest! {
+    #[test]
+    fn money_round_trips(nano in 0u64..999_999_999_999_999) {
+        let usd = Usd::from_pico(nano * 1000);
+        prop_assert_eq!(usd.pico().unwrap(), nano * 1000);
+    }
+
+    #[test]
+    fn parsing_never_panics(text in "\\PC{0,40}") {
+        let _ = Usd(text.clone()).pico();
+        let _ = GepDuration(text.clone()).get();
+        let _ = Size(text.clone()).bytes();
+        let _ = Cpu(text.clone()).millis();
+        let _ = crate::validate::image::Image::parse(&text);
+        let _ = crate::validate::image::pattern_problem(&text);
+    }
+
+    #[test]
+    fn durations_round_trip_to_what_is_shown(millis in 0u64..300_000_000) {
+        let duration = Duration::from_millis(millis);
+        let back = GepDuration::from_duration(duration).get().unwrap();
+        let lost = duration - back;
+        let most = if millis < 10_000 { 1 } else { 1000 };
+        prop_assert!(lost < Duration::from_millis(most));
+    }
+
+    #[test]
+    fn a_job_name_is_a_dns_label_of_its_attempt_alone(
+        task in "[a-z0-9]([-a-z0-9.]{0,250}[a-z0-9])?",
+        uid in "[0-9a-f-]{36}",
+        attempt in 1u32..1_000_000,
+    ) {
+        let name = job_name(&task, &uid, attempt);
+        prop_assert!(name.len() <= 63, "{name}");
+        prop_assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'));
+        prop_assert!(name.as_bytes()[0] != b'-' && !name.ends_with('-'));
+        prop_assert_eq!(&name, &job_name(&task, &uid, attempt));
+        prop_assert_ne!(&name, &job_name(&task, &uid, attempt + 1));
+        prop_assert_ne!(&name, &job_name(&task, &format!("{uid}x"), attempt));
+    }
+
+    #[test]
+    fn base32_has_the_length_and_the_alphabet(input in prop::collection::vec(any::<u8>(), 0..64), length in 0usize..52) {
+        let text = base32(&input, length);
+        prop_assert_eq!(text.len(), length);
+        prop_assert!(text.bytes().all(|byte| byte.is_ascii_lowercase() || (b'2'..=b'7').contains(&byte)));
+    }
+}

@@ -1,1 +1,135 @@
+use super::plan::{Observed, plan};
+use jiff::Timestamp;
+use oarmaster_crds::{Agent, AgentStatus, ModelPool, SandboxClass, conditions};
+use serde_json::{Value, json};
+use std::sync::Arc;
 
+fn agent(spec: Value) -> Agent {
+    serde_json::from_value(json!({
+        "apiVersion": "oarmaster.dev/v1alpha1", "kind": "Agent",
+        "metadata": { "name": "coder", "namespace": "team", "generation": 1 },
+        "spec": spec,
+    }))
+    .unwrap()
+}
+
+fn ready(value: &str) -> Value {
+    json!({ "conditions": [{ "type": "Ready", "status": value, "reason": "X", "message": "so it is", "lastTransitionTime": "2025-01-01T00:00:00Z" }] })
+}
+
+fn pool(value: &str) -> Option<Arc<ModelPool>> {
+    let pool = serde_json::from_value(json!({
+        "apiVersion": "oarmaster.dev/v1alpha1", "kind": "ModelPool",
+        "metadata": { "name": "default", "namespace": "team" },
+        "spec": { "members": [] }, "status": ready(value),
+    }));
+    Some(Arc::new(pool.unwrap()))
+}
+
+fn class(value: &str) -> Option<Arc<SandboxClass>> {
+    let class = serde_json::from_value(json!({
+        "apiVersion": "oarmaster.dev/v1alpha1", "kind": "SandboxClass",
+        "metadata": { "name": "default" }, "spec": {}, "status": ready(value),
+    }));
+    Some(Arc::new(class.unwrap()))
+}
+
+fn after(
+    agent: &Agent,
+    pool: Option<Arc<ModelPool>>,
+    class: Option<Arc<SandboxClass>>,
+) -> AgentStatus {
+    let seen = Observed {
+        now: Timestamp::UNIX_EPOCH,
+        pool,
+        class,
+    };
+    let mut next = agent.clone();
+    next.status = plan(agent, &seen).status;
+    assert!(plan(&next, &seen).status.is_none(), "settled");
+    next.status.unwrap()
+}
+
+fn reason_and_text(status: &AgentStatus) -> (String, String) {
+    let held = conditions::find(&status.conditions, conditions::READY).unwrap();
+    (held.reason.clone(), held.message.clone())
+}
+
+#[test]
+fn an_agent_with_everything_is_ready_and_has_a_revision() {
+    let one = agent(json!({ "instructions": "x" }));
+    let status = after(&one, pool("True"), class("True"));
+    assert!(conditions::is_true(&status.conditions, conditions::READY));
+    assert!(conditions::is_true(
+        &status.conditions,
+        conditions::RESOLVED_REFS
+    ));
+    let other = agent(json!({ "instructions": "y" }));
+    assert_ne!(
+        status.revision,
+        after(&other, pool("True"), class("True")).revision
+    );
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let one = agent(json!({ "instructions": "x" }));
+    let status = after(&one, None, None);
+    assert!(!conditions::is_true(
+        &status.conditions,
+        conditions::RESOLVED_REFS
+    ));
+    let (why, text) = reason_and_text(&status);
+    assert_eq!(why, "RefsNotResolved");
+    assert!(
+        text.contains("ModelPool default does not exist in namespace team"),
+        "{text}"
+    );
+    assert!(text.contains("SandboxClass default"), "{text}");
+}
+
+#[test]
+fn what_is_not_ready_is_named() {
+    let one = agent(json!({ "instructions": "x" }));
+    let status = after(&one, pool("False"), class("True"));
+    assert!(conditions::is_true(
+        &status.conditions,
+        conditions::RESOLVED_REFS
+    ));
+    assert!(
+        reason_and_text(&status)
+            .1
+            .contains("ModelPool default is not ready: so it is")
+    );
+    let status = after(&one, pool("True"), class("False"));
+    assert!(
+        reason_and_text(&status)
+            .1
+            .contains("SandboxClass default is not ready")
+    );
+}
+
+#[test]
+fn a_sandbox_beyond_its_class_is_refused_if_it_is_used() {
+    let sandbox = json!({ "image": "ghcr.io/acme/x" });
+    let with = agent(
+        json!({ "instructions": "x", "tools": [{ "builtin": "Shell" }], "sandbox": sandbox }),
+    );
+    assert_eq!(
+        reason_and_text(&after(&with, pool("True"), class("True"))).0,
+        "RefusedByClass"
+    );
+    let without = agent(json!({ "instructions": "x", "sandbox": sandbox }));
+    assert_eq!(
+        reason_and_text(&after(&without, pool("True"), class("True"))).0,
+        "Ready"
+    );
+}
+
+#[test]
+fn a_broken_spec_names_its_field() {
+    let broken = agent(json!({ "instructions": "" }));
+    let (why, text) = reason_and_text(&after(&broken, pool("True"), class("True")));
+    assert_eq!(why, "InvalidSpec");
+    assert!(text.contains("spec.instructions"));
+}

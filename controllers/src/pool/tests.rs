@@ -1,1 +1,89 @@
+use super::plan::{Observed, plan};
+use jiff::Timestamp;
+use oarmaster_crds::{ModelPool, ModelPoolStatus, ModelProvider, conditions};
+use serde_json::{Value, json};
+use std::sync::Arc;
 
+fn pool(members: Value) -> ModelPool {
+    serde_json::from_value(json!({
+        "apiVersion": "oarmaster.dev/v1alpha1", "kind": "ModelPool",
+        "metadata": { "name": "default", "namespace": "team", "generation": 1 },
+        "spec": { "members": members },
+    }))
+    .unwrap()
+}
+
+fn provider(ready: &str, pricing: bool) -> Arc<ModelProvider> {
+    let mut model = json!({ "name": "m" });
+    if pricing {
+        model["pricing"] = json!({ "inputPerMillion": "0", "outputPerMillion": "0" });
+    }
+    let provider = serde_json::from_value(json!({
+        "apiVersion": "oarmaster.dev/v1alpha1", "kind": "ModelProvider",
+        "metadata": { "name": "p", "namespace": "team" },
+        "spec": { "type": "Scripted", "models": [model] },
+        "status": { "conditions": [{ "type": "Ready", "status": ready, "reason": "X", "message": "so it is", "lastTransitionTime": "2025-01-01T00:00:00Z" }] },
+    }));
+    Arc::new(provider.unwrap())
+}
+
+fn after(pool: &ModelPool, providers: &[(&str, Arc<ModelProvider>)]) -> ModelPoolStatus {
+    let seen = Observed {
+        now: Timestamp::UNIX_EPOCH,
+        providers: providers
+            .iter()
+            .map(|(name, provider)| ((*name).to_owned(), Arc::clone(provider)))
+            .collect(),
+    };
+    let mut next = pool.clone();
+    next.status = plan(pool, &seen).status;
+    assert!(plan(&next, &seen).status.is_none(), "settled");
+    next.status.unwrap()
+}
+
+fn member(provider: &str, model: &str) -> Value {
+    json!({ "provider": { "name": provider }, "model": model })
+}
+
+#[test]
+fn one_usable_member_is_enough() {
+    let pool = pool(json!([member("p", "m"), member("q", "m")]));
+    let status = after(&pool, &[("p", provider("True", true))]);
+    assert!(conditions::is_true(&status.conditions, conditions::READY));
+    assert_eq!(
+        (status.member_count, status.usable_count),
+        (Some(2), Some(1))
+    );
+    assert!(status.members[0].usable && status.members[0].message.is_empty());
+    assert!(
+        status.members[1]
+            .message
+            .contains("ModelProvider q does not exist in namespace team")
+    );
+}
+
+#[test]
+fn a_member_that_cannot_be_used_says_why() {
+    for (model, provider, text) in [
+        ("other", provider("True", true), "does not list model other"),
+        ("m", provider("True", false), "no price"),
+        ("m", provider("False", true), "not ready: so it is"),
+        ("m", provider("Unknown", true), "not ready: so it is"),
+    ] {
+        let status = after(&pool(json!([member("p", model)])), &[("p", provider)]);
+        let ready = conditions::find(&status.conditions, conditions::READY).unwrap();
+        assert_eq!(
+            (ready.status.as_str(), ready.reason.as_str()),
+            ("False", "NoUsableMember")
+        );
+        assert!(ready.message.contains(text), "{}", ready.message);
+    }
+}
+
+#[test]
+fn a_broken_spec_names_its_field() {
+    let status = after(&pool(json!([])), &[]);
+    let ready = conditions::find(&status.conditions, conditions::READY).unwrap();
+    assert_eq!(ready.reason, "InvalidSpec");
+    assert!(ready.message.contains("spec.members"));
+}

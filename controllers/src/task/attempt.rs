@@ -48,7 +48,7 @@ fn without_job(draft: &mut Draft<'_>, number: u32, deleting: bool) {
     } else if was {
         fenced(draft, FailureClass::Disrupted, "its Job was deleted");
     } else if let (Some(_), Refs::Found(resolved)) = (report, &draft.seen.refs) {
-        // Opened, and what was pinned then is what counts: only the Job is missing.
+        // Opened: only the Job is missing.
         start(draft, number, resolved);
     } else {
         begin(draft, number);

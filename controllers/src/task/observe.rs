@@ -58,16 +58,19 @@ pub async fn observe(task: &Task, ctx: &Context) -> Result<Observed> {
     };
     let due = status.next_attempt_at.as_ref().is_none_or(|at| at.0 <= now);
     let begins = !finished && !cancelled && task.metadata.deletion_timestamp.is_none();
-    let looked = look(task, ctx, begins && due && job.is_none()).await?;
+    let begins = begins && due && job.is_none();
+    // What is opened at the gateway is what was pinned: the Agent of today does not count any more.
+    let first = refs::first(task) && report.is_none();
+    let looked = look(task, ctx, begins && first).await?;
     Ok(Observed {
         now,
         startup_timeout: looked
             .class
             .as_ref()
             .and_then(|class| class.spec.startup_timeout.get().ok()),
-        refs: if !begins || !due || job.is_some() {
+        refs: if !begins {
             Refs::NotLooked
-        } else if refs::first(task) {
+        } else if first {
             refs::resolve_first(task, &looked)
         } else {
             refs::resolve_again(task, &looked)
@@ -127,11 +130,10 @@ pub(super) async fn live_job(
     Ok(found.as_ref().map(JobFacts::of))
 }
 
-/// Looks up what an attempt begins with; of a Task whose attempt runs, only its class.
-async fn look(task: &Task, ctx: &Context, begins: bool) -> Result<Looked> {
+/// Looks up what an attempt begins with: for the first all of it, later the class alone.
+async fn look(task: &Task, ctx: &Context, first: bool) -> Result<Looked> {
     let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
     let mut looked = Looked::default();
-    let first = begins && refs::first(task);
     if first && let Some(named) = &task.spec.agent {
         looked.agent = readable(&ctx.stores.agents, namespace, &named.name);
         looked.pool = looked
@@ -139,13 +141,7 @@ async fn look(task: &Task, ctx: &Context, begins: bool) -> Result<Looked> {
             .as_ref()
             .and_then(|agent| crate::agent::pool(agent, ctx));
     }
-    let pinned = task
-        .status
-        .as_ref()
-        .and_then(|status| status.pinned.as_ref());
-    let class = refs::class_name(task, looked.agent.as_deref())
-        .or_else(|| pinned.map(|pinned| pinned.class.as_str()))
-        .filter(|name| !name.is_empty());
+    let class = refs::class_name(task, looked.agent.as_deref());
     looked.class = class.and_then(|name| readable(&ctx.stores.classes, "", name));
     if first {
         let names: BTreeSet<&str> = task

@@ -55,17 +55,16 @@ pub struct Resolved {
     pub budget: TaskBudget,
 }
 
-/// The SandboxClass that applies to the next attempt, if the Task or what was pinned says which; else the Agent says.
+/// The SandboxClass that applies: a `run` names it, an Agent that is looked at does, and later it is what was pinned.
 #[must_use]
 pub fn class_name<'a>(task: &'a Task, agent: Option<&'a Agent>) -> Option<&'a str> {
     if let Some(run) = &task.spec.run {
         return Some(&run.sandbox.class.name);
     }
-    if first(task) {
-        agent.map(|agent| agent.spec.sandbox.class.name.as_str())
-    } else {
-        pinned(task).map(|pinned| pinned.class.as_str())
-    }
+    agent
+        .map(|agent| agent.spec.sandbox.class.name.as_str())
+        .or_else(|| pinned(task).map(|pinned| pinned.class.as_str()))
+        .filter(|name| !name.is_empty())
 }
 
 /// Whether the next attempt is the Task's first.

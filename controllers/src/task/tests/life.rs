@@ -93,6 +93,7 @@ fn what_is_missing_is_waited_for_and_named() {
     assert!(message.contains("ConfigMap texts"), "{message}");
     assert_eq!(sim.attempt(), 0);
     sim.agent = agent;
+    sim.later(5);
     sim.settle();
     assert!(
         sim.condition(conditions::ACCEPTED)
@@ -101,6 +102,7 @@ fn what_is_missing_is_waited_for_and_named() {
     );
     sim.pool = pool;
     sim.class = class;
+    sim.later(5);
     sim.settle();
     assert!(
         sim.condition(conditions::ACCEPTED)

@@ -137,6 +137,8 @@ proptest! {
             sim.agent = whole.agent;
         }
         sim.run_out();
+        sim.later(5); // usage that came late
+        sim.settle();
         if cancelled && sim.phase() != Phase::Cancelled {
             // Only a Task that had ended before.
             prop_assert!(matches!(sim.phase(), Phase::Succeeded | Phase::Failed));

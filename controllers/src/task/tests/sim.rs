@@ -146,11 +146,12 @@ impl Sim {
                 })
                 .collect(),
         };
+        let report = attempt.and_then(|number| self.gateway.get(&number).cloned());
         Observed {
             now: self.now,
             refs: if !begins || !due || job.is_some() {
                 Refs::NotLooked
-            } else if refs::first(&self.task) {
+            } else if refs::first(&self.task) && report.is_none() {
                 refs::resolve_first(&self.task, &looked)
             } else {
                 refs::resolve_again(&self.task, &looked)
@@ -158,7 +159,7 @@ impl Sim {
             jobs: self.jobs.clone(),
             foreign_job: false,
             pod: job.and_then(|job| PodFacts::pick(&self.pod, &job.uid)),
-            report: attempt.and_then(|number| self.gateway.get(&number).cloned()),
+            report,
             service_account: self.service_account,
             gateway_ip: self.gateway_ip.then(|| "10.96.0.7".to_owned()),
             startup_timeout: self
