@@ -40,12 +40,11 @@ impl Key {
         self
     }
 
-    /// Adds every file below `folder` that `wanted` accepts, by its relative
-    /// path.
-    pub fn add_files(mut self, folder: &Path, wanted: fn(&Path) -> bool) -> Result<Self> {
+    /// Adds every file below `folder` whose relative path `wanted` accepts.
+    pub fn add_files(mut self, folder: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Self> {
         for path in files(folder)? {
-            if wanted(&path) {
-                let name = path.strip_prefix(folder).unwrap_or(&path);
+            let name = path.strip_prefix(folder).unwrap_or(&path);
+            if wanted(name) {
                 let content = fs::read(&path)
                     .with_context(|| format!("failed to read {}", path.display()))?;
                 self = self.add(&name.to_string_lossy(), &content);

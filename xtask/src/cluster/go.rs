@@ -1,6 +1,5 @@
 //! Builds the programs that are Go modules, once for each content.
 
-use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -47,26 +46,20 @@ pub fn kubernetes() -> Result<Built> {
     let flags = format!(
         "-s -w -X {base}.gitVersion={KUBERNETES} -X {base}.gitMajor={major} -X {base}.gitMinor={minor}"
     );
-    build(
-        "kubernetes",
-        &source,
-        &flags,
-        &["main.go", "pause/main.go"],
-        |into, go| {
-            compile(go, &source, &flags, ".", &into.join("cluster"))?;
-            compile(go, &source, "-s -w", "./pause", &into.join("pause"))?;
-            for name in PROGRAMS {
-                symlink("cluster", into.join(name)).context("failed to link a program")?;
-            }
-            Ok(())
-        },
-    )
+    build("kubernetes", &source, &flags, |into, go| {
+        compile(go, &source, &flags, ".", &into.join("cluster"))?;
+        compile(go, &source, "-s -w", "./pause", &into.join("pause"))?;
+        for name in PROGRAMS {
+            symlink("cluster", into.join(name)).context("failed to link a program")?;
+        }
+        Ok(())
+    })
 }
 
 /// CoreDNS.
 pub fn coredns() -> Result<Built> {
     let source = cache::checkout().join("e2e/cluster/coredns");
-    build("coredns", &source, "", &["main.go"], |into, go| {
+    build("coredns", &source, "", |into, go| {
         compile(go, &source, "-s -w", ".", &into.join("coredns"))
     })
 }
@@ -91,30 +84,31 @@ pub fn helm() -> Result<Built> {
     Ok(Built { folder, key })
 }
 
-/// Builds what `files`, go.mod and go.sum in `source` say, unless it is there.
+/// Builds what the module in `source` says, unless it is there.
 fn build(
     name: &str,
     source: &Path,
     flags: &str,
-    files: &[&str],
     make: impl FnOnce(&Path, &toolchain::Go) -> Result<()>,
 ) -> Result<Built> {
     let go = toolchain::find()?;
-    let mut key = Key::default()
+    let key = Key::default()
         .add("go", go.version.as_bytes())
-        .add("flags", flags.as_bytes());
-    for file in files.iter().chain(&["go.mod", "go.sum"]) {
-        let path = source.join(file);
-        let content =
-            fs::read(&path).with_context(|| format!("failed to read {}", path.display()))?;
-        key = key.add(file, &content);
-    }
-    let key = key.finish();
+        .add("flags", flags.as_bytes())
+        .add_files(source, is_source)?
+        .finish();
     let folder = cache::once(&format!("go/{name}-{key}"), |into| {
         eprintln!("compiling {name}; this happens once and takes a few minutes");
         make(into, &go)
     })?;
     Ok(Built { folder, key })
+}
+
+/// Go files and the module's versions, without the module that lies inside.
+fn is_source(path: &Path) -> bool {
+    let go = path.extension().is_some_and(|extension| extension == "go");
+    let versions = matches!(path.to_str(), Some("go.mod" | "go.sum"));
+    versions || (go && !path.starts_with("coredns"))
 }
 
 fn compile(

@@ -94,7 +94,7 @@ fn mark() -> String {
     format!("name: \\\"{NETWORK}\\\" id:")
 }
 
-fn target<'a>(rule: &'a str) -> Option<&'a str> {
+fn target(rule: &str) -> Option<&str> {
     let mut words = rule.split_whitespace();
     words.by_ref().find(|word| matches!(*word, "-j" | "-g"))?;
     words.next()

@@ -122,7 +122,7 @@ pub enum Target {
 pub fn target() -> Result<Target> {
     let local = Layout::of(Tier::Node)?.kubeconfig();
     if let Some(path) = std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty()) {
-        if PathBuf::from(&path) == local {
+        if path == *local.as_os_str() {
             return Ok(Target::Local);
         }
         let mut command = kubectl()?;

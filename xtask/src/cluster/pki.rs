@@ -169,19 +169,22 @@ fn kubeconfig(pki: &Path, user: &str, state: &State) -> Result<serde_json::Value
         Ok(json!(STANDARD.encode(bytes)))
     };
     let server = format!("https://{}:{}", state.addresses.node, state.ports.api);
-    let mut cluster = json!({ "server": server });
-    let mut own = json!({});
     let certificate = format!("{user}.crt");
     let key = format!("{user}.key");
-    if user == "admin" {
-        cluster["certificate-authority-data"] = encoded("ca.crt")?;
-        own["client-certificate-data"] = encoded(&certificate)?;
-        own["client-key-data"] = encoded(&key)?;
+    let (cluster, own) = if user == "admin" {
+        (
+            json!({ "server": server, "certificate-authority-data": encoded("ca.crt")? }),
+            json!({
+                "client-certificate-data": encoded(&certificate)?,
+                "client-key-data": encoded(&key)?,
+            }),
+        )
     } else {
-        cluster["certificate-authority"] = json!(file("ca.crt"));
-        own["client-certificate"] = json!(file(&certificate));
-        own["client-key"] = json!(file(&key));
-    }
+        (
+            json!({ "server": server, "certificate-authority": file("ca.crt") }),
+            json!({ "client-certificate": file(&certificate), "client-key": file(&key) }),
+        )
+    };
     Ok(json!({
         "apiVersion": "v1",
         "kind": "Config",

@@ -73,9 +73,15 @@ fn healthy(layout: &Layout, parts: &Parts) -> Result<Option<State>> {
     };
     let programs = Program::all(layout)?;
     let same = state.complete && state.build == parts.kubernetes.key;
-    let running = !programs.is_empty() && programs.iter().all(|p| p.running().is_some());
-    let answers = || cmd::output(kubectl(layout, parts).args(["get", "--raw=/readyz"])).is_ok();
-    Ok((same && running && answers()).then_some(state))
+    if !same || programs.is_empty() || programs.iter().any(|p| p.running().is_none()) {
+        return Ok(None);
+    }
+    // A machine that is busy with a build makes it slow, which is no reason to
+    // throw its objects away.
+    let answers = wait(layout, "the API server", || {
+        cmd::output(kubectl(layout, parts).args(["get", "--raw=/readyz"])).map(drop)
+    });
+    Ok(answers.is_ok().then_some(state))
 }
 
 fn start(layout: &Layout, parts: &Parts, progress: &mut Progress) -> Result<()> {
@@ -252,7 +258,7 @@ fn snapshotter(state: &Path) -> Result<&'static str> {
     let known = kernel
         .lines()
         .any(|line| line.trim_end().ends_with("\toverlay"));
-    let stacked = i64::try_from(found.f_type).is_ok_and(|magic| magic == OVERLAYFS_SUPER_MAGIC);
+    let stacked = found.f_type == OVERLAYFS_SUPER_MAGIC;
     Ok(if known && !stacked {
         "overlayfs"
     } else {

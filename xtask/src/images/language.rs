@@ -12,6 +12,8 @@ use crate::cmd;
 use crate::images::archive::{self, Image};
 use crate::images::{Built, name};
 
+/// The image of Python.
+pub const PYTHON: &str = "python";
 /// Changes when this file makes another image from the same packages.
 const RECIPE: &str = "1";
 /// What an agent's tools call; everything else follows from these.
@@ -45,7 +47,7 @@ const GROUP: &str = "root:x:0:\nsandbox:x:65533:\nnogroup:x:65534:\n";
 /// The image `python`, made once for each Debian release and recipe.
 pub fn python(tag: &str) -> Result<Built> {
     let release = fs::read("/etc/os-release").context("failed to read /etc/os-release")?;
-    let name = name("python", tag);
+    let name = name(PYTHON, tag);
     let key = Key::default()
         .add("os-release", &release)
         .add("packages", PACKAGES.join(" ").as_bytes())
@@ -75,7 +77,7 @@ pub fn python(tag: &str) -> Result<Built> {
         )
     })?;
     Ok(Built {
-        short: "python",
+        short: PYTHON.to_owned(),
         archive: folder.join("python.tar"),
     })
 }

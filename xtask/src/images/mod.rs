@@ -26,23 +26,41 @@ pub struct Args {
     /// The images' tag
     #[arg(long, default_value = env!("CARGO_PKG_VERSION"))]
     tag: String,
+    /// Only these images: operator, gateway, runner, python
+    #[arg(long, value_name = "IMAGE", value_delimiter = ',')]
+    only: Vec<String>,
 }
 
 /// Where the images' names begin, as in the chart's `images.registry`.
 const REGISTRY: &str = "docker.io/oarmaster";
 
+const NAMES: [&str; 4] = ["operator", "gateway", "runner", language::PYTHON];
+
 /// An image that was built.
 #[derive(Debug, Clone)]
 pub struct Built {
     /// The last part of its name.
-    pub short: &'static str,
+    pub short: String,
     pub archive: PathBuf,
 }
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<ExitCode> {
-    let Args { load, push, tag } = args;
-    let images = build(&tag)?;
+    let Args {
+        load,
+        push,
+        tag,
+        only,
+    } = args;
+    if let Some(unknown) = only.iter().find(|name| !NAMES.contains(&name.as_str())) {
+        bail!(
+            "there is no image `{unknown}`; there are {}",
+            NAMES.join(", ")
+        );
+    }
+    let images = build(&tag, |name| {
+        only.is_empty() || only.iter().any(|only| only == name)
+    })?;
     if load {
         load_into(&images)?;
     }
@@ -52,13 +70,22 @@ pub fn run(args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds every image.
-pub fn build(tag: &str) -> Result<Vec<Built>> {
+/// Builds the images that `wanted` accepts.
+fn build(tag: &str, wanted: impl Fn(&str) -> bool) -> Result<Vec<Built>> {
     let mut progress = Progress::start();
-    let mut images = programs::build(tag)?;
-    progress.done("operator, gateway and runner are built");
-    images.push(language::python(tag)?);
-    progress.done("the language image is built");
+    let programs: Vec<&str> = programs::PROGRAMS
+        .into_iter()
+        .filter(|name| wanted(name))
+        .collect();
+    let mut images = Vec::new();
+    if !programs.is_empty() {
+        images.extend(programs::build(&programs, tag)?);
+        progress.done(&format!("{} built", programs.join(", ")));
+    }
+    if wanted(language::PYTHON) {
+        images.push(language::python(tag)?);
+        progress.done("python built");
+    }
     for image in &images {
         println!(
             "{REGISTRY}/{}:{tag}  {}",

@@ -12,18 +12,18 @@ use crate::images::{Built, name};
 
 /// Each program is the image of the same name: package and binary are
 /// `oarmaster-<name>`.
-const PROGRAMS: [&str; 3] = ["operator", "gateway", "runner"];
+pub const PROGRAMS: [&str; 3] = ["operator", "gateway", "runner"];
 /// `nonroot`, as other static images have it.
 const USER: &str = "65532:65532";
 
 /// Builds the programs, and each one's image where it changed.
-pub fn build(tag: &str) -> Result<Vec<Built>> {
-    let folder = compile()?;
+pub fn build(programs: &[&str], tag: &str) -> Result<Vec<Built>> {
+    let folder = compile(programs)?;
     let images = cache::checkout().join("target/images");
     std::fs::create_dir_all(&images)
         .with_context(|| format!("failed to create {}", images.display()))?;
-    PROGRAMS
-        .into_iter()
+    programs
+        .iter()
         .map(|short| {
             let binary = format!("oarmaster-{short}");
             let program = folder.join(&binary);
@@ -38,7 +38,7 @@ pub fn build(tag: &str) -> Result<Vec<Built>> {
             let stamp = images.join(format!("{short}.key"));
             if path.is_file() && std::fs::read_to_string(&stamp).is_ok_and(|old| old == key) {
                 return Ok(Built {
-                    short,
+                    short: (*short).to_owned(),
                     archive: path,
                 });
             }
@@ -58,7 +58,7 @@ pub fn build(tag: &str) -> Result<Vec<Built>> {
             std::fs::write(&stamp, key)
                 .with_context(|| format!("failed to write {}", stamp.display()))?;
             Ok(Built {
-                short,
+                short: (*short).to_owned(),
                 archive: path,
             })
         })
@@ -66,7 +66,7 @@ pub fn build(tag: &str) -> Result<Vec<Built>> {
 }
 
 /// Runs cargo for the static target; answers the folder of the programs.
-fn compile() -> Result<PathBuf> {
+fn compile(programs: &[&str]) -> Result<PathBuf> {
     let target = match std::env::consts::ARCH {
         arch @ ("x86_64" | "aarch64") => format!("{arch}-unknown-linux-gnu"),
         other => bail!("images are built for x86_64 and aarch64, not for {other}"),
@@ -87,7 +87,7 @@ fn compile() -> Result<PathBuf> {
             &target,
             "--bins",
         ]);
-    for short in PROGRAMS {
+    for short in programs {
         command.arg("--package").arg(format!("oarmaster-{short}"));
     }
     cmd::pass(&mut command)?;
