@@ -30,3 +30,6 @@ pub mod request;
 pub mod serve;
 pub mod state;
 pub mod tls;
+
+#[cfg(test)]
+mod tests;

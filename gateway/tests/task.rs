@@ -10,7 +10,13 @@ use serde_json::{Value, json};
 async fn scripted_world(rules: Value) -> World {
     let world = World::start().await;
     world.provider("team", "play", scripted(rules)).await;
-    world.pool("team", "fast", json!([{"provider": {"name": "play"}, "model": "m"}])).await;
+    world
+        .pool(
+            "team",
+            "fast",
+            json!([{"provider": {"name": "play"}, "model": "m"}]),
+        )
+        .await;
     world
 }
 
@@ -20,23 +26,57 @@ async fn a_scripted_call_is_answered_recorded_and_repeated() {
         {"when": {"turn": 0, "prompt": "^fix"}, "reply": {"text": "you said ${last}", "usage": {"inputTokens": 1000, "outputTokens": 10}}},
     ]))
     .await;
-    let claim = world.task(TaskBudget { pico_usd: Some(1_000_000_000_000), tokens: None }).await;
+    let claim = world
+        .task(TaskBudget {
+            pico_usd: Some(1_000_000_000_000),
+            tokens: None,
+        })
+        .await;
 
-    let (status, next, answer) = world.call(&claim.session, claim.next_call, claim.next, "fix it").await;
+    let (status, next, answer) = world
+        .call(&claim.session, claim.next_call, claim.next, "fix it")
+        .await;
     assert_eq!(status, 200, "{answer}");
-    assert_eq!(answer["choices"][0]["message"]["content"], "you said fix it");
+    assert_eq!(
+        answer["choices"][0]["message"]["content"],
+        "you said fix it"
+    );
     assert_eq!(answer["usage"]["prompt_tokens"], 1000);
-    assert_eq!(next, Some(claim.next + 2), "an Open and an Answer were written");
+    assert_eq!(
+        next,
+        Some(claim.next + 2),
+        "an Open and an Answer were written"
+    );
 
-    let again = world.call(&claim.session, claim.next_call, claim.next, "fix it").await;
-    assert_eq!(again, (200, next, answer), "a repeated number is the recorded answer, byte for byte");
+    let again = world
+        .call(&claim.session, claim.next_call, claim.next, "fix it")
+        .await;
+    assert_eq!(
+        again,
+        (200, next, answer),
+        "a repeated number is the recorded answer, byte for byte"
+    );
 
-    let (status, _, body) = world.call(&claim.session, claim.next_call, claim.next, "fix something else").await;
+    let (status, _, body) = world
+        .call(
+            &claim.session,
+            claim.next_call,
+            claim.next,
+            "fix something else",
+        )
+        .await;
     assert_eq!((status, &body["error"]["code"]), (409, &json!("diverged")));
 
     let usage = world.gateway.store.usage(UID).await.unwrap();
-    assert_eq!((usage.calls, usage.sum.input_tokens, usage.sum.output_tokens), (1, 1000, 10));
-    assert_eq!(usage.sum.cost_pico, 1000 * 1_000_000 + 10 * 2_000_000, "USD 1 and 2 per million");
+    assert_eq!(
+        (usage.calls, usage.sum.input_tokens, usage.sum.output_tokens),
+        (1, 1000, 10)
+    );
+    assert_eq!(
+        usage.sum.cost_pico,
+        1000 * 1_000_000 + 10 * 2_000_000,
+        "USD 1 and 2 per million"
+    );
     assert_eq!(usage.reserved_pico, 0);
 }
 
@@ -44,11 +84,25 @@ async fn a_scripted_call_is_answered_recorded_and_repeated() {
 async fn no_rule_is_the_callers_fault_and_costs_nothing() {
     let world = scripted_world(json!([{"when": {"turn": 7}, "reply": {"text": "late"}}])).await;
     let claim = world.task(TaskBudget::default()).await;
-    let (status, next, body) = world.call(&claim.session, claim.next_call, claim.next, "fix it").await;
-    assert_eq!((status, &body["error"]["code"]), (400, &json!("invalid_request")));
-    assert!(body["error"]["message"].as_str().unwrap().contains("no rule of the script holds for turn 0"), "{body}");
+    let (status, next, body) = world
+        .call(&claim.session, claim.next_call, claim.next, "fix it")
+        .await;
+    assert_eq!(
+        (status, &body["error"]["code"]),
+        (400, &json!("invalid_request"))
+    );
+    assert!(
+        body["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("no rule of the script holds for turn 0"),
+        "{body}"
+    );
     assert_eq!(next, Some(claim.next + 2), "the pilot can go on from here");
-    assert_eq!(world.gateway.store.usage(UID).await.unwrap().sum.cost_pico, 0);
+    assert_eq!(
+        world.gateway.store.usage(UID).await.unwrap().sum.cost_pico,
+        0
+    );
 }
 
 #[tokio::test]
@@ -57,10 +111,15 @@ async fn the_output_limit_is_written_in_and_the_model_spliced() {
     world.upstream(&upstream, &["k1"]).await;
     let claim = world.task(TaskBudget::default()).await;
     let body = json!({"model": "fast", "temperature": 0.20, "messages": [{"role": "user", "content": "a  b"}]});
-    let (status, _, answer) = world.call_with(&claim.session, claim.next_call, claim.next, body).await;
+    let (status, _, answer) = world
+        .call_with(&claim.session, claim.next_call, claim.next, body)
+        .await;
     assert_eq!(status, 200, "{answer}");
     let sent: Value = serde_json::from_str(&upstream.got()[0].body).unwrap();
-    assert_eq!((&sent["model"], &sent["max_tokens"]), (&json!("m"), &json!(200)));
+    assert_eq!(
+        (&sent["model"], &sent["max_tokens"]),
+        (&json!("m"), &json!(200))
+    );
     assert_eq!(upstream.got()[0].key, "k1");
 }
 
@@ -68,38 +127,87 @@ async fn the_output_limit_is_written_in_and_the_model_spliced() {
 async fn a_budget_is_refused_before_the_call_and_fields_without_bound_are() {
     let (world, upstream) = (World::start().await, Upstream::start().await);
     world.upstream(&upstream, &[]).await;
-    let claim = world.task(TaskBudget { pico_usd: Some(1_000_000), tokens: None }).await;
-    let (status, _, body) = world.call(&claim.session, claim.next_call, claim.next, "hello").await;
-    assert_eq!((status, &body["error"]["code"]), (429, &json!("budget_exceeded")), "{body}");
-    for field in ["service_tier", "web_search_options", "prediction", "models", "something_new"] {
+    let claim = world
+        .task(TaskBudget {
+            pico_usd: Some(1_000_000),
+            tokens: None,
+        })
+        .await;
+    let (status, _, body) = world
+        .call(&claim.session, claim.next_call, claim.next, "hello")
+        .await;
+    assert_eq!(
+        (status, &body["error"]["code"]),
+        (429, &json!("budget_exceeded")),
+        "{body}"
+    );
+    for field in [
+        "service_tier",
+        "web_search_options",
+        "prediction",
+        "models",
+        "something_new",
+    ] {
         let mut request = ask("hello");
         request[field] = json!({"x": 1});
-        let (status, _, body) = world.call_with(&claim.session, claim.next_call, claim.next, request).await;
-        assert_eq!((status, &body["error"]["code"]), (400, &json!("unbounded_cost")), "{field}: {body}");
+        let (status, _, body) = world
+            .call_with(&claim.session, claim.next_call, claim.next, request)
+            .await;
+        assert_eq!(
+            (status, &body["error"]["code"]),
+            (400, &json!("unbounded_cost")),
+            "{field}: {body}"
+        );
     }
     let mut image = ask("hello");
-    image["messages"][0]["content"] = json!([{"type": "image_url", "image_url": {"url": "https://x/y.png"}}]);
-    let (_, _, body) = world.call_with(&claim.session, claim.next_call, claim.next, image).await;
+    image["messages"][0]["content"] =
+        json!([{"type": "image_url", "image_url": {"url": "https://x/y.png"}}]);
+    let (_, _, body) = world
+        .call_with(&claim.session, claim.next_call, claim.next, image)
+        .await;
     assert_eq!(body["error"]["code"], "unbounded_cost");
     assert!(upstream.got().is_empty(), "nothing left for the provider");
 }
 
 #[tokio::test]
 async fn a_failed_hop_is_followed_by_the_next_member_and_both_are_in_the_journal() {
-    let (world, bad, good) = (World::start().await, Upstream::start().await, Upstream::start().await);
-    world.provider("team", "bad", common::http_provider(&bad.url, &[])).await;
-    world.provider("team", "good", common::http_provider(&good.url, &[])).await;
-    world.pool("team", "fast", json!([
-        {"provider": {"name": "good"}, "model": "m", "priority": 1},
-        {"provider": {"name": "bad"}, "model": "m", "priority": 0},
-    ])).await;
+    let (world, bad, good) = (
+        World::start().await,
+        Upstream::start().await,
+        Upstream::start().await,
+    );
+    world
+        .provider("team", "bad", common::http_provider(&bad.url, &[]))
+        .await;
+    world
+        .provider("team", "good", common::http_provider(&good.url, &[]))
+        .await;
+    world
+        .pool(
+            "team",
+            "fast",
+            json!([
+                {"provider": {"name": "good"}, "model": "m", "priority": 1},
+                {"provider": {"name": "bad"}, "model": "m", "priority": 0},
+            ]),
+        )
+        .await;
     bad.reply(Reply::error(500, "oops", "internal"));
     let claim = world.task(TaskBudget::default()).await;
-    let (status, next, body) = world.call(&claim.session, claim.next_call, claim.next, "hello").await;
+    let (status, next, body) = world
+        .call(&claim.session, claim.next_call, claim.next, "hello")
+        .await;
     assert_eq!(status, 200, "{body}");
-    assert_eq!(next, Some(claim.next + 4), "two Opens, a CallFailed, an Answer");
+    assert_eq!(
+        next,
+        Some(claim.next + 4),
+        "two Opens, a CallFailed, an Answer"
+    );
     let usage = world.gateway.store.usage(UID).await.unwrap();
-    assert!(usage.sum.estimated, "nobody knows what a 500 cost: it is booked at its reservation");
+    assert!(
+        usage.sum.estimated,
+        "nobody knows what a 500 cost: it is booked at its reservation"
+    );
     assert_eq!((bad.got().len(), good.got().len()), (1, 1));
 }
 
@@ -109,7 +217,9 @@ async fn without_usage_the_reservation_is_booked() {
     world.upstream(&upstream, &[]).await;
     upstream.reply(Reply::json(200, json!({"choices": [{"message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]})));
     let claim = world.task(TaskBudget::default()).await;
-    let (status, _, _) = world.call(&claim.session, claim.next_call, claim.next, "hello").await;
+    let (status, _, _) = world
+        .call(&claim.session, claim.next_call, claim.next, "hello")
+        .await;
     assert_eq!(status, 200);
     let usage = world.gateway.store.usage(UID).await.unwrap();
     assert!(usage.sum.estimated);
@@ -124,13 +234,23 @@ async fn a_call_goes_on_when_the_pilot_is_gone_and_is_found_again() {
         Reply::Plain(_, _, body) => body,
         _ => unreachable!(),
     };
-    upstream.reply(Reply::Pieces { kind: "application/json", pieces: vec![(300, body.into_bytes())], cut: false });
+    upstream.reply(Reply::Pieces {
+        kind: "application/json",
+        pieces: vec![(300, body.into_bytes())],
+        cut: false,
+    });
     let claim = world.task(TaskBudget::default()).await;
     let first = world.call(&claim.session, claim.next_call, claim.next, "hello");
     let gone = tokio::time::timeout(std::time::Duration::from_millis(150), first).await;
     assert!(gone.is_err(), "the pilot left before the answer");
-    let (status, _, answer) = world.call(&claim.session, claim.next_call, claim.next, "hello").await;
-    assert_eq!((status, &answer["choices"][0]["message"]["content"]), (200, &json!("late")), "{answer}");
+    let (status, _, answer) = world
+        .call(&claim.session, claim.next_call, claim.next, "hello")
+        .await;
+    assert_eq!(
+        (status, &answer["choices"][0]["message"]["content"]),
+        (200, &json!("late")),
+        "{answer}"
+    );
     assert_eq!(upstream.got().len(), 1, "asked once, paid once");
 }
 
@@ -140,37 +260,79 @@ async fn a_fenced_attempt_and_an_older_session_are_told_so() {
     let claim = world.task(TaskBudget::default()).await;
     world.pod(2);
     world.open(2, TaskBudget::default()).await;
-    let (status, _, body) = world.call(&claim.session, claim.next_call, claim.next, "hello").await;
-    assert_eq!((status, &body["error"]["code"]), (409, &json!("fenced")), "{body}");
+    let (status, _, body) = world
+        .call(&claim.session, claim.next_call, claim.next, "hello")
+        .await;
+    assert_eq!(
+        (status, &body["error"]["code"]),
+        (409, &json!("fenced")),
+        "{body}"
+    );
 }
 
 #[tokio::test]
 async fn the_budget_holds_under_64_concurrent_calls() {
-    let world = scripted_world(json!([{"reply": {"text": "hi", "delay": "20ms", "usage": {"inputTokens": 100, "outputTokens": 100}}}])).await;
-    // One call reserves about 1,150 input tokens (its bytes and the constants) and 100 output tokens.
+    let rules = json!([{"reply": {"text": "hi", "delay": "50ms", "usage": {"inputTokens": 1000, "outputTokens": 100}}}]);
+    let world = scripted_world(rules).await;
+    // One call reserves about USD 0.0014 (its bytes, the constants, 100 output tokens) and costs USD 0.0012.
     let budget = 12_000_000_000;
-    let claim = world.task(TaskBudget { pico_usd: Some(budget), tokens: None }).await;
-    let world = &world;
-    let session = claim.session.as_str();
-    // Numbers are taken in order by the first request of each; which of the 64 come through is the race that is tested.
-    let calls = (0..64u64).map(|_| async move {
-        for _ in 0..200 {
+    let claim = world
+        .task(TaskBudget {
+            pico_usd: Some(budget),
+            tokens: None,
+        })
+        .await;
+    let (world, session) = (&world, claim.session.as_str());
+    let refused = std::sync::atomic::AtomicBool::new(false);
+    let refused = &refused;
+    let most = std::sync::atomic::AtomicU64::new(0);
+    let most = &most;
+    let calls = (0..64u64).map(|index| async move {
+        loop {
             let report = world.gateway.store.report(UID, 1).await.unwrap();
-            let number = report.usage.calls + 1;
-            let (status, _, body) = world.call(session, number, report.next, "hello").await;
+            assert!(
+                report.usage.sum.cost_pico + report.usage.reserved_pico <= budget,
+                "{report:?}"
+            );
+            most.fetch_max(
+                report.usage.reserved_pico,
+                std::sync::atomic::Ordering::Relaxed,
+            );
+            let (status, _, body) = world
+                .call(session, claim.next_call + index, report.next, "hello")
+                .await;
             match (status, body["error"]["code"].as_str()) {
-                (200, _) => return 200,
-                (429, _) => return 429,
-                (409, Some("conflict")) => tokio::task::yield_now().await,
+                (200, _) => return true,
+                (429, Some("budget_exceeded")) => {
+                    refused.store(true, std::sync::atomic::Ordering::Relaxed);
+                    return false;
+                }
+                // The call before has not begun yet, or another one wrote first.
+                (400 | 409, _) if !refused.load(std::sync::atomic::Ordering::Relaxed) => {}
+                (400 | 409, _) => return false,
                 other => panic!("{other:?}: {body}"),
             }
         }
-        409
     });
-    let ends = futures::future::join_all(calls).await;
+    let answered = futures::future::join_all(calls)
+        .await
+        .into_iter()
+        .filter(|end| *end)
+        .count();
     let usage = world.gateway.store.usage(UID).await.unwrap();
-    assert!(usage.sum.cost_pico + usage.reserved_pico <= budget, "{usage:?}");
-    assert!(ends.contains(&200), "{ends:?}");
+    assert_eq!(
+        usage.sum.cost_pico,
+        answered as u64 * 1_200_000_000,
+        "what was answered was paid, and nothing else"
+    );
+    assert!(
+        (8..=10).contains(&answered),
+        "{answered} of USD 0.012 at 0.0012 each"
+    );
+    assert!(
+        most.load(std::sync::atomic::Ordering::Relaxed) > 2_000_000_000,
+        "calls ran side by side: {most:?}"
+    );
 }
 
 #[tokio::test]
@@ -186,7 +348,12 @@ async fn artifacts_and_the_result_reach_the_reader() {
             .body(bytes)
             .send()
     };
-    let stored: Value = put("src", b"<script>".to_vec()).await.unwrap().json().await.unwrap();
+    let stored: Value = put("src", b"<script>".to_vec())
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
     assert_eq!(stored["size"], 8);
     let large = put("large", vec![0; (32 << 20) + 1]).await.unwrap();
     assert_eq!(large.status(), 413);
@@ -201,20 +368,37 @@ async fn artifacts_and_the_result_reach_the_reader() {
             .json(body)
             .send()
     };
-    let not_a_result = json!({"next": claim.next, "records": [{"kind": "observation", "text": "x"}]});
+    let not_a_result =
+        json!({"next": claim.next, "records": [{"kind": "observation", "text": "x"}]});
     assert_eq!(post("result", &not_a_result).await.unwrap().status(), 400);
 
     world.kube.token("reader", "bob", "api-server", None);
     for subresource in ["transcript", "artifacts", "usage"] {
-        world.kube.allow(&format!("bob get tasks/{subresource} team/fix"));
+        world
+            .kube
+            .allow(&format!("bob get tasks/{subresource} team/fix"));
     }
-    let read = |path: &str| world.http.get(format!("{}/read/v1/namespaces/team/tasks/fix/{path}", world.read)).bearer_auth("reader").send();
+    let read = |path: &str| {
+        world
+            .http
+            .get(format!(
+                "{}/read/v1/namespaces/team/tasks/fix/{path}",
+                world.read
+            ))
+            .bearer_auth("reader")
+            .send()
+    };
     let follow = read("transcript?follow=true").await.unwrap();
     assert_eq!(post("result", &end).await.unwrap().status(), 200);
     let text = follow.text().await.unwrap(); // ends by itself with the result
     let kinds: Vec<String> = text
         .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap()["kind"].as_str().unwrap().to_owned())
+        .map(|line| {
+            serde_json::from_str::<Value>(line).unwrap()["kind"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
         .collect();
     assert_eq!(kinds, ["opened", "claimed", "result"]);
 
@@ -225,28 +409,77 @@ async fn artifacts_and_the_result_reach_the_reader() {
     let usage: Value = read("usage").await.unwrap().json().await.unwrap();
     assert_eq!(usage["calls"], 0);
     assert_eq!(read("usage?uid=another").await.unwrap().status(), 404);
-    let other = world.http.get(format!("{}/read/v1/namespaces/team/tasks/other/usage", world.read)).bearer_auth("reader").send().await.unwrap();
-    assert_eq!(other.status(), 403, "another Task's name needs another permission");
+    let other = world
+        .http
+        .get(format!(
+            "{}/read/v1/namespaces/team/tasks/other/usage",
+            world.read
+        ))
+        .bearer_auth("reader")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        other.status(),
+        403,
+        "another Task's name needs another permission"
+    );
 }
 
 #[tokio::test]
 async fn the_operator_hears_of_changes() {
     let world = scripted_world(json!([{"reply": {"text": "hi"}}])).await;
-    let mut changes = world.http.get(format!("{}/admin/v1/changes", world.admin)).bearer_auth(OPERATOR).send().await.unwrap();
+    let mut changes = world
+        .http
+        .get(format!("{}/admin/v1/changes", world.admin))
+        .bearer_auth(OPERATOR)
+        .send()
+        .await
+        .unwrap();
     let mut text = String::new();
     let mut until = async |word: &str| {
         while !text.contains(word) {
-            let chunk = changes.chunk().await.unwrap().expect("the stream is endless");
+            let chunk = changes
+                .chunk()
+                .await
+                .unwrap()
+                .expect("the stream is endless");
             text.push_str(std::str::from_utf8(&chunk).unwrap());
         }
     };
     until("hello").await;
     world.task(TaskBudget::default()).await;
     until(UID).await;
-    world.provider("team", "new", scripted(json!([{"when": {"last": "("}, "reply": {"text": "x"}}]))).await;
+    world
+        .provider(
+            "team",
+            "new",
+            scripted(json!([{"when": {"last": "("}, "reply": {"text": "x"}}])),
+        )
+        .await;
     until("\"new\"").await;
-    let health: Value = world.http.get(format!("{}/admin/v1/providers", world.admin)).bearer_auth(OPERATOR).send().await.unwrap().json().await.unwrap();
-    let bad = health["providers"].as_array().unwrap().iter().find(|provider| provider["name"] == "new").unwrap();
+    let health: Value = world
+        .http
+        .get(format!("{}/admin/v1/providers", world.admin))
+        .bearer_auth(OPERATOR)
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    let bad = health["providers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|provider| provider["name"] == "new")
+        .unwrap();
     assert_eq!(bad["reachable"]["ok"], false);
-    assert!(bad["reachable"]["message"].as_str().unwrap().contains("script.rules[0]: when.last"), "{bad}");
+    assert!(
+        bad["reachable"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("script.rules[0]: when.last"),
+        "{bad}"
+    );
 }

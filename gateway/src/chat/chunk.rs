@@ -53,15 +53,13 @@ impl Meter {
                 .is_some_and(|reason| !reason.is_null());
             self.content |= choice.delta.as_ref().is_some_and(has_content);
         }
-        let Some(usage) = &chunk.usage else {
-            return Ok(Some(data));
-        };
         // The last report counts: some providers send running sums.
-        self.tokens = tokens(usage).or(self.tokens);
-        if keep_usage {
+        let reported = chunk.usage.as_ref();
+        self.tokens = reported.and_then(tokens).or(self.tokens);
+        if keep_usage || !data.contains("\"usage\"") {
             return Ok(Some(data));
         }
-        if choices.is_empty() {
+        if choices.is_empty() && reported.is_some() {
             return Ok(None);
         }
         let mut fields = Fields::parse(data.as_bytes()).map_err(|_| NotAChunk)?;

@@ -8,6 +8,8 @@ pub mod openai;
 pub mod redact;
 pub mod script;
 pub mod sse;
+#[cfg(test)]
+mod tests;
 
 use crate::request::ChatRequest;
 use failure::Failure;

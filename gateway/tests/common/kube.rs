@@ -53,18 +53,23 @@ impl FakeKube {
         let version = world.version;
         let meta = object["metadata"].as_object_mut().unwrap();
         meta.insert("resourceVersion".into(), version.to_string().into());
-        meta.entry("uid").or_insert_with(|| format!("uid-{version}").into());
+        meta.entry("uid")
+            .or_insert_with(|| format!("uid-{version}").into());
         meta.insert("generation".into(), version.into());
         let key = key(kind, &object);
         let known = world.objects.insert(key.clone(), object.clone()).is_some();
         let event = if known { "MODIFIED" } else { "ADDED" };
-        let _ = self.events.send((key, json!({"type": event, "object": object})));
+        let _ = self
+            .events
+            .send((key, json!({"type": event, "object": object})));
     }
 
     pub fn delete(&self, kind: &str, namespace: &str, name: &str) {
         let key = (kind.to_owned(), namespace.to_owned(), name.to_owned());
         let gone = self.world.lock().unwrap().objects.remove(&key).unwrap();
-        let _ = self.events.send((key, json!({"type": "DELETED", "object": gone})));
+        let _ = self
+            .events
+            .send((key, json!({"type": "DELETED", "object": gone})));
     }
 
     pub fn secret(&self, namespace: &str, name: &str, data: &[(&str, &[u8])]) {
@@ -82,7 +87,10 @@ impl FakeKube {
     pub fn token(&self, token: &str, user: &str, audience: &str, pod: Option<(&str, &str)>) {
         let mut extra = serde_json::Map::new();
         if let Some((name, uid)) = pod {
-            extra.insert("authentication.kubernetes.io/pod-name".into(), json!([name]));
+            extra.insert(
+                "authentication.kubernetes.io/pod-name".into(),
+                json!([name]),
+            );
             extra.insert("authentication.kubernetes.io/pod-uid".into(), json!([uid]));
         }
         let status = json!({
@@ -90,7 +98,11 @@ impl FakeKube {
             "audiences": [audience],
             "user": {"username": user, "uid": "u", "groups": ["system:serviceaccounts"], "extra": extra},
         });
-        self.world.lock().unwrap().tokens.insert(token.to_owned(), status);
+        self.world
+            .lock()
+            .unwrap()
+            .tokens
+            .insert(token.to_owned(), status);
     }
 
     /// Allows `user verb resource namespace/name`, like `bob use modelpools team/fast`.
@@ -149,14 +161,19 @@ async fn handle(State(fake): State<FakeKube>, request: Request) -> Response {
         (Method::POST, [.., "tokenreviews"]) => fake.review_token(&read(body).await),
         (Method::POST, [.., "subjectaccessreviews"]) => fake.review_access(&read(body).await),
         (Method::GET, ["apis", _, _, kind]) => fake.list(kind, None, &query),
-        (Method::GET, [.., "namespaces", namespace, kind]) => fake.list(kind, Some(namespace), &query),
+        (Method::GET, [.., "namespaces", namespace, kind]) => {
+            fake.list(kind, Some(namespace), &query)
+        }
         (Method::GET, [.., "namespaces", namespace, kind, name]) => fake.get(kind, namespace, name),
         (method, _) => panic!("the gateway asked {method} {}", parts.uri),
     }
 }
 
 async fn read(body: Body) -> Value {
-    let bytes = http_body_util::BodyExt::collect(body).await.unwrap().to_bytes();
+    let bytes = http_body_util::BodyExt::collect(body)
+        .await
+        .unwrap()
+        .to_bytes();
     serde_json::from_slice(&bytes).unwrap()
 }
 
@@ -170,9 +187,16 @@ impl FakeKube {
         let mut world = self.world.lock().unwrap();
         world.token_reviews += 1;
         let token = review["spec"]["token"].as_str().unwrap();
-        let wanted = review["spec"]["audiences"][0].as_str().unwrap_or("api-server");
-        let known = world.tokens.get(token).filter(|status| status["audiences"][0] == wanted);
-        let status = known.cloned().unwrap_or_else(|| json!({"authenticated": false, "error": "no"}));
+        let wanted = review["spec"]["audiences"][0]
+            .as_str()
+            .unwrap_or("api-server");
+        let known = world
+            .tokens
+            .get(token)
+            .filter(|status| status["audiences"][0] == wanted);
+        let status = known
+            .cloned()
+            .unwrap_or_else(|| json!({"authenticated": false, "error": "no"}));
         let answer = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "metadata": {}, "spec": review["spec"], "status": status});
         (StatusCode::CREATED, axum::Json(answer)).into_response()
     }
@@ -182,7 +206,11 @@ impl FakeKube {
         let what = &spec["resourceAttributes"];
         let text = |name: &str| what[name].as_str().unwrap_or("").to_owned();
         let sub = text("subresource");
-        let resource = if sub.is_empty() { text("resource") } else { format!("{}/{sub}", text("resource")) };
+        let resource = if sub.is_empty() {
+            text("resource")
+        } else {
+            format!("{}/{sub}", text("resource"))
+        };
         let rule = format!(
             "{} {} {resource} {}/{}",
             spec["user"].as_str().unwrap(),
@@ -207,7 +235,12 @@ impl FakeKube {
         }
     }
 
-    fn list(&self, kind: &str, namespace: Option<&str>, query: &HashMap<String, String>) -> Response {
+    fn list(
+        &self,
+        kind: &str,
+        namespace: Option<&str>,
+        query: &HashMap<String, String>,
+    ) -> Response {
         let name = query
             .get("fieldSelector")
             .and_then(|selector| selector.strip_prefix("metadata.name="))
@@ -215,7 +248,9 @@ impl FakeKube {
         let (kind, namespace) = (kind.to_owned(), namespace.map(str::to_owned));
         let fits = move |key: &Key| {
             key.0 == kind
-                && namespace.as_ref().is_none_or(|namespace| *namespace == key.1)
+                && namespace
+                    .as_ref()
+                    .is_none_or(|namespace| *namespace == key.1)
                 && name.as_ref().is_none_or(|name| *name == key.2)
         };
         let world = self.world.lock().unwrap();
@@ -232,13 +267,18 @@ impl FakeKube {
             let list = json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": world.version.to_string()}, "items": items});
             return axum::Json(list).into_response();
         }
-        let from_start = query.get("resourceVersion").is_some_and(|version| version == "0");
+        let from_start = query
+            .get("resourceVersion")
+            .is_some_and(|version| version == "0");
         let first = items
             .into_iter()
             .filter(move |_| from_start)
             .map(|object| json!({"type": "ADDED", "object": object}));
         let later = BroadcastStream::new(self.events.subscribe()).filter_map(move |event| {
-            let event = event.ok().filter(|(key, _)| fits(key)).map(|(_, event)| event);
+            let event = event
+                .ok()
+                .filter(|(key, _)| fits(key))
+                .map(|(_, event)| event);
             async move { event }
         });
         let lines = futures::stream::iter(first)

@@ -49,16 +49,34 @@ impl World {
             body_limit: 32 << 20,
         };
         let gateway = Arc::new(Gateway::new(settings, store, &client));
-        let outbound = Outbound { tls: Arc::new(tls::client_config().unwrap()), guard: Arc::new(guard) };
+        let outbound = Outbound {
+            tls: Arc::new(tls::client_config().unwrap()),
+            guard: Arc::new(guard),
+        };
         let (synced, mut is_synced) = tokio::sync::watch::channel(false);
-        let objects = Objects::new(gateway.snapshot.clone(), outbound, gateway.health.clone(), synced);
+        let objects = Objects::new(
+            gateway.snapshot.clone(),
+            outbound,
+            gateway.health.clone(),
+            synced,
+        );
         let watched = client.clone();
         tokio::spawn(async move { objects.run(watched).await });
-        tokio::spawn(follow_keys(client, RELEASE.to_owned(), gateway.health.clone(), gateway.health.snapshots()));
+        tokio::spawn(follow_keys(
+            client,
+            RELEASE.to_owned(),
+            gateway.health.clone(),
+            gateway.health.snapshots(),
+        ));
         let health = gateway.health.clone();
         tokio::spawn(async move { health.run().await });
         is_synced.wait_for(|synced| *synced).await.unwrap();
-        kube.token(OPERATOR, &format!("system:serviceaccount:{RELEASE}:oarmaster-operator"), "oarmaster-gateway-admin", None);
+        kube.token(
+            OPERATOR,
+            &format!("system:serviceaccount:{RELEASE}:oarmaster-operator"),
+            "oarmaster-gateway-admin",
+            None,
+        );
         Self {
             data: serve(data::router(gateway.clone())).await,
             read: serve(read::router(gateway.clone())).await,
@@ -75,14 +93,28 @@ impl World {
         self.kube.apply("modelproviders", json!({
             "apiVersion": "oarmaster.dev/v1alpha1", "kind": "ModelProvider", "metadata": {"namespace": namespace, "name": name}, "spec": spec,
         }));
-        self.until(|gateway| gateway.snapshot.load().providers.contains_key(&(namespace.to_owned(), name.to_owned()))).await;
+        self.until(|gateway| {
+            gateway
+                .snapshot
+                .load()
+                .providers
+                .contains_key(&(namespace.to_owned(), name.to_owned()))
+        })
+        .await;
     }
 
     pub async fn pool(&self, namespace: &str, name: &str, members: Value) {
         self.kube.apply("modelpools", json!({
             "apiVersion": "oarmaster.dev/v1alpha1", "kind": "ModelPool", "metadata": {"namespace": namespace, "name": name}, "spec": {"members": members},
         }));
-        self.until(|gateway| gateway.snapshot.load().pools.contains_key(&(namespace.to_owned(), name.to_owned()))).await;
+        self.until(|gateway| {
+            gateway
+                .snapshot
+                .load()
+                .pools
+                .contains_key(&(namespace.to_owned(), name.to_owned()))
+        })
+        .await;
     }
 
     /// A provider `up` at the upstream with these key names (Secret and value of the same name), and a pool `fast` of it.
@@ -90,10 +122,17 @@ impl World {
         for key in keys {
             self.kube.secret("team", key, &[("key", key.as_bytes())]);
         }
-        self.provider("team", "up", http_provider(&upstream.url, keys)).await;
-        self.pool("team", "fast", json!([{"provider": {"name": "up"}, "model": "m"}])).await;
+        self.provider("team", "up", http_provider(&upstream.url, keys))
+            .await;
+        self.pool(
+            "team",
+            "fast",
+            json!([{"provider": {"name": "up"}, "model": "m"}]),
+        )
+        .await;
         let keys = keys.len();
-        self.until(|gateway| usable(gateway, "team", "up") == keys).await;
+        self.until(|gateway| usable(gateway, "team", "up") == keys)
+            .await;
     }
 
     /// Waits until the gateway's state satisfies the condition.
@@ -103,7 +142,9 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), wait).await.expect("the gateway's state within 10 s");
+        tokio::time::timeout(Duration::from_secs(10), wait)
+            .await
+            .expect("the gateway's state within 10 s");
     }
 
     /// The pod, Job and token of attempt `attempt`, as the cluster would have them.
@@ -162,12 +203,24 @@ impl World {
     }
 
     /// A model call of the pilot.
-    pub async fn call(&self, session: &str, call: u64, next: u64, text: &str) -> (u16, Option<u64>, Value) {
+    pub async fn call(
+        &self,
+        session: &str,
+        call: u64,
+        next: u64,
+        text: &str,
+    ) -> (u16, Option<u64>, Value) {
         let body = json!({"model": "team/fast", "messages": [{"role": "user", "content": text}], "max_tokens": 100});
         self.call_with(session, call, next, body).await
     }
 
-    pub async fn call_with(&self, session: &str, call: u64, next: u64, body: Value) -> (u16, Option<u64>, Value) {
+    pub async fn call_with(
+        &self,
+        session: &str,
+        call: u64,
+        next: u64,
+        body: Value,
+    ) -> (u16, Option<u64>, Value) {
         let response = self
             .http
             .post(format!("{}/v1/chat/completions", self.data))
@@ -179,14 +232,27 @@ impl World {
             .send()
             .await
             .unwrap();
-        let next = response.headers().get("oarmaster-next").map(|value| value.to_str().unwrap().parse().unwrap());
-        (response.status().as_u16(), next, response.json().await.unwrap())
+        let next = response
+            .headers()
+            .get("oarmaster-next")
+            .map(|value| value.to_str().unwrap().parse().unwrap());
+        (
+            response.status().as_u16(),
+            next,
+            response.json().await.unwrap(),
+        )
     }
 
     /// A user with the right to use pool team/fast.
     pub fn user(&self) -> &'static str {
-        self.kube.token("user-token", "system:serviceaccount:team:app", "oarmaster-gateway", None);
-        self.kube.allow("system:serviceaccount:team:app use modelpools team/fast");
+        self.kube.token(
+            "user-token",
+            "system:serviceaccount:team:app",
+            "oarmaster-gateway",
+            None,
+        );
+        self.kube
+            .allow("system:serviceaccount:team:app use modelpools team/fast");
         "user-token"
     }
 
@@ -206,17 +272,26 @@ impl World {
 }
 
 pub fn token(attempt: u32) -> String {
-    if attempt == 1 { PILOT.to_owned() } else { format!("{PILOT}-{attempt}") }
+    if attempt == 1 {
+        PILOT.to_owned()
+    } else {
+        format!("{PILOT}-{attempt}")
+    }
 }
 
 pub fn usable(gateway: &Gateway, namespace: &str, name: &str) -> usize {
     let snapshot = gateway.snapshot.load();
-    let provider = snapshot.providers.get(&(namespace.to_owned(), name.to_owned()));
+    let provider = snapshot
+        .providers
+        .get(&(namespace.to_owned(), name.to_owned()));
     provider.map_or(0, |provider| gateway.health.usable_keys(provider).len())
 }
 
 pub fn http_provider(url: &str, keys: &[&str]) -> Value {
-    let keys: Vec<Value> = keys.iter().map(|key| json!({"name": key, "secretKeyRef": {"name": key, "key": "key"}})).collect();
+    let keys: Vec<Value> = keys
+        .iter()
+        .map(|key| json!({"name": key, "secretKeyRef": {"name": key, "key": "key"}}))
+        .collect();
     json!({
         "type": "OpenAICompatible", "endpoint": url, "keys": keys,
         "models": [{"name": "m", "pricing": {"inputPerMillion": "1", "outputPerMillion": "2", "cacheReadPerMillion": "0.5"}}],

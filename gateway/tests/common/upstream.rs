@@ -17,7 +17,11 @@ pub enum Reply {
     /// A status with a type and a body.
     Plain(u16, &'static str, String),
     /// Pieces of a body, with a pause before each; then the end, or a broken connection.
-    Pieces { kind: &'static str, pieces: Vec<(u64, Vec<u8>)>, cut: bool },
+    Pieces {
+        kind: &'static str,
+        pieces: Vec<(u64, Vec<u8>)>,
+        cut: bool,
+    },
     /// Never anything.
     Silence,
 }
@@ -42,7 +46,10 @@ impl Reply {
     }
 
     pub fn error(status: u16, code: &str, message: &str) -> Self {
-        Self::json(status, json!({"error": {"message": message, "code": code, "type": "x"}}))
+        Self::json(
+            status,
+            json!({"error": {"message": message, "code": code, "type": "x"}}),
+        )
     }
 
     /// An answer with 10 input and 5 output tokens.
@@ -58,12 +65,18 @@ impl Reply {
     }
 
     pub fn events(events: &[Value], done: bool, cut: bool) -> Self {
-        let mut pieces: Vec<(u64, Vec<u8>)> =
-            events.iter().map(|event| (0, format!("data: {event}\n\n").into_bytes())).collect();
+        let mut pieces: Vec<(u64, Vec<u8>)> = events
+            .iter()
+            .map(|event| (0, format!("data: {event}\n\n").into_bytes()))
+            .collect();
         if done {
             pieces.push((0, b"data: [DONE]\n\n".to_vec()));
         }
-        Self::Pieces { kind: "text/event-stream", pieces, cut }
+        Self::Pieces {
+            kind: "text/event-stream",
+            pieces,
+            cut,
+        }
     }
 }
 
@@ -95,26 +108,48 @@ async fn handle(State(upstream): State<Upstream>, request: Request) -> Response 
         return axum::Json(json!({"data": []})).into_response();
     }
     assert_eq!(parts.uri.path(), "/v1/chat/completions");
-    let bytes = http_body_util::BodyExt::collect(body).await.unwrap().to_bytes();
+    let bytes = http_body_util::BodyExt::collect(body)
+        .await
+        .unwrap()
+        .to_bytes();
     let key = parts
         .headers
         .get("authorization")
-        .map(|value| value.to_str().unwrap().trim_start_matches("Bearer ").to_owned())
+        .map(|value| {
+            value
+                .to_str()
+                .unwrap()
+                .trim_start_matches("Bearer ")
+                .to_owned()
+        })
         .unwrap_or_default();
-    upstream.got.lock().unwrap().push(Got { key, body: String::from_utf8_lossy(&bytes).into_owned() });
+    upstream.got.lock().unwrap().push(Got {
+        key,
+        body: String::from_utf8_lossy(&bytes).into_owned(),
+    });
     let reply = upstream.replies.lock().unwrap().pop_front();
     match reply.unwrap_or_else(|| Reply::answer("ok")) {
-        Reply::Plain(status, kind, body) => {
-            (StatusCode::from_u16(status).unwrap(), [("content-type", kind)], body).into_response()
-        }
+        Reply::Plain(status, kind, body) => (
+            StatusCode::from_u16(status).unwrap(),
+            [("content-type", kind)],
+            body,
+        )
+            .into_response(),
         Reply::Silence => std::future::pending().await,
         Reply::Pieces { kind, pieces, cut } => {
             let pieces = futures::stream::iter(pieces).then(|(wait, piece)| async move {
                 tokio::time::sleep(Duration::from_millis(wait)).await;
                 Ok::<_, std::io::Error>(Bytes::from(piece))
             });
-            let end = futures::stream::iter(cut.then(|| Err(std::io::Error::other("cut"))));
-            ([("content-type", kind)], Body::from_stream(pieces.chain(end))).into_response()
+            let end = futures::stream::iter(cut.then_some(())).then(|()| async {
+                tokio::time::sleep(Duration::from_millis(50)).await; // a broken connection takes what was not read yet with it
+                Err(std::io::Error::other("cut"))
+            });
+            (
+                [("content-type", kind)],
+                Body::from_stream(pieces.chain(end)),
+            )
+                .into_response()
         }
     }
 }

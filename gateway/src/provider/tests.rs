@@ -1,0 +1,297 @@
+use super::failure::{Class, Failure, ProviderError, classify, retry_after};
+use super::guard::{PrivateEndpoints, is_public};
+use super::keys::ApiKey;
+use super::redact::redact;
+use super::sse::{Event, Parser};
+use oarmaster_store::Billing;
+use proptest::prelude::*;
+use serde_json::json;
+
+fn events(pieces: &[&[u8]]) -> Vec<Event> {
+    let mut parser = Parser::default();
+    pieces
+        .iter()
+        .flat_map(|piece| parser.push(piece).unwrap())
+        .collect()
+}
+
+#[test]
+fn events_follow_the_grammar() {
+    let text = "\u{feff}: comment\r\ndata: one\r\ndata:two\r\n\r\nevent: error\rdata: {}\r\rid: 7\nretry: 1\ndata\n\nevent: none\n\ndata: cut off";
+    let found: Vec<(String, String)> = events(&[text.as_bytes()])
+        .into_iter()
+        .map(|event| (event.name, event.data))
+        .collect();
+    let pair = |name: &str, data: &str| (name.to_owned(), data.to_owned());
+    assert_eq!(
+        found,
+        [pair("", "one\ntwo"), pair("error", "{}"), pair("", "")]
+    );
+}
+
+proptest! {
+    #[test]
+    fn the_same_events_come_out_wherever_the_bytes_are_cut(
+        lines in proptest::collection::vec(prop_oneof![
+            "data: [a-zé€😀 :]{0,8}", "data:[a-z]{0,3}", "event: [a-z]{0,4}", ": [a-z]{0,4}", Just(String::new()),
+        ], 0..24),
+        ends in proptest::collection::vec(prop_oneof![Just("\n"), Just("\r\n"), Just("\r")], 24),
+        cuts in proptest::collection::vec(0usize..400, 0..12),
+    ) {
+        let text: String = lines.iter().zip(&ends).flat_map(|(line, end)| [line.as_str(), end]).collect();
+        let bytes = text.as_bytes();
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
+        cuts.extend([0, bytes.len()]);
+        cuts.sort_unstable();
+        let pieces: Vec<&[u8]> = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
+        prop_assert_eq!(events(&pieces), events(&[bytes]));
+    }
+
+    #[test]
+    fn no_key_survives_the_redactor(
+        key in "(sk-)?[A-Za-z0-9_-]{8,60}", before in ".{0,40}", after in ".{0,40}",
+        from in 0usize..60, length in 8usize..60,
+    ) {
+        let api_key = ApiKey::new(key.as_bytes(), "1").unwrap();
+        let from = from.min(key.len() - 8);
+        let part = &key[from..(from + length).min(key.len())];
+        let clean = redact(&format!("{before} {key} {part} {after}"), Some(&api_key));
+        prop_assert!(!clean.contains(&key), "{clean}");
+        // What stands before and after may have the part by chance of the generator only when it is in there as it is.
+        prop_assert!(clean.contains("[redacted]") || clean.len() >= 512, "{clean}");
+        prop_assert!(before.contains(part) || after.contains(part) || !clean.contains(part), "{clean}");
+    }
+
+    #[test]
+    fn error_bodies_of_any_kind_are_read(body in proptest::collection::vec(any::<u8>(), 0..200), status in 300u16..600) {
+        let failure = Failure::from_answer(status, None, &body, None);
+        prop_assert!(failure.message.chars().count() <= 600);
+    }
+}
+
+#[test]
+fn keys_are_recognised_without_being_known() {
+    for text in [
+        "Incorrect API key provided: sk-abc***********xyz1",
+        "key=AIzaSyA-1234567890",
+        "token 'gsk_0123456789'",
+        "0123456789012345678901234567890123456789",
+    ] {
+        let clean = redact(text, None);
+        assert!(clean.contains("[redacted]"), "{clean}");
+    }
+    let plain = "model 'gpt-4o-mini' takes at most 128000 tokens, task-runner asked for 200000";
+    assert_eq!(redact(plain, None), plain);
+    assert_eq!(redact("a\u{1b}[31mb\nc", None), "a [31mb c");
+}
+
+#[test]
+fn classes_come_from_the_code_first() {
+    for (status, body, class) in [
+        (
+            429,
+            json!({"error": {"code": "insufficient_quota", "message": "You exceeded your current quota"}}),
+            Class::Quota,
+        ),
+        (
+            400,
+            json!({"error": {"message": "Your credit balance is too low"}}),
+            Class::Quota,
+        ),
+        (402, json!({}), Class::Quota),
+        (
+            429,
+            json!({"error": {"type": "rate_limit_error", "message": "slow"}}),
+            Class::RateLimit,
+        ),
+        (429, json!("Too Many Requests"), Class::RateLimit),
+        (
+            400,
+            json!({"error": {"code": "context_length_exceeded", "message": "x"}}),
+            Class::ContextLength,
+        ),
+        (
+            400,
+            json!({"error": {"message": "This model's maximum context length is 8192 tokens"}}),
+            Class::ContextLength,
+        ),
+        (
+            400,
+            json!([{"error": {"code": 400, "message": "API key not valid. Please pass a valid API key."}}]),
+            Class::Credential,
+        ),
+        (401, json!({"detail": "no"}), Class::Credential),
+        (403, json!({}), Class::Credential),
+        (
+            404,
+            json!({"error": "model 'x' not found"}),
+            Class::ModelGone,
+        ),
+        (
+            400,
+            json!({"error": {"code": "model_decommissioned", "message": "x"}}),
+            Class::ModelGone,
+        ),
+        (410, json!({}), Class::ModelGone),
+        (
+            400,
+            json!({"error": {"message": "temperature must be below 2"}}),
+            Class::CallerFault,
+        ),
+        (413, json!({}), Class::CallerFault),
+        (
+            422,
+            json!({"detail": [{"loc": ["body"]}]}),
+            Class::CallerFault,
+        ),
+        (408, json!({}), Class::Transient),
+        (500, json!({"error": {"message": "oops"}}), Class::Transient),
+        (
+            529,
+            json!({"error": {"type": "overloaded_error", "message": "Overloaded"}}),
+            Class::Transient,
+        ),
+    ] {
+        assert_eq!(
+            classify(status, &ProviderError::read(body.to_string().as_bytes())),
+            class,
+            "{status} {body}"
+        );
+    }
+    for class in [
+        Class::Credential,
+        Class::Quota,
+        Class::RateLimit,
+        Class::ModelGone,
+        Class::ContextLength,
+        Class::CallerFault,
+        Class::Transient,
+    ] {
+        assert_eq!(Class::from_name(class.as_str()), Some(class));
+    }
+}
+
+#[test]
+fn only_refusals_are_known_to_be_unbilled() {
+    let billing =
+        |status, body: &str| Failure::from_answer(status, None, body.as_bytes(), None).billing;
+    let reason = r#"{"error": {"message": "x"}}"#;
+    for status in [400, 401, 404, 422, 429, 503, 529] {
+        assert_eq!(billing(status, reason), Billing::Unbilled, "{status}");
+    }
+    for (status, body) in [
+        (500, reason),
+        (502, reason),
+        (504, reason),
+        (503, "<html>"),
+        (400, "<html>"),
+    ] {
+        assert_eq!(billing(status, body), Billing::Unknown, "{status} {body}");
+    }
+}
+
+#[test]
+fn retry_after_is_bounded() {
+    let read = |value: &'static str| {
+        let mut headers = http::HeaderMap::new();
+        headers.insert("retry-after", http::HeaderValue::from_static(value));
+        retry_after(&headers).map(|wait| wait.as_secs())
+    };
+    assert_eq!(
+        [
+            read("7"),
+            read("1000000000"),
+            read("0"),
+            read("-1"),
+            read("Wed, 21 Oct 2015 07:28:00 GMT")
+        ],
+        [Some(7), Some(3600), None, None, None]
+    );
+}
+
+#[test]
+fn private_addresses_need_to_be_listed() {
+    for address in [
+        "10.0.0.1",
+        "172.16.0.1",
+        "192.168.1.1",
+        "127.0.0.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "0.0.0.0",
+        "192.0.0.8",
+        "198.18.0.1",
+        "224.0.0.1",
+        "255.255.255.255",
+        "240.0.0.1",
+        "192.0.2.1",
+        "::1",
+        "::",
+        "fd00::1",
+        "fe80::1",
+        "ff02::1",
+        "2001:db8::1",
+        "::ffff:10.0.0.1",
+        "64:ff9b::10.0.0.1",
+        "2002:0a00:0001::",
+        "2001::1",
+        "::10.0.0.1",
+    ] {
+        assert!(!is_public(address.parse().unwrap()), "{address}");
+    }
+    for address in [
+        "1.1.1.1",
+        "172.32.0.1",
+        "100.128.0.1",
+        "2606:4700::1111",
+        "64:ff9b::1.1.1.1",
+        "::ffff:1.1.1.1",
+        "2001:4860:4860::8888",
+    ] {
+        assert!(is_public(address.parse().unwrap()), "{address}");
+    }
+    let list = PrivateEndpoints::parse(&[
+        "10.1.0.0/16".into(),
+        "192.168.0.7".into(),
+        "Ollama.team.svc".into(),
+        String::new(),
+    ])
+    .unwrap();
+    let check = |host: &str, address: &str| list.check(host, address.parse().unwrap()).is_ok();
+    assert!(check("x", "10.1.2.3") && check("x", "::ffff:10.1.2.3") && check("x", "192.168.0.7"));
+    assert!(
+        check("ollama.team.svc.", "10.96.0.9")
+            && !check("evil.ollama.team.svc", "10.96.0.9")
+            && !check("x", "10.2.0.1")
+    );
+    assert!(PrivateEndpoints::parse(&["http://x/".into()]).is_err());
+    let literal = |url: &str| list.check_literal(&url.parse().unwrap()).is_ok();
+    // Every spelling of an address is an address.
+    assert!(
+        !literal("http://2130706433/")
+            && !literal("http://0x7f.1/")
+            && !literal("http://[::ffff:127.0.0.1]/")
+            && !literal("http://127.1/")
+    );
+}
+
+#[test]
+fn keys_are_one_line_of_ascii() {
+    for (bytes, fits) in [
+        (&b"abc"[..], true),
+        (b"abc\n", true),
+        (b"abc\r\n", true),
+        (b"", false),
+        (b"\n", false),
+        (b"a\nb", false),
+        (b"abc\n\n", false),
+        (b"a b", false),
+        (b"\xff", false),
+        ("é".as_bytes(), false),
+    ] {
+        assert_eq!(ApiKey::new(bytes, "1").is_ok(), fits, "{bytes:?}");
+    }
+    let key = ApiKey::new(b"secret-value", "1").unwrap();
+    assert!(!format!("{key:?}").contains("secret"));
+    assert!(!format!("{:?}", key.header().unwrap()).contains("secret"));
+}

@@ -1,0 +1,412 @@
+use crate::catalog::{Outbound, Snapshot};
+use crate::chat::chunk::Meter;
+use crate::config::{Args, Settings};
+use crate::json::Fields;
+use crate::price::{Price, Tokens};
+use crate::provider::Backend;
+use crate::provider::answer::{Answer, tokens};
+use crate::provider::script::{Script, chunks};
+use crate::request::ChatRequest;
+use clap::Parser as _;
+use oarmaster_crds::{ModelPool, ModelProvider};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+fn request(body: Value) -> ChatRequest {
+    ChatRequest::parse(body.to_string().as_bytes()).unwrap()
+}
+
+fn price(input: &str, output: &str, cached: Option<&str>) -> Price {
+    let pricing = json!({"inputPerMillion": input, "outputPerMillion": output, "cacheReadPerMillion": cached});
+    Price::new(&serde_json::from_value(pricing).unwrap()).unwrap()
+}
+
+#[test]
+fn fields_keep_their_bytes() {
+    let text = r#"{"a": 1.50 ,"b":[ 1,2 ],"c":"\u00e9","d":null}"#;
+    let mut fields = Fields::parse(text.as_bytes()).unwrap();
+    assert_eq!(
+        fields.to_json(),
+        r#"{"a":1.50,"b":[ 1,2 ],"c":"\u00e9","d":null}"#
+    );
+    assert!(fields.get("d").is_none() && fields.remove("d"));
+    fields.set("a", crate::json::raw("2".into()).unwrap());
+    assert_eq!(fields.to_json(), r#"{"a":2,"b":[ 1,2 ],"c":"\u00e9"}"#);
+    for (bad, word) in [
+        (&br#"{"a":1,"\u0061":2}"#[..], "twice"),
+        (br#"{"a":"\ud83d"}"#, "surrogate"),
+        (br#"{"a":"\udc00\ud83d"}"#, "surrogate"),
+        (br#"{"a":"\ud83d\u0061"}"#, "surrogate"),
+        (br#"{"a":1} x"#, "trailing"),
+        (b"{\"a\":\"\xe2\x82\"}", "UTF-8"),
+        (br#"{"a":1"#, "EOF"),
+    ] {
+        let error = Fields::parse(bad).unwrap_err().to_string();
+        assert!(error.contains(word), "{error}");
+    }
+    assert!(Fields::parse(br#"{"a":"\\ud83d \ud83d\ude00 \" [[["}"#).is_ok());
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_answered(body in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let _ = ChatRequest::parse(&body);
+    }
+
+    #[test]
+    fn a_bound_is_never_below_a_cost(
+        input in 0u64..1_000_000_000, output in 0u64..1_000_000_000, cached in 0u64..1_000_000_000,
+        prices in proptest::collection::vec("[0-9]{1,4}\\.[0-9]{1,9}", 3),
+    ) {
+        let price = price(&prices[0], &prices[1], Some(&prices[2]));
+        let tokens = Tokens { input, output, cached };
+        prop_assert!(price.cost(tokens) <= price.worst(input, output));
+    }
+}
+
+#[test]
+fn prices_are_exact_and_rounded_up() {
+    let price = price("3", "15", Some("0.30"));
+    assert_eq!(
+        price.cost(Tokens {
+            input: 1000,
+            output: 100,
+            cached: 400
+        }),
+        600 * 3_000_000 + 400 * 300_000 + 100 * 15_000_000
+    );
+    assert_eq!(self::price("0", "0", None).worst(u64::MAX, u64::MAX), 0);
+    assert_eq!(
+        self::price("0.000000001", "0", None).cost(Tokens {
+            input: 1,
+            ..Tokens::default()
+        }),
+        1,
+        "a part of a pico-USD is one"
+    );
+    assert_eq!(
+        price.worst(u64::MAX, u64::MAX),
+        u64::MAX,
+        "what cannot be counted is refused by the ledger"
+    );
+}
+
+#[test]
+fn usage_that_cannot_be_is_none() {
+    let read =
+        |usage: Value| tokens(&usage).map(|tokens| (tokens.input, tokens.output, tokens.cached));
+    assert_eq!(
+        read(json!({"prompt_tokens": 5, "completion_tokens": 2})),
+        Some((5, 2, 0))
+    );
+    assert_eq!(
+        read(json!({"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 17})),
+        Some((5, 12, 0)),
+        "reasoning in the total only"
+    );
+    assert_eq!(
+        read(
+            json!({"prompt_tokens": 5, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 9}})
+        ),
+        Some((5, 2, 5))
+    );
+    for bad in [
+        json!({}),
+        json!({"prompt_tokens": -1, "completion_tokens": 1}),
+        json!({"prompt_tokens": 1e30, "completion_tokens": 1}),
+        json!({"prompt_tokens": "5", "completion_tokens": 1}),
+        json!(7),
+    ] {
+        assert_eq!(read(bad.clone()), None, "{bad}");
+    }
+}
+
+#[test]
+fn limits_are_the_larger_of_two_and_written_where_absent() {
+    let base = json!({"model": "p", "messages": [{"role": "user", "content": "x"}]});
+    let with = |name: &str, value: Value| {
+        let mut body = base.clone();
+        body[name] = value;
+        body
+    };
+    assert_eq!(
+        request(base.clone()).output_limit(Some(77), 1000),
+        (77, true)
+    );
+    assert_eq!(request(base.clone()).output_limit(None, 1000), (1000, true));
+    assert_eq!(
+        request(base.clone()).output_limit(None, 128_000),
+        (4096, true)
+    );
+    let mut both = with("max_tokens", json!(10));
+    both["max_completion_tokens"] = json!(30);
+    assert_eq!(request(both).output_limit(Some(77), 1000), (30, false));
+    assert!(ChatRequest::parse(with("max_tokens", json!(1.5)).to_string().as_bytes()).is_err());
+    assert!(ChatRequest::parse(with("n", json!(1000)).to_string().as_bytes()).is_err());
+    let streamed = request(with("stream", json!(true)))
+        .upstream("m", None)
+        .unwrap();
+    assert!(
+        streamed.contains(r#""stream_options":{"include_usage":true}"#),
+        "{streamed}"
+    );
+}
+
+#[test]
+fn the_input_bound_covers_every_byte() {
+    let body = json!({"model": "p", "messages": [{"role": "user", "content": "é".repeat(1000)}], "tools": [{"type": "function"}]});
+    assert!(request(body).input_bound() > 2000);
+}
+
+#[test]
+fn chunks_are_metered() {
+    let mut meter = Meter::default();
+    let take = |meter: &mut Meter, data: Value, keep| meter.take(data.to_string(), keep).unwrap();
+    take(
+        &mut meter,
+        json!({"choices": [{"delta": {"role": "assistant", "content": ""}, "finish_reason": null}]}),
+        false,
+    );
+    assert!(!meter.content && !meter.may_be_done());
+    for delta in [
+        json!({"content": "x"}),
+        json!({"reasoning_content": "x"}),
+        json!({"tool_calls": [{}]}),
+        json!({"refusal": "x"}),
+    ] {
+        let mut meter = Meter::default();
+        take(&mut meter, json!({"choices": [{"delta": delta}]}), false);
+        assert!(meter.content && !meter.may_end());
+    }
+    let with_usage = json!({"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 3, "completion_tokens": 1}, "x": 1});
+    assert_eq!(
+        take(&mut meter, with_usage, false).unwrap(),
+        r#"{"choices":[{"delta":{},"finish_reason":"stop"}],"x":1}"#
+    );
+    assert!(meter.finished && meter.tokens.is_some());
+    assert_eq!(
+        take(
+            &mut meter,
+            json!({"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 9}}),
+            false
+        ),
+        None
+    );
+    assert_eq!(meter.tokens.unwrap().input, 9);
+}
+
+fn play(rules: Value, messages: Value) -> Result<Answer, String> {
+    let script = Script::compile(&serde_json::from_value(json!({"rules": rules})).unwrap())?;
+    let request = request(json!({"model": "p", "messages": messages}));
+    script
+        .reply(&request, "m")
+        .1
+        .map_err(|failure| failure.message)
+}
+
+#[test]
+fn the_first_rule_that_holds_answers() {
+    let rules = json!([
+        {"when": {"tool": "Shell", "last": "FAILED"}, "reply": {"text": "red"}},
+        {"when": {"turn": 1}, "reply": {"text": "second: ${last}"}},
+        {"when": {"prompt": "bug"}, "reply": {"toolCalls": [{"name": "Shell", "arguments": {"command": "ls"}}, {"name": "X", "rawArguments": "{broken"}]}},
+    ]);
+    let user = json!({"role": "user", "content": [{"type": "text", "text": "a bug"}]});
+    let call = json!({"role": "assistant", "content": null, "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "Shell", "arguments": "{}"}}]});
+    let result = |text: &str| json!({"role": "tool", "tool_call_id": "c1", "content": text});
+
+    let first = play(
+        rules.clone(),
+        json!([{"role": "system", "content": "s"}, user]),
+    )
+    .unwrap();
+    assert_eq!(first.finish_reason, "tool_calls");
+    assert_eq!(
+        first.message["tool_calls"][0]["function"]["arguments"],
+        r#"{"command":"ls"}"#
+    );
+    assert_eq!(
+        first.message["tool_calls"][1]["function"]["arguments"],
+        "{broken"
+    );
+    assert!(first.tokens.unwrap().input > 10 && first.tokens.unwrap().output > 10);
+    assert_eq!(
+        play(rules.clone(), json!([user, call, result("2 FAILED")]))
+            .unwrap()
+            .message["content"],
+        "red"
+    );
+    assert_eq!(
+        play(rules.clone(), json!([user, call, result("ok")]))
+            .unwrap()
+            .message["content"],
+        "second: ok"
+    );
+    let none = play(rules, json!([{"role": "user", "content": "hello"}])).unwrap_err();
+    assert!(
+        none.contains("no rule of the script holds for turn 0"),
+        "{none}"
+    );
+}
+
+#[test]
+fn scripts_fail_as_told_and_bad_ones_are_not_used() {
+    let user = json!([{"role": "user", "content": "x"}]);
+    let fault = play(
+        json!([{"reply": {"fault": {"status": 429, "message": "rate limit reached"}}}]),
+        user.clone(),
+    )
+    .unwrap_err();
+    assert_eq!(fault, "status 429: rate limit reached");
+    for (bad, word) in [("(", "usable"), ("(a{1000}){1000}", "usable")] {
+        let problem = play(
+            json!([{"reply": {"text": "x"}}, {"when": {"last": bad}, "reply": {"text": "x"}}]),
+            user.clone(),
+        )
+        .unwrap_err();
+        assert!(
+            problem.contains("script.rules[1]: when.last") && problem.contains(word),
+            "{problem}"
+        );
+    }
+}
+
+#[test]
+fn a_streamed_script_is_the_same_answer() {
+    let text = "a text of more than one chunk, é€😀";
+    let answer = play(
+        json!([{"reply": {"text": text, "toolCalls": [{"name": "Shell", "arguments": {"command": "a long command line"}}]}}]),
+        json!([{"role": "user", "content": "x"}]),
+    )
+    .unwrap();
+    let list = chunks(&answer, "id", 1);
+    assert_eq!(list.last().unwrap(), "[DONE]");
+    let parsed: Vec<Value> = list[..list.len() - 1]
+        .iter()
+        .map(|data| serde_json::from_str(data).unwrap())
+        .collect();
+    let join = |pointer: &str| {
+        parsed
+            .iter()
+            .filter_map(|chunk| chunk.pointer(pointer)?.as_str())
+            .collect::<String>()
+    };
+    assert_eq!(join("/choices/0/delta/content"), text);
+    assert_eq!(
+        join("/choices/0/delta/tool_calls/0/function/arguments"),
+        r#"{"command":"a long command line"}"#
+    );
+    assert!(parsed.len() > 6);
+}
+
+fn snapshot(pools: &[(&str, &str)]) -> Snapshot {
+    let pools: Vec<_> = pools
+        .iter()
+        .map(|(namespace, name)| {
+            let spec = json!({"members": [
+                {"provider": {"name": "c"}, "model": "m", "priority": 5}, {"provider": {"name": "a"}, "model": "m"}, {"provider": {"name": "b"}, "model": "m"},
+            ]});
+            let pool = ModelPool::new(name, serde_json::from_value(spec).unwrap());
+            (((*namespace).to_owned(), (*name).to_owned()), pool)
+        })
+        .collect();
+    Snapshot::build(
+        pools.iter().map(|(id, pool)| (id, pool)),
+        [],
+        &Snapshot::default(),
+        &outbound(),
+    )
+}
+
+fn outbound() -> Outbound {
+    Outbound {
+        tls: Arc::new(crate::tls::client_config().unwrap()),
+        guard: Arc::default(),
+    }
+}
+
+#[test]
+fn names_mean_pools() {
+    let settings = Settings {
+        namespace: "sys".into(),
+        default_pool: Some("house".into()),
+        operator: String::new(),
+        private_endpoints: Default::default(),
+        body_limit: 1,
+    };
+    let all = snapshot(&[
+        ("team", "fast"),
+        ("sys", "fast"),
+        ("sys", "big"),
+        ("sys", "house"),
+        ("own", "default"),
+    ]);
+    let means = |model: &str, caller: Option<&str>| {
+        let (namespace, name) = all.resolve(model, caller, &settings);
+        format!("{namespace}/{name}")
+    };
+    assert_eq!(means("fast", Some("team")), "team/fast");
+    assert_eq!(means("fast", Some("other")), "sys/fast");
+    assert_eq!(means("big", None), "sys/big");
+    assert_eq!(means("sys/fast", Some("team")), "sys/fast");
+    assert_eq!(means("default", Some("own")), "own/default");
+    assert_eq!(means("default", Some("team")), "sys/house");
+    assert_eq!(means("default", None), "sys/house");
+    assert_eq!(means("absent", Some("team")), "team/absent");
+    assert_eq!(means("a/b/c", None), "a/b/c", "no pool has such a name");
+    let order: Vec<&str> = all.pools[&("sys".into(), "big".into())]
+        .iter()
+        .map(|member| member.provider.1.as_str())
+        .collect();
+    assert_eq!(order, ["a", "b", "c"], "by priority, then as written");
+}
+
+#[test]
+fn providers_that_cannot_be_used_say_why() {
+    let build = |spec: Value| {
+        let mut object = ModelProvider::new("p", serde_json::from_value(spec).unwrap());
+        object.metadata.generation = Some(1);
+        let id = ("team".to_owned(), "p".to_owned());
+        let all = Snapshot::build([], [(&id, &object)], &Snapshot::default(), &outbound());
+        match &all.providers[&id].backend {
+            Backend::Broken(problem) => problem.clone(),
+            _ => String::new(),
+        }
+    };
+    let models = json!([{"name": "m"}]);
+    assert!(build(json!({"type": "OpenAICompatible", "models": models})).contains("endpoint"));
+    assert!(
+        build(json!({"type": "OpenAICompatible", "endpoint": "no url", "models": models}))
+            .contains("not a URL")
+    );
+    assert!(build(json!({"type": "OpenAICompatible", "endpoint": "https://x/v1", "models": models, "timeouts": {"idle": "soon"}})).contains("timeouts"));
+    assert!(build(json!({"type": "Scripted", "models": models})).contains("script"));
+    assert_eq!(
+        build(json!({"type": "OpenAICompatible", "endpoint": "https://x/v1/", "models": models})),
+        ""
+    );
+}
+
+#[test]
+fn flags_are_resolved() {
+    let config = |args: &[&str]| {
+        let list = ["oarmaster-gateway", "--namespace", "sys"]
+            .iter()
+            .chain(args);
+        Args::try_parse_from(list)
+            .map_err(anyhow::Error::from)
+            .and_then(Args::resolve)
+    };
+    let plain = config(&[]).unwrap();
+    assert_eq!(
+        plain.settings.operator,
+        "system:serviceaccount:sys:oarmaster-operator"
+    );
+    assert_eq!(
+        (plain.settings.body_limit, plain.data_addr.port()),
+        (32 << 20, 8443)
+    );
+    assert!(config(&["--private-endpoints", "10.0.0.0/8,ollama.team.svc"]).is_ok());
+    assert!(config(&["--private-endpoints", "http://x"]).is_err());
+}
