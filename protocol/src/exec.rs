@@ -44,7 +44,11 @@ impl<'de> Deserialize<'de> for Bytes {
 
 /// A request of the pilot. Paths are relative to the workspace; links are never followed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(
+    tag = "kind",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
 pub enum Request {
     /// First on every connection: the bounds of what follows. Answered by [`Response::Hello`].
     Hello {
@@ -125,7 +129,11 @@ pub struct Run {
 
 /// An answer of exec.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(
+    tag = "kind",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
 pub enum Response {
     /// exec is ready.
     Hello {

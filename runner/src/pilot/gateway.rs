@@ -64,7 +64,8 @@ struct Call<'a> {
     name: &'a str,
     headers: Vec<(&'static str, String)>,
     content_type: Option<&'static str>,
-    body: Vec<u8>,
+    /// Shared by all tries; an artifact is large.
+    body: bytes::Bytes,
     timeout: Duration,
 }
 
@@ -186,7 +187,7 @@ impl Gateway {
         let mut call = self.call(Method::PUT, "/task/v1/artifacts/");
         call.name = name;
         call.content_type = Some("application/octet-stream");
-        call.body = bytes;
+        call.body = bytes.into();
         self.typed(call).await
     }
 
@@ -202,7 +203,7 @@ impl Gateway {
             name: "",
             headers,
             content_type: None,
-            body: Vec::new(),
+            body: bytes::Bytes::new(),
             timeout: CALL_TIMEOUT,
         }
     }
@@ -215,10 +216,11 @@ impl Gateway {
     ) -> Result<Call<'static>, GatewayError> {
         let mut call = self.call(method, path);
         call.content_type = Some("application/json");
-        call.body = serde_json::to_vec(body).map_err(|error| GatewayError::Answer {
+        let body = serde_json::to_vec(body).map_err(|error| GatewayError::Answer {
             path,
             message: error.to_string(),
         })?;
+        call.body = body.into();
         Ok(call)
     }
 
