@@ -56,7 +56,7 @@ async fn the_key_and_the_prompt_are_in_no_output() {
     let partial = &KEY[10..24];
     let mut next = claim.next;
     for (number, message) in [
-        format!("Incorrect API key provided: {KEY}"),
+        format!("the account of {KEY} has a problem"),
         format!("the header was 'Bearer {KEY}', and {partial} is a part of it"),
         format!("{{\"nested\": \"{KEY}\"}}"),
     ]

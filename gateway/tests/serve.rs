@@ -149,7 +149,7 @@ async fn it_serves_with_the_secrets_certificate_and_stops_cleanly() {
     assert!(!answer.starts_with(b"HTTP"));
     let long = client(&second)
         .get(format!("https://localhost:{}/", data.port()))
-        .header("x", "a".repeat(100 << 10))
+        .header("x", "a".repeat(300 << 10))
         .send()
         .await;
     let refused = long.map(|response| response.status().as_u16());
