@@ -114,11 +114,11 @@ impl Error {
 
 /// The error with its causes, as one line.
 #[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut line = own_words(error);
     let mut cause = error.source();
     while let Some(next) = cause {
-        let text = next.to_string();
+        let text = own_words(next);
         if !line.ends_with(&text) {
             line.push_str(": ");
             line.push_str(&text);
@@ -126,4 +126,15 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         cause = next.source();
     }
     line
+}
+
+/// What an error says. kube's form of an API server's answer repeats all of it in debug notation: its message is enough.
+fn own_words(error: &(dyn std::error::Error + 'static)) -> String {
+    match error.downcast_ref::<kube::Error>() {
+        Some(kube::Error::Api(status)) => status.message.clone(),
+        _ => match error.downcast_ref::<kube::core::Status>() {
+            Some(status) => status.message.clone(),
+            None => error.to_string(),
+        },
+    }
 }

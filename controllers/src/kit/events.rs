@@ -1,7 +1,7 @@
 //! Events: what people see in `kubectl describe`. A closed vocabulary; never a prompt, an output or a key.
 
+use crate::kit::Result;
 use crate::kit::write::{self, WRITE_TIMEOUT};
-use crate::kit::{Error, Result};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -55,6 +55,8 @@ impl Reason {
 pub struct Note {
     /// Why.
     pub reason: Reason,
+    /// What was being done. Events of equal reason and action are counted as one, with the message of the first.
+    pub action: String,
     /// For a person.
     pub message: String,
     /// Whether it is a warning.
@@ -92,7 +94,7 @@ impl Events {
             },
             reason: note.reason.as_str().to_owned(),
             note: (!note.message.is_empty()).then(|| note.message.clone()),
-            action: "Reconcile".to_owned(),
+            action: note.action.clone(),
             secondary: None,
         };
         write::within(
@@ -101,6 +103,5 @@ impl Events {
             self.recorder.publish(&event, about),
         )
         .await
-        .map_err(Error::from)
     }
 }

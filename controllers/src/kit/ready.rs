@@ -55,6 +55,7 @@ pub fn plan<S: PartialEq>(
 fn note(reason: Reason, message: String, warning: bool) -> Note {
     Note {
         reason,
+        action: "Reconcile".to_owned(),
         message,
         warning,
     }
@@ -88,9 +89,31 @@ where
 
 /// Sends an event; one that cannot be sent is logged, and nothing else.
 pub async fn tell<K: Resource<DynamicType = ()>>(ctx: &Context, about: &K, note: &Note) {
-    if let Err(error) = ctx.events.send(note, &about.object_ref(&())).await {
+    let Err(error) = ctx.events.send(note, &about.object_ref(&())).await else {
+        return;
+    };
+    let meta = about.meta();
+    let reason = note.reason.as_str();
+    // The namespace is being deleted, or the event was: nobody misses it.
+    let gone = error.status().is_some_and(|status| {
+        let causes = status.details.iter().flat_map(|details| &details.causes);
+        status.is_not_found()
+            || causes
+                .into_iter()
+                .any(|cause| cause.reason == "NamespaceTerminating")
+    });
+    if gone {
+        tracing::debug!(
+            namespace = meta.namespace,
+            name = meta.name,
+            reason,
+            "event not sent"
+        );
+    } else {
         tracing::warn!(
-            reason = note.reason.as_str(),
+            namespace = meta.namespace,
+            name = meta.name,
+            reason,
             error = chain(&error),
             "event not sent"
         );

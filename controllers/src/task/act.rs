@@ -95,8 +95,17 @@ pub async fn act(task: &Task, ctx: &Context, seen: &Observed, todo: Plan) -> Res
             }
             Err(Stopped::Later(why)) => {
                 wait = Some(JOB_REFUSED_WAIT);
+                let seen = Observed {
+                    now: Timestamp::now(),
+                    written: ctx.written(uid),
+                    ..seen.clone()
+                };
+                if let Some(status) = plan::hindered(&current, &seen, &why) {
+                    write_status(&tasks, &current, ctx, &status).await?;
+                }
                 let note = Note {
                     reason: Reason::JobRefused,
+                    action: format!("Attempt{}", start.attempt),
                     message: why,
                     warning: true,
                 };

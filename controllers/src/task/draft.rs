@@ -213,12 +213,10 @@ impl<'a> Draft<'a> {
 
     /// The attempt's running time is over: adds it up.
     pub fn clock_stops(&mut self, at: Timestamp) {
-        if let Some(started) = self.status.attempt_started_at.take() {
+        if let Some(started) = &self.status.attempt_started_at {
             let ran = Duration::try_from(at.duration_since(started.0)).unwrap_or_default();
             let total = self.ran().saturating_add(ran);
             self.status.ran_for = Some(GepDuration::from_duration(total));
-            // Kept for display: when the newest attempt began.
-            self.status.attempt_started_at = Some(started);
         }
     }
 
@@ -357,6 +355,9 @@ impl<'a> Draft<'a> {
 
     /// Somebody stopped it.
     pub fn cancel(&mut self) {
+        if self.status.next_attempt_at.is_none() {
+            self.clock_stops(self.seen.now);
+        }
         self.end(Phase::Cancelled, "Cancelled");
         let text = "spec.state is Cancelled";
         self.condition(conditions::READY, Some(false), reason::CANCELLED, text);
@@ -385,18 +386,19 @@ impl<'a> Draft<'a> {
     }
 
     fn note(&mut self, reason: Reason, message: String) {
-        self.notes.push(Note {
-            reason,
-            message,
-            warning: false,
-        });
+        self.say(reason, message, false);
     }
 
     fn warn(&mut self, reason: Reason, message: String) {
+        self.say(reason, message, true);
+    }
+
+    fn say(&mut self, reason: Reason, message: String, warning: bool) {
         self.notes.push(Note {
             reason,
+            action: format!("Attempt{}", self.attempt().unwrap_or_default()),
             message,
-            warning: true,
+            warning,
         });
     }
 

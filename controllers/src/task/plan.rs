@@ -142,6 +142,14 @@ pub fn refused(task: &Task, seen: &Observed, class: FailureClass, message: &str)
     draft.finish()
 }
 
+/// The status while the API server does not take the attempt's Job, if it is to be written.
+#[must_use]
+pub fn hindered(task: &Task, seen: &Observed, why: &str) -> Option<TaskStatus> {
+    let mut draft = Draft::new(task, seen);
+    draft.starting(why);
+    draft.finish().status
+}
+
 /// The end was written: only evidence is to be removed, late usage to be booked, and the Task itself once its time has come.
 fn settled(draft: &mut Draft<'_>) {
     draft.usage();

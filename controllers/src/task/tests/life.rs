@@ -2,7 +2,7 @@
 
 use super::sim::{Sim, assert_end, idle};
 use crate::kit::events::Reason;
-use crate::task::plan::plan;
+use crate::task::plan::{hindered, plan};
 use crate::task::pod::Pilot;
 use oarmaster_crds::conditions;
 use oarmaster_crds::kinds::task::Phase;
@@ -385,9 +385,14 @@ fn a_cancelled_task_is_fenced_first_and_stays_cancelled() {
     sim.settle();
     sim.pilot_starts();
     sim.settle();
+    sim.later(7);
     sim.cancel();
     let plan = sim.pass();
     assert_eq!(plan.fence.as_ref().map(|fence| fence.0), Some(1));
+    assert_eq!(
+        plan.status.as_ref().unwrap().ran_for.as_ref().unwrap().0,
+        "7s"
+    );
     assert_eq!(plan.delete_jobs.len(), 1);
     assert_eq!(plan.notes[0].reason, Reason::Cancelled);
     sim.settle();
@@ -486,6 +491,23 @@ fn isolation_is_told_as_it_was_found() {
     sim.agent.as_mut().unwrap().spec.tools.clear();
     sim.settle();
     assert_eq!(sim.condition(conditions::ISOLATED).1, "NotNeeded");
+}
+
+#[test]
+fn a_job_that_the_api_server_refuses_is_told_and_tried_again() {
+    let mut sim = Sim::new(json!({}));
+    sim.pass();
+    sim.jobs.clear(); // the POST was refused
+    sim.created.clear();
+    sim.later(15);
+    let status = hindered(&sim.task, &sim.observe(), "exceeded quota").unwrap();
+    sim.task.status = Some(status);
+    assert_eq!(sim.condition(conditions::READY).1, "Starting");
+    assert_eq!(sim.condition(conditions::READY).2, "exceeded quota");
+    assert_eq!(hindered(&sim.task, &sim.observe(), "exceeded quota"), None);
+    sim.settle();
+    assert_eq!(sim.created.len(), 1);
+    assert_eq!(sim.attempt(), 1);
 }
 
 #[test]
