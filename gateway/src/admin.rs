@@ -133,6 +133,7 @@ async fn tell(gateway: &Gateway, sender: mpsc::Sender<Bytes>) {
         }
         change = Some(tokio::select! {
             () = sender.closed() => return,
+            () = gateway.stopping.cancelled() => return,
             event = tasks.next() => match event {
                 Some(Event::Task(task)) => Change::Task { task },
                 Some(Event::Resync) => Change::Hello,

@@ -143,6 +143,7 @@ async fn tell(
         }
         tokio::select! {
             () = sender.closed() => return Ok(()),
+            () = gateway.stopping.cancelled() => return Ok(()),
             changed = watch.changed() => if changed.is_err() { return Ok(()) },
         }
     }

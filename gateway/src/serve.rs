@@ -118,7 +118,13 @@ pub async fn run(config: Config, client: Client, stop: CancellationToken) -> any
         }
         tracing::info!(data = %data_addr, read = %read_addr, admin = %admin_addr, "serving");
     }
-    stop.cancelled().await;
+    let mut unwritable = gateway.store.unwritable();
+    let broken = tokio::select! {
+        () = stop.cancelled() => None,
+        why = unwritable.wait_for(Option::is_some) => why.ok().and_then(|why| why.clone()),
+    };
+    stop.cancel();
+    gateway.stopping.cancel();
     tracing::info!("stopping");
     served.close();
     gateway.calls.close();
@@ -133,6 +139,12 @@ pub async fn run(config: Config, client: Client, stop: CancellationToken) -> any
     }
     background.close();
     background.wait().await;
+    // Started anew, the log is read back to what is certain.
+    anyhow::ensure!(
+        broken.is_none(),
+        "the log cannot be written: {}",
+        broken.unwrap_or_default()
+    );
     gateway
         .store
         .flush()

@@ -21,6 +21,7 @@ use oarmaster_protocol::{ADMIN_AUDIENCE, AUDIENCE};
 use oarmaster_store::Store;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// A body must arrive within this.
@@ -42,6 +43,8 @@ pub struct Gateway {
     pub assignments: Assignments,
     /// Calls that run to their end even when their caller is gone.
     pub calls: TaskTracker,
+    /// Cancelled when the process stops: endless streams end.
+    pub stopping: CancellationToken,
     access: Access,
     data_tokens: Tokens,
     read_tokens: Tokens,
@@ -70,6 +73,7 @@ impl Gateway {
             metrics: Metrics::default(),
             assignments: Assignments::default(),
             calls: TaskTracker::new(),
+            stopping: CancellationToken::new(),
             access: Access::new(client),
             data_tokens: Tokens::new(client, Some(AUDIENCE)),
             read_tokens: Tokens::new(client, None),

@@ -1,5 +1,12 @@
 //! A key must be nowhere but in the header to its provider.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)] // a helper of tests is a test
+
 mod common;
 
 use common::upstream::{Reply, Upstream};

@@ -1,5 +1,12 @@
 //! Who is let in, and who is not.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)] // a helper of tests is a test
+
 mod common;
 
 use common::upstream::{Reply, Upstream};

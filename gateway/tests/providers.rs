@@ -1,5 +1,12 @@
 //! Provider calls of callers that are no Task: streams, failures, keys.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)] // a helper of tests is a test
+
 mod common;
 
 use common::upstream::{Reply, Upstream};
@@ -168,7 +175,7 @@ async fn before_the_first_content_the_next_member_answers() {
         Reply::error(404, "model_not_found", "gone"),
         Reply::events(&hello()[..1], false, true),
         Reply::events(&hello()[..1], true, false),
-        Reply::events(&[error.clone()], true, false),
+        Reply::events(std::slice::from_ref(&error), true, false),
         Reply::Plain(200, "text/html", "<html>login</html>".into()),
         Reply::json(200, error),
         Reply::Silence,

@@ -1,5 +1,12 @@
 //! The whole process: TLS from the Secret, swapped live; probes; a clean stop.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)] // a helper of tests is a test
+
 mod common;
 
 use clap::Parser as _;

@@ -1,5 +1,11 @@
 //! A gateway in this process, with a fake API server and a store on disk.
 #![allow(dead_code)] // each test file uses its part
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)] // a helper of tests is a test
 
 pub mod kube;
 pub mod upstream;
