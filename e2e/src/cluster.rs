@@ -39,7 +39,7 @@ impl Cluster {
         Self::open(named("OARMASTER_API_KUBECONFIG"), "--api-only").await
     }
 
-    async fn open(kubeconfig: Option<PathBuf>, local: &str) -> Result<Self> {
+    async fn open(kubeconfig: Option<PathBuf>, local: &'static str) -> Result<Self> {
         crypto();
         let own = std::env::var_os("PATH").unwrap_or_default();
         let (kubeconfig, path) = match kubeconfig {
@@ -125,15 +125,15 @@ fn has(path: &OsStr, program: &str) -> bool {
 }
 
 /// Kubeconfig and search path of a local cluster. Asked for once: cargo takes a while to find that there is nothing to build.
-async fn environment(tier: &str) -> Result<(PathBuf, OsString)> {
-    static TOLD: Mutex<BTreeMap<String, (PathBuf, OsString)>> = Mutex::const_new(BTreeMap::new());
-    let mut told = TOLD.lock().await;
-    if let Some(told) = told.get(tier) {
-        return Ok(told.clone());
+async fn environment(tier: &'static str) -> Result<(PathBuf, OsString)> {
+    static KNOWN: Mutex<BTreeMap<&str, (PathBuf, OsString)>> = Mutex::const_new(BTreeMap::new());
+    let mut known = KNOWN.lock().await;
+    if let Some(made) = known.get(tier) {
+        return Ok(made.clone());
     }
-    let asked = ask(tier).await?;
-    told.insert(tier.to_owned(), asked.clone());
-    Ok(asked)
+    let made = ask(tier).await?;
+    known.insert(tier, made.clone());
+    Ok(made)
 }
 
 /// The shell commands that `cargo xtask cluster env` prints, carried out.

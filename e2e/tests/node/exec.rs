@@ -38,7 +38,7 @@ async fn an_image_without_a_shell() -> Result<()> {
 async fn an_image_that_does_not_exist() -> Result<()> {
     beside_others("no-image", async |space| {
         let mut worker = agent(&["Shell"]);
-        worker["spec"]["sandbox"]["image"] = json!("docker.io/library/no-such-image:1");
+        worker["spec"]["sandbox"]["image"] = json!(image("no-such-image"));
         create(
             space,
             &[scripted(&[says("done")]), pool(), worker, task(&json!({}))],

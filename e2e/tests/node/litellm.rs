@@ -1,7 +1,7 @@
 //! An upstream that is not ours: an unmodified LiteLLM proxy from PyPI, with its own mock model, and with our mock behind it.
 
 use crate::quickstart;
-use crate::support::{agent, beside_others, create, key, object, pool, provider, task};
+use crate::support::{agent, allow_use, beside_others, create, key, object, pool, provider, task};
 use anyhow::{Context as _, Result};
 use kube::Api;
 use oarmaster_e2e::command::{Run, Service};
@@ -185,8 +185,7 @@ async fn the_quickstart_completes_through_an_unmodified_litellm() -> Result<()> 
         let member = json!({"members": [{"provider": {"name": "scripted"}, "model": "repairer"}]});
         create(space, &[object("ModelPool", "script", member)]).await?;
         space.kubectl(&["create", "serviceaccount", "proxy"]).await?;
-        space.kubectl(&["create", "role", "use", "--verb=use", "--resource=modelpools.oarmaster.dev", "--resource-name=script"]).await?;
-        space.kubectl(&["create", "rolebinding", "use", "--role=use", &format!("--serviceaccount={}:proxy", space.name)]).await?;
+        allow_use(space, "proxy", "script").await?;
         let bearer = token(&space.cluster, &space.name, "proxy", Some("oarmaster-gateway")).await?;
         let gateway = Gateway::open(&space.cluster, DATA).await?;
         let ca = std::env::temp_dir().join(format!("{}.crt", space.name));

@@ -1,6 +1,6 @@
 //! A client that is not ours: the official `openai` Python package, with a ServiceAccount's token.
 
-use crate::support::{beside_others, create, pool, says, scripted};
+use crate::support::{allow_use, beside_others, create, pool, says, scripted};
 use anyhow::Result;
 use oarmaster_e2e::command::Run;
 use oarmaster_e2e::gateway::{DATA, Gateway, token};
@@ -47,8 +47,7 @@ async fn streams_through_a_pool_when_rbac_allows_use() -> Result<()> {
 
         let told = ask().await?;
         assert!(told.ends_with("denied 403 forbidden\n"), "{told}");
-        space.kubectl(&["create", "role", "use", "--verb=use", "--resource=modelpools.oarmaster.dev", "--resource-name=default"]).await?;
-        space.kubectl(&["create", "rolebinding", "use", "--role=use", &format!("--serviceaccount={}:caller", space.name)]).await?;
+        allow_use(space, "caller", "default").await?;
         let told = ask().await?;
         std::fs::remove_file(&ca)?;
         let lines: Vec<&str> = told.lines().collect();
@@ -68,24 +67,7 @@ async fn a_pool_that_does_not_answer_says_so() -> Result<()> {
         space
             .kubectl(&["create", "serviceaccount", "caller"])
             .await?;
-        space
-            .kubectl(&[
-                "create",
-                "role",
-                "use",
-                "--verb=use",
-                "--resource=modelpools.oarmaster.dev",
-            ])
-            .await?;
-        space
-            .kubectl(&[
-                "create",
-                "rolebinding",
-                "use",
-                "--role=use",
-                &format!("--serviceaccount={}:caller", space.name),
-            ])
-            .await?;
+        allow_use(space, "caller", "absent").await?;
         let gateway = Gateway::open(&space.cluster, DATA).await?;
         let bearer = token(
             &space.cluster,

@@ -64,10 +64,9 @@ async fn a_secret_that_is_forbidden_then_missing_then_empty_then_there() -> Resu
         )
         .await?;
         let command = message
-            .split('`')
-            .find(|part| part.starts_with("kubectl "))
+            .split_once("kubectl ")
             .with_context(|| format!("no command that grants it: {message}"))?;
-        let granted = command.split_whitespace().skip(1).collect::<Vec<_>>();
+        let granted = command.1.split_whitespace().collect::<Vec<_>>();
         space.cluster.kubectl(&granted).await?.success()?;
 
         let message = says(

@@ -3,6 +3,7 @@
 use crate::support::{beside_others, create, run};
 use anyhow::{Context as _, Result};
 use oarmaster_crds::Task;
+use oarmaster_e2e::task::failure;
 use serde_json::{Value, json};
 
 fn output(task: &Task) -> Result<Value> {
@@ -83,7 +84,8 @@ async fn code_that_fails_says_how() -> Result<()> {
         let ended = output(&space.failed("signal", "ToolFailed").await?)?;
         assert_eq!(ended["signal"], 11, "{ended}");
         space.failed("memory", "OutOfMemory").await?;
-        space.failed("absent", "ToolFailed").await?;
+        let absent = space.failed("absent", "StartFailed").await?;
+        assert!(failure(&absent).1.contains("no-such-program"), "{absent:#?}");
         let ended = output(&space.complete("words").await?)?;
         assert_eq!(ended["stdoutTail"], "one word;$HOME;", "no shell reads a command: {ended}");
         space.failed("refused", "NotAccepted").await?;

@@ -167,3 +167,26 @@ pub fn calls(tool: &str, arguments: Value) -> Value {
 pub fn python(code: &str) -> Value {
     calls("RunCode", json!({"language": "python", "code": code}))
 }
+
+/// Lets a ServiceAccount use a pool: kubectl's `create role` knows no verbs but its own.
+pub async fn allow_use(space: &Space, account: &str, pool: &str) -> Result<()> {
+    let rbac = |kind: &str, rest: Value| {
+        let mut object = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": {"name": "use"}});
+        merge(&mut object, &rest);
+        object
+    };
+    let rule = json!({"apiGroups": ["oarmaster.dev"], "resources": ["modelpools"], "resourceNames": [pool], "verbs": ["use"]});
+    let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "use"});
+    let subject = json!({"kind": "ServiceAccount", "name": account, "namespace": space.name});
+    create(
+        space,
+        &[
+            rbac("Role", json!({"rules": [rule]})),
+            rbac(
+                "RoleBinding",
+                json!({"roleRef": role, "subjects": [subject]}),
+            ),
+        ],
+    )
+    .await
+}
