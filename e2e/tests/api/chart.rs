@@ -10,6 +10,7 @@ use oarmaster_e2e::command::Output;
 use oarmaster_e2e::installed::RELEASE;
 use oarmaster_e2e::{Cluster, apply};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// Every value, each set to something else than its default.
 const EVERYTHING: &str = r#"
@@ -329,5 +330,89 @@ async fn an_upgrade_does_not_set_the_count_of_certificates_back() -> Result<()> 
         rendered.contains(&format!("oarmaster.dev/issued: \"{counted}\"")),
         "the count {counted} is not kept"
     );
+    Ok(())
+}
+
+/// Rules as `group/resource[names]: verbs`, one per resource.
+fn rights(rules: &Value) -> BTreeSet<String> {
+    let list = |value: &Value| -> Vec<String> {
+        let values = value.as_array().into_iter().flatten();
+        let mut texts: Vec<_> = values
+            .filter_map(|text| text.as_str().map(str::to_owned))
+            .collect();
+        texts.sort();
+        texts
+    };
+    let mut all = BTreeSet::new();
+    for rule in rules.as_array().into_iter().flatten() {
+        let (group, names, verbs) = (
+            &rule["apiGroups"][0],
+            list(&rule["resourceNames"]),
+            list(&rule["verbs"]),
+        );
+        for resource in list(&rule["resources"]) {
+            all.insert(format!("{group}/{resource}{names:?}: {verbs:?}"));
+        }
+    }
+    all
+}
+
+/// The rows of a table in controllers/RBAC.md, in the same form.
+fn stated(text: &str, heading: &str) -> BTreeSet<String> {
+    let split = |cell: &str| -> Vec<String> {
+        let mut parts: Vec<_> = cell
+            .split(',')
+            .map(|part| part.trim().to_owned())
+            .filter(|part| !part.is_empty())
+            .collect();
+        parts.sort();
+        parts
+    };
+    let mut all = BTreeSet::new();
+    let lines = text
+        .lines()
+        .skip_while(|line| *line != heading)
+        .skip(1)
+        .take_while(|line| !line.starts_with("## "));
+    for line in lines.filter(|line| line.starts_with('|')).skip(2) {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let group = json!(cells[1].trim_matches('"'));
+        // A note in brackets is no name.
+        let names = if cells[4].starts_with('(') {
+            Vec::new()
+        } else {
+            split(cells[4])
+        };
+        for resource in split(cells[2]) {
+            all.insert(format!(
+                "{group}/{resource}{names:?}: {:?}",
+                split(cells[3])
+            ));
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn the_operator_has_the_rights_that_its_code_states() -> Result<()> {
+    let cluster = cluster().await?;
+    let text = std::fs::read_to_string(checkout().join("controllers/RBAC.md"))?;
+    let mut seen = 0;
+    for object in apply::documents(&render(&cluster, "").await?)? {
+        let kind = object.types.as_ref().map(|types| types.kind.as_str());
+        let heading = match (kind, object.metadata.name.as_deref()) {
+            (Some("ClusterRole"), Some("oarmaster-operator")) => "## cluster",
+            (Some("Role"), Some("oarmaster-operator")) => "## release",
+            _ => continue,
+        };
+        seen += 1;
+        let (held, stated) = (rights(&object.data["rules"]), stated(&text, heading));
+        let difference: Vec<_> = held.symmetric_difference(&stated).collect();
+        ensure!(
+            !held.is_empty() && difference.is_empty(),
+            "{heading}: {difference:#?}"
+        );
+    }
+    ensure!(seen == 2, "{seen} roles of the operator");
     Ok(())
 }
