@@ -287,3 +287,6 @@ fn known<T>(answer: Result<T>) -> Result<Option<T>> {
         Err(error) => Err(error),
     }
 }
+#[cfg(test)]
+#[path = "gateway_tests.rs"]
+mod tests;
