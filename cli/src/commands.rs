@@ -58,7 +58,13 @@ fn why(task: &Task) -> Option<String> {
         .into_iter()
         .filter_map(|kind| conditions::find(&status.conditions, kind))
         .find(|held| held.status == "False" && !held.message.is_empty())
-        .map(|held| format!("{}: {}", held.reason, held.message))
+        .map(|held| {
+            if held.reason == phase(task) {
+                held.message.clone()
+            } else {
+                format!("{}: {}", held.reason, held.message)
+            }
+        })
 }
 
 fn name(task: &Task) -> &str {

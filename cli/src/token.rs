@@ -76,12 +76,27 @@ async fn requested(cluster: &Cluster, from: &TokenFrom) -> Result<HeaderValue, E
         &act,
         accounts.create_token_request(&from.name, &PostParams::default(), &request),
     )
-    .await?;
+    .await
+    .map_err(|error| missing(error, from))?;
     let token = answer.status.map(|status| status.token).unwrap_or_default();
     let mut header = HeaderValue::try_from(format!("Bearer {token}"))
         .map_err(|error| Error::cluster(act).source(error))?;
     header.set_sensitive(true);
     Ok(header)
+}
+
+/// That the ServiceAccount is not there must not look as if the Task were not.
+fn missing(mut error: Error, from: &TokenFrom) -> Error {
+    if !std::mem::take(&mut error.absent) {
+        return error;
+    }
+    let TokenFrom { namespace, name } = from;
+    error.next(format!(
+        "\
+To make it:
+  kubectl create serviceaccount {name} -n {namespace}
+  kubectl create rolebinding {name} -n {namespace} --clusterrole=oarmaster-view --serviceaccount={namespace}:{name}"
+    ))
 }
 
 #[cfg(test)]

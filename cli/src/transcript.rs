@@ -73,7 +73,7 @@ impl Printer {
                 tool, arguments, ..
             } => self.intent(tool, arguments),
             Body::ToolResult { ok, text, .. } => {
-                let mut lines = vec![if *ok { "← ok" } else { "← not done" }.to_owned()];
+                let mut lines = vec![if *ok { "← ok" } else { "← failed" }.to_owned()];
                 self.text(&mut lines, text);
                 lines
             }

@@ -47,3 +47,13 @@ async fn a_password_is_not_shown_to_the_gateway() {
     let header = own(&config(auth)).await.unwrap().unwrap();
     assert!(!header.as_bytes().starts_with(b"Bearer "));
 }
+
+#[test]
+fn a_service_account_that_is_missing_is_not_a_task_that_is_missing() {
+    let from = TokenFrom {
+        namespace: "demo".to_owned(),
+        name: "oar".to_owned(),
+    };
+    let error = missing(Error::input("failed").absent(), &from);
+    assert!(!error.absent && !error.transient);
+}
