@@ -107,6 +107,11 @@ impl Error {
         self.code
     }
 
+    /// What went wrong, without its causes.
+    pub fn brief(&self) -> String {
+        clean(&self.what)
+    }
+
     /// Error and causes in one line, without control characters.
     pub fn line(&self) -> String {
         let mut line = self.what.clone();

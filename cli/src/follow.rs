@@ -218,7 +218,7 @@ impl Reader {
                     self.gateway = None;
                     tries = if self.from > before { 0 } else { tries + 1 };
                     if !std::mem::replace(&mut self.told, true) {
-                        self.send(Event::Lost(format!("{}; trying again", error.line())))
+                        self.send(Event::Lost(format!("{}; trying again", error.brief())))
                             .await;
                     }
                 }

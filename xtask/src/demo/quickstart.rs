@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::cache::checkout;
 use crate::cmd;
-use crate::demo::{NAMESPACE, Place, kubectl};
+use crate::demo::{NAMESPACE, Place, RELEASE, kubectl};
 
 /// The Task of the samples.
 const TASK: &str = "fix-summary";
@@ -131,6 +131,8 @@ config/samples/quickstart/README.md
 
 To let a real model do it (README.md, \"A real model\"):
   kubectl create secret generic openai -n {NAMESPACE} --from-literal=api-key=...
+  kubectl create rolebinding oarmaster-gateway-keys -n {NAMESPACE} --clusterrole=oarmaster-gateway-keys \\
+    --serviceaccount={RELEASE}:oarmaster-gateway
   kubectl apply -n {NAMESPACE} -f config/samples/real-model/
 
 To remove everything: make demo-down"
