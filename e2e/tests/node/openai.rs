@@ -30,12 +30,16 @@ async fn streams_through_a_pool_when_rbac_allows_use() -> Result<()> {
     beside_others("openai", async |space| {
         let reply = json!({"text": "Grüße from the pool", "usage": {"inputTokens": 12, "outputTokens": 34}});
         create(space, &[scripted(&[reply]), pool()]).await?;
-        space.kubectl(&["create", "serviceaccount", "caller"]).await?;
+        for account in ["caller", "stranger"] {
+            space.kubectl(&["create", "serviceaccount", account]).await?;
+        }
+        allow_use(space, "caller", "default").await?;
         let gateway = Gateway::open(&space.cluster, DATA).await?;
         let ca = std::env::temp_dir().join(format!("{}.crt", space.name));
         std::fs::write(&ca, &gateway.ca)?;
-        let bearer = token(&space.cluster, &space.name, "caller", Some("oarmaster-gateway")).await?;
-        let ask = async || {
+        let ask = async |account: &str| {
+            let audience = Some("oarmaster-gateway");
+            let bearer = token(&space.cluster, &space.name, account, audience).await?;
             Run::new(programs.join("python"))
                 .args(&["-c", CLIENT])
                 .env("URL", &gateway.url)
@@ -45,10 +49,9 @@ async fn streams_through_a_pool_when_rbac_allows_use() -> Result<()> {
                 .await
         };
 
-        let told = ask().await?;
-        assert!(told.ends_with("denied 403 forbidden\n"), "{told}");
-        allow_use(space, "caller", "default").await?;
-        let told = ask().await?;
+        let told = ask("stranger").await?;
+        assert_eq!(told, "models []\ndenied 403 forbidden\n");
+        let told = ask("caller").await?;
         std::fs::remove_file(&ca)?;
         let lines: Vec<&str> = told.lines().collect();
         assert_eq!(lines.len(), 3, "{told}");

@@ -3,8 +3,8 @@
 use crate::support::{agent, beside_others, create, key, mocked, pool, task};
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::{Pod, Secret};
-use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::{ListParams, LogParams, Patch, PatchParams};
+use kube::{Api, ResourceExt as _};
 use oarmaster_crds::ModelProvider;
 use oarmaster_e2e::gateway::POD;
 use oarmaster_e2e::installed::RELEASE;
@@ -65,6 +65,15 @@ async fn the_next_call_has_the_new_key() -> Result<()> {
         );
         let restarts = |pod: &Pod| kill::status(pod, "gateway").map(|held| held.restart_count);
         assert_eq!(restarts(&after), restarts(&before), "nothing was restarted");
+        let ours = ListParams::default().labels("app.kubernetes.io/name=oarmaster");
+        for pod in gateways.list(&ours).await? {
+            let name = pod.name_any();
+            let logs = gateways.logs(&name, &LogParams::default()).await?;
+            assert!(!logs.is_empty(), "{name} says nothing");
+            for key in ["the-old-key", "the-new-key"] {
+                assert!(!logs.contains(key), "a key is in the log of {name}");
+            }
+        }
         Ok(())
     })
     .await

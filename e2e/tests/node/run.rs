@@ -93,3 +93,40 @@ async fn code_that_fails_says_how() -> Result<()> {
     })
     .await
 }
+
+/// What JSON, YAML and terminals are known to stumble over, and a byte that is no UTF-8.
+const BYTES: &str = r"
+import sys
+sys.stdout.buffer.write(b'a\0b\x7f\xc2\x85\xef\xbf\xbe\xff\n')
+";
+
+#[tokio::test]
+async fn every_byte_comes_out_as_it_was_written() -> Result<()> {
+    beside_others("run-bytes", async |space| {
+        create(
+            space,
+            &[run(
+                "work",
+                json!({"language": "python", "code": BYTES}),
+                &json!({}),
+            )],
+        )
+        .await?;
+        // As the documents say it, and as a script would.
+        space
+            .kubectl(&[
+                "wait",
+                "--for=condition=Finished",
+                "otask/work",
+                "--timeout=100s",
+            ])
+            .await?;
+        let ended = output(&space.complete("work").await?)?;
+        assert_eq!(
+            ended["stdoutTail"], "a\0b\u{7f}\u{85}\u{fffe}\u{fffd}\n",
+            "{ended}"
+        );
+        Ok(())
+    })
+    .await
+}
