@@ -87,7 +87,8 @@ fn entry<'a>(
         .ok_or(BadCertificate::Missing(name))
 }
 
-/// TLS towards providers, with the system's certificate authorities (also those of `SSL_CERT_FILE` and `SSL_CERT_DIR`).
+/// TLS towards providers, with the system's certificate authorities (also those of `SSL_CERT_FILE` and `SSL_CERT_DIR`), or Mozilla's
+/// list where the system has none, as in our image, whose root is empty.
 ///
 /// # Errors
 /// Never with the built-in cryptography.
@@ -97,8 +98,18 @@ pub fn client_config() -> Result<rustls::ClientConfig, rustls::Error> {
     for error in &found.errors {
         tracing::warn!(error = %error, "failed to read certificate authorities");
     }
-    let (added, ignored) = roots.add_parsable_certificates(found.certs);
-    tracing::info!(added, ignored, "certificate authorities for providers");
+    let system = !found.certs.is_empty();
+    let (added, ignored) = if system {
+        roots.add_parsable_certificates(found.certs)
+    } else {
+        roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned())
+    };
+    tracing::info!(
+        added,
+        ignored,
+        system,
+        "certificate authorities for providers"
+    );
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     Ok(rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?

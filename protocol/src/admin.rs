@@ -181,7 +181,11 @@ pub struct Reachable {
 
 /// Something the operator may want to look at again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(
+    tag = "kind",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
 pub enum Change {
     /// The stream is up. Everything may have changed before it.
     Hello,
