@@ -113,8 +113,18 @@ pub fn once(place: &str, build: impl FnOnce(&Path) -> Result<()>) -> Result<Path
     }
     let parent = target.parent().context("a cache place has a parent")?;
     fs::create_dir_all(parent).with_context(|| format!("failed to create {}", parent.display()))?;
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let prefix = format!(".partial-{name}-");
+    // Under the lock nobody else builds this: what is there was interrupted.
+    for entry in fs::read_dir(parent)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            fs::remove_dir_all(entry.path())
+                .with_context(|| format!("failed to remove {}", entry.path().display()))?;
+        }
+    }
     let fresh = tempfile::Builder::new()
-        .prefix(".partial-")
+        .prefix(&prefix)
         .tempdir_in(parent)
         .with_context(|| format!("failed to create a folder in {}", parent.display()))?;
     build(fresh.path())?;

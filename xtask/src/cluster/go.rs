@@ -79,7 +79,7 @@ pub fn helm() -> Result<Built> {
             .env("GOBIN", into)
             .args(["install", "-trimpath", "-ldflags"]);
         command.arg(format!("-s -w {version}"));
-        cmd::pass(command.arg(format!("helm.sh/helm/v3/cmd/helm@{HELM}")))
+        cmd::output(command.arg(format!("helm.sh/helm/v3/cmd/helm@{HELM}"))).map(drop)
     })?;
     Ok(Built { folder, key })
 }
@@ -122,7 +122,8 @@ fn compile(
     command
         .current_dir(source)
         .args(["build", "-trimpath", "-buildvcs=false", "-ldflags"]);
-    cmd::pass(command.arg(flags).arg("-o").arg(out).arg(package))
+    // Go lists every module that it downloads: shown only when it fails.
+    cmd::output(command.arg(flags).arg("-o").arg(out).arg(package)).map(drop)
 }
 
 /// Static programs: they run in an empty image, and on any machine that shares
