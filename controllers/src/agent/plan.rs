@@ -26,6 +26,7 @@ pub fn plan(agent: &Agent, seen: &Observed) -> Plan<AgentStatus> {
     let generation = agent.metadata.generation;
     let mut status = agent.status.clone().unwrap_or_default();
     status.observed_generation = generation;
+    status.tool_count = i64::try_from(agent.spec.tools.len()).ok();
     // The types of this crate always serialise; an older digest would stand if one ever did not.
     if let Ok(digest) = names::spec_digest(&agent.spec) {
         status.revision = Some(digest);

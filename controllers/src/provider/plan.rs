@@ -29,6 +29,7 @@ pub fn plan(provider: &ModelProvider, seen: &Observed) -> Plan<ModelProviderStat
     let generation = provider.metadata.generation;
     let mut status = provider.status.clone().unwrap_or_default();
     status.observed_generation = generation;
+    status.model_count = i64::try_from(provider.spec.models.len()).ok();
     let problems = validate::provider(&provider.spec);
     let said: Vec<Said<'_>> = if problems.is_empty() {
         match provider.spec.r#type {

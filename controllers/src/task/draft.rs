@@ -322,7 +322,8 @@ impl<'a> Draft<'a> {
         self.condition(conditions::READY, Some(true), reason::COMPLETE, "");
         self.condition(conditions::COMPLETE, Some(true), reason::COMPLETE, "");
         self.condition(conditions::FINISHED, Some(true), reason::COMPLETE, "");
-        self.note(Reason::Completed, String::new());
+        let attempt = self.attempt().unwrap_or_default();
+        self.note(Reason::Completed, format!("attempt {attempt}"));
     }
 
     /// The Task failed for good.

@@ -23,7 +23,7 @@ use serde_json::Value;
     derive = "PartialEq",
     doc = "Instructions, a model, tools, a sandbox and limits. A Task runs it.",
     printcolumn(name = "POOL", type_ = "string", json_path = ".spec.model.pool.name"),
-    printcolumn(name = "TOOLS", type_ = "string", json_path = ".spec.tools[*].builtin"),
+    printcolumn(name = "TOOLS", type_ = "integer", json_path = ".status.toolCount"),
     printcolumn(
         name = "READY",
         type_ = "string",
@@ -188,4 +188,7 @@ pub struct AgentStatus {
     /// Digest of the spec, as in the `status.pinned` of the Tasks that run it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
+    /// Number of tools.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool_count: Option<i64>,
 }

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
     derive = "PartialEq",
     doc = "A server that serves models: where it is, the keys to it, and what its models cost.",
     printcolumn(name = "TYPE", type_ = "string", json_path = ".spec.type"),
-    printcolumn(name = "MODELS", type_ = "string", json_path = ".spec.models[*].name"),
+    printcolumn(name = "MODELS", type_ = "integer", json_path = ".status.modelCount"),
     printcolumn(
         name = "READY",
         type_ = "string",
@@ -167,6 +167,9 @@ pub struct ModelProviderStatus {
     /// State of each key.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<KeyStatus>,
+    /// Number of models.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_count: Option<i64>,
 }
 
 /// State of a key.
