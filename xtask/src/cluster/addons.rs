@@ -43,10 +43,12 @@ pub fn apply(layout: &Layout, state: &State, parts: &Parts) -> Result<()> {
                 .with_context(|| format!("failed to empty {}", path.display()))?;
         }
         // Kubernetes gives the directory to the claim's group when it is
-        // mounted.
-        fs::create_dir_all(&path)
-            .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o770)))
-            .with_context(|| format!("failed to create {}", path.display()))?;
+        // mounted; from then on it is left alone.
+        if !path.is_dir() {
+            fs::create_dir_all(&path)
+                .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o770)))
+                .with_context(|| format!("failed to create {}", path.display()))?;
+        }
         let values = [
             ("volume", volume),
             ("volumes", layout.volumes().display().to_string()),
