@@ -84,7 +84,13 @@ impl Process {
         // The build's directory may be closed for other users.
         let binary = dir.join("oarmaster-runner");
         if !binary.exists() {
-            fs::copy(env!("CARGO_BIN_EXE_oarmaster-runner"), &binary).unwrap();
+            // By a process of its own: a child that another test forks meanwhile would hold our open file, and exec of it would fail.
+            let copied = Command::new("cp")
+                .arg(env!("CARGO_BIN_EXE_oarmaster-runner"))
+                .arg(&binary)
+                .status()
+                .unwrap();
+            assert!(copied.success());
         }
         let argv: Vec<String> = wrapper
             .iter()
@@ -152,6 +158,24 @@ pub struct Sandbox {
 impl Sandbox {
     pub fn start(options: Options) -> Self {
         let process = Process::start(&options, own_uid(), &[]);
+        Self::greet(process, &options)
+    }
+
+    /// With at most 512 processes, as kubelet's `podPidsLimit` bounds a pod; without root, with what the machine allows.
+    pub fn start_with_pids_limit(options: Options) -> Self {
+        let uid = EXEC_UID.to_string();
+        let wrapper = [
+            "prlimit",
+            "--nproc=512",
+            "setpriv",
+            "--reuid",
+            &uid,
+            "--regid",
+            &uid,
+            "--clear-groups",
+        ];
+        let wrapper = if is_root() { &wrapper[..] } else { &[] };
+        let process = Process::start(&options, own_uid(), wrapper);
         Self::greet(process, &options)
     }
 
