@@ -15,6 +15,11 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// This program, to be run again. Not by its path: a test run may build it anew, and what lay there is then gone.
+pub fn this_program() -> Command {
+    Command::new("/proc/self/exe")
+}
+
 fn search_path() -> String {
     let inherited = std::env::var("PATH").unwrap_or_default();
     let system = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -1,9 +1,8 @@
 //! `cargo xtask demo down`.
 
 use std::path::Path;
-use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::cluster::{self, Target};
 use crate::cmd::{self, Progress};
@@ -13,10 +12,7 @@ use crate::demo::{NAMESPACE, RELEASE, helm, kubectl};
 pub fn run() -> Result<()> {
     match cluster::target()? {
         Target::External(kubeconfig) => external(&kubeconfig),
-        Target::Local | Target::None(_) => {
-            let own = std::env::current_exe().context("failed to find this program")?;
-            cmd::pass(Command::new(own).args(["cluster", "down"]))
-        }
+        Target::Local | Target::None(_) => cmd::pass(cmd::this_program().args(["cluster", "down"])),
     }
 }
 

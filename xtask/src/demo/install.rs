@@ -1,7 +1,5 @@
 //! Images and charts.
 
-use std::process::Command;
-
 use anyhow::{Context as _, Result};
 
 use crate::cache::checkout;
@@ -10,7 +8,7 @@ use crate::demo::{Place, RELEASE, helm, kubectl};
 
 /// Builds the images, and loads or pushes them. Answers what was said about it: which images are new to the local cluster.
 pub fn images(place: &Place) -> Result<String> {
-    let mut command = Command::new(std::env::current_exe().context("failed to find this program")?);
+    let mut command = cmd::this_program();
     command.arg("images");
     match &place.registry {
         None => command.arg("--load"),

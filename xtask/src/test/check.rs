@@ -28,9 +28,8 @@ pub fn run(report: &mut Report) {
         ]),
     );
     report.stage("generated files", || {
-        let own = std::env::current_exe().context("failed to find this program")?;
         cmd::pass(
-            Command::new(own)
+            cmd::this_program()
                 .args(["gen", "--check"])
                 .current_dir(checkout()),
         )?;
