@@ -1,6 +1,6 @@
 //! User code at every bound of its sandbox: each is an observation for the model, and the run goes on.
 
-use crate::support::{agent, beside_others, create, pool, python, says, scripted, task};
+use crate::support::{agent, beside_others, calls, create, pool, python, says, scripted, task};
 use anyhow::Result;
 use serde_json::json;
 
@@ -41,14 +41,17 @@ time.sleep(600)
 async fn bounds_are_observations() -> Result<()> {
     beside_others("user-code", async |space| {
         let mut worker = agent(&["RunCode"]);
-        worker["spec"]["sandbox"]["callTimeout"] = json!("5s");
+        worker["spec"]["sandbox"]["callTimeout"] = json!("60s");
         let replies = [
             python(MEMORY),
             python(FORKS),
             python(OUTPUT),
             python(BYTES),
             python(DISK),
-            python(SLEEP),
+            calls(
+                "RunCode",
+                json!({"language": "python", "code": SLEEP, "timeoutSeconds": 2}),
+            ),
             python("import os\nos.remove('large')\nprint('six times seven is', 6 * 7)"),
             says("done"),
         ];
