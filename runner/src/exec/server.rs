@@ -61,15 +61,12 @@ pub enum Error {
     /// The process cannot be set up.
     #[error("failed to set up the supervisor")]
     Setup(#[source] io::Error),
-    /// The pilot cannot be told.
-    #[error("failed to answer the pilot")]
-    Answer(#[source] io::Error),
 }
 
 /// Serves one pilot until its connection ends or SIGTERM comes. Then the process exits with everything it started.
 ///
 /// # Errors
-/// When the socket or the workspace cannot be opened, or the pilot cannot be answered.
+/// When the socket or the workspace cannot be opened.
 pub fn serve(args: &Args) -> Result<(), Error> {
     set_up().map_err(Error::Setup)?;
     let workspace = Workspace::open(&args.workspace).map_err(|source| Error::Workspace {
@@ -91,7 +88,8 @@ pub fn serve(args: &Args) -> Result<(), Error> {
         caller: None,
         pilot,
     }
-    .serve(&requests)
+    .serve(&requests);
+    Ok(())
 }
 
 /// Children that lose their parent become ours; SIGTERM ends us at once, SIGCHLD is only looked at.
@@ -189,14 +187,15 @@ struct Server {
 }
 
 impl Server {
-    fn serve(mut self, requests: &Receiver<Result<Request, Failed>>) -> Result<(), Error> {
+    fn serve(mut self, requests: &Receiver<Result<Request, Failed>>) {
         for request in requests {
             let response = request
                 .and_then(|request| self.answer(request))
                 .unwrap_or_else(Response::Failed);
-            write_frame(&mut self.pilot, &response).map_err(Error::Answer)?;
+            if write_frame(&mut self.pilot, &response).is_err() {
+                leave(); // the pilot is gone, as in `read_requests`
+            }
         }
-        Ok(())
     }
 
     fn answer(&mut self, request: Request) -> Result<Response, Failed> {

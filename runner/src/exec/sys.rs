@@ -19,6 +19,13 @@ pub(super) fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     Errno::result(result).map(drop)
 }
 
+/// Gives this process and its children the lowest share of CPU time.
+pub(super) fn lowest_priority() -> Result<(), Errno> {
+    // SAFETY: the call takes numbers only; it changes how the own process is scheduled.
+    let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) };
+    Errno::result(result).map(drop)
+}
+
 /// The Landlock ABI of the running kernel; 0 without Landlock.
 pub(super) fn landlock_abi() -> u32 {
     const LANDLOCK_CREATE_RULESET_VERSION: libc::c_uint = 1;

@@ -161,12 +161,13 @@ impl Sandbox {
         Self::greet(process, &options)
     }
 
-    /// With at most 512 processes, as kubelet's `podPidsLimit` bounds a pod; without root, with what the machine allows.
+    /// With a bound on its processes, as kubelet's `podPidsLimit` is one for a pod, but far above those of all tests, which share a user id.
+    /// Without root, with what the machine allows.
     pub fn start_with_pids_limit(options: Options) -> Self {
         let uid = EXEC_UID.to_string();
         let wrapper = [
             "prlimit",
-            "--nproc=512",
+            "--nproc=4096",
             "setpriv",
             "--reuid",
             &uid,
