@@ -1,41 +1,22 @@
 //! A person stops a Task.
 
-use crate::support::{agent, beside_others, create, key, mocked, pool, task};
+use crate::support::{beside_others, held_at_first_call};
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::api::ListParams;
 use oarmaster_crds::conditions;
 use oarmaster_crds::kinds::task::Phase;
-use oarmaster_e2e::mock::{Gate, Mock, Reply};
+use oarmaster_e2e::mock::Reply;
 use oarmaster_e2e::task::{SOON, holds};
 use oarmaster_e2e::wait;
 use oarmaster_protocol::journal::Body;
-use serde_json::json;
 
 #[tokio::test]
 async fn a_cancelled_task_stops_and_stays_stopped() -> Result<()> {
     beside_others("cancel", async |space| {
-        let gate = Gate::default();
-        let held = gate.clone();
-        let mock = Mock::start(&space.cluster, move |call| match call.turn {
-            0 => Reply::python("print(1)").after(&held),
-            _ => Reply::text("must not be asked"),
-        })
-        .await?;
-        create(
-            space,
-            &[
-                key("one"),
-                mocked(&mock),
-                pool(),
-                agent(&["RunCode"]),
-                task(&json!({})),
-            ],
-        )
-        .await?;
-        mock.until("the first call", SOON, |bill| bill.len() == 1)
-            .await?;
+        let first = Reply::python("print(1)");
+        let (gate, mock) = held_at_first_call(space, "one", first, "must not be asked").await?;
         let pods = space.api::<Pod>().list(&ListParams::default()).await?;
         let pod = pods.items.first().context("no pod")?.name_any();
 

@@ -1,13 +1,13 @@
 //! A Task goes, and nothing of it stays.
 
-use crate::support::{agent, beside_others, create, key, mocked, pool, run, task};
+use crate::support::{beside_others, create, held_at_first_call, run, task};
 use anyhow::Result;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::api::ListParams;
 use oarmaster_crds::Task;
-use oarmaster_e2e::mock::{Gate, Mock, Reply};
+use oarmaster_e2e::mock::Reply;
 use oarmaster_e2e::task::SOON;
 use oarmaster_e2e::wait;
 use serde_json::json;
@@ -15,26 +15,8 @@ use serde_json::json;
 #[tokio::test]
 async fn a_deleted_task_takes_its_pod_with_it() -> Result<()> {
     beside_others("deletion", async |space| {
-        let gate = Gate::default();
-        let held = gate.clone();
-        let mock = Mock::start(&space.cluster, move |call| match call.turn {
-            0 => Reply::python("print(1)").after(&held),
-            _ => Reply::text("must not be asked"),
-        })
-        .await?;
-        create(
-            space,
-            &[
-                key("one"),
-                mocked(&mock),
-                pool(),
-                agent(&["RunCode"]),
-                task(&json!({})),
-            ],
-        )
-        .await?;
-        mock.until("the first call", SOON, |bill| bill.len() == 1)
-            .await?;
+        let first = Reply::python("print(1)");
+        let (gate, mock) = held_at_first_call(space, "one", first, "must not be asked").await?;
         let jobs = space.api::<Job>().list(&ListParams::default()).await?;
         let pods = space.api::<Pod>().list(&ListParams::default()).await?;
         assert_eq!((jobs.items.len(), pods.items.len()), (1, 1));

@@ -1,40 +1,20 @@
 //! The operator dies in the middle of a run.
 
-use crate::support::{agent, alone, create, key, mocked, pool, task};
+use crate::support::{alone, held_at_first_call};
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::ListParams;
 use oarmaster_e2e::installed::RELEASE;
 use oarmaster_e2e::kill;
-use oarmaster_e2e::mock::{Gate, Mock, Reply};
-use oarmaster_e2e::task::SOON;
+use oarmaster_e2e::mock::Reply;
 use oarmaster_protocol::journal::Body;
-use serde_json::json;
 
 #[tokio::test]
 async fn one_job_one_result_no_second_call() -> Result<()> {
     alone("operator-killed", async |space| {
-        let gate = Gate::default();
-        let held = gate.clone();
-        let mock = Mock::start(&space.cluster, move |call| match call.turn {
-            0 => Reply::python("print('worked')").after(&held),
-            _ => Reply::text("done"),
-        })
-        .await?;
-        create(
-            space,
-            &[
-                key("one"),
-                mocked(&mock),
-                pool(),
-                agent(&["RunCode"]),
-                task(&json!({})),
-            ],
-        )
-        .await?;
-        mock.until("the first call", SOON, |bill| bill.len() == 1)
-            .await?;
+        let first = Reply::python("print('worked')");
+        let (gate, mock) = held_at_first_call(space, "one", first, "done").await?;
         let job = |task: oarmaster_crds::Task| task.status.and_then(|status| status.job);
         let before = job(space
             .task_until("work", "its Job", |task| job(task.clone()).is_some())

@@ -1,6 +1,6 @@
 //! A key is changed while a Task runs.
 
-use crate::support::{agent, beside_others, create, key, mocked, pool, task};
+use crate::support::{agent, beside_others, create, held_at_first_call, key, mocked, pool, task};
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{ListParams, LogParams, Patch, PatchParams};
@@ -8,7 +8,7 @@ use kube::{Api, ResourceExt as _};
 use oarmaster_crds::ModelProvider;
 use oarmaster_e2e::gateway::POD;
 use oarmaster_e2e::installed::RELEASE;
-use oarmaster_e2e::mock::{Gate, Mock, Reply};
+use oarmaster_e2e::mock::{Mock, Reply};
 use oarmaster_e2e::task::SOON;
 use oarmaster_e2e::{Space, kill, wait};
 use serde_json::json;
@@ -25,27 +25,9 @@ async fn rotate(space: &Space, value: &str) -> Result<()> {
 #[tokio::test]
 async fn the_next_call_has_the_new_key() -> Result<()> {
     beside_others("rotation", async |space| {
-        let gate = Gate::default();
-        let held = gate.clone();
-        let mock = Mock::start(&space.cluster, move |call| match call.turn {
-            // Five seconds is what the documents promise.
-            0 => Reply::python("import time; time.sleep(5)").after(&held),
-            _ => Reply::text("done"),
-        })
-        .await?;
-        create(
-            space,
-            &[
-                key("the-old-key"),
-                mocked(&mock),
-                pool(),
-                agent(&["RunCode"]),
-                task(&json!({})),
-            ],
-        )
-        .await?;
-        mock.until("the first call", SOON, |bill| bill.len() == 1)
-            .await?;
+        // Five seconds is what the documents promise.
+        let first = Reply::python("import time; time.sleep(5)");
+        let (gate, mock) = held_at_first_call(space, "the-old-key", first, "done").await?;
         let gateways: Api<Pod> = Api::namespaced(space.cluster.client.clone(), RELEASE);
         let before = gateways.get(POD).await?;
         rotate(space, "the-new-key").await?;

@@ -3,7 +3,8 @@
 use anyhow::Result;
 use oarmaster_e2e::Space;
 use oarmaster_e2e::installed::{RELEASE, image, installed};
-use oarmaster_e2e::mock::Mock;
+use oarmaster_e2e::mock::{Gate, Mock, Reply};
+use oarmaster_e2e::task::SOON;
 use serde_json::{Value, json};
 use tokio::sync::{RwLock, Semaphore};
 
@@ -54,6 +55,34 @@ pub async fn create(space: &Space, objects: &[Value]) -> Result<()> {
         space.create(&object.to_string()).await?;
     }
     Ok(())
+}
+
+/// A Task `work` with RunCode whose first model call arrived and is held until the gate opens. It is answered `first`, every later one
+/// with the text `then`.
+pub async fn held_at_first_call(
+    space: &Space,
+    api_key: &str,
+    first: Reply,
+    then: &'static str,
+) -> Result<(Gate, Mock)> {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let mock = Mock::start(&space.cluster, move |call| match call.turn {
+        0 => first.clone().after(&held),
+        _ => Reply::text(then),
+    })
+    .await?;
+    let objects = [
+        key(api_key),
+        mocked(&mock),
+        pool(),
+        agent(&["RunCode"]),
+        task(&json!({})),
+    ];
+    create(space, &objects).await?;
+    mock.until("the first call", SOON, |bill| bill.len() == 1)
+        .await?;
+    Ok((gate, mock))
 }
 
 /// The ModelProvider `model` that answers the n-th turn with the n-th reply, and every later one with the last.
