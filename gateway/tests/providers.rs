@@ -37,6 +37,23 @@ fn streamed(text: &str) -> Value {
     body
 }
 
+/// A pool `fast` whose first member is `bad` and whose second is `good`.
+async fn two_members() -> (World, Upstream, Upstream) {
+    let (world, bad, good) = (
+        World::start().await,
+        Upstream::start().await,
+        Upstream::start().await,
+    );
+    world
+        .provider("team", "bad", http_provider(&bad.url, &[]))
+        .await;
+    world
+        .provider("team", "good", http_provider(&good.url, &[]))
+        .await;
+    world.pool("team", "fast", json!([{"provider": {"name": "bad"}, "model": "m"}, {"provider": {"name": "good"}, "model": "m"}])).await;
+    (world, bad, good)
+}
+
 #[tokio::test]
 async fn an_answer_passes_with_the_providers_own_bytes() {
     let (world, upstream) = (World::start().await, Upstream::start().await);
@@ -155,18 +172,7 @@ async fn a_cut_stream_ends_with_an_error_and_never_cleanly() {
 
 #[tokio::test]
 async fn before_the_first_content_the_next_member_answers() {
-    let (world, bad, good) = (
-        World::start().await,
-        Upstream::start().await,
-        Upstream::start().await,
-    );
-    world
-        .provider("team", "bad", http_provider(&bad.url, &[]))
-        .await;
-    world
-        .provider("team", "good", http_provider(&good.url, &[]))
-        .await;
-    world.pool("team", "fast", json!([{"provider": {"name": "bad"}, "model": "m"}, {"provider": {"name": "good"}, "model": "m"}])).await;
+    let (world, bad, good) = two_members().await;
     let user = world.user();
     let error = json!({"error": {"message": "overloaded"}});
     for reply in [
@@ -193,18 +199,7 @@ async fn before_the_first_content_the_next_member_answers() {
 
 #[tokio::test]
 async fn the_callers_fault_is_told_and_asked_of_nobody_else() {
-    let (world, bad, good) = (
-        World::start().await,
-        Upstream::start().await,
-        Upstream::start().await,
-    );
-    world
-        .provider("team", "bad", http_provider(&bad.url, &[]))
-        .await;
-    world
-        .provider("team", "good", http_provider(&good.url, &[]))
-        .await;
-    world.pool("team", "fast", json!([{"provider": {"name": "bad"}, "model": "m"}, {"provider": {"name": "good"}, "model": "m"}])).await;
+    let (world, bad, good) = two_members().await;
     let user = world.user();
     for (status, code) in [
         (400, "bad_value"),
