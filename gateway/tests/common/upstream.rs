@@ -24,6 +24,8 @@ pub enum Reply {
     },
     /// Never anything.
     Silence,
+    /// This body, once the test lets held replies go.
+    Held(Value),
 }
 
 /// A request that arrived.
@@ -37,7 +39,16 @@ pub struct Got {
 pub struct Upstream {
     replies: Arc<Mutex<VecDeque<Reply>>>,
     got: Arc<Mutex<Vec<Got>>>,
+    released: Arc<tokio::sync::watch::Sender<bool>>,
     pub url: String,
+}
+
+pub fn completion(text: &str, input: u64, output: u64) -> Value {
+    json!({
+        "id": "up", "object": "chat.completion", "created": 1, "model": "upstream-model",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output},
+    })
 }
 
 impl Reply {
@@ -54,14 +65,7 @@ impl Reply {
 
     /// An answer with 10 input and 5 output tokens.
     pub fn answer(text: &str) -> Self {
-        Self::json(
-            200,
-            json!({
-                "id": "up", "object": "chat.completion", "created": 1, "model": "upstream-model",
-                "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
-                "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
-            }),
-        )
+        Self::json(200, completion(text, 10, 5))
     }
 
     pub fn events(events: &[Value], done: bool, cut: bool) -> Self {
@@ -95,6 +99,11 @@ impl Upstream {
     /// Queues a reply; with an empty queue the answer is `ok`.
     pub fn reply(&self, reply: Reply) {
         self.replies.lock().unwrap().push_back(reply);
+    }
+
+    /// Lets every held reply go, also those that come later.
+    pub fn release(&self) {
+        self.released.send_replace(true);
     }
 
     pub fn got(&self) -> Vec<Got> {
@@ -136,6 +145,11 @@ async fn handle(State(upstream): State<Upstream>, request: Request) -> Response 
         )
             .into_response(),
         Reply::Silence => std::future::pending().await,
+        Reply::Held(body) => {
+            let mut released = upstream.released.subscribe();
+            released.wait_for(|released| *released).await.unwrap();
+            axum::Json(body).into_response()
+        }
         Reply::Pieces { kind, pieces, cut } => {
             let pieces = futures::stream::iter(pieces).then(|(wait, piece)| async move {
                 tokio::time::sleep(Duration::from_millis(wait)).await;

@@ -40,10 +40,6 @@ pub fn run(report: &mut Report) {
         "unit tests",
         &mut cargo(&["test", "--workspace", "--exclude", "oarmaster-e2e"]),
     );
-    report.command(
-        "unit tests of the test harness",
-        &mut cargo(&["test", "--package", "oarmaster-e2e", "--lib"]),
-    );
 }
 
 /// Bans, licences and sources; advisories where their database can be fetched.

@@ -1,4 +1,6 @@
 //! Tests against a real API server, and against a real node.
+//!
+//! `--workspace` selects the same features as the unit tests do: nothing is compiled twice.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -19,7 +21,7 @@ pub fn api(report: &mut Report) {
     report.stage("API tests", || {
         let kubeconfig = kubeconfig(&["cluster", "kubeconfig", "--api-only"])?;
         cmd::pass(
-            cargo(&["test", "--package", "oarmaster-e2e", "--test", "api"])
+            cargo(&["test", "--workspace", "--test", "api"])
                 .env("OARMASTER_API_KUBECONFIG", kubeconfig),
         )?;
         Ok(Outcome::Passed)
@@ -49,7 +51,7 @@ pub fn node(report: &mut Report) {
     };
     report.stage("end-to-end tests", || {
         cmd::pass(
-            cargo(&["test", "--package", "oarmaster-e2e", "--test", "node"])
+            cargo(&["test", "--workspace", "--test", "node"])
                 .env("OARMASTER_E2E_KUBECONFIG", kubeconfig),
         )?;
         Ok(Outcome::Passed)
