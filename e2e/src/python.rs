@@ -12,14 +12,13 @@ use std::time::Duration;
 /// When it cannot be made: no `python3` with `venv`, or the packages cannot be had.
 pub async fn environment(requirements: &[&str]) -> Result<PathBuf> {
     let text = requirements.join("\n");
-    let folder = cache()?
-        .join("python")
-        .join(oarmaster_crds::names::base32(text.as_bytes(), 16));
-    fs::create_dir_all(&folder)
-        .with_context(|| format!("failed to create {}", folder.display()))?;
-    let lock = File::create(folder.join("lock"))?;
-    // Another test may be making the same one.
-    tokio::task::spawn_blocking(move || lock.lock().map(|()| lock))
+    let name = oarmaster_crds::names::base32(text.as_bytes(), 16);
+    let all = cache()?.join("python");
+    let folder = all.join(&name);
+    fs::create_dir_all(&all).with_context(|| format!("failed to create {}", all.display()))?;
+    // Another test may be making the same one. Beside it: `--clear` empties the folder.
+    let lock = File::create(all.join(format!("{name}.lock")))?;
+    let _held = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock))
         .await?
         .context("failed to lock the Python environment")?;
     let (programs, complete) = (folder.join("bin"), folder.join("complete"));

@@ -2,6 +2,7 @@
 
 use crate::catalog::Snapshot;
 use crate::chat::assigned::Assignments;
+use crate::cluster::lookup::Lookup;
 use crate::config::Settings;
 use crate::error::ApiFailure;
 use crate::health::Health;
@@ -35,6 +36,8 @@ pub struct Gateway {
     pub store: Store,
     /// Pools and providers.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// What the snapshot has not.
+    pub lookup: Lookup,
     /// Keys and reachability.
     pub health: Arc<Health>,
     /// Metrics.
@@ -69,6 +72,7 @@ impl Gateway {
             settings,
             store,
             snapshot: Arc::default(),
+            lookup: Lookup::new(client),
             health: Arc::default(),
             metrics: Metrics::default(),
             assignments: Assignments::default(),

@@ -44,9 +44,9 @@ async fn two_members() -> (World, Upstream, Upstream) {
         Upstream::start().await,
         Upstream::start().await,
     );
-    world
-        .provider("team", "bad", http_provider(&bad.url, &[]))
-        .await;
+    let mut silent = http_provider(&bad.url, &[]);
+    silent["timeouts"]["firstToken"] = json!("2s");
+    world.provider("team", "bad", silent).await;
     world
         .provider("team", "good", http_provider(&good.url, &[]))
         .await;

@@ -39,9 +39,9 @@ async fn until<T, F: Future<Output = Option<T>>>(what: &str, step: impl Fn() -> 
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), wait)
+    tokio::time::timeout(Duration::from_secs(60), wait)
         .await
-        .unwrap_or_else(|_| panic!("{what} within 10 s"))
+        .unwrap_or_else(|_| panic!("{what} within a minute"))
 }
 
 fn client(pem: &str) -> reqwest::Client {
@@ -163,7 +163,7 @@ async fn it_serves_with_the_secrets_certificate_and_stops_cleanly() {
     assert!(matches!(refused, Err(_) | Ok(431)), "{refused:?}");
 
     stop.cancel();
-    tokio::time::timeout(Duration::from_secs(10), running)
+    tokio::time::timeout(Duration::from_secs(60), running)
         .await
         .unwrap()
         .unwrap()

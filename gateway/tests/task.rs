@@ -132,6 +132,43 @@ async fn the_output_limit_is_written_in_and_the_model_spliced() {
 }
 
 #[tokio::test]
+async fn what_the_watch_has_not_brought_yet_is_asked_for_again() {
+    let world = World::start().await;
+    let reply = json!([{"reply": {"text": "hi"}}]);
+    let provider = json!({
+        "apiVersion": "oarmaster.dev/v1alpha1", "kind": "ModelProvider", "metadata": {"namespace": "team", "name": "play"},
+        "spec": scripted(reply.clone()),
+    });
+    let pool = json!({
+        "apiVersion": "oarmaster.dev/v1alpha1", "kind": "ModelPool", "metadata": {"namespace": "team", "name": "fast"},
+        "spec": {"members": [{"provider": {"name": "play"}, "model": "m"}]},
+    });
+    let claim = world.task(TaskBudget::default()).await;
+    let call = || world.call(&claim.session, claim.next_call, claim.next, "hello");
+    let (status, _, body) = call().await;
+    assert_eq!((status, &body["error"]["code"]), (404, &json!("not_found")));
+    world.kube.apply_unseen("modelpools", pool.clone());
+    let (status, _, body) = call().await;
+    assert_eq!(status, 503, "a pool that exists is no failure: {body}");
+    world.kube.apply("modelpools", pool);
+    world
+        .until(|gateway| !gateway.snapshot.load().pools.is_empty())
+        .await;
+    let (status, _, body) = call().await;
+    assert_eq!(
+        (status, &body["error"]["code"]),
+        (502, &json!("model_unavailable")),
+        "{body}"
+    );
+    world.kube.apply_unseen("modelproviders", provider);
+    let (status, _, body) = call().await;
+    assert_eq!(status, 503, "{body}");
+    world.provider("team", "play", scripted(reply)).await;
+    let (status, _, body) = call().await;
+    assert_eq!(status, 200, "{body}");
+}
+
+#[tokio::test]
 async fn a_budget_is_refused_before_the_call_and_fields_without_bound_are() {
     let (world, upstream) = (World::start().await, Upstream::start().await);
     world.upstream(&upstream, &[]).await;
@@ -238,22 +275,16 @@ async fn without_usage_the_reservation_is_booked() {
 async fn a_call_goes_on_when_the_pilot_is_gone_and_is_found_again() {
     let (world, upstream) = (World::start().await, Upstream::start().await);
     world.upstream(&upstream, &[]).await;
-    let body = match Reply::answer("late") {
-        Reply::Plain(_, _, body) => body,
-        _ => unreachable!(),
-    };
-    upstream.reply(Reply::Pieces {
-        kind: "application/json",
-        pieces: vec![(300, body.into_bytes())],
-        cut: false,
-    });
+    upstream.reply(Reply::Held(completion("late", 10, 5)));
     let claim = world.task(TaskBudget::default()).await;
-    let first = world.call(&claim.session, claim.next_call, claim.next, "hello");
-    let gone = tokio::time::timeout(std::time::Duration::from_millis(150), first).await;
-    assert!(gone.is_err(), "the pilot left before the answer");
-    let (status, _, answer) = world
-        .call(&claim.session, claim.next_call, claim.next, "hello")
-        .await;
+    tokio::select! {
+        answer = world.call(&claim.session, claim.next_call, claim.next, "hello") => panic!("{answer:?}"),
+        () = world.until(|_| upstream.got().len() == 1) => {} // the pilot leaves before the answer
+    }
+    let ((status, _, answer), ()) = tokio::join!(
+        world.call(&claim.session, claim.next_call, claim.next, "hello"),
+        async { upstream.release() }
+    );
     assert_eq!(
         (status, &answer["choices"][0]["message"]["content"]),
         (200, &json!("late")),
@@ -283,8 +314,7 @@ async fn the_budget_holds_under_64_concurrent_calls() {
     let world = World::start().await;
     let upstream = Upstream::start().await;
     world.kube.secret("team", "key", &[("key", b"key")]);
-    let mut provider = http_provider(&upstream.url, &["key"]);
-    provider["timeouts"] = json!({"connect": "1m", "firstToken": "1m", "response": "1m"});
+    let provider = http_provider(&upstream.url, &["key"]);
     world.provider("team", "up", provider).await;
     let members = json!([{"provider": {"name": "up"}, "model": "m"}]);
     world.pool("team", "fast", members).await;

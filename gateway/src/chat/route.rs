@@ -58,7 +58,7 @@ pub async fn for_task(
             "this Task may use model {model} only"
         )));
     }
-    exists(&snapshot, &pool)?;
+    gateway.lookup.seen(&snapshot, &pool).await?;
     Ok(Routed {
         snapshot,
         pool,
@@ -87,7 +87,7 @@ pub async fn for_user(
             user.name, pool.1, pool.0, pool.1
         )));
     }
-    exists(&snapshot, &pool)?;
+    gateway.lookup.seen(&snapshot, &pool).await?;
     let namespace = own.map_or_else(|| pool.0.clone(), str::to_owned);
     Ok(Routed {
         snapshot,
@@ -96,15 +96,4 @@ pub async fn for_user(
         assigned: None,
         request,
     })
-}
-
-fn exists(snapshot: &Snapshot, pool: &Id) -> Result<(), ApiFailure> {
-    if snapshot.pools.contains_key(pool) {
-        Ok(())
-    } else {
-        Err(ApiFailure::not_found(format!(
-            "there is no ModelPool {} in namespace {}",
-            pool.1, pool.0
-        )))
-    }
 }

@@ -46,8 +46,14 @@ impl FakeKube {
         (fake, kube::Client::try_from(config).unwrap())
     }
 
-    /// Stores an object: `kind` is the plural of its resource.
-    pub fn apply(&self, kind: &str, mut object: Value) {
+    /// Stores an object: `kind` is the plural of its resource. Who watches hears of it.
+    pub fn apply(&self, kind: &str, object: Value) {
+        let (key, event) = self.apply_unseen(kind, object);
+        let _ = self.events.send((key, event));
+    }
+
+    /// Stores an object of which no watch tells: the key and the event that stay away.
+    pub fn apply_unseen(&self, kind: &str, mut object: Value) -> (Key, Value) {
         let mut world = self.world.lock().unwrap();
         world.version += 1;
         let version = world.version;
@@ -59,9 +65,7 @@ impl FakeKube {
         let key = key(kind, &object);
         let known = world.objects.insert(key.clone(), object.clone()).is_some();
         let event = if known { "MODIFIED" } else { "ADDED" };
-        let _ = self
-            .events
-            .send((key, json!({"type": event, "object": object})));
+        (key, json!({"type": event, "object": object}))
     }
 
     pub fn delete(&self, kind: &str, namespace: &str, name: &str) {

@@ -132,7 +132,7 @@ impl Process {
     }
 
     pub fn connect(&self) -> UnixStream {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             match UnixStream::connect(self.socket()) {
                 Ok(stream) => return stream,
@@ -315,7 +315,7 @@ impl Sandbox {
         let process = Process::start(&Options::default(), own_uid() + 1, &[]);
         let mut stream = process.connect();
         stream
-            .set_read_timeout(Some(Duration::from_secs(10)))
+            .set_read_timeout(Some(Duration::from_secs(60)))
             .unwrap();
         matches!(stream.read(&mut [0]), Ok(0)) && process.socket().exists()
     }
@@ -410,7 +410,7 @@ pub fn probe_unconfined() -> String {
 
 /// Waits for a file to appear.
 pub fn wait_for(path: &Path) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !path.exists() {
         assert!(Instant::now() < deadline, "{}", path.display());
         std::thread::yield_now();
@@ -427,7 +427,7 @@ fn is_root() -> bool {
 
 /// A process that ended, reaped or not.
 pub fn is_gone(pid: u32) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(3);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let running = state

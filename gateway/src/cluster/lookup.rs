@@ -1,0 +1,74 @@
+//! An object that the watch has not brought: asked of the API server itself, since a watch may lag behind whoever sends us the call.
+
+use crate::catalog::{Id, Snapshot};
+use crate::error::ApiFailure;
+use crate::identity::ask;
+use kube::core::{DeserializeGuard, NamespaceResourceScope};
+use kube::{Api, Client, Resource};
+use oarmaster_crds::{ModelPool, ModelProvider};
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+
+/// Asks the API server for single objects.
+#[derive(Clone)]
+pub struct Lookup {
+    client: Client,
+}
+
+impl Lookup {
+    /// Asks with this client.
+    #[must_use]
+    pub fn new(client: &Client) -> Self {
+        Self {
+            client: client.clone(),
+        }
+    }
+
+    /// Passes when the snapshot has the pool and a provider of it. What it has not is looked up once.
+    ///
+    /// # Errors
+    /// `not_found` for a pool that does not exist; `unavailable` (to be tried again) for a pool or a provider that exists and was not
+    /// seen yet.
+    pub async fn seen(&self, snapshot: &Snapshot, pool: &Id) -> Result<(), ApiFailure> {
+        let Some(members) = snapshot.pools.get(pool) else {
+            return if self.exists::<ModelPool>(pool).await? {
+                Err(unseen("ModelPool", pool))
+            } else {
+                Err(ApiFailure::not_found(format!(
+                    "there is no ModelPool {} in namespace {}",
+                    pool.1, pool.0
+                )))
+            };
+        };
+        // A member that is never there costs no question while another one serves.
+        let served = |id: &Id| snapshot.providers.contains_key(id);
+        if members.iter().any(|member| served(&member.provider)) {
+            return Ok(());
+        }
+        for member in members {
+            if self.exists::<ModelProvider>(&member.provider).await? {
+                return Err(unseen("ModelProvider", &member.provider));
+            }
+        }
+        Ok(()) // the hops say what is missing
+    }
+
+    /// Whether there is such an object, and a well-formed one: a malformed one is as good as absent.
+    async fn exists<K>(&self, (namespace, name): &Id) -> Result<bool, ApiFailure>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned,
+    {
+        let api: Api<DeserializeGuard<K>> = Api::namespaced(self.client.clone(), namespace);
+        let found = ask("read of an object", api.get_opt(name)).await?;
+        Ok(found.is_some_and(|object| object.0.is_ok()))
+    }
+}
+
+fn unseen(kind: &str, (namespace, name): &Id) -> ApiFailure {
+    ApiFailure::unavailable(format!(
+        "{kind} {name} in namespace {namespace} is new to the gateway; try again in a second"
+    ))
+}
