@@ -1,9 +1,16 @@
 //! Flags, each also an environment variable, and what they resolve to.
 
+use crate::certs::Rules;
 use clap::Parser;
+use jiff::Timestamp;
 use oarmaster_controllers::Settings;
+use oarmaster_crds::GepDuration;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// Least time that a step of the CA's rotation lasts: the gateway and its callers must have heard of the step before.
+const LEAST_OVERLAP: Duration = Duration::from_secs(30);
 
 /// The operator of Oarmaster: makes sandbox Jobs for Tasks and keeps every status true.
 #[derive(Debug, Parser)]
@@ -38,6 +45,12 @@ pub struct Args {
     /// Directory where the Secret oarmaster-ca is mounted.
     #[arg(long, env = "OARMASTER_CA_DIR", default_value = "/etc/oarmaster/ca")]
     ca_dir: PathBuf,
+    /// Renews the certificates, and replaces the CA, that were issued before this time, like 2026-11-21T10:00:00Z.
+    #[arg(long, env = "OARMASTER_RENEW_BEFORE", value_name = "TIME")]
+    renew_before: Option<Timestamp>,
+    /// How long the next CA is trusted before it signs, and the one before after that; longer than the longest Task, at least 30s.
+    #[arg(long, env = "OARMASTER_CA_OVERLAP", default_value = "216h", value_name = "DURATION", value_parser = overlap)]
+    ca_overlap: Duration,
     /// Where metrics and health are served.
     #[arg(long, env = "OARMASTER_METRICS_ADDR", default_value = "0.0.0.0:9090")]
     metrics_addr: SocketAddr,
@@ -57,6 +70,8 @@ pub struct Config {
     pub token_file: PathBuf,
     /// Where the CA's Secret is mounted.
     pub ca_dir: PathBuf,
+    /// When certificates are renewed.
+    pub rules: Rules,
     /// Where metrics and health are served.
     pub metrics_addr: SocketAddr,
 }
@@ -73,6 +88,8 @@ impl Args {
             default_pool,
             token_file,
             ca_dir,
+            renew_before,
+            ca_overlap,
             metrics_addr,
             identity,
         } = self;
@@ -93,7 +110,21 @@ impl Args {
             gateway_url,
             token_file,
             ca_dir,
+            rules: Rules {
+                renew_before: renew_before.map(Timestamp::as_second),
+                overlap: i64::try_from(ca_overlap.as_secs()).unwrap_or(i64::MAX),
+            },
             metrics_addr,
         }
     }
+}
+
+fn overlap(text: &str) -> Result<Duration, String> {
+    let given = GepDuration::new(text)
+        .get()
+        .map_err(|error| error.to_string())?;
+    if given < LEAST_OVERLAP {
+        return Err(format!("it is at least {}s", LEAST_OVERLAP.as_secs()));
+    }
+    Ok(given)
 }

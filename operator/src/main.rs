@@ -7,12 +7,13 @@ mod serve;
 
 use anyhow::Context as _;
 use args::{Args, Config};
-use certs::Certificates;
+use certs::{Certificates, Leaf};
 use clap::Parser as _;
 use futures::FutureExt as _;
-use lease::Lease;
+use kube::client::ClientBuilder;
+use lease::{Gate, Lease, Tenure, boot_time};
 use oarmaster_controllers::kit::{Context, chain};
-use oarmaster_controllers::{Gateway, Shutdown, World};
+use oarmaster_controllers::{Gateway, Settings, Shutdown, World};
 use serve::Served;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -61,6 +62,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         gateway_url,
         token_file,
         ca_dir,
+        rules,
         metrics_addr,
     } = config;
     let shutdown = on_signal()?;
@@ -76,11 +78,15 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let mut plain = cluster.clone();
     plain.default_retry = false; // a lease that is retried for minutes is no lease
     let lease_client = kube::Client::try_from(plain).context("failed to make a client")?;
-    let client = kube::Client::try_from(cluster).context("failed to make a client")?;
+    let tenure = Tenure::default();
+    let client = ClientBuilder::try_from(cluster)
+        .context("failed to make a client")?
+        .with_layer(&Gate(tenure.clone()))
+        .build();
 
     tracing::info!(identity = settings.identity, "waiting for the lease");
     let mut lease = tokio::select! {
-        lease = Lease::acquire(lease_client, &settings.namespace, &settings.identity) => lease,
+        lease = Lease::acquire(lease_client, &settings.namespace, &settings.identity, tenure.clone()) => lease,
         () = shutdown.clone() => return Ok(()),
     };
     served.leader.set(1);
@@ -91,10 +97,12 @@ async fn run(config: Config) -> anyhow::Result<()> {
             client.clone(),
             &settings.namespace,
             ca_dir,
-            settings.gateway_host(),
+            rules,
+            leaves(&settings),
         );
         let (ca, wait) = settle(&mut certificates).await;
-        let gateway = Gateway::new(&gateway_url, token_file);
+        let gateway =
+            Gateway::new(&gateway_url, token_file).writing_while(move || tenure.lasts(boot_time()));
         gateway.trust(&ca).context("failed to trust our own CA")?;
         let metrics = Arc::clone(&served.metrics);
         let world = World::new(client, settings, gateway, metrics, ca);
@@ -115,6 +123,14 @@ async fn run(config: Config) -> anyhow::Result<()> {
             done
         }
     }
+}
+
+/// The servers that get a certificate.
+fn leaves(settings: &Settings) -> Vec<Leaf> {
+    vec![Leaf {
+        secret: "oarmaster-gateway-tls",
+        hosts: vec![settings.gateway_host(), "localhost".to_owned()],
+    }]
 }
 
 /// Settles the certificates, however often it takes.

@@ -49,6 +49,12 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// Another process leads, or may.
+    #[error("failed to {act} at the gateway: this process does not lead any more")]
+    NotLeading {
+        /// What was tried.
+        act: String,
+    },
     /// What was answered is not what was agreed.
     #[error("failed to {act}: {message}")]
     Protocol {
@@ -74,6 +80,7 @@ impl Error {
             Self::Gateway { .. } => "gateway",
             Self::GatewayRefused { .. } => "gateway_refused",
             Self::Token { .. } => "token",
+            Self::NotLeading { .. } => "not_leading",
             Self::Protocol { .. } => "protocol",
         }
     }

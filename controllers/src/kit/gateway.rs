@@ -28,6 +28,7 @@ pub struct Gateway {
     url: String,
     token_file: PathBuf,
     held: ArcSwapOption<Held>,
+    leads: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// A client and the CA for which it was made.
@@ -44,7 +45,15 @@ impl Gateway {
             url: url.trim_end_matches('/').to_owned(),
             token_file,
             held: ArcSwapOption::empty(),
+            leads: Box::new(|| true),
         }
+    }
+
+    /// Writes only while `leads` says so.
+    #[must_use]
+    pub fn writing_while(mut self, leads: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.leads = Box::new(leads);
+        self
     }
 
     /// Trusts these CA certificates (PEM) and no others from now on.
@@ -194,9 +203,15 @@ impl Gateway {
         B: Serialize,
         T: DeserializeOwned,
     {
+        let writes = method != Method::GET;
         let mut request = self.request(method, path, act).await?;
         if let Some(body) = body {
             request = request.json(body);
+        }
+        if writes && !(self.leads)() {
+            return Err(Error::NotLeading {
+                act: act.to_owned(),
+            });
         }
         let call = async {
             let answer = request

@@ -161,10 +161,16 @@ where
     let note = note(Reason::InvalidSpec, text.chars().take(1000).collect(), true);
     ctx.remember(&key, Some(now));
     tell(&ctx, object.as_ref(), &note).await;
-    match write::conditions(&api, &name, &list).await {
+    let version = meta.resource_version.as_deref();
+    match write::conditions(&api, &name, version, &list).await {
         Ok(()) => Ok(Action::await_change()),
         // What comes back cannot be read either: it was written.
         Err(Error::Kubernetes { source, .. }) if matches!(*source, kube::Error::SerdeError(_)) => {
+            Ok(Action::await_change())
+        }
+        // A newer version is on its way here.
+        Err(error) if error.is_conflict() => {
+            ctx.remember(&key, None);
             Ok(Action::await_change())
         }
         // The API server checks the whole object, and may refuse any status of one like this. The event tells.

@@ -66,19 +66,24 @@ where
     .await
 }
 
-/// Writes conditions of an object that could not be read, and leaves the rest of its status as it is.
+/// Writes conditions of an object that could not be read, and leaves the rest of its status as it is, if it is still at the version that
+/// was seen.
 ///
 /// # Errors
-/// Any failure of the call.
+/// A conflict, or any other failure of the call.
 pub async fn conditions<K>(
     api: &Api<K>,
     name: &str,
+    version: Option<&str>,
     conditions: &[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition],
 ) -> Result<()>
 where
     K: Clone + DeserializeOwned + Debug,
 {
-    let patch = json!({ "status": { "conditions": conditions } });
+    let patch = json!({
+        "metadata": { "resourceVersion": version },
+        "status": { "conditions": conditions },
+    });
     within(
         WRITE_TIMEOUT,
         &format!("write conditions of {name}"),

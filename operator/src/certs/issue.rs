@@ -43,7 +43,7 @@ pub fn ca(issued: i64) -> Result<Pair, Error> {
     })
 }
 
-/// Makes the gateway's certificate for these host names, signed by the CA that was made at `ca_issued` with this key.
+/// Makes a leaf for these host names, the first of which is its name, signed by the CA that was made at `ca_issued` with this key.
 ///
 /// # Errors
 /// When the CA's key cannot be read, or the certificate cannot be made.
@@ -51,7 +51,7 @@ pub fn leaf(ca_issued: i64, ca_key: &str, hosts: &[String], issued: i64) -> Resu
     let issuer = Issuer::new(ca_params(ca_issued)?, KeyPair::from_pem(ca_key)?);
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::new(hosts)?;
-    params.distinguished_name = name("oarmaster-gateway");
+    params.distinguished_name = name(&common(hosts));
     params.not_before = at(issued - SKEW)?;
     params.not_after = at(issued + LEAF_LIFE)?;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -74,6 +74,12 @@ fn ca_params(issued: i64) -> Result<CertificateParams, Error> {
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     Ok(params)
+}
+
+/// A common name has at most 64 characters; who verifies looks at the host names beside it.
+fn common(hosts: &[String]) -> String {
+    let first = hosts.first().map(String::as_str).unwrap_or_default();
+    first.chars().take(64).collect()
 }
 
 fn name(common: &str) -> DistinguishedName {

@@ -2,7 +2,7 @@
 //!
 //! A CA is replaced in four steps, so that nobody who trusts only the old one ever meets the new one, and no running sandbox pod has to
 //! learn anything: *stage* publishes the new one beside the old one; after longer than any Task can run, *promote* signs with it; *retire*
-//! stops trusting the old one. The gateway's certificate follows whichever CA signs.
+//! stops trusting the old one. The leaves follow whichever CA signs.
 
 use std::time::Duration;
 
@@ -11,14 +11,10 @@ const DAY: i64 = 86_400;
 pub const CA_LIFE: i64 = 3650 * DAY;
 /// Age at which the next CA is staged.
 const CA_RENEW: i64 = 3285 * DAY;
-/// Life of the gateway's certificate.
+/// Life of a leaf.
 pub const LEAF_LIFE: i64 = 90 * DAY;
 /// Age at which it is renewed.
 const LEAF_RENEW: i64 = 60 * DAY;
-/// How long a staged CA is trusted before it signs: longer than the longest Task and its start.
-const OVERLAP: i64 = 9 * DAY;
-/// How long the CA before is still trusted: the gateway swaps its certificate within seconds.
-const RETIRE: i64 = DAY;
 /// Time after which to look again at the latest.
 const LOOK: i64 = DAY;
 
@@ -33,13 +29,30 @@ pub struct CaTimes {
     pub replaced: Option<i64>,
 }
 
-/// The gateway's certificate.
+/// A leaf: a server's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeafTimes {
     /// When it was issued.
     pub issued: i64,
     /// When the CA that signed it was made: this names the CA.
     pub ca: i64,
+}
+
+/// What the administrator says about renewal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// What was issued before this is due once it is past.
+    pub renew_before: Option<i64>,
+    /// How long the next CA is trusted before it signs, and the one before after that.
+    pub overlap: i64,
+}
+
+impl Rules {
+    /// When something is due that was issued then and is renewed at this age.
+    fn due(&self, issued: i64, renew: i64) -> i64 {
+        let asked = self.renew_before.filter(|before| issued < *before);
+        asked.map_or(issued + renew, |before| before.min(issued + renew))
+    }
 }
 
 /// What to do.
@@ -53,30 +66,39 @@ pub enum Step {
     PromoteCa,
     /// Stop trusting the CA before.
     RetireCa,
-    /// Issue the gateway's certificate.
-    IssueLeaf,
+    /// Issue the leaf with this index.
+    IssueLeaf(usize),
     /// Nothing; look again after this.
     Wait(Duration),
 }
 
-/// The next step.
+/// The next step. `leaves` are those that the installation has; `None` was not issued yet.
 #[must_use]
-pub fn plan(ca: Option<CaTimes>, leaf: Option<LeafTimes>, now: i64) -> Step {
+pub fn plan(ca: Option<CaTimes>, leaves: &[Option<LeafTimes>], rules: Rules, now: i64) -> Step {
     let Some(ca) = ca else {
         return Step::CreateCa;
     };
-    if leaf.is_none_or(|leaf| leaf.ca != ca.issued || now - leaf.issued >= LEAF_RENEW) {
-        return Step::IssueLeaf;
+    let mut due = now + LOOK;
+    for (index, leaf) in leaves.iter().enumerate() {
+        match leaf {
+            Some(leaf) if leaf.ca == ca.issued => {
+                let renewed = rules.due(leaf.issued, LEAF_RENEW);
+                if now >= renewed {
+                    return Step::IssueLeaf(index);
+                }
+                due = due.min(renewed);
+            }
+            _ => return Step::IssueLeaf(index),
+        }
     }
-    let mut due = leaf.map_or(now, |leaf| leaf.issued + LEAF_RENEW);
-    match (ca.next, ca.replaced) {
-        (_, Some(replaced)) if now - replaced >= RETIRE => return Step::RetireCa,
-        (_, Some(replaced)) => due = due.min(replaced + RETIRE),
-        (Some(next), None) if now - next >= OVERLAP => return Step::PromoteCa,
-        (Some(next), None) => due = due.min(next + OVERLAP),
-        (None, None) if now - ca.issued >= CA_RENEW => return Step::StageCa,
-        (None, None) => due = due.min(ca.issued + CA_RENEW),
+    let (at, step) = match (ca.next, ca.replaced) {
+        (_, Some(replaced)) => (replaced + rules.overlap, Step::RetireCa),
+        (Some(next), None) => (next + rules.overlap, Step::PromoteCa),
+        (None, None) => (rules.due(ca.issued, CA_RENEW), Step::StageCa),
+    };
+    if now >= at {
+        return step;
     }
-    let seconds = (due - now).clamp(1, LOOK);
+    let seconds = (due.min(at) - now).max(1);
     Step::Wait(Duration::from_secs(seconds.unsigned_abs()))
 }

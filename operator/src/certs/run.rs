@@ -1,38 +1,46 @@
 //! Carries the steps out, while this process leads.
 
 use super::issue::{self, Pair};
-use super::plan::{LeafTimes, Step, plan};
-use super::store::{Ca, ISSUED, Unreadable, leaf_mark, leaf_times};
+use super::plan::{LeafTimes, Rules, Step, plan};
+use super::secret::{self, Secrets, Seen};
+use super::store::{Ca, Unreadable, encode, is_ca_mark, leaf_mark, leaf_times};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::api::{Api, Patch, PatchParams};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{Api, Patch, PatchParams, PostParams};
 use oarmaster_crds::names::FIELD_MANAGER;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The CA's Secret.
 const CA_SECRET: &str = "oarmaster-ca";
-/// The gateway's Secret.
-const LEAF_SECRET: &str = "oarmaster-gateway-tls";
 /// The CA's public part.
 const CA_CONFIG_MAP: &str = "oarmaster-gateway-ca";
-/// How often the mount is looked at while it is empty: the kubelet fills it about once a minute.
+/// How often the mount is looked at while it is behind its Secret.
 const MOUNT_LOOK: Duration = Duration::from_secs(2);
-/// How long one call may take.
-const CALL: Duration = Duration::from_secs(10);
+/// How long a mount may be behind its Secret: the kubelet fills it within two minutes. One that differs for longer is the truth.
+const MOUNT_BEHIND: Duration = Duration::from_secs(180);
+
+/// A server's certificate.
+#[derive(Clone, Debug)]
+pub struct Leaf {
+    /// The Secret that it is kept in: made empty by the chart, and named in the operator's Role.
+    pub secret: &'static str,
+    /// The host names that it is for.
+    pub hosts: Vec<String>,
+}
 
 /// The certificates of the installation.
 pub struct Certificates {
-    secrets: Api<Secret>,
+    secrets: Secrets,
     config_maps: Api<ConfigMap>,
     dir: PathBuf,
-    hosts: Vec<String>,
-    ca: Option<Ca>,
-    leaf: Option<LeafTimes>,
-    leaf_mark: String,
-    published: Option<String>,
+    rules: Rules,
+    leaves: Vec<Leaf>,
+    /// The CA as this process last wrote or read it: the mount is behind for a while.
+    known: Option<Ca>,
+    behind_since: Option<Instant>,
 }
 
 /// Why a step failed.
@@ -44,205 +52,193 @@ pub enum Error {
     /// No certificate could be made.
     #[error(transparent)]
     Issue(#[from] issue::Error),
-    /// A patch could not be written down.
-    #[error("failed to build a patch")]
-    Patch(#[from] serde_json::Error),
-    /// The API server refused.
-    #[error("failed to {act}")]
-    Kubernetes {
-        /// What was tried.
-        act: &'static str,
-        /// Why it failed.
-        source: Box<kube::Error>,
-    },
-    /// The API server did not answer.
-    #[error("failed to {0}: no answer within {CALL:?}")]
-    Slow(&'static str),
-    /// The Secret was issued to by somebody else since it was looked at.
-    #[error("{0} was changed by somebody else")]
-    Changed(&'static str),
-    /// A step needs a CA and there is none.
-    #[error("no CA is known")]
-    NoCa,
+    /// A Secret could not be read or written.
+    #[error(transparent)]
+    Secret(#[from] secret::Error),
+    /// A step names a leaf that is not there.
+    #[error("there is no leaf {0}")]
+    NoLeaf(usize),
+}
+
+/// Where the CA comes from.
+enum Found {
+    /// It is the one in the Secret.
+    Current(Ca),
+    /// The Secret does not say what is in it, or says for too long what is not: this is to be written to it.
+    Restored(Ca),
+    /// The mount will bring it; until then this one, older by a step of its rotation, can be trusted.
+    Behind(Option<Ca>),
+    /// There is none.
+    Absent,
 }
 
 impl Certificates {
-    /// The certificates of the installation in `namespace`, for the gateway's host name there.
+    /// The certificates of the installation in `namespace`, whose CA's Secret is mounted at `dir`.
     #[must_use]
-    pub fn new(client: kube::Client, namespace: &str, dir: PathBuf, gateway_host: String) -> Self {
+    pub fn new(
+        client: kube::Client,
+        namespace: &str,
+        dir: PathBuf,
+        rules: Rules,
+        leaves: Vec<Leaf>,
+    ) -> Self {
         Self {
-            secrets: Api::namespaced(client.clone(), namespace),
+            secrets: Secrets::new(client.clone(), namespace),
             config_maps: Api::namespaced(client, namespace),
             dir,
-            hosts: vec![gateway_host, "localhost".to_owned()],
-            ca: None,
-            leaf: None,
-            leaf_mark: String::new(),
-            published: None,
+            rules,
+            leaves,
+            known: None,
+            behind_since: None,
         }
     }
 
     /// Does what is due, and gives the certificates to trust (PEM) and the time until something is due again.
     ///
     /// # Errors
-    /// When a step fails; it is made again by the next call.
+    /// When a step fails; it is made again by the next call, from what is there then.
     pub async fn settle(&mut self) -> Result<(String, Duration), Error> {
-        if self.leaf_mark.is_empty() {
-            self.read_leaf().await?;
+        let mut seen = self.secrets.read(CA_SECRET).await?;
+        let (mut seen, mut ca) = loop {
+            match self.find(&seen)? {
+                Found::Current(ca) => break (seen, ca),
+                Found::Restored(ca) => {
+                    tracing::warn!("the CA's Secret is restored");
+                    break (self.write_ca(&seen, &ca).await?, ca);
+                }
+                Found::Behind(Some(ca)) => return Ok((ca.bundle(), MOUNT_LOOK)),
+                Found::Behind(None) => {
+                    tokio::time::sleep(MOUNT_LOOK).await;
+                    seen = self.secrets.read(CA_SECRET).await?;
+                }
+                Found::Absent => {
+                    let now = Timestamp::now().as_second();
+                    let ca = Ca {
+                        signing: (now, issue::ca(now)?),
+                        next: None,
+                        before: None,
+                    };
+                    let (mark, data) = (ca.mark(), ca.data());
+                    let seen = self.secrets.fill(CA_SECRET, &seen, &mark, &data).await?;
+                    tracing::info!("CA issued");
+                    break (seen, ca);
+                }
+            }
+        };
+        let mut leaves = Vec::with_capacity(self.leaves.len());
+        for leaf in &self.leaves {
+            leaves.push(self.secrets.read(leaf.secret).await?);
         }
         loop {
-            if self.ca.is_none() {
-                self.ca = Ca::mounted(&self.dir)?;
-            }
+            self.known = Some(ca.clone());
             let now = Timestamp::now().as_second();
-            let times = self.ca.as_ref().map(Ca::times);
-            let step = plan(times, self.leaf, now);
+            let times: Vec<_> = leaves.iter().map(|seen| leaf_times(&seen.mark)).collect();
+            let step = plan(Some(ca.times()), &times, self.rules, now);
             match step {
-                Step::CreateCa => self.create_ca(now).await?,
-                Step::StageCa | Step::PromoteCa | Step::RetireCa => {
-                    let old = self.ca.as_ref().ok_or(Error::NoCa)?;
-                    let new = turned(old, step, now)?;
-                    let mark = old.mark();
-                    self.write_ca(&mark, &new).await?;
+                Step::CreateCa | Step::StageCa | Step::PromoteCa | Step::RetireCa => {
+                    let new = turned(&ca, step, now)?;
+                    seen = self.write_ca(&seen, &new).await?;
                     tracing::info!(step = ?step, "CA rotation goes on");
-                    self.ca = Some(new);
-                    // The gateway's Secret carries the bundle too.
-                    self.issue_leaf(now).await?;
+                    ca = new;
                 }
-                Step::IssueLeaf => {
+                Step::IssueLeaf(index) => {
                     // Whoever is to trust a certificate knows its CA first.
-                    self.publish().await?;
-                    self.issue_leaf(now).await?;
+                    self.publish(&ca.bundle()).await?;
+                    let held = leaves.get_mut(index).ok_or(Error::NoLeaf(index))?;
+                    *held = self.issue(index, held, &ca, now).await?;
                 }
                 Step::Wait(wait) => {
-                    self.publish().await?;
-                    let ca = self.ca.as_ref().ok_or(Error::NoCa)?;
+                    self.publish(&ca.bundle()).await?;
                     return Ok((ca.bundle(), wait));
                 }
             }
         }
     }
 
-    /// Makes the first CA. If another process did, its CA comes by the mount.
-    async fn create_ca(&mut self, now: i64) -> Result<(), Error> {
-        let ca = Ca {
-            signing: (now, issue::ca(now)?),
-            next: None,
-            before: None,
-        };
-        match self.write_ca("0", &ca).await {
-            Ok(()) => {
-                tracing::info!("CA issued");
-                self.ca = Some(ca);
-                Ok(())
-            }
-            Err(Error::Changed(_)) => {
-                tracing::info!("a CA was issued before, waiting for its mount");
-                while self.ca.is_none() {
-                    tokio::time::sleep(MOUNT_LOOK).await;
-                    self.ca = Ca::mounted(&self.dir)?;
-                }
-                Ok(())
-            }
-            Err(error) => Err(error),
+    /// The CA, by what its Secret says of itself.
+    fn find(&mut self, seen: &Seen) -> Result<Found, Error> {
+        let wanted = |ca: &Ca| ca.mark() == seen.mark;
+        if let Some(ca) = self.known.clone().filter(wanted) {
+            self.behind_since = None;
+            return Ok(Found::Current(ca));
         }
+        let mounted = Ca::mounted(&self.dir)?;
+        if let Some(ca) = mounted.clone().filter(wanted) {
+            self.behind_since = None;
+            return Ok(Found::Current(ca));
+        }
+        let newest = self.known.clone().or_else(|| mounted.clone());
+        if !is_ca_mark(&seen.mark) {
+            return Ok(newest.map_or(Found::Absent, Found::Restored));
+        }
+        let since = *self.behind_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < MOUNT_BEHIND {
+            return Ok(Found::Behind(newest));
+        }
+        Ok(mounted.or(newest).map_or(Found::Absent, Found::Restored))
     }
 
-    async fn write_ca(&self, mark: &str, ca: &Ca) -> Result<(), Error> {
-        let data = ca.data();
-        self.write(CA_SECRET, mark, &ca.mark(), &data).await
+    async fn write_ca(&self, seen: &Seen, ca: &Ca) -> Result<Seen, Error> {
+        let (mark, data) = (ca.mark(), ca.data());
+        Ok(self.secrets.write(CA_SECRET, seen, &mark, &data).await?)
     }
 
-    async fn issue_leaf(&mut self, now: i64) -> Result<(), Error> {
-        use base64::Engine as _;
-
-        let ca = self.ca.as_ref().ok_or(Error::NoCa)?;
+    async fn issue(&self, index: usize, seen: &Seen, ca: &Ca, now: i64) -> Result<Seen, Error> {
+        let leaf = self.leaves.get(index).ok_or(Error::NoLeaf(index))?;
         let (ca_issued, ca_pair) = &ca.signing;
-        let Pair { certificate, key } = issue::leaf(*ca_issued, &ca_pair.key, &self.hosts, now)?;
-        let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+        let Pair { certificate, key } = issue::leaf(*ca_issued, &ca_pair.key, &leaf.hosts, now)?;
         let data = BTreeMap::from([
-            ("ca.crt", encode(&ca.bundle())),
+            ("ca.crt", encode(&ca_pair.certificate)),
             ("tls.crt", encode(&certificate)),
             ("tls.key", encode(&key)),
         ]);
-        let times = LeafTimes {
+        let mark = leaf_mark(LeafTimes {
             issued: now,
             ca: *ca_issued,
-        };
-        let mark = leaf_mark(times);
-        match self.write(LEAF_SECRET, &self.leaf_mark, &mark, &data).await {
-            Ok(()) => {
-                tracing::info!("gateway certificate issued");
-                self.leaf = Some(times);
-                self.leaf_mark = mark;
-                Ok(())
-            }
-            Err(error @ Error::Changed(_)) => {
-                self.read_leaf().await?;
-                Err(error)
-            }
-            Err(error) => Err(error),
-        }
+        });
+        let written = self.secrets.write(leaf.secret, seen, &mark, &data).await?;
+        tracing::info!(secret = leaf.secret, "certificate issued");
+        Ok(written)
     }
 
-    /// Reads the annotation of the gateway's Secret. An empty patch changes nothing and is answered with the object; the answer is asked
-    /// for as metadata only, so that no key leaves the API server. The operator has no right to `get` it.
-    async fn read_leaf(&mut self) -> Result<(), Error> {
-        let act = "read the annotation of oarmaster-gateway-tls";
-        let patch = Patch::Merge(json!({}));
-        let params = params();
-        let call = self.secrets.patch_metadata(LEAF_SECRET, &params, &patch);
-        let found = timely(act, call).await?;
-        self.leaf_mark = found
-            .metadata
-            .annotations
-            .and_then(|mut held| held.remove(ISSUED))
-            .unwrap_or_default();
-        self.leaf = leaf_times(&self.leaf_mark);
-        Ok(())
-    }
-
-    /// Replaces a Secret's data, if its annotation is still `old`.
-    async fn write(
-        &self,
-        name: &'static str,
-        old: &str,
-        new: &str,
-        data: &BTreeMap<&'static str, String>,
-    ) -> Result<(), Error> {
-        let path = format!("/metadata/annotations/{}", ISSUED.replace('/', "~1"));
-        let patch = serde_json::from_value(json!([
-            { "op": "test", "path": path, "value": old },
-            { "op": "replace", "path": path, "value": new },
-            { "op": "add", "path": "/data", "value": data },
-        ]))?;
-        let params = params();
-        let patch = Patch::Json::<()>(patch);
-        let call = self.secrets.patch_metadata(name, &params, &patch);
-        match timely("issue a certificate", call).await {
-            Ok(_) => Ok(()),
-            Err(Error::Kubernetes { source, .. }) if refused(&source) => Err(Error::Changed(name)),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Makes the CA's public part known to the CLI.
-    async fn publish(&mut self) -> Result<(), Error> {
-        let bundle = self.ca.as_ref().ok_or(Error::NoCa)?.bundle();
-        if self.published.as_ref() == Some(&bundle) {
+    /// Makes the CA's public part known to the CLI. Under the version that was seen, as everything here: what a leader sent before it
+    /// lost the lease must not replace what the next one wrote.
+    async fn publish(&self, bundle: &str) -> Result<(), Error> {
+        let get = self.config_maps.get_opt(CA_CONFIG_MAP);
+        let found = secret::timely("read", CA_CONFIG_MAP, get).await?;
+        let held = found
+            .as_ref()
+            .and_then(|map| map.data.as_ref()?.get("ca.crt"));
+        if held.is_some_and(|held| held == bundle) {
             return Ok(());
         }
-        let object = json!({
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": { "name": CA_CONFIG_MAP },
-            "data": { "ca.crt": bundle },
-        });
-        let params = PatchParams::apply(FIELD_MANAGER).force();
-        let patch = Patch::Apply(&object);
-        let call = self.config_maps.patch(CA_CONFIG_MAP, &params, &patch);
-        timely("publish the CA", call).await?;
-        self.published = Some(bundle);
+        let mut map = ConfigMap {
+            data: Some(BTreeMap::from([("ca.crt".to_owned(), bundle.to_owned())])),
+            ..ConfigMap::default()
+        };
+        map.metadata.name = Some(CA_CONFIG_MAP.to_owned());
+        match found {
+            None => {
+                let params = PostParams {
+                    field_manager: Some(FIELD_MANAGER.to_owned()),
+                    ..PostParams::default()
+                };
+                let create = self.config_maps.create(&params, &map);
+                secret::timely("create", CA_CONFIG_MAP, create).await?;
+            }
+            Some(found) => {
+                let patch = Patch::Merge(json!({
+                    "metadata": { "resourceVersion": found.metadata.resource_version },
+                    "data": map.data,
+                }));
+                let params = PatchParams {
+                    field_manager: Some(FIELD_MANAGER.to_owned()),
+                    ..PatchParams::default()
+                };
+                let patch = self.config_maps.patch(CA_CONFIG_MAP, &params, &patch);
+                secret::timely("publish the CA in", CA_CONFIG_MAP, patch).await?;
+            }
+        }
         Ok(())
     }
 }
@@ -259,32 +255,7 @@ fn turned(old: &Ca, step: Step, now: i64) -> Result<Ca, Error> {
             }
         }
         Step::RetireCa => new.before = None,
-        Step::CreateCa | Step::IssueLeaf | Step::Wait(_) => {}
+        Step::CreateCa | Step::IssueLeaf(_) | Step::Wait(_) => {}
     }
     Ok(new)
-}
-
-/// Whether the API server refused what the patch tests. (Forbidden and not found are other errors.)
-fn refused(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if matches!(status.code, 409 | 422))
-}
-
-fn params() -> PatchParams {
-    PatchParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PatchParams::default()
-    }
-}
-
-async fn timely<T>(
-    act: &'static str,
-    call: impl Future<Output = kube::Result<T>>,
-) -> Result<T, Error> {
-    tokio::time::timeout(CALL, call)
-        .await
-        .map_err(|_| Error::Slow(act))?
-        .map_err(|source| Error::Kubernetes {
-            act,
-            source: Box::new(source),
-        })
 }

@@ -7,7 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Annotation of both Secrets: when, and for the leaf by which CA, they were issued. `0` while they are empty.
+/// Annotation of the Secrets: when, and for a leaf by which CA, they were issued. The chart does not set it, so that nothing which
+/// applies the chart sets it back.
 pub const ISSUED: &str = "oarmaster.dev/issued";
 
 /// The CA's Secret.
@@ -59,7 +60,6 @@ impl Ca {
     /// The Secret's data, base64 as in its JSON.
     #[must_use]
     pub fn data(&self) -> BTreeMap<&'static str, String> {
-        let encode = |text: &str| STANDARD.encode(text);
         let mut data = BTreeMap::from([
             ("issued", encode(&self.signing.0.to_string())),
             ("tls.crt", encode(&self.signing.1.certificate)),
@@ -123,6 +123,26 @@ impl Ca {
     }
 }
 
+/// Data of a Secret, as in its JSON.
+#[must_use]
+pub fn encode(text: &str) -> String {
+    STANDARD.encode(text)
+}
+
+/// Whether an annotation is one that [`Ca::mark`] makes.
+#[must_use]
+pub fn is_ca_mark(mark: &str) -> bool {
+    let parts: Vec<&str> = mark.split('/').collect();
+    let time = |part: &str| part.parse::<i64>().is_ok_and(|time| time > 0);
+    match parts.as_slice() {
+        [issued] => time(issued),
+        [issued, rest @ ..] if rest.len() == 2 => {
+            time(issued) && rest.iter().all(|part| part.is_empty() || time(part))
+        }
+        _ => false,
+    }
+}
+
 /// A mounted file that is not as it must be.
 #[derive(Debug, thiserror::Error)]
 #[error("the mounted CA's {file} {why}")]
@@ -154,7 +174,7 @@ fn time(dir: &Path, file: &'static str) -> Result<Option<i64>, Unreadable> {
         .transpose()
 }
 
-/// The annotation of the gateway's Secret.
+/// The annotation of a leaf's Secret.
 #[must_use]
 pub fn leaf_mark(leaf: LeafTimes) -> String {
     format!("{}/{}", leaf.issued, leaf.ca)

@@ -1,12 +1,21 @@
 use super::issue;
-use super::plan::{CaTimes, LeafTimes, Step, plan};
-use super::store::{Ca, leaf_mark, leaf_times};
+use super::plan::{CaTimes, LeafTimes, Rules, Step};
+use super::store::{Ca, is_ca_mark, leaf_mark, leaf_times};
 use base64::Engine as _;
 use proptest::prelude::*;
 use std::time::Duration;
 
 const DAY: i64 = 86_400;
 const NOW: i64 = 1_763_730_000;
+
+const RULES: Rules = Rules {
+    renew_before: None,
+    overlap: 9 * DAY,
+};
+
+fn plan(ca: Option<CaTimes>, leaf: Option<LeafTimes>, now: i64) -> Step {
+    super::plan::plan(ca, &[leaf], RULES, now)
+}
 
 fn ca(issued: i64) -> CaTimes {
     CaTimes {
@@ -23,7 +32,7 @@ fn leaf(issued: i64, ca: i64) -> Option<LeafTimes> {
 #[test]
 fn the_first_steps_are_a_ca_and_a_leaf() {
     assert_eq!(plan(None, None, NOW), Step::CreateCa);
-    assert_eq!(plan(Some(ca(NOW)), None, NOW), Step::IssueLeaf);
+    assert_eq!(plan(Some(ca(NOW)), None, NOW), Step::IssueLeaf(0));
     assert!(matches!(
         plan(Some(ca(NOW)), leaf(NOW, NOW), NOW),
         Step::Wait(_)
@@ -38,8 +47,11 @@ fn a_leaf_is_renewed_after_sixty_days_and_by_another_ca_at_once() {
         plan(Some(ca(NOW)), made, just_before),
         Step::Wait(Duration::from_secs(1))
     );
-    assert_eq!(plan(Some(ca(NOW)), made, NOW + 60 * DAY), Step::IssueLeaf);
-    assert_eq!(plan(Some(ca(NOW + 1)), made, NOW + 1), Step::IssueLeaf);
+    assert_eq!(
+        plan(Some(ca(NOW)), made, NOW + 60 * DAY),
+        Step::IssueLeaf(0)
+    );
+    assert_eq!(plan(Some(ca(NOW + 1)), made, NOW + 1), Step::IssueLeaf(0));
 }
 
 #[test]
@@ -60,10 +72,68 @@ fn a_ca_is_replaced_in_steps_that_overlap() {
         next: None,
         replaced: Some(then),
     };
-    assert_eq!(plan(Some(times), fresh(then), then), Step::IssueLeaf);
+    assert_eq!(plan(Some(times), fresh(then), then), Step::IssueLeaf(0));
     let by_new = leaf(then, NOW);
     assert!(matches!(plan(Some(times), by_new, then), Step::Wait(_)));
-    assert_eq!(plan(Some(times), by_new, then + DAY), Step::RetireCa);
+    let later = then + 9 * DAY;
+    assert!(matches!(
+        plan(Some(times), by_new, later - 1),
+        Step::Wait(_)
+    ));
+    assert_eq!(plan(Some(times), by_new, later), Step::RetireCa);
+}
+
+#[test]
+fn every_leaf_is_issued_and_renewed_by_itself() {
+    let plan = |leaves: &[_], now| super::plan::plan(Some(ca(NOW)), leaves, RULES, now);
+    let fresh = leaf(NOW + 10 * DAY, NOW);
+    assert_eq!(plan(&[fresh, None], NOW + 10 * DAY), Step::IssueLeaf(1));
+    assert_eq!(
+        plan(&[fresh, leaf(NOW, NOW)], NOW + 60 * DAY),
+        Step::IssueLeaf(1)
+    );
+    assert_eq!(
+        plan(&[leaf(NOW, NOW - 1), fresh], NOW + 10 * DAY),
+        Step::IssueLeaf(0)
+    );
+    assert!(matches!(
+        plan(&[fresh, fresh], NOW + 10 * DAY),
+        Step::Wait(_)
+    ));
+    assert!(matches!(plan(&[], NOW), Step::Wait(_)));
+}
+
+#[test]
+fn what_was_issued_before_the_given_time_is_renewed_once_it_is_past() {
+    let rules = |before| Rules {
+        renew_before: Some(before),
+        ..RULES
+    };
+    let old = leaf(NOW, NOW);
+    let plan = |ca, leaf, before, now| super::plan::plan(Some(ca), &[leaf], rules(before), now);
+    assert!(matches!(plan(ca(NOW), old, NOW, NOW + 9), Step::Wait(_)));
+    // A time to come is an appointment.
+    assert_eq!(
+        plan(ca(NOW), old, NOW + 9, NOW + 1),
+        Step::Wait(Duration::from_secs(8))
+    );
+    assert_eq!(plan(ca(NOW), old, NOW + 9, NOW + 9), Step::IssueLeaf(0));
+    let new = leaf(NOW + 9, NOW);
+    assert_eq!(plan(ca(NOW), new, NOW + 9, NOW + 9), Step::StageCa);
+    let staged = CaTimes {
+        next: Some(NOW + 9),
+        ..ca(NOW)
+    };
+    assert!(matches!(
+        plan(staged, new, NOW + 9, NOW + 10),
+        Step::Wait(_)
+    ));
+    // And what comes after it is not due again.
+    let by_new = leaf(NOW + 10, NOW + 9);
+    assert!(matches!(
+        plan(ca(NOW + 9), by_new, NOW + 9, NOW + 11),
+        Step::Wait(_)
+    ));
 }
 
 proptest! {
@@ -82,7 +152,7 @@ proptest! {
                     Step::StageCa => held = held.map(|ca| CaTimes { next: Some(now), ..ca }),
                     Step::PromoteCa => held = held.and_then(|ca| ca.next).map(|issued| CaTimes { issued, next: None, replaced: Some(now) }),
                     Step::RetireCa => held = held.map(|ca| CaTimes { replaced: None, ..ca }),
-                    Step::IssueLeaf => made = leaf(now, held.unwrap().issued),
+                    Step::IssueLeaf(_) => made = leaf(now, held.unwrap().issued),
                     Step::Wait(wait) => {
                         prop_assert!(!wait.is_zero());
                         rested = true;
@@ -122,6 +192,17 @@ fn what_is_written_to_the_secret_is_read_from_its_mount() {
     assert_eq!(read.data(), written.data());
     assert_eq!(read.bundle().matches("BEGIN CERTIFICATE").count(), 2);
     assert_eq!(read.mark(), format!("{NOW}/{}/{}", NOW + 1, NOW + 2));
+    assert!(is_ca_mark(&read.mark()));
+}
+
+#[test]
+fn only_a_mark_of_ours_says_that_there_is_a_ca() {
+    for mark in ["5", "5/6/", "5//7", "5/6/7"] {
+        assert!(is_ca_mark(mark), "{mark}");
+    }
+    for mark in ["", "0", "x", "5/6", "5/x/", "/5/6", "5/6/7/8"] {
+        assert!(!is_ca_mark(mark), "{mark}");
+    }
 }
 
 #[test]

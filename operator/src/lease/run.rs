@@ -1,6 +1,7 @@
 //! Holds the lease.
 
 use super::step::{Step, step};
+use super::tenure::{Tenure, boot_time};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease as Object, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 const NAME: &str = "oarmaster-operator";
 /// How long a holder may be silent.
 const TTL: Duration = Duration::from_secs(15);
-/// How long a holder tries to renew before it gives up; less than the TTL, so that it stops before another one starts.
+/// How long a holder writes after its last renewal; less than the TTL, so that it stops before another one starts.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// How often the holder renews.
 const RENEW: Duration = Duration::from_secs(5);
@@ -26,7 +27,9 @@ pub struct Lease {
     api: Api<Object>,
     me: String,
     held: Object,
-    renewed: Instant,
+    /// Boot time at which the last renewal was sent.
+    renewed: Duration,
+    tenure: Tenure,
 }
 
 /// The lease was lost: another process leads, or may.
@@ -41,8 +44,8 @@ pub enum Lost {
 }
 
 impl Lease {
-    /// Waits until this process leads. The client must be one without retries.
-    pub async fn acquire(client: kube::Client, namespace: &str, me: &str) -> Self {
+    /// Waits until this process leads. The client must be one without retries. `tenure` lasts as long as the lease is held.
+    pub async fn acquire(client: kube::Client, namespace: &str, me: &str, tenure: Tenure) -> Self {
         let api: Api<Object> = Api::namespaced(client, namespace);
         let mut seen: Option<(String, Instant)> = None;
         loop {
@@ -62,6 +65,7 @@ impl Lease {
                     };
                     seen = Some((version, since));
                     let next = step(found.as_ref(), me, TTL, LOOK, since.elapsed());
+                    let begun = boot_time();
                     let written = match next {
                         Step::Wait(wait) => Err(wait),
                         Step::Create => {
@@ -79,11 +83,13 @@ impl Lease {
                     };
                     match written {
                         Ok(held) => {
+                            tenure.set(begun + DEADLINE);
                             return Self {
                                 api,
                                 me: me.to_owned(),
                                 held,
-                                renewed: Instant::now(),
+                                renewed: begun,
+                                tenure,
                             };
                         }
                         Err(wait) => wait,
@@ -96,20 +102,27 @@ impl Lease {
 
     /// Renews for ever; ends only when the lease is lost.
     pub async fn keep(&mut self) -> Lost {
+        let lost = self.renew().await;
+        self.tenure.end();
+        lost
+    }
+
+    async fn renew(&mut self) -> Lost {
         loop {
-            tokio::time::sleep(RENEW.min(LOOK.max(RENEW.saturating_sub(self.renewed.elapsed()))))
-                .await;
-            // A process that was frozen finds out here, before it asks anybody.
-            if self.renewed.elapsed() >= DEADLINE {
+            let age = boot_time().saturating_sub(self.renewed);
+            tokio::time::sleep(RENEW.saturating_sub(age).clamp(LOOK, RENEW)).await;
+            let begun = boot_time();
+            // A process that was frozen, or whose machine slept, finds out here, before it asks anybody.
+            if begun.saturating_sub(self.renewed) >= DEADLINE {
                 return Lost::Late;
             }
-            let begun = Instant::now();
             let next = object(Some(&self.held), &self.me);
             let params = PostParams::default();
             match tokio::time::timeout(CALL, self.api.replace(NAME, &params, &next)).await {
                 Ok(Ok(held)) => {
                     self.held = held;
                     self.renewed = begun;
+                    self.tenure.set(begun + DEADLINE);
                 }
                 // Our own write whose answer was lost looks the same: the holder tells.
                 Ok(Err(kube::Error::Api(status))) if status.is_conflict() => {
@@ -130,6 +143,7 @@ impl Lease {
 
     /// Gives the lease back, so that another process need not wait.
     pub async fn release(self) {
+        self.tenure.end();
         let mut next = object(Some(&self.held), &self.me);
         if let Some(spec) = &mut next.spec {
             spec.holder_identity = Some(String::new());
