@@ -152,4 +152,7 @@ pub struct Sandbox {
     pub call_timeout_ms: u64,
     /// Whether Landlock is demanded (`minimumIsolation: Landlock`).
     pub require_landlock: bool,
+    /// Where the class demands that the pod's NetworkPolicy is enforced before code runs: how long that may take, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_policy_within_ms: Option<u64>,
 }

@@ -1,7 +1,7 @@
 //! `oarmaster-runner`: see the library.
 
 use clap::{Parser, Subcommand};
-use oarmaster_runner::{exec, install, pilot};
+use oarmaster_runner::{exec, install, node_probe, pilot};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,6 +25,8 @@ enum Command {
         /// The file to write.
         target: PathBuf,
     },
+    /// Finds out what a node offers to sandboxes, for the status of a SandboxClass.
+    ProbeNode(node_probe::Args),
     /// Confines this process, then becomes the program.
     #[command(hide = true)]
     Confine(exec::ConfineArgs),
@@ -53,6 +55,9 @@ fn main() -> ExitCode {
         }
         Command::Install { target } => {
             install::install(&target).map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
+        }
+        Command::ProbeNode(args) => {
+            node_probe::probe(&args).map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
         }
         Command::Confine(args) => exec::confine(&args),
         Command::Probe(args) => exec::probe(&args),

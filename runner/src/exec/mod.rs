@@ -24,6 +24,12 @@ pub use confine::{Args as ConfineArgs, confine};
 pub use probe::{Args as ProbeArgs, probe};
 pub use server::{Args, Error, serve};
 
+/// The Landlock ABI of the running kernel; 0 without Landlock.
+#[must_use]
+pub fn landlock_abi() -> u32 {
+    sys::landlock_abi()
+}
+
 /// Makes this process unreadable for others of its UID: no core dump, no `/proc/PID/mem`, `environ` or `fd`, no ptrace.
 ///
 /// # Errors

@@ -3,7 +3,9 @@
 use super::Error;
 use super::gateway::{Gateway, GatewayError};
 use super::machine::{Event, Kept, Machine, Next};
+use super::policy::Policy;
 use super::sandbox::{Collected, Exec, Lost};
+use crate::network::Target;
 use oarmaster_protocol::assignment::Assignment;
 use oarmaster_protocol::exec::{FailedCode, Request};
 use oarmaster_protocol::task::MAX_ARTIFACT_BYTES;
@@ -14,13 +16,19 @@ pub(super) async fn drive(
     gateway: Gateway,
     assignment: Assignment,
     socket: Option<&Path>,
+    targets: &[Target],
 ) -> Result<(), Error> {
     let exec = match (&assignment.sandbox, socket) {
         (Some(sandbox), Some(socket)) => Some(Exec::new(socket, sandbox.clone())),
         _ => None,
     };
+    let policy = Policy::watch(exec.as_ref().and(assignment.sandbox.as_ref()), targets);
     let mut machine = Machine::new(assignment);
-    let mut driver = Driver { gateway, exec };
+    let mut driver = Driver {
+        gateway,
+        exec,
+        policy,
+    };
     let mut event = Event::Begin;
     if let Some(exec) = &mut driver.exec
         && exec.connect().await.is_err()
@@ -28,6 +36,9 @@ pub(super) async fn drive(
         event = Event::ExecGone;
     }
     loop {
+        if let Some(found) = driver.policy.news() {
+            machine.learn(found);
+        }
         let (after, step) = machine.step(event);
         machine = after;
         if !step.records.is_empty() {
@@ -40,6 +51,7 @@ pub(super) async fn drive(
             }
             Next::Model(body) => driver.model(&body).await?,
             Next::Exec(request) => driver.ask(&request).await,
+            Next::Network => Event::Network(driver.policy.wait().await),
             Next::Collect { name, pattern } => driver.collect(&name, &pattern).await?,
             Next::Store { name, bytes } => {
                 Event::Kept(driver.store(&name, bytes, Vec::new()).await?)
@@ -51,6 +63,7 @@ pub(super) async fn drive(
 struct Driver {
     gateway: Gateway,
     exec: Option<Exec>,
+    policy: Policy,
 }
 
 impl Driver {

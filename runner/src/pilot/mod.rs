@@ -7,10 +7,12 @@ pub mod answer;
 mod drive;
 mod gateway;
 pub mod machine;
+mod policy;
 mod sandbox;
 pub mod show;
 pub mod tools;
 
+use crate::network;
 use gateway::{Gateway, GatewayError};
 use oarmaster_protocol::assignment::Assignment;
 use std::io::Write as _;
@@ -49,6 +51,8 @@ pub struct Args {
     /// The same as PEM text.
     #[arg(long, env = "OARMASTER_CA", hide_env_values = true)]
     pub ca: Option<String>,
+    #[command(flatten)]
+    network: network::Args,
 }
 
 /// Why no result was handed in.
@@ -121,5 +125,6 @@ async fn run(args: &Args) -> Result<(), Error> {
         task.namespace,
         task.name
     );
-    drive::drive(gateway, assignment, args.exec_socket.as_deref()).await
+    let targets = &args.network.must_not_reach;
+    drive::drive(gateway, assignment, args.exec_socket.as_deref(), targets).await
 }

@@ -241,6 +241,7 @@ mod tests {
             max_processes: 256,
             call_timeout_ms: 1000,
             require_landlock: false,
+            network_policy_within_ms: None,
         }
     }
 

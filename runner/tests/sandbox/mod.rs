@@ -41,6 +41,7 @@ impl Options {
             max_processes: self.max_processes,
             call_timeout_ms: 60_000,
             require_landlock: false,
+            network_policy_within_ms: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod check;
 mod end;
+mod isolation;
 mod restart;
 mod turn;
 
@@ -15,6 +16,7 @@ use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::assignment::{Assignment, RunTarget, Sandbox, Target};
 use oarmaster_protocol::exec::{Bytes, FailedCode, Request, Response, Run};
 use oarmaster_protocol::journal::{Artifact, Body, Failure, Outcome};
+use oarmaster_protocol::probe::NetworkFindings;
 use serde_json::Value;
 use std::collections::VecDeque;
 
@@ -46,6 +48,8 @@ pub enum Event {
     ExecRestarted,
     /// exec was lost and did not come back.
     ExecGone,
+    /// The pod's NetworkPolicy was proven, or could not be.
+    Network(NetworkFindings),
     /// An artifact was dealt with.
     Kept(Kept),
 }
@@ -78,6 +82,8 @@ pub enum Next {
     Model(Value),
     /// Ask exec.
     Exec(Request),
+    /// Wait for the proof of the pod's NetworkPolicy.
+    Network,
     /// Collect an artifact through exec and store it.
     Collect {
         /// Name of the artifact.
@@ -111,6 +117,8 @@ enum Phase {
     Starting,
     /// The isolation probe; what it was made for comes after it.
     Probing(After),
+    /// The proof of the NetworkPolicy, before this.
+    Holding(Box<Held>),
     /// File number i is being written.
     Placing(usize),
     /// The model.
@@ -127,6 +135,13 @@ enum Phase {
     /// Artifacts, then this outcome.
     Keeping(Outcome),
     Ended,
+}
+
+/// A request that runs code, held until the NetworkPolicy is proven.
+#[derive(Clone, Debug, PartialEq)]
+struct Held {
+    phase: Phase,
+    request: Request,
 }
 
 /// What a probe was made for.
@@ -155,6 +170,9 @@ pub struct Machine {
     sandbox: Sandbox,
     phase: Phase,
     messages: Vec<Value>,
+    /// What the last probe of the sandbox found.
+    findings: Vec<String>,
+    network: Option<NetworkFindings>,
     queue: VecDeque<Call>,
     turns: u32,
     tool_calls: u32,
@@ -178,12 +196,15 @@ impl Machine {
             max_processes: 0,
             call_timeout_ms: 0,
             require_landlock: false,
+            network_policy_within_ms: None,
         });
         Self {
             messages: turn::first_messages(&assignment),
             assignment,
             sandbox,
             phase: Phase::Starting,
+            findings: Vec::new(),
+            network: None,
             queue: VecDeque::new(),
             turns: 0,
             tool_calls: 0,
@@ -219,6 +240,7 @@ impl Machine {
                 }
             }
             (Phase::Probing(after), Event::Exec(response)) => self.probed(after, response),
+            (Phase::Holding(held), Event::Network(found)) => self.policed(*held, found),
             (Phase::Placing(index), Event::Exec(response)) => self.placed(index, response),
             (Phase::Asking { .. }, Event::Answered(response)) => self.answered(&response),
             (Phase::Asking { again }, Event::ModelFailed { code, message }) => {
@@ -246,38 +268,12 @@ impl Machine {
     }
 
     fn exec(&mut self, phase: Phase, request: Request) -> Next {
+        if self.holds(&phase) {
+            self.phase = Phase::Holding(Box::new(Held { phase, request }));
+            return Next::Network;
+        }
         self.phase = phase;
         Next::Exec(request)
-    }
-
-    fn probe(&mut self, after: After) -> Next {
-        self.exec(Phase::Probing(after), Request::Probe)
-    }
-
-    fn probed(&mut self, after: After, response: Response) -> Next {
-        let (proven, findings) = match response {
-            Response::Probed { proven, findings } => (proven, findings),
-            Response::Failed(failed) => (false, vec![failed.message]),
-            _ => (false, vec!["exec did not answer the probe".to_owned()]),
-        };
-        let first = findings.first().cloned().unwrap_or_default();
-        self.records.push(Body::Isolation { proven, findings });
-        if !proven {
-            return self.finish_now(
-                FailureClass::IsolationUnproven,
-                &format!(
-                    "the sandbox could not prove that it is isolated, so nothing was run: {first}"
-                ),
-            );
-        }
-        match after {
-            After::Place(index) => self.place(index),
-            After::Call(call) => {
-                self.observe(&call, false, RESTARTED.to_owned());
-                self.next_call()
-            }
-            After::Check(output) => self.check_ended(output, None, RESTARTED.to_owned()),
-        }
     }
 
     fn place(&mut self, index: usize) -> Next {

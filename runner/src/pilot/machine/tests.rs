@@ -1,6 +1,9 @@
+mod network;
+
 use super::*;
 use oarmaster_protocol::assignment::{Accept, AgentTarget, ArtifactRule, File, Program, TaskRef};
 use oarmaster_protocol::exec::{Failed, Output, Ran, Stopped};
+use oarmaster_protocol::probe::Place;
 use proptest::prelude::*;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -33,6 +36,7 @@ fn agent(tools: &[&str]) -> Assignment {
             max_processes: 256,
             call_timeout_ms: 1000,
             require_landlock: false,
+            network_policy_within_ms: None,
         }),
     }
 }
@@ -101,6 +105,21 @@ fn exec_failed(code: FailedCode) -> Event {
         code,
         message: "no".into(),
     }))
+}
+
+/// An agent with a Shell, or a run, in a class that demands the NetworkPolicy.
+fn demanding(mut assignment: Assignment) -> Assignment {
+    if let Some(sandbox) = &mut assignment.sandbox {
+        sandbox.network_policy_within_ms = Some(1000);
+    }
+    assignment
+}
+
+fn network(reached: &[Place], refused: &[Place]) -> NetworkFindings {
+    NetworkFindings {
+        reached: reached.to_vec(),
+        refused: refused.to_vec(),
+    }
 }
 
 /// Feeds events one by one; returns all records and the last action.
@@ -639,6 +658,10 @@ fn any_event(next: &Next, choice: u8, word: &str) -> Event {
                 message: word.into(),
             },
         },
+        Next::Network => Event::Network(match choice % 4 {
+            0 => network(&[Place::Dns], &[Place::Pod]),
+            _ => network(&[], &[Place::Pod]),
+        }),
         Next::Collect { .. } | Next::Store { .. } => match choice % 4 {
             0 => Event::Kept(Kept::Nothing {
                 skipped: vec![word.into()],
@@ -663,6 +686,7 @@ proptest! {
         rounds in 1u32..4,
         turns in 1u32..6,
         tool_calls in 0u32..6,
+        demanded in any::<bool>(),
     ) {
         let mut assignment = match kind {
             0 => agent(&["Shell"]),
@@ -672,17 +696,21 @@ proptest! {
         };
         assignment.files = vec![File { path: "a".into(), content: "b".into() }];
         assignment.artifacts = vec![ArtifactRule { name: "a".into(), path: "*".into() }];
+        if demanded {
+            assignment = demanding(assignment);
+        }
         if let Target::Agent(agent) = &mut assignment.target {
             agent.max_turns = turns;
             agent.max_tool_calls = tool_calls;
         }
-        // Start, probes and restarts, files, turns with a repetition each, calls, checks, artifacts.
-        let bound = 3 + 2 * (MAX_RESTARTS + 1) + 1 + 2 * turns + tool_calls + rounds + 2;
+        // Start, the network's proof, probes and restarts, files, turns with a repetition each, calls, checks, artifacts.
+        let bound = 4 + 2 * (MAX_RESTARTS + 1) + 1 + 2 * turns + tool_calls + rounds + 2;
         let mut machine = Machine::new(assignment);
         let mut event = Event::Begin;
         let mut asked = 0;
         let mut intents = 0;
         let mut taken = 0;
+        let mut proven = false;
         for (choice, word) in choices.iter().cycle() {
             taken += 1;
             prop_assert!(taken <= bound, "no end after {} steps", taken);
@@ -694,6 +722,7 @@ proptest! {
             }
             match &step.next {
                 Next::Model(_) => asked += 1,
+                Next::Exec(Request::Run(_)) => prop_assert!(!demanded || proven),
                 Next::Finish(outcome) => {
                     if let Some(failure) = &outcome.failure {
                         prop_assert!(failure.message.chars().count() <= 1024);
@@ -703,6 +732,7 @@ proptest! {
                 _ => {}
             }
             event = any_event(&step.next, *choice, word);
+            proven |= matches!(&event, Event::Network(found) if found.enforced());
         }
         prop_assert!(asked <= 2 * turns);
         prop_assert!(intents <= tool_calls);

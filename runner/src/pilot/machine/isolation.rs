@@ -1,0 +1,101 @@
+//! What must be proven before untrusted code runs: the sandbox, always, and the pod's NetworkPolicy, where the class demands it.
+
+use super::{After, Held, Machine, Next, Phase, RESTARTED};
+use oarmaster_protocol::FailureClass;
+use oarmaster_protocol::exec::{Request, Response};
+use oarmaster_protocol::journal::Body;
+use oarmaster_protocol::probe::NetworkFindings;
+
+impl Machine {
+    pub(super) fn probe(&mut self, after: After) -> Next {
+        self.exec(Phase::Probing(after), Request::Probe)
+    }
+
+    pub(super) fn probed(&mut self, after: After, response: Response) -> Next {
+        let (proven, findings) = match response {
+            Response::Probed { proven, findings } => (proven, findings),
+            Response::Failed(failed) => (false, vec![failed.message]),
+            _ => (false, vec!["exec did not answer the probe".to_owned()]),
+        };
+        let first = findings.first().cloned().unwrap_or_default();
+        self.findings = findings;
+        if !proven {
+            self.record_isolation(false);
+            return self.finish_now(
+                FailureClass::IsolationUnproven,
+                &format!(
+                    "the sandbox could not prove that it is isolated, so nothing was run: {first}"
+                ),
+            );
+        }
+        // One half of what is demanded is no proof: it is recorded with the other.
+        if !self.awaits_network() {
+            self.record_isolation(true);
+        }
+        match after {
+            After::Place(index) => self.place(index),
+            After::Call(call) => {
+                self.observe(&call, false, RESTARTED.to_owned());
+                self.next_call()
+            }
+            After::Check(output) => self.check_ended(output, None, RESTARTED.to_owned()),
+        }
+    }
+
+    /// Takes over what was found of a NetworkPolicy that nobody demands: it is recorded with the next step.
+    pub fn learn(&mut self, found: NetworkFindings) {
+        self.network = Some(found);
+        if !self.findings.is_empty() {
+            self.record_isolation(true);
+        }
+    }
+
+    /// Whether a request of this phase has to wait for the NetworkPolicy: what the model or the Task asks for does, what the attempt
+    /// begins with does not.
+    pub(super) fn holds(&self, phase: &Phase) -> bool {
+        self.awaits_network()
+            && matches!(
+                phase,
+                Phase::Calling(_) | Phase::Running | Phase::Checking(_)
+            )
+    }
+
+    fn awaits_network(&self) -> bool {
+        self.sandbox.network_policy_within_ms.is_some() && self.network.is_none()
+    }
+
+    /// The NetworkPolicy was proven, or could not be in the time it has.
+    pub(super) fn policed(&mut self, held: Held, found: NetworkFindings) -> Next {
+        let enforced = found.enforced();
+        let sentence = found.sentence();
+        self.network = Some(found);
+        self.record_isolation(enforced);
+        if !enforced {
+            return self.finish_now(
+                FailureClass::IsolationUnproven,
+                &format!(
+                    "the class demands that the NetworkPolicy is enforced, and it is not, so nothing was run: the pod {sentence}"
+                ),
+            );
+        }
+        let Held { phase, request } = held;
+        self.exec(phase, request)
+    }
+
+    fn record_isolation(&mut self, proven: bool) {
+        let mut findings = Vec::new();
+        if let Some(found) = &self.network {
+            let verdict = if found.enforced() {
+                "enforced"
+            } else {
+                "not enforced"
+            };
+            findings.push(format!(
+                "network policy {verdict}: the pod {}",
+                found.sentence()
+            ));
+        }
+        findings.extend(self.findings.iter().cloned());
+        self.records.push(Body::Isolation { proven, findings });
+    }
+}
