@@ -12,6 +12,9 @@ pub const SECRET_RESOLVED: &str = "SecretResolved";
 pub const REACHABLE: &str = "Reachable";
 /// True: the RuntimeClass that is named exists, or none is named. SandboxClass.
 pub const RUNTIME_CLASS_FOUND: &str = "RuntimeClassFound";
+/// True: a pod with the sandboxes' labels reached the gateway and nothing that its NetworkPolicy forbids. Unknown until that was tried, or
+/// where it could not be. SandboxClass.
+pub const NETWORK_POLICY_ENFORCED: &str = "NetworkPolicyEnforced";
 /// True: the Task is valid, its references are resolved, and it is or was carried out.
 pub const ACCEPTED: &str = "Accepted";
 /// True: the Task ended otherwise than complete (kstatus reads it as Failed).
@@ -24,7 +27,8 @@ pub const FAILED: &str = "Failed";
 pub const FINISHED: &str = "Finished";
 /// True: the Task's budget covers the next call, as far as is known.
 pub const BUDGET_AVAILABLE: &str = "BudgetAvailable";
-/// True: before the first line of untrusted code ran, its sandbox was proven to reach nothing.
+/// True: before the first line of untrusted code ran, its sandbox was proven to reach nothing; where the class demands it, so was the
+/// pod's NetworkPolicy. The message says what was tried.
 pub const ISOLATED: &str = "Isolated";
 
 /// Reasons of conditions. A reason says why a condition has its status, and is a closed vocabulary beside the failure classes.
@@ -65,6 +69,16 @@ pub mod reason {
     pub const FOUND: &str = "Found";
     /// The RuntimeClass does not exist.
     pub const NOT_FOUND: &str = "NotFound";
+    /// A pod of the class reached nothing that it must not reach.
+    pub const ENFORCED: &str = "Enforced";
+    /// A pod of the class reached what it must not reach. The message says what.
+    pub const NOT_ENFORCED: &str = "NotEnforced";
+    /// The probe of the class is under way.
+    pub const PROBING: &str = "Probing";
+    /// The probe of the class gave no result. The message says why, and how to have it made again.
+    pub const PROBE_FAILED: &str = "ProbeFailed";
+    /// The class demands Landlock, which the kernel of the node that was probed does not have.
+    pub const LANDLOCK_MISSING: &str = "LandlockMissing";
     /// The SandboxClass does not allow it.
     pub const REFUSED_BY_CLASS: &str = "RefusedByClass";
     /// The Task was taken on.

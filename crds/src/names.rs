@@ -8,6 +8,17 @@ pub const TASK_UID_LABEL: &str = "oarmaster.dev/task-uid";
 pub const ATTEMPT_LABEL: &str = "oarmaster.dev/attempt";
 /// Annotation of sandbox pods and their Jobs: name of the Task (too long for a label).
 pub const TASK_ANNOTATION: &str = "oarmaster.dev/task";
+/// Label of the pod and Job that probe a SandboxClass: UID of the class. They carry [`SANDBOX_LABEL`] too, so that the sandboxes'
+/// NetworkPolicy and guards apply.
+pub const CLASS_UID_LABEL: &str = "oarmaster.dev/class-uid";
+/// Annotation of the pod and Job that probe a SandboxClass: name of the class.
+pub const CLASS_ANNOTATION: &str = "oarmaster.dev/class";
+/// Annotation that people set on a SandboxClass to have it probed again: any value that it did not have before.
+pub const PROBE_ANNOTATION: &str = "oarmaster.dev/probe";
+/// ServiceAccount of the pods that probe a SandboxClass, made by the chart in the namespace of the installation. It has no rights.
+pub const PROBE_SERVICE_ACCOUNT: &str = "oarmaster-probe";
+/// The one container of such a pod.
+pub const PROBE_CONTAINER: &str = "probe";
 /// Field manager of everything the operator writes.
 pub const FIELD_MANAGER: &str = "oarmaster-operator";
 /// ServiceAccount of sandbox pods, made by the controller in each namespace that runs Tasks. It has no rights.
@@ -25,11 +36,32 @@ pub const INSTALL_CONTAINER: &str = "install";
 /// attempts below 10^11. Deterministic, so that a repeated create finds the first one.
 #[must_use]
 pub fn job_name(task: &str, uid: &str, attempt: u32) -> String {
-    let short: String = task.chars().take(40).collect();
-    let short = short.trim_end_matches(['-', '.']);
-    // A Job's name becomes a label value and a host name: dots would split it.
-    let short = short.replace('.', "-");
-    format!("{short}-{}-{attempt}", base32(uid.as_bytes(), 10))
+    let hash = base32(uid.as_bytes(), 10);
+    format!("{}-{hash}-{attempt}", shortened(task))
+}
+
+/// Name of the Job that probes a SandboxClass: `probe-<class name, 40 characters>-<10 base32>`, at most 57 characters. Who changes the
+/// class (its generation), asks for a probe (`asked`, the value of [`PROBE_ANNOTATION`]) or installs another runner gets another name.
+#[must_use]
+pub fn probe_job_name(
+    class: &str,
+    uid: &str,
+    generation: i64,
+    asked: &str,
+    runner: &str,
+) -> String {
+    let hash = base32(
+        format!("{uid}\n{generation}\n{runner}\n{asked}").as_bytes(),
+        10,
+    );
+    format!("probe-{}-{hash}", shortened(class))
+}
+
+/// The first 40 characters of an object's name, as a part of a Job's name, which becomes a label value and a host name: dots would split
+/// it.
+fn shortened(name: &str) -> String {
+    let short: String = name.chars().take(40).collect();
+    short.trim_end_matches(['-', '.']).replace('.', "-")
 }
 
 /// The first `length` characters of the base32 form (RFC 4648 alphabet, lower case) of the SHA-256 of `input`; at most 51.

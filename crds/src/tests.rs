@@ -1,7 +1,7 @@
 //! Round trips and forms of the pieces that every component relies on.
 
 use crate::conditions;
-use crate::names::{base32, job_name, spec_digest};
+use crate::names::{base32, job_name, probe_job_name, spec_digest};
 use crate::quantity::{Cpu, Size};
 use crate::{GepDuration, Usd};
 use jiff::Timestamp;
@@ -265,6 +265,29 @@ proptest! {
         prop_assert_eq!(&name, &job_name(&task, &uid, attempt));
         prop_assert_ne!(&name, &job_name(&task, &uid, attempt + 1));
         prop_assert_ne!(&name, &job_name(&task, &format!("{uid}x"), attempt));
+    }
+
+    #[test]
+    fn a_probe_job_name_is_a_dns_label_of_everything_that_is_to_be_probed_anew(
+        class in "[a-z0-9]([-a-z0-9.]{0,250}[a-z0-9])?",
+        uid in "[0-9a-f-]{36}",
+        generation in 1i64..1_000_000,
+        asked in ".{0,20}",
+        runner in "[a-z0-9./:@]{1,80}",
+    ) {
+        let name = probe_job_name(&class, &uid, generation, &asked, &runner);
+        prop_assert!(name.len() <= 63, "{name}");
+        prop_assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'));
+        prop_assert!(name.starts_with("probe-") && !name.ends_with('-'));
+        prop_assert_eq!(&name, &probe_job_name(&class, &uid, generation, &asked, &runner));
+        for other in [
+            probe_job_name(&class, &format!("{uid}x"), generation, &asked, &runner),
+            probe_job_name(&class, &uid, generation + 1, &asked, &runner),
+            probe_job_name(&class, &uid, generation, &format!("{asked}x"), &runner),
+            probe_job_name(&class, &uid, generation, &asked, &format!("{runner}x")),
+        ] {
+            prop_assert_ne!(&name, &other);
+        }
     }
 
     #[test]

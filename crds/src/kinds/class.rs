@@ -29,10 +29,16 @@ use std::collections::BTreeMap;
         json_path = ".spec.runtimeClassName"
     ),
     printcolumn(
-        name = "ISOLATION",
-        type_ = "string",
-        json_path = ".spec.minimumIsolation"
+        name = "LANDLOCK",
+        type_ = "integer",
+        json_path = ".status.landlock.abi"
     ),
+    printcolumn(
+        name = "POLICY",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"NetworkPolicyEnforced\")].status"
+    ),
+    printcolumn(name = "PIDS", type_ = "integer", json_path = ".status.pids.limit"),
     printcolumn(
         name = "READY",
         type_ = "string",
@@ -65,6 +71,9 @@ pub struct SandboxClassSpec {
     /// The least that the kernel must offer: `Seccomp`, or `Landlock` (with it, code also cannot write outside its workspace by the kernel's own rule). Default Seccomp.
     #[serde(default)]
     pub minimum_isolation: Isolation,
+    /// Whether a pod must prove that its NetworkPolicy is enforced before it runs code, beside the proof of its sandbox, which is always demanded. A pod that cannot within startupTimeout ends its Task as IsolationUnproven. Default false.
+    #[serde(default)]
+    pub require_network_policy: bool,
     /// Budget of a Task where neither Task nor Agent state one. Default usd "1".
     #[serde(default = "default_task_budget")]
     pub default_task_budget: Budget,
@@ -215,6 +224,7 @@ impl Default for SandboxClassSpec {
             requests: Requests::default(),
             maximum: Maximum::default(),
             minimum_isolation: Isolation::default(),
+            require_network_policy: false,
             default_task_budget: default_task_budget(),
             startup_timeout: default_startup_timeout(),
             node_selector: BTreeMap::new(),
@@ -225,14 +235,52 @@ impl Default for SandboxClassSpec {
     }
 }
 
-/// What is known of a class.
+/// What is known of a class: from a probe in a pod of it, made when the class or Oarmaster itself is new or changed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SandboxClassStatus {
     /// The generation that this status is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, RuntimeClassFound.
+    /// The probe that the rest of this status is from. Absent until the first one ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probe: Option<ProbeStatus>,
+    /// Landlock on the node that was probed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub landlock: Option<LandlockStatus>,
+    /// Limit on processes of a pod, where the probe met one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pids: Option<PidsStatus>,
+    /// Ready, RuntimeClassFound, NetworkPolicyEnforced.
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,
+}
+
+/// A probe that ended, with or without a result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProbeStatus {
+    /// Its Job, in the namespace of the installation; it is deleted once its result stands here. The name is made of the class, its generation, its annotation oarmaster.dev/probe and the runner's image: as long as these are the same, nothing is probed again.
+    #[schemars(length(max = 63))]
+    pub job: String,
+    /// The node where it ran. Other nodes may differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub node: Option<String>,
+}
+
+/// Landlock, as the kernel offers it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LandlockStatus {
+    /// ABI version. 0: the kernel has no Landlock.
+    pub abi: i64,
+}
+
+/// The limit on processes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PidsStatus {
+    /// Processes and threads that a container of the pod could start at once.
+    pub limit: i64,
 }
