@@ -3,7 +3,7 @@
 use oarmaster_crds::kinds::class::{Isolation, SandboxClassSpec};
 use oarmaster_crds::kinds::sandbox::{AcceptSpec, SandboxSpec};
 use oarmaster_crds::kinds::task::{Language, Pinned, RunSpec};
-use oarmaster_crds::{Agent, ModelPool, Task};
+use oarmaster_crds::{Agent, GepDuration, ModelPool, Task};
 use oarmaster_protocol::assignment::{
     Accept, AgentTarget, ArtifactRule, Assignment, File, Program, RunTarget, Sandbox, Target,
     TaskRef,
@@ -183,14 +183,18 @@ fn limits(sandbox: &SandboxSpec, class: &SandboxClassSpec) -> Sandbox {
         memory_bytes: sandbox.memory.bytes().unwrap_or_default(),
         disk_bytes: sandbox.disk.bytes().unwrap_or_default(),
         max_processes: MAX_PROCESSES,
-        call_timeout_ms: sandbox
-            .call_timeout
-            .get()
-            .ok()
-            .and_then(|timeout| u64::try_from(timeout.as_millis()).ok())
-            .unwrap_or_default(),
+        call_timeout_ms: millis(&sandbox.call_timeout),
         require_landlock: class.minimum_isolation == Isolation::Landlock,
+        network_policy_within_ms: class
+            .require_network_policy
+            .then(|| millis(&class.startup_timeout)),
     }
+}
+
+/// A validated duration; one that is not is zero.
+fn millis(duration: &GepDuration) -> u64 {
+    let whole = duration.get().unwrap_or_default().as_millis();
+    u64::try_from(whole).unwrap_or(u64::MAX)
 }
 
 /// A validated number as the protocol's type; the bounds of the schema are far inside it.
