@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::Result;
 
 use crate::cluster::layout::{CGROUP, Layout, NODE, State, Tier, write};
-use crate::cluster::{net, template};
+use crate::cluster::{iptables, net, template};
 
 pub fn etcd(layout: &Layout, state: &State) -> Vec<String> {
     let client = format!("https://127.0.0.1:{}", state.ports.etcd);
@@ -134,6 +134,21 @@ pub fn proxy(layout: &Layout, state: &State) -> Result<Vec<String>> {
     Ok(vec![format!("--config={}", config.display())])
 }
 
+pub fn felix(layout: &Layout, state: &State) -> Result<Vec<String>> {
+    let config = layout.config().join("felix.cfg");
+    let backend = iptables::backend()?.to_owned();
+    let values = [
+        values(layout, state).as_slice(),
+        &[("iptables_backend", backend)],
+    ]
+    .concat();
+    write(
+        &config,
+        template::read("config/felix.cfg", &values)?.as_bytes(),
+    )?;
+    Ok(vec![config.display().to_string()])
+}
+
 fn values(layout: &Layout, state: &State) -> Vec<(&'static str, String)> {
     vec![
         ("node", NODE.to_owned()),
@@ -143,6 +158,7 @@ fn values(layout: &Layout, state: &State) -> Vec<(&'static str, String)> {
         ("kubelet_port", state.ports.kubelet.to_string()),
         ("proxy_health_port", state.ports.proxy_health.to_string()),
         ("proxy_metrics_port", state.ports.proxy_metrics.to_string()),
+        ("policy_health_port", state.ports.policy_health.to_string()),
         ("state", layout.state.display().to_string()),
         ("pki", layout.pki().display().to_string()),
         ("kubeconfigs", layout.kubeconfigs().display().to_string()),

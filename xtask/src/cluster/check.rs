@@ -4,10 +4,12 @@
 use std::fs;
 use std::path::Path;
 
+use crate::cluster::policy::Policy;
 use crate::cmd;
 
-/// What is missing, and what to do about it; empty if pods can run here.
-pub fn node() -> Vec<String> {
+/// What is missing, and what to do about it; empty if pods can run here, and
+/// policies be enforced if they are to be.
+pub fn node(policy: Policy) -> Vec<String> {
     let mut missing = Vec::new();
     if !cfg!(target_os = "linux") {
         missing.push("the local cluster needs Linux".to_owned());
@@ -25,6 +27,12 @@ pub fn node() -> Vec<String> {
     }
     if let Err(reason) = cgroups(Path::new("/sys/fs/cgroup")) {
         missing.push(reason);
+    }
+    if let (Policy::Enforced, Err(error)) = (policy, filters()) {
+        missing.push(format!(
+            "NetworkPolicies cannot be enforced: the kernel refuses address sets or filters \
+             ({error:#}); use a virtual machine, or --no-policy"
+        ));
     }
     for command in ["apt-get", "dpkg-deb"] {
         if cmd::find(command).is_none() {
@@ -45,6 +53,21 @@ fn namespaces() -> anyhow::Result<String> {
         "4", "unshare", "--mount", "--net", "--pid", "--fork", "--", "sh", "-c", act,
     ]);
     cmd::output(&mut command)
+}
+
+/// Tries, in a network that ends with the command, of what the policy agent
+/// makes its rules. Where the tools are missing `up` installs them.
+fn filters() -> anyhow::Result<()> {
+    if cmd::find("iptables").is_none() || cmd::find("ipset").is_none() {
+        return Ok(());
+    }
+    let act = "ipset create probe hash:net && \
+               iptables -A FORWARD -m set --match-set probe src -m mark --mark 1 \
+               -m conntrack --ctstate NEW -m comment --comment probe -j DROP && \
+               iptables -t raw -A PREROUTING -m rpfilter --invert -j DROP";
+    let mut command = cmd::command("timeout");
+    command.args(["4", "unshare", "--net", "--", "sh", "-c", act]);
+    cmd::output(&mut command).map(drop)
 }
 
 /// Both layouts are known: one hierarchy, or one for each controller.

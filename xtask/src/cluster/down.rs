@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use rustix::mount::{UnmountFlags, unmount};
 
+use crate::cluster::iptables::Whose;
 use crate::cluster::layout::{CGROUP, INTERFACE, Layout, NETWORK, Tier};
 use crate::cluster::process::{self, Mark, Program};
-use crate::cluster::{cgroups, iptables};
+use crate::cluster::{cgroups, iptables, policy};
 use crate::cmd;
 
-/// Folders with fixed paths that containerd, its shims, CNI or the kubelet
-/// make.
-const FIXED: [&str; 7] = [
+/// Folders with fixed paths that containerd, its shims, CNI, the kubelet or
+/// Calico make.
+const FIXED: [&str; 10] = [
     "/var/lib/kubelet",
     "/var/lib/cni",
     "/var/log/containers",
@@ -22,6 +23,9 @@ const FIXED: [&str; 7] = [
     "/run/containerd",
     "/opt/containerd",
     "/usr/libexec/kubernetes",
+    "/run/calico",
+    "/var/lib/calico",
+    "/var/log/calico",
 ];
 
 /// Kernel settings that the kubelet, kube-proxy and the plugins change.
@@ -109,7 +113,7 @@ fn running(programs: &[Program]) -> Vec<Mark> {
 /// somebody's own.
 fn is_ours(program: &str) -> bool {
     let name = program.rsplit('/').next().unwrap_or(program);
-    matches!(name, "etcd" | "kubelet")
+    matches!(name, "etcd" | "kubelet" | policy::AGENT)
         || name.starts_with("kube-")
         || name.starts_with("containerd")
 }
@@ -141,7 +145,7 @@ fn network() -> Result<()> {
     if Path::new("/sys/class/net").join(INTERFACE).exists() {
         cmd::output(cmd::command("ip").args(["link", "delete", INTERFACE]))?;
     }
-    iptables::clean()
+    iptables::clean(Whose::Cluster)
 }
 
 fn restore(path: &Path, value: &str) -> Result<()> {

@@ -1,5 +1,6 @@
 //! Builds the programs that are Go modules, once for each content.
 
+use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -64,6 +65,29 @@ pub fn coredns() -> Result<Built> {
     })
 }
 
+/// Calico's network plugin and its agent, and the definitions of their objects.
+pub fn calico() -> Result<Built> {
+    let source = cache::checkout().join("e2e/cluster/calico");
+    build("calico", &source, "", |into, go| {
+        compile(go, &source, "-s -w", ".", &into.join("calico"))?;
+        symlink("calico", into.join("felix")).context("failed to link a program")?;
+        let mut list = command(go);
+        list.current_dir(&source)
+            .args(["list", "-m", "-f", "{{.Dir}}"]);
+        let module = cmd::output(list.arg("github.com/projectcalico/calico"))?;
+        let definitions = Path::new(module.trim()).join("libcalico-go/config/crd");
+        fs::create_dir(into.join("crd"))?;
+        for file in cache::files(&definitions)? {
+            let name = file.file_name().unwrap_or_default();
+            // Not copied as it is: files of a module cannot be written to.
+            let content =
+                fs::read(&file).with_context(|| format!("failed to read {}", file.display()))?;
+            fs::write(into.join("crd").join(name), content)?;
+        }
+        Ok(())
+    })
+}
+
 /// Helm, which only a person or a test calls.
 pub fn helm() -> Result<Built> {
     let go = toolchain::find()?;
@@ -104,11 +128,14 @@ fn build(
     Ok(Built { folder, key })
 }
 
-/// Go files and the module's versions, without the module that lies inside.
+/// Go files and the module's versions, without the modules that lie inside.
 fn is_source(path: &Path) -> bool {
+    let inside = ["calico", "coredns"]
+        .iter()
+        .any(|name| path.starts_with(name));
     let go = path.extension().is_some_and(|extension| extension == "go");
     let versions = matches!(path.to_str(), Some("go.mod" | "go.sum"));
-    versions || (go && !path.starts_with("coredns"))
+    versions || (go && !inside)
 }
 
 fn compile(

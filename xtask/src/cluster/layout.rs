@@ -140,6 +140,7 @@ pub struct Ports {
     pub kubelet: u16,
     pub proxy_health: u16,
     pub proxy_metrics: u16,
+    pub policy_health: u16,
 }
 
 /// Writes a file readable by its owner only; keys and kubeconfigs are among

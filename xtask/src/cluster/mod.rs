@@ -13,6 +13,7 @@ mod layout;
 mod load;
 mod net;
 mod pki;
+mod policy;
 mod process;
 mod template;
 mod toolchain;
@@ -27,6 +28,7 @@ use clap::Subcommand;
 use crate::cache;
 use crate::cluster::debian::Runtime;
 use crate::cluster::layout::{Layout, Tier};
+pub use crate::cluster::policy::Policy;
 use crate::cluster::process::Program;
 use crate::cmd;
 
@@ -43,7 +45,12 @@ pub struct Args {
 #[derive(Subcommand)]
 enum Action {
     /// Start the cluster; does nothing if it runs
-    Up(Which),
+    Up {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        kind: Kind,
+    },
     /// Stop the cluster and remove everything it made
     Down(Which),
     /// Print what runs; fails unless the cluster is complete
@@ -59,7 +66,7 @@ enum Action {
         archives: Vec<PathBuf>,
     },
     /// Tell whether this machine can run pods; exit code 3 if not
-    Check,
+    Check(Kind),
     /// Compile and download everything that the cluster needs, start nothing
     Build(Which),
 }
@@ -77,10 +84,28 @@ impl Which {
     }
 }
 
+#[derive(clap::Args, Clone, Copy)]
+struct Kind {
+    /// NetworkPolicies are stored and not enforced; a cluster that runs is
+    /// switched and keeps its objects
+    #[arg(long)]
+    no_policy: bool,
+}
+
+impl Kind {
+    fn policy(self) -> Policy {
+        if self.no_policy {
+            Policy::Ignored
+        } else {
+            Policy::Enforced
+        }
+    }
+}
+
 /// Runs the command.
 pub fn run(args: Args) -> Result<ExitCode> {
     match args.command {
-        Action::Up(which) => up(&which.layout()?),
+        Action::Up { which, kind } => up(&which.layout()?, kind.policy()),
         Action::Down(which) => down(&which.layout()?),
         Action::Status(which) => status(&which.layout()?),
         Action::Kubeconfig(which) => {
@@ -94,7 +119,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        Action::Check => Ok(check()),
+        Action::Check(kind) => Ok(check(kind.policy())),
         Action::Build(which) => {
             let layout = which.layout()?;
             up::parts(layout.tier)?;
@@ -135,7 +160,7 @@ pub fn target() -> Result<Target> {
         })?;
         return Ok(Target::External(PathBuf::from(path)));
     }
-    let missing = check::node();
+    let missing = check::node(Policy::Enforced);
     Ok(if missing.is_empty() {
         Target::Local
     } else {
@@ -153,10 +178,10 @@ pub fn helm() -> Result<Command> {
     Ok(cmd::command(go::helm()?.program("helm")))
 }
 
-/// Starts the local cluster unless it runs.
-pub fn ensure() -> Result<PathBuf> {
+/// Starts the local cluster unless it runs, and makes it one of this kind.
+pub fn ensure(policy: Policy) -> Result<PathBuf> {
     let layout = Layout::of(Tier::Node)?;
-    up::up(&layout)?;
+    up::up(&layout, policy)?;
     Ok(layout.kubeconfig())
 }
 
@@ -166,11 +191,11 @@ pub fn load(archives: &[PathBuf]) -> Result<Vec<String>> {
     load::load(&layout, &Runtime::get()?, archives)
 }
 
-fn up(layout: &Layout) -> Result<ExitCode> {
-    if layout.tier == Tier::Node && check() != ExitCode::SUCCESS {
+fn up(layout: &Layout, policy: Policy) -> Result<ExitCode> {
+    if layout.tier == Tier::Node && check(policy) != ExitCode::SUCCESS {
         return Ok(ExitCode::from(CANNOT));
     }
-    up::up(layout)?;
+    up::up(layout, policy)?;
     let tier = if layout.tier == Tier::Api {
         " --api-only"
     } else {
@@ -195,8 +220,8 @@ fn down(layout: &Layout) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn check() -> ExitCode {
-    let missing = check::node();
+fn check(policy: Policy) -> ExitCode {
+    let missing = check::node(policy);
     if missing.is_empty() {
         return ExitCode::SUCCESS;
     }
@@ -230,6 +255,13 @@ fn status(layout: &Layout) -> Result<ExitCode> {
     );
     println!("{:24} {}", "pods", state.addresses.pods);
     println!("{:24} {}", "services", state.addresses.services);
+    if layout.tier == Tier::Node {
+        let said = match Policy::now(layout) {
+            Policy::Enforced => "enforced",
+            Policy::Ignored => "not enforced",
+        };
+        println!("{:24} {said}", "NetworkPolicies");
+    }
     println!("{:24} {}", "kubeconfig", layout.kubeconfig().display());
     println!("{:24} {}", "logs", layout.logs().display());
     println!(

@@ -53,6 +53,7 @@ pub fn write_all(layout: &Layout, state: &State) -> Result<()> {
         "kube-scheduler",
         "kubelet",
         "kube-proxy",
+        "calico",
     ] {
         let config = kubeconfig(&pki, user, state)?;
         write(
@@ -105,6 +106,9 @@ fn identities(state: &State) -> Result<Vec<Identity>> {
         ),
         identity("kube-scheduler", "system:kube-scheduler", &[]),
         identity("kube-proxy", "system:kube-proxy", &[]),
+        // Plugin and agent: a user of their own, so that their writes can be
+        // told from others'.
+        identity("calico", "calico", masters),
     ])
 }
 

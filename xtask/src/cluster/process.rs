@@ -152,6 +152,16 @@ impl Program {
         Mark::parse(&text).filter(Mark::alive)
     }
 
+    /// Removes the pid file: the program is no part of the cluster any more.
+    pub fn forget(&self) -> Result<()> {
+        match fs::remove_file(&self.pid_file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("failed to remove {}", self.pid_file.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// An error with the end of the log unless it runs.
     pub fn must_run(&self) -> Result<()> {
         if self.running().is_some() {

@@ -14,6 +14,7 @@ use crate::cluster::debian::{self, Runtime};
 use crate::cluster::go::{self, Built};
 use crate::cluster::layout::{CGROUP, INTERFACE, Layout, NETWORK, NODE, Ports, State, Tier, write};
 use crate::cluster::net::{self, Addresses};
+use crate::cluster::policy::{self, Policy};
 use crate::cluster::process::Program;
 use crate::cluster::{addons, args, cgroups, down, iptables, load, pki, template};
 use crate::cmd::{self, Progress};
@@ -25,7 +26,24 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub struct Parts {
     pub kubernetes: Built,
     /// Only where pods run.
-    pub node: Option<(Built, Runtime)>,
+    pub node: Option<NodeParts>,
+}
+
+/// What a node needs besides Kubernetes.
+pub struct NodeParts {
+    pub coredns: Built,
+    pub calico: Built,
+    pub runtime: Runtime,
+}
+
+impl Parts {
+    /// Names the builds of all programs that run for a cluster's whole life.
+    fn key(&self) -> String {
+        match &self.node {
+            None => self.kubernetes.key.clone(),
+            Some(node) => format!("{}-{}", self.kubernetes.key, node.calico.key),
+        }
+    }
 }
 
 /// Builds and downloads what the tier needs.
@@ -33,14 +51,19 @@ pub fn parts(tier: Tier) -> Result<Parts> {
     let kubernetes = go::kubernetes()?;
     let node = match tier {
         Tier::Api => None,
-        Tier::Node => Some((go::coredns()?, Runtime::get()?)),
+        Tier::Node => Some(NodeParts {
+            coredns: go::coredns()?,
+            calico: go::calico()?,
+            runtime: Runtime::get()?,
+        }),
     };
     Ok(Parts { kubernetes, node })
 }
 
 /// Makes the tier run. Does nothing to one that runs already and was built
-/// from the same sources; anything else that is left is removed first.
-pub fn up(layout: &Layout) -> Result<()> {
+/// from the same sources, but to enforce policies or not; anything else that
+/// is left is removed first.
+pub fn up(layout: &Layout, policy: Policy) -> Result<()> {
     let mut progress = Progress::start();
     if layout.tier == Tier::Node {
         let installed = debian::install_tools()?;
@@ -52,8 +75,14 @@ pub fn up(layout: &Layout) -> Result<()> {
     progress.done("programs are there");
     let _lock = cache::lock(layout.lock())?;
     if let Some(state) = healthy(layout, &parts)? {
-        if layout.tier == Tier::Node {
+        if let Some(node) = &parts.node {
             addons::apply(layout, &state, &parts)?;
+            if policy::switch(layout, &state, node, policy)? {
+                progress.done(match policy {
+                    Policy::Enforced => "NetworkPolicies are enforced from now on",
+                    Policy::Ignored => "NetworkPolicies are not enforced any more",
+                });
+            }
         }
         progress.done("already up");
         return Ok(());
@@ -62,17 +91,19 @@ pub fn up(layout: &Layout) -> Result<()> {
         down::down(layout)?;
         progress.done("removed what was left");
     }
-    start(layout, &parts, &mut progress)
+    start(layout, &parts, policy, &mut progress)
 }
 
 /// The record of a complete cluster of this build whose programs all run and
-/// whose API server answers.
+/// whose API server answers. The policy agent is left out: it can be started
+/// by itself.
 fn healthy(layout: &Layout, parts: &Parts) -> Result<Option<State>> {
     let Ok(Some(state)) = layout.load() else {
         return Ok(None);
     };
-    let programs = Program::all(layout)?;
-    let same = state.complete && state.build == parts.kubernetes.key;
+    let mut programs = Program::all(layout)?;
+    programs.retain(|program| program.name() != policy::AGENT);
+    let same = state.complete && state.build == parts.key();
     if !same || programs.is_empty() || programs.iter().any(|p| p.running().is_none()) {
         return Ok(None);
     }
@@ -84,10 +115,10 @@ fn healthy(layout: &Layout, parts: &Parts) -> Result<Option<State>> {
     Ok(answers.is_ok().then_some(state))
 }
 
-fn start(layout: &Layout, parts: &Parts, progress: &mut Progress) -> Result<()> {
+fn start(layout: &Layout, parts: &Parts, policy: Policy, progress: &mut Progress) -> Result<()> {
     if layout.tier == Tier::Node && iptables::present() {
         bail!(
-            "this machine has KUBE-* chains that are not ours: another Kubernetes runs here. Set \
+            "this machine has chains KUBE-* or cali-* that are not ours: another Kubernetes runs here. Set \
              KUBECONFIG to use it; if it is gone, remove its chains or restart the machine"
         );
     }
@@ -98,10 +129,11 @@ fn start(layout: &Layout, parts: &Parts, progress: &mut Progress) -> Result<()> 
     layout.save(&state)?;
     pki::write_all(layout, &state)?;
 
-    if let Some((_, runtime)) = &parts.node {
+    if let Some(node) = &parts.node {
         interface(&state)?;
+        iptables::masquerade(state.addresses.pods)?;
         cgroups::make(CGROUP)?;
-        containerd(layout, &state, runtime)?;
+        containerd(layout, &state, node)?;
     }
     let run = |name: &str, args: Vec<String>| -> Result<()> {
         Program::new(layout, name).start(&parts.kubernetes.program(name), &args, &[])
@@ -109,8 +141,8 @@ fn start(layout: &Layout, parts: &Parts, progress: &mut Progress) -> Result<()> 
     run("etcd", args::etcd(layout, &state))?;
     run("kube-apiserver", args::apiserver(layout, &state))?;
     progress.done("etcd and API server started");
-    if let Some((coredns, runtime)) = &parts.node {
-        own_images(layout, parts, coredns, runtime)?;
+    if let Some(node) = &parts.node {
+        own_images(layout, parts, node)?;
         progress.done("containerd has the cluster's own images");
     }
     wait(layout, "the API server", || {
@@ -121,9 +153,16 @@ fn start(layout: &Layout, parts: &Parts, progress: &mut Progress) -> Result<()> 
         "kube-controller-manager",
         args::controller_manager(layout, &state),
     )?;
-    if let Some((_, runtime)) = &parts.node {
+    if let Some(node_parts) = &parts.node {
         run("kube-scheduler", args::scheduler(layout))?;
-        let env = [("PATH", node_path(runtime))];
+        policy::objects(layout, parts, node_parts)?;
+        // Before the first pod: what runs without the agent is open.
+        policy::switch(layout, &state, node_parts, policy)?;
+        progress.done(match policy {
+            Policy::Enforced => "NetworkPolicies are enforced",
+            Policy::Ignored => "NetworkPolicies are not enforced",
+        });
+        let env = [("PATH", node_path(&node_parts.runtime))];
         let node = |name: &str, args: Vec<String>| -> Result<()> {
             Program::new(layout, name).start(&parts.kubernetes.program(name), &args, &env)
         };
@@ -175,14 +214,14 @@ fn record(layout: &Layout, parts: &Parts) -> Result<State> {
         etcd: net::free_port(loopback.node, 0)?,
         proxy_health: net::free_port(loopback.node, 0)?,
         proxy_metrics: net::free_port(loopback.node, 0)?,
+        policy_health: net::free_port(loopback.node, 0)?,
     };
     let (absent, sysctls) = match layout.tier {
         Tier::Node => (down::absent_folders(), down::read_sysctls()),
         Tier::Api => (Vec::new(), Vec::new()),
     };
-    let build = parts.kubernetes.key.clone();
     Ok(State {
-        build,
+        build: parts.key(),
         addresses,
         ports,
         absent,
@@ -203,20 +242,24 @@ fn interface(state: &State) -> Result<()> {
     Ok(())
 }
 
-fn node_path(runtime: &Runtime) -> String {
+/// The search path of the node's programs.
+pub fn node_path(runtime: &Runtime) -> String {
     format!(
         "{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         runtime.path()
     )
 }
 
-fn containerd(layout: &Layout, state: &State, runtime: &Runtime) -> Result<()> {
+fn containerd(layout: &Layout, state: &State, node: &NodeParts) -> Result<()> {
+    let NodeParts {
+        calico, runtime, ..
+    } = node;
     let config = layout.config();
     let cni_bin = layout.run().join("cni-bin");
     let cni_conf = config.join("cni");
-    // A folder of links, so that a policy engine can add its plugin.
     fs::create_dir_all(&cni_bin)?;
-    for plugin in cache::files(&runtime.plugins())? {
+    let plugins = cache::files(&runtime.plugins())?;
+    for plugin in plugins.into_iter().chain([calico.program("calico")]) {
         if let Some(name) = plugin.file_name() {
             symlink(&plugin, cni_bin.join(name)).context("failed to link a network plugin")?;
         }
@@ -232,6 +275,9 @@ fn containerd(layout: &Layout, state: &State, runtime: &Runtime) -> Result<()> {
         ("cni_bin", shown(cni_bin)),
         ("cni_conf", shown(cni_conf.clone())),
         ("network", NETWORK.to_owned()),
+        ("node", NODE.to_owned()),
+        ("logs", shown(layout.logs())),
+        ("kubeconfigs", shown(layout.kubeconfigs())),
         ("pod_cidr", state.addresses.pods.to_string()),
     ];
     let network = template::read("config/cni.conflist", &values)?;
@@ -266,12 +312,12 @@ fn snapshotter(state: &Path) -> Result<&'static str> {
     })
 }
 
-fn own_images(layout: &Layout, parts: &Parts, coredns: &Built, runtime: &Runtime) -> Result<()> {
+fn own_images(layout: &Layout, parts: &Parts, node: &NodeParts) -> Result<()> {
     wait(layout, "containerd", || {
-        cmd::output(load::ctr(layout, runtime).arg("version")).map(drop)
+        cmd::output(load::ctr(layout, &node.runtime).arg("version")).map(drop)
     })?;
-    let images = load::own_images(&parts.kubernetes, coredns)?;
-    load::load(layout, runtime, &images).map(drop)
+    let images = load::own_images(&parts.kubernetes, &node.coredns)?;
+    load::load(layout, &node.runtime, &images).map(drop)
 }
 
 /// kubectl as the administrator.
@@ -285,7 +331,7 @@ pub fn kubectl(layout: &Layout, parts: &Parts) -> Command {
 }
 
 /// Asks until it answers. A program that ended fails the wait at once.
-fn wait(layout: &Layout, what: &str, mut ask: impl FnMut() -> Result<()>) -> Result<()> {
+pub fn wait(layout: &Layout, what: &str, mut ask: impl FnMut() -> Result<()>) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let Err(error) = ask() else {

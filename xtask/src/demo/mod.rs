@@ -10,7 +10,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::cluster::{self, Target};
+use crate::cluster::{self, Policy, Target};
 use crate::cmd::{self, Progress};
 
 /// Namespace of the release.
@@ -82,7 +82,7 @@ fn up(registry: Option<String>) -> Result<()> {
 fn place(registry: Option<String>) -> Result<Place> {
     match cluster::target()? {
         Target::Local => Ok(Place {
-            kubeconfig: cluster::ensure()
+            kubeconfig: cluster::ensure(Policy::Enforced)
                 .context("failed to start the local cluster; `cargo xtask cluster down` cleans up, then try again")?,
             registry: None,
         }),

@@ -2,7 +2,7 @@
 //!
 //! `--workspace` selects the same features as the unit tests do: nothing is compiled twice.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, bail};
@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use super::cargo;
 use super::report::{Outcome, Report};
 use crate::cache::checkout;
-use crate::cluster::{self, Target};
+use crate::cluster::{self, Policy, Target};
 use crate::cmd;
 
 /// An API server without nodes, which needs no rights on the machine. It is always the local one: the tests fill it with objects.
@@ -33,10 +33,13 @@ pub fn api(report: &mut Report) {
 
 /// A cluster that runs pods: that of KUBECONFIG, else the local one.
 pub fn node(report: &mut Report) {
-    let mut found = None;
+    let (mut found, mut local) = (None, false);
     let up = report.stage("cluster is up", || {
         found = Some(match cluster::target()? {
-            Target::Local => cluster::ensure()?,
+            Target::Local => {
+                local = true;
+                cluster::ensure(Policy::Enforced)?
+            }
             Target::External(kubeconfig) => kubeconfig,
             Target::None(missing) => {
                 return Ok(Outcome::Skipped(format!(
@@ -52,10 +55,31 @@ pub fn node(report: &mut Report) {
     report.stage("end-to-end tests", || {
         cmd::pass(
             cargo(&["test", "--workspace", "--test", "node"])
-                .env("OARMASTER_E2E_KUBECONFIG", kubeconfig),
+                .env("OARMASTER_E2E_KUBECONFIG", &kubeconfig),
         )?;
         Ok(Outcome::Passed)
     });
+    if local {
+        report.stage("end-to-end tests without enforcement", || {
+            without_enforcement(&kubeconfig)
+        });
+    }
+}
+
+/// The tests about NetworkPolicies again, on the same cluster with what is
+/// installed in it, while nothing enforces them: a probe that finds everything
+/// refused here too would prove nothing there.
+fn without_enforcement(kubeconfig: &Path) -> Result<Outcome> {
+    cluster::ensure(Policy::Ignored)?;
+    let tested = cmd::pass(
+        cargo(&["test", "--workspace", "--test", "node", "--", "enforcement"])
+            .env("OARMASTER_E2E_KUBECONFIG", kubeconfig)
+            .env("OARMASTER_E2E_POLICY", "ignored")
+            .env("OARMASTER_E2E_AS_IS", "1"),
+    );
+    // After a failure too: the next run finds the cluster as it was.
+    cluster::ensure(Policy::Enforced)?;
+    tested.map(|()| Outcome::Passed)
 }
 
 fn own(args: &[&str]) -> Result<Outcome> {

@@ -13,6 +13,7 @@ fn setup(tier: Tier) -> (Layout, State) {
         kubelet: 10250,
         proxy_health: 2,
         proxy_metrics: 3,
+        policy_health: 4,
     };
     let state = State {
         build: String::new(),
@@ -30,7 +31,12 @@ fn every_place_of_the_configuration_has_a_value() {
     let (layout, state) = setup(Tier::Node);
     let mut values = values(&layout, &state);
     values.push(("resolv_conf", "/x".to_owned()));
-    for file in ["config/kubelet.yaml", "config/kube-proxy.yaml"] {
+    values.push(("iptables_backend", "nft".to_owned()));
+    for file in [
+        "config/kubelet.yaml",
+        "config/kube-proxy.yaml",
+        "config/felix.cfg",
+    ] {
         let text = template::read(file, &values).unwrap();
         assert!(!text.contains("{{"), "{text}");
     }
