@@ -35,7 +35,7 @@ pub fn data<T: Serialize>(value: &T, format: Format) -> Result<(), Error> {
     raw(text.as_bytes())
 }
 
-/// JSON in which every character that a terminal acts on is escaped: the same data.
+/// JSON in which every character that a terminal acts on, or that YAML has not, is escaped: the same data.
 fn json<T: Serialize>(value: &T) -> Result<String, Error> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Error::cluster("failed to write JSON").source(error))?;
@@ -53,7 +53,7 @@ pub fn json_line<T: Serialize>(value: &T) -> Result<String, Error> {
 fn escape_json(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for letter in text.chars() {
-        if letter != '\n' && acts(letter) {
+        if letter != '\n' && is_escaped(letter) {
             // Writing to a String cannot fail.
             let _ = write!(safe, "\\u{:04x}", u32::from(letter));
         } else {
@@ -63,7 +63,13 @@ fn escape_json(text: &str) -> String {
     safe
 }
 
-/// YAML. A text with characters that a terminal acts on makes it JSON, which is YAML too: block scalars have no escapes.
+/// What is written as an escape in data: what a terminal acts on; the byte order mark, which YAML readers drop; and what they refuse.
+/// All of it has four digits, so that JSON's escape is YAML's, too.
+fn is_escaped(letter: char) -> bool {
+    acts(letter) || matches!(letter, '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+}
+
+/// YAML. A text with characters that are escaped makes it JSON, which is YAML too: block scalars have no escapes.
 fn yaml<T: Serialize>(value: &T) -> Result<String, Error> {
     let value = serde_json::to_value(value)
         .map_err(|error| Error::cluster("failed to write YAML").source(error))?;
@@ -71,7 +77,7 @@ fn yaml<T: Serialize>(value: &T) -> Result<String, Error> {
         .map_err(|error| Error::cluster("failed to write YAML").source(error))?;
     if text
         .chars()
-        .any(|letter| !matches!(letter, '\n' | '\t') && acts(letter))
+        .any(|letter| !matches!(letter, '\n' | '\t') && is_escaped(letter))
     {
         return json(&value);
     }

@@ -54,9 +54,10 @@ impl Printer {
                 model,
                 message,
                 finish_reason,
+                replaced,
                 usage,
                 ..
-            } => self.answer(model, message, finish_reason, *usage),
+            } => self.answer(model, message, finish_reason, *replaced, *usage),
             Body::CallFailed {
                 class,
                 message,
@@ -79,6 +80,11 @@ impl Printer {
             }
             Body::Observation { text } => {
                 let mut lines = vec!["told to the model".to_owned()];
+                self.text(&mut lines, text);
+                lines
+            }
+            Body::Note { text } => {
+                let mut lines = vec!["note".to_owned()];
                 self.text(&mut lines, text);
                 lines
             }
@@ -117,6 +123,7 @@ impl Printer {
         model: &str,
         message: &Value,
         finish: &str,
+        replaced: u64,
         usage: CallUsage,
     ) -> Vec<String> {
         self.turns += 1;
@@ -124,6 +131,11 @@ impl Printer {
         let mut head = format!("turn {}: {model}{}", self.turns, self.booked(usage),);
         if !matches!(finish, "stop" | "tool_calls") {
             head.push_str(&format!(", stopped by {}", one_line(finish, 40)));
+        }
+        if replaced > 0 {
+            head.push_str(&format!(
+                ", U+FFFD stands for what is no character {replaced} times"
+            ));
         }
         let mut lines = vec![head];
         if let Some(text) = message.get("content").and_then(Value::as_str) {

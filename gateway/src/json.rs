@@ -1,5 +1,6 @@
 //! JSON that is passed on as it came: the top level is split into fields, each field's bytes stay as they are.
 
+use oarmaster_protocol::text::json;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::collections::HashSet;
@@ -10,7 +11,21 @@ pub const MAX_DEPTH: usize = 127;
 
 /// A JSON object, its fields in their order and with their bytes. No field occurs twice.
 #[derive(Clone, Debug)]
-pub struct Fields(Vec<(String, Box<RawValue>)>);
+pub struct Fields(Vec<Field>);
+
+#[derive(Clone, Debug)]
+struct Field {
+    name: String,
+    /// The name as it came: an escape of half a surrogate pair is passed on, too.
+    quoted: String,
+    value: Box<RawValue>,
+}
+
+impl Field {
+    fn is_null(&self) -> bool {
+        self.value.get() == "null"
+    }
+}
 
 /// Why a body is not JSON that we take.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,11 +33,10 @@ pub struct Fields(Vec<(String, Box<RawValue>)>);
 pub struct BadJson(pub String);
 
 impl Fields {
-    /// Splits a JSON object.
+    /// Splits a JSON object. An escape of half a surrogate pair stays what it is: only who reads a string must know what it means.
     ///
     /// # Errors
-    /// [`BadJson`] that says where, for what is not UTF-8, not JSON, not an object, nested too deeply, has a field twice, or an escaped
-    /// half of a surrogate pair.
+    /// [`BadJson`] that says where, for what is not UTF-8, not JSON, not an object, nested too deeply, or has a field twice.
     pub fn parse(body: &[u8]) -> Result<Self, BadJson> {
         let text = std::str::from_utf8(body)
             .map_err(|error| BadJson(format!("byte {} is not UTF-8", error.valid_up_to())))?;
@@ -35,32 +49,33 @@ impl Fields {
     pub fn get(&self, name: &str) -> Option<&RawValue> {
         self.0
             .iter()
-            .find(|(field, _)| field == name)
-            .map(|(_, value)| &**value)
-            .filter(|value| value.get() != "null")
+            .find(|field| field.name == name && !field.is_null())
+            .map(|field| &*field.value)
     }
 
     /// Replaces a field's value in its place, or adds the field.
     pub fn set(&mut self, name: &str, value: Box<RawValue>) {
-        match self.0.iter_mut().find(|(field, _)| field == name) {
-            Some((_, old)) => *old = value,
-            None => self.0.push((name.to_owned(), value)),
+        match self.0.iter_mut().find(|field| field.name == name) {
+            Some(field) => field.value = value,
+            None => self.0.push(Field {
+                name: name.to_owned(),
+                quoted: quote(name),
+                value,
+            }),
         }
     }
 
     /// Removes a field; whether it was there.
     pub fn remove(&mut self, name: &str) -> bool {
         let before = self.0.len();
-        self.0.retain(|(field, _)| field != name);
+        self.0.retain(|field| field.name != name);
         self.0.len() != before
     }
 
     /// The fields' names, `null` ones left out.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0
-            .iter()
-            .filter(|(_, value)| value.get() != "null")
-            .map(|(field, _)| field.as_str())
+        let stated = self.0.iter().filter(|field| !field.is_null());
+        stated.map(|field| field.name.as_str())
     }
 
     /// The object as JSON.
@@ -69,17 +84,17 @@ impl Fields {
         let size: usize = self
             .0
             .iter()
-            .map(|(field, value)| field.len() + value.get().len() + 4)
+            .map(|field| field.quoted.len() + field.value.get().len() + 2)
             .sum();
         let mut text = String::with_capacity(size + 2);
         text.push('{');
-        for (position, (field, value)) in self.0.iter().enumerate() {
+        for (position, field) in self.0.iter().enumerate() {
             if position > 0 {
                 text.push(',');
             }
-            text.push_str(&quote(field));
+            text.push_str(&field.quoted);
             text.push(':');
-            text.push_str(value.get());
+            text.push_str(field.value.get());
         }
         text.push('}');
         text
@@ -113,7 +128,11 @@ impl<'de> Deserialize<'de> for Fields {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
                 let mut fields = Vec::new();
                 let mut seen = HashSet::new();
-                while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
+                while let Some((quoted, value)) =
+                    map.next_entry::<Box<RawValue>, Box<RawValue>>()?
+                {
+                    let name: String = serde_json::from_str(&json(quoted.get().as_bytes()).text)
+                        .map_err(A::Error::custom)?;
                     // Readers differ in which of two they take: we would meter one and the provider act on the other.
                     if !seen.insert(name.clone()) {
                         return Err(A::Error::custom(format!(
@@ -121,7 +140,11 @@ impl<'de> Deserialize<'de> for Fields {
                             quote(&name)
                         )));
                     }
-                    fields.push((name, value));
+                    fields.push(Field {
+                        name,
+                        quoted: quoted.get().to_owned(),
+                        value,
+                    });
                 }
                 Ok(Fields(fields))
             }
@@ -130,28 +153,15 @@ impl<'de> Deserialize<'de> for Fields {
     }
 }
 
-/// Checks what serde_json leaves unchecked in a [`RawValue`]: the depth, and that `\u` escapes are characters.
+/// Checks the depth, which serde_json leaves unchecked in a [`RawValue`].
 fn check(text: &str) -> Result<(), BadJson> {
-    let bytes = text.as_bytes();
     let mut depth = 0usize;
     let mut in_string = false;
-    let mut at = 0usize;
-    while let Some(&byte) = bytes.get(at) {
+    let mut escaped = false;
+    for (at, byte) in text.bytes().enumerate() {
         match (in_string, byte) {
-            (true, b'\\') => {
-                if bytes.get(at + 1) == Some(&b'u') {
-                    let half = escape(bytes, at);
-                    if (0xd800..0xdc00).contains(&half) {
-                        if !(0xdc00..0xe000).contains(&escape(bytes, at + 6)) {
-                            return Err(lone(at));
-                        }
-                        at += 6;
-                    } else if (0xdc00..0xe000).contains(&half) {
-                        return Err(lone(at));
-                    }
-                }
-                at += 1;
-            }
+            (true, _) if escaped => escaped = false,
+            (true, b'\\') => escaped = true,
             (_, b'"') => in_string = !in_string,
             (false, b'{' | b'[') => {
                 depth += 1;
@@ -164,21 +174,6 @@ fn check(text: &str) -> Result<(), BadJson> {
             (false, b'}' | b']') => depth = depth.saturating_sub(1),
             _ => {}
         }
-        at += 1;
     }
     Ok(())
-}
-
-fn lone(at: usize) -> BadJson {
-    BadJson(format!("half of a surrogate pair at byte {at}"))
-}
-
-/// The code unit of the escape `\uXXXX` at `at`, or 0 where there is none.
-fn escape(bytes: &[u8], at: usize) -> u32 {
-    bytes
-        .get(at..at + 6)
-        .and_then(|escape| escape.strip_prefix(b"\\u"))
-        .and_then(|digits| std::str::from_utf8(digits).ok())
-        .and_then(|digits| u32::from_str_radix(digits, 16).ok())
-        .unwrap_or(0)
 }

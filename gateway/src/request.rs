@@ -4,6 +4,7 @@
 use crate::error::ApiFailure;
 use crate::json::{Fields, quote, raw};
 use oarmaster_protocol::task::ErrorCode;
+use oarmaster_protocol::text;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -88,7 +89,10 @@ const BOUNDED: &[&str] = &[
 /// A chat request.
 #[derive(Clone, Debug)]
 pub struct ChatRequest {
+    /// As they came, for the provider.
     fields: Fields,
+    /// For us to read, where they hold escapes of half a surrogate pair.
+    repaired: Option<Fields>,
     bytes: usize,
     messages: usize,
     tools: usize,
@@ -110,28 +114,37 @@ impl ChatRequest {
     /// # Errors
     /// `invalid_request`, naming the field.
     pub fn parse(body: &[u8]) -> Result<Self, ApiFailure> {
-        let fields = Fields::parse(body).map_err(|error| ApiFailure::invalid(error.to_string()))?;
+        let parse = |body: &[u8]| {
+            Fields::parse(body).map_err(|error| ApiFailure::invalid(error.to_string()))
+        };
+        let passed = parse(body)?;
+        let read = text::json(body);
+        let repaired = match read.replaced {
+            0 => None,
+            _ => Some(parse(read.text.as_bytes())?),
+        };
+        let fields = repaired.as_ref().unwrap_or(&passed);
         if let Some(name) = fields.names().find(|name| DESTINATION.contains(name)) {
             return Err(ApiFailure::invalid(format!(
                 "field {name} is not the caller's to set: the ModelProvider says where requests go"
             )));
         }
-        let model: String = typed(&fields, "model", "the name of a pool")?
+        let model: String = typed(fields, "model", "the name of a pool")?
             .ok_or_else(|| ApiFailure::invalid("field model is missing: name a pool"))?;
-        let messages: Vec<&RawValue> = typed(&fields, "messages", "a list of messages")?
+        let messages: Vec<&RawValue> = typed(fields, "messages", "a list of messages")?
             .ok_or_else(|| ApiFailure::invalid("field messages is missing"))?;
         if messages.is_empty() {
             return Err(ApiFailure::invalid("field messages is empty"));
         }
-        let tools: Vec<&RawValue> = typed(&fields, "tools", "a list of tools")?.unwrap_or_default();
+        let tools: Vec<&RawValue> = typed(fields, "tools", "a list of tools")?.unwrap_or_default();
         let functions: Vec<&RawValue> =
-            typed(&fields, "functions", "a list of functions")?.unwrap_or_default();
-        let options: Option<StreamOptions> = typed(&fields, "stream_options", "an object")?;
+            typed(fields, "functions", "a list of functions")?.unwrap_or_default();
+        let options: Option<StreamOptions> = typed(fields, "stream_options", "an object")?;
         let limits = [
-            limit(&fields, "max_tokens")?,
-            limit(&fields, "max_completion_tokens")?,
+            limit(fields, "max_tokens")?,
+            limit(fields, "max_completion_tokens")?,
         ];
-        let choices = limit(&fields, "n")?.unwrap_or(1);
+        let choices = limit(fields, "n")?.unwrap_or(1);
         if choices > 128 {
             return Err(ApiFailure::invalid("field n is over 128"));
         }
@@ -139,14 +152,20 @@ impl ChatRequest {
             bytes: body.len(),
             messages: messages.len(),
             tools: tools.len() + functions.len(),
-            stream: typed(&fields, "stream", "true or false")?.unwrap_or(false),
+            stream: typed(fields, "stream", "true or false")?.unwrap_or(false),
             include_usage: options.is_some_and(|options| options.include_usage),
             // Which of the two a provider obeys is not ours to know: the larger one bounds.
             max_output: limits.into_iter().flatten().max(),
             choices,
             model,
-            fields,
+            fields: passed,
+            repaired,
         })
+    }
+
+    /// The fields as we read them.
+    fn read(&self) -> &Fields {
+        self.repaired.as_ref().unwrap_or(&self.fields)
     }
 
     /// Refuses what a budget cannot bound.
@@ -154,11 +173,11 @@ impl ChatRequest {
     /// # Errors
     /// `unbounded_cost`, naming the field.
     pub fn check_bounded(&self) -> Result<(), ApiFailure> {
+        let fields = self.read();
         let refuse = |what: String| Err(ApiFailure::new(ErrorCode::UnboundedCost, what));
-        for name in self.fields.names() {
+        for name in fields.names() {
             let is_default_tier = name == "service_tier"
-                && self
-                    .fields
+                && fields
                     .get(name)
                     .is_some_and(|tier| tier.get() == "\"default\"");
             if !BOUNDED.contains(&name) && !is_default_tier {
@@ -167,8 +186,7 @@ impl ChatRequest {
                 ));
             }
         }
-        let tools: Vec<Typed> =
-            typed(&self.fields, "tools", "a list of tools")?.unwrap_or_default();
+        let tools: Vec<Typed> = typed(fields, "tools", "a list of tools")?.unwrap_or_default();
         if let Some(kind) = tools
             .iter()
             .find_map(|tool| tool.other_than(&["function", "custom"]))
@@ -179,7 +197,7 @@ impl ChatRequest {
             ));
         }
         let messages: Vec<Message> =
-            typed(&self.fields, "messages", "a list of messages")?.unwrap_or_default();
+            typed(fields, "messages", "a list of messages")?.unwrap_or_default();
         for message in messages {
             let Some(content) = message
                 .content
@@ -252,10 +270,10 @@ impl ChatRequest {
         Ok(fields.to_json())
     }
 
-    /// The messages' JSON, for a provider that answers by itself.
+    /// The messages' JSON, for a provider that answers by itself. Every string in it can be read.
     #[must_use]
     pub fn messages_json(&self) -> &str {
-        self.fields.get("messages").map_or("[]", RawValue::get)
+        self.read().get("messages").map_or("[]", RawValue::get)
     }
 
     /// Size of the body in bytes.

@@ -35,9 +35,6 @@ fn fields_keep_their_bytes() {
     assert_eq!(fields.to_json(), r#"{"a":2,"b":[ 1,2 ],"c":"\u00e9"}"#);
     for (bad, word) in [
         (&br#"{"a":1,"\u0061":2}"#[..], "twice"),
-        (br#"{"a":"\ud83d"}"#, "surrogate"),
-        (br#"{"a":"\udc00\ud83d"}"#, "surrogate"),
-        (br#"{"a":"\ud83d\u0061"}"#, "surrogate"),
         (br#"{"a":1} x"#, "trailing"),
         (b"{\"a\":\"\xe2\x82\"}", "UTF-8"),
         (br#"{"a":1"#, "EOF"),
@@ -45,7 +42,12 @@ fn fields_keep_their_bytes() {
         let error = Fields::parse(bad).unwrap_err().to_string();
         assert!(error.contains(word), "{error}");
     }
-    assert!(Fields::parse(br#"{"a":"\\ud83d \ud83d\ude00 \" [[["}"#).is_ok());
+    for kept in [
+        r#"{"a":"\\ud83d \ud83d\ude00 \" [[["}"#,
+        r#"{"a":"\ud83d","\udc00\ud83d":["\ud83d\u0061"]}"#,
+    ] {
+        assert_eq!(Fields::parse(kept.as_bytes()).unwrap().to_json(), kept);
+    }
 }
 
 proptest! {
@@ -162,7 +164,10 @@ fn the_input_bound_covers_every_byte() {
 #[test]
 fn chunks_are_metered() {
     let mut meter = Meter::default();
-    let take = |meter: &mut Meter, data: Value, keep| meter.take(data.to_string(), keep).unwrap();
+    let take = |meter: &mut Meter, data: Value, keep| {
+        let passed = meter.take(data.to_string().into_bytes(), keep).unwrap();
+        passed.map(|bytes| String::from_utf8(bytes).unwrap())
+    };
     take(
         &mut meter,
         json!({"choices": [{"delta": {"role": "assistant", "content": ""}, "finish_reason": null}]}),
@@ -194,6 +199,40 @@ fn chunks_are_metered() {
         None
     );
     assert_eq!(meter.tokens.unwrap().input, 9);
+}
+
+#[test]
+fn half_a_surrogate_pair_is_passed_on_and_read_as_a_replacement() {
+    let body = r#"{"model":"p","messages":[{"role":"user","content":"a\ud800b"}],"user":"\udfff","tools":[{"type":"func\ud800"}]}"#;
+    let request = ChatRequest::parse(body.as_bytes()).unwrap();
+    assert_eq!(request.upstream("p", None).unwrap(), body);
+    let read: Value = serde_json::from_str(request.messages_json()).unwrap();
+    assert_eq!(read[0]["content"], "a\u{fffd}b");
+    let refused = request.check_bounded().unwrap_err().message;
+    assert!(refused.contains("func\u{fffd}"), "{refused}");
+}
+
+/// A provider that cuts its text between tokens sends pieces of characters; whoever joins the pieces has the text.
+#[test]
+fn chunks_keep_bytes_that_are_not_utf_8() {
+    for (data, stripped) in [
+        (
+            &b"{\"choices\": [{\"delta\": {\"content\": \"\xe2\x82\"}}], \"usage\": null}"[..],
+            &b"{\"choices\":[{\"delta\": {\"content\": \"\xe2\x82\"}}]}"[..],
+        ),
+        (
+            br#"{"choices": [{"delta": {"content": "\ud83d"}}], "usage": null}"#,
+            br#"{"choices":[{"delta": {"content": "\ud83d"}}]}"#,
+        ),
+    ] {
+        let mut meter = Meter::default();
+        assert_eq!(meter.take(data.to_vec(), true), Ok(Some(data.to_vec())));
+        assert_eq!(
+            meter.take(data.to_vec(), false),
+            Ok(Some(stripped.to_vec()))
+        );
+        assert!(meter.content);
+    }
 }
 
 fn play(rules: Value, messages: Value) -> Result<Answer, String> {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Version of these messages; both sides come from the same binary, so another one means a mixed pod.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Largest frame in bytes.
 pub const MAX_FRAME_BYTES: usize = 16 << 20;
@@ -251,6 +251,8 @@ pub struct Output {
 pub struct Entry {
     /// Path relative to the workspace.
     pub path: String,
+    /// How many U+FFFD in `path` stand for bytes that are not UTF-8.
+    pub replaced: u64,
     /// What it is.
     pub kind: EntryKind,
     /// Size in bytes; 0 for anything but a file.
@@ -279,8 +281,10 @@ pub struct Hit {
     pub path: String,
     /// Number of the line, from 1.
     pub line: u64,
-    /// The line, cut at 500 characters.
+    /// The line, at most 500 characters; `…` follows where it is longer.
     pub text: String,
+    /// How many U+FFFD in `path` and `text` stand for bytes that are not UTF-8.
+    pub replaced: u64,
 }
 
 /// Why a request could not be carried out.

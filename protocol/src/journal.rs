@@ -72,6 +72,10 @@ pub enum Body {
         message: Value,
         /// Why the model stopped, in OpenAI's words.
         finish_reason: String,
+        /// How often the provider sent what is no character (bytes that are not UTF-8, an escape of half a surrogate pair); each stands
+        /// as U+FFFD.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        replaced: u64,
         /// Tokens and money.
         usage: CallUsage,
     },
@@ -118,6 +122,11 @@ pub enum Body {
     /// Text that the pilot adds to the conversation by itself (a red check, a broken answer).
     Observation {
         /// The text, as the model is shown it.
+        text: String,
+    },
+    /// What the reader of the transcript must know and the model is not told (what an artifact lacks, what was replaced in the output).
+    Note {
+        /// The text.
         text: String,
     },
     /// The Task's check ran.
@@ -209,14 +218,25 @@ pub struct RunOutput {
     /// Signal number, when one ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
-    /// End of the standard output, at most 4 KiB.
+    /// End of the standard output: at most 4 KiB of it, cut between two characters. What is not UTF-8 stands as U+FFFD.
     pub stdout_tail: String,
-    /// End of the standard error, at most 4 KiB.
+    /// Bytes of the standard output before `stdout_tail`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub stdout_omitted: u64,
+    /// The same of the standard error.
     pub stderr_tail: String,
+    /// Bytes of the standard error before `stderr_tail`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub stderr_omitted: u64,
     /// CPU seconds as a decimal string.
     pub cpu_seconds: String,
     /// Largest memory in bytes that was seen.
     pub peak_memory: u64,
     /// Wall-clock time as a duration string.
     pub duration: String,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }

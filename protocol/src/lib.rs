@@ -11,6 +11,7 @@ pub mod journal;
 pub mod probe;
 pub mod read;
 pub mod task;
+pub mod text;
 
 pub use failure::FailureClass;
 

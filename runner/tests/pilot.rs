@@ -195,7 +195,7 @@ fn observations_carry_any_text() {
         .collect();
     assert_eq!(
         results[1],
-        "exit code 0\n[stdout]\n\u{0}\u{7f}\u{9b}\u{feff}\u{1F600}\u{fffd}"
+        "exit code 0\n[stdout]\n\u{0}\u{7f}\u{9b}\u{feff}\u{1F600}\u{fffd}\n[stdout: U+FFFD stands for bytes that are not UTF-8, 1 times]"
     );
     assert!(
         results[2].starts_with("stopped: out of memory (limit 64 MiB"),

@@ -6,6 +6,7 @@ use crate::log::Urgency;
 use crate::state::{By, Task};
 use crate::{IN_DOUBT, Refusal};
 use oarmaster_protocol::journal::{Body, CallUsage, Record};
+use oarmaster_protocol::text::shorten;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -56,6 +57,8 @@ pub enum HopEnd {
         message: Value,
         /// Why the model stopped, in OpenAI's words.
         finish_reason: String,
+        /// How often the provider sent what is no character; each stands as U+FFFD.
+        replaced: u64,
         /// Tokens and money; `None` when the provider did not say: then the reservation is booked as estimated.
         usage: Option<CallUsage>,
     },
@@ -214,7 +217,7 @@ impl HopEnd {
                 billing,
             } => Self::Failed {
                 class,
-                message: message.chars().take(MAX_MESSAGE).collect(),
+                message: shorten(&message, MAX_MESSAGE),
                 billing,
             },
             answer @ Self::Answer { .. } => answer,

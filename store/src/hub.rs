@@ -55,6 +55,7 @@ impl Note {
                 Body::Open { .. }
                     | Body::ToolResult { .. }
                     | Body::Observation { .. }
+                    | Body::Note { .. }
                     | Body::Check { .. }
             )
         });

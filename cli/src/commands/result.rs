@@ -49,13 +49,8 @@ fn answer(cluster: &Cluster, task: &Task, format: Option<Format>) -> Result<(), 
         match (text(value), format) {
             (_, Some(format)) => output::data(value, format)?,
             (Some(text), None) if output::is_terminal() => output::line(text.trim_end())?,
-            // Into a file or a program it goes as the model wrote it: a diff must stay one.
-            (Some(text), None) => {
-                output::raw(text.as_bytes())?;
-                if !text.ends_with('\n') {
-                    output::raw(b"\n")?;
-                }
-            }
+            // Into a file or a program it goes as the model wrote it, without so much as a line end more.
+            (Some(text), None) => output::raw(text.as_bytes())?,
             (None, None) => output::data(value, Format::Json)?,
         }
     }

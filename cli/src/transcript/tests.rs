@@ -38,6 +38,7 @@ fn an_answer_shows_what_it_cost_and_the_sum() {
         model: "repairer".to_owned(),
         message: json!({"role": "assistant", "content": "done"}),
         finish_reason: "stop".to_owned(),
+        replaced: 0,
         usage: CallUsage {
             input_tokens: 1200,
             output_tokens: 30,
@@ -52,6 +53,28 @@ fn an_answer_shows_what_it_cost_and_the_sum() {
             "turn 2: repairer, 1 200 + 30 tokens, $0.00025; so far 2 460 tokens, $0.0005",
             "    done"
         ]
+    );
+}
+
+#[test]
+fn what_was_replaced_is_said() {
+    let answer = record(Body::Answer {
+        call: 1,
+        hop: 0,
+        model: "repairer".to_owned(),
+        message: json!({"role": "assistant", "content": "a\u{fffd}"}),
+        finish_reason: "stop".to_owned(),
+        replaced: 1,
+        usage: CallUsage::default(),
+    });
+    let lines = Printer::new(false).lines(&answer);
+    assert!(lines[0].ends_with("U+FFFD stands for what is no character 1 times"));
+    let note = record(Body::Note {
+        text: "stdout: \u{202e}".to_owned(),
+    });
+    assert_eq!(
+        Printer::new(false).lines(&note),
+        ["note", "    stdout: \\u{202e}"]
     );
 }
 

@@ -93,7 +93,7 @@ impl Events {
                 EventType::Normal
             },
             reason: note.reason.as_str().to_owned(),
-            note: (!note.message.is_empty()).then(|| note.message.clone()),
+            note: (!note.message.is_empty()).then(|| bounded(&note.message)),
             action: note.action.clone(),
             secondary: None,
         };
@@ -103,5 +103,31 @@ impl Events {
             self.recorder.publish(&event, about),
         )
         .await
+    }
+}
+
+/// The API server takes at most 1,024 bytes, which are fewer characters in most scripts.
+fn bounded(message: &str) -> String {
+    const MOST: usize = 1024;
+    if message.len() <= MOST {
+        return message.to_owned();
+    }
+    let end = message.floor_char_boundary(MOST - '…'.len_utf8());
+    format!("{}…", message.get(..end).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_is_cut_between_two_characters_and_says_so() {
+        assert_eq!(bounded("ไทย"), "ไทย");
+        for text in ["ไ", "é", "😀", "x"] {
+            let long = bounded(&text.repeat(1025));
+            assert!(long.len() <= 1024 && long.len() > 1000, "{}", long.len());
+            assert_eq!(long.replace(text, ""), "…");
+        }
+        assert_eq!(bounded(&"x".repeat(1024)).len(), 1024);
     }
 }

@@ -15,6 +15,7 @@ use oarmaster_crds::{GepDuration, Task, TaskStatus, Usd, names};
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::admin::TaskUsage;
 use oarmaster_protocol::journal::Outcome;
+use oarmaster_protocol::text::shorten;
 use std::time::Duration;
 
 /// A plan in the making.
@@ -500,5 +501,5 @@ fn whole_second(at: Timestamp) -> Timestamp {
 
 /// Messages are for people: at most 1,024 characters.
 fn cut(message: &str) -> String {
-    message.chars().take(1024).collect()
+    shorten(message, 1024)
 }

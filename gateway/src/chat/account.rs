@@ -99,6 +99,7 @@ impl Open<'_> {
             model: answer.model.clone(),
             message: answer.message.clone(),
             finish_reason: answer.finish_reason.clone(),
+            replaced: answer.replaced,
             usage,
         };
         self.book(end, usage.map_or(Billing::Unknown, Billing::Usage))
@@ -117,6 +118,7 @@ impl Open<'_> {
             model: String::new(),
             message: Value::Null,
             finish_reason: String::new(),
+            replaced: 0,
             usage: None,
         };
         self.book(end, billing).await.map(drop)

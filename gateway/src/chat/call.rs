@@ -116,6 +116,7 @@ fn answer(record: Record, next: u64) -> Result<Response, ApiFailure> {
         model,
         message,
         finish_reason,
+        replaced,
         usage,
         ..
     } = record.body
@@ -126,6 +127,7 @@ fn answer(record: Record, next: u64) -> Result<Response, ApiFailure> {
         model,
         message,
         finish_reason,
+        replaced,
         tokens: Some(Tokens {
             input: usage.input_tokens,
             output: usage.output_tokens,

@@ -3,6 +3,7 @@
 use crate::json::Fields;
 use crate::price::Tokens;
 use crate::provider::answer::tokens;
+use oarmaster_protocol::text;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -39,12 +40,14 @@ pub struct Meter {
 pub struct NotAChunk;
 
 impl Meter {
-    /// Counts a chunk, and returns what the caller is sent of it: everything, or without `usage` where the caller did not ask for it.
+    /// Counts a chunk, and returns what the caller is sent of it: everything as it came, or without `usage` where the caller did not ask
+    /// for it.
     ///
     /// # Errors
     /// [`NotAChunk`].
-    pub fn take(&mut self, data: String, keep_usage: bool) -> Result<Option<String>, NotAChunk> {
-        let chunk: Chunk = serde_json::from_str(&data).map_err(|_| NotAChunk)?;
+    pub fn take(&mut self, data: Vec<u8>, keep_usage: bool) -> Result<Option<Vec<u8>>, NotAChunk> {
+        let read = text::json(&data).text;
+        let chunk: Chunk = serde_json::from_str(&read).map_err(|_| NotAChunk)?;
         let choices = chunk.choices.unwrap_or_default();
         for choice in &choices {
             self.finished |= choice
@@ -56,15 +59,15 @@ impl Meter {
         // The last report counts: some providers send running sums.
         let reported = chunk.usage.as_ref();
         self.tokens = reported.and_then(tokens).or(self.tokens);
-        if keep_usage || !data.contains("\"usage\"") {
+        let has_usage = read.contains("\"usage\"");
+        drop(read); // it may be the data itself
+        if keep_usage || !has_usage {
             return Ok(Some(data));
         }
         if choices.is_empty() && reported.is_some() {
             return Ok(None);
         }
-        let mut fields = Fields::parse(data.as_bytes()).map_err(|_| NotAChunk)?;
-        fields.remove("usage");
-        Ok(Some(fields.to_json()))
+        without_usage(&data).map(Some)
     }
 
     /// Whether the bytes may end here: an answer without a finish reason was cut off.
@@ -78,6 +81,23 @@ impl Meter {
     pub const fn may_be_done(&self) -> bool {
         self.finished || self.content
     }
+}
+
+/// The chunk without its usage; every other field keeps its bytes.
+fn without_usage(data: &[u8]) -> Result<Vec<u8>, NotAChunk> {
+    let strip = |text: &str| {
+        let mut fields = Fields::parse(text.as_bytes()).map_err(|_| NotAChunk)?;
+        fields.remove("usage");
+        Ok(fields.to_json())
+    };
+    if let Ok(text) = std::str::from_utf8(data) {
+        return strip(text).map(String::into_bytes);
+    }
+    // In Latin-1 every byte is a character and the syntax of JSON the same: what is not UTF-8 goes through it and comes out as it was.
+    let latin: String = data.iter().copied().map(char::from).collect();
+    let stripped = strip(&latin)?;
+    let bytes: Result<_, _> = stripped.chars().map(u8::try_from).collect();
+    bytes.map_err(|_| NotAChunk)
 }
 
 fn has_content(delta: &Value) -> bool {

@@ -113,7 +113,7 @@ struct Live {
     stream: AnswerStream,
     meter: Meter,
     /// What came up to the first content.
-    preamble: Vec<String>,
+    preamble: Vec<Vec<u8>>,
     done: bool,
 }
 
@@ -166,7 +166,7 @@ async fn begin(
 }
 
 enum Step {
-    Pass(String),
+    Pass(Vec<u8>),
     Drop,
     Done,
 }
@@ -180,7 +180,7 @@ async fn step(
     match stream.next().await? {
         None if meter.may_end() => Ok(Step::Done),
         None => Err(cut()),
-        Some(data) if data.trim() == "[DONE]" => {
+        Some(data) if data.trim_ascii() == b"[DONE]" => {
             if meter.may_be_done() {
                 Ok(Step::Done)
             } else {
@@ -216,15 +216,15 @@ async fn pass_on(
 }
 
 /// Data as an event; data of several lines stays several lines.
-fn frame(data: &str) -> Bytes {
-    let mut text = String::with_capacity(data.len() + 8);
-    for line in data.split('\n') {
-        text.push_str("data: ");
-        text.push_str(line);
-        text.push('\n');
+fn frame(data: &[u8]) -> Bytes {
+    let mut event = Vec::with_capacity(data.len() + 8);
+    for line in data.split(|byte| *byte == b'\n') {
+        event.extend_from_slice(b"data: ");
+        event.extend_from_slice(line);
+        event.push(b'\n');
     }
-    text.push('\n');
-    Bytes::from(text)
+    event.push(b'\n');
+    Bytes::from(event)
 }
 
 async fn send(caller: &mut Option<mpsc::Sender<Bytes>>, bytes: Bytes) {

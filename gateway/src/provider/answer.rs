@@ -1,6 +1,7 @@
 //! Answers in the form of OpenAI's chat completions: what is read of them, and how one is written.
 
 use crate::price::Tokens;
+use oarmaster_protocol::text::Repaired;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -16,6 +17,8 @@ pub struct Answer {
     pub message: Value,
     /// Why the model stopped.
     pub finish_reason: String,
+    /// How often the provider sent what is no character; each stands as U+FFFD.
+    pub replaced: u64,
     /// What the provider counted, if it said.
     pub tokens: Option<Tokens>,
 }
@@ -52,9 +55,9 @@ impl Answer {
     ///
     /// # Errors
     /// When it has no assistant message.
-    pub fn read(body: &[u8], asked: &str) -> Result<Self, NotAnAnswer> {
+    pub fn read(body: &Repaired<'_>, asked: &str) -> Result<Self, NotAnAnswer> {
         let wrong = |message, tokens| NotAnAnswer { message, tokens };
-        let completion: Completion = serde_json::from_slice(body)
+        let completion: Completion = serde_json::from_str(&body.text)
             .map_err(|_| wrong("the answer is not a chat completion", None))?;
         let tokens = completion.usage.as_ref().and_then(tokens);
         let choice = completion
@@ -70,6 +73,7 @@ impl Answer {
             model: completion.model.unwrap_or_else(|| asked.to_owned()),
             message,
             finish_reason: choice.finish_reason.unwrap_or_else(|| "stop".to_owned()),
+            replaced: body.replaced,
             tokens,
         })
     }

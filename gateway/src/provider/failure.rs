@@ -2,6 +2,7 @@
 
 use crate::provider::keys::ApiKey;
 use crate::provider::redact::redact;
+use oarmaster_protocol::text;
 use oarmaster_store::Billing;
 use serde_json::Value;
 use std::time::Duration;
@@ -150,8 +151,8 @@ impl ProviderError {
     /// Reads an error body: `{"error": {...}}`, `{"error": "..."}`, `{"message": ...}`, `{"detail": ...}`, or plain text.
     #[must_use]
     pub fn read(body: &[u8]) -> Self {
-        let Ok(value) = serde_json::from_slice::<Value>(body) else {
-            let text = String::from_utf8_lossy(body);
+        let Ok(value) = serde_json::from_str::<Value>(&text::json(body).text) else {
+            let text = text::decode(body).text;
             let looks_like_page = text.trim_start().starts_with('<');
             return Self {
                 message: if looks_like_page {

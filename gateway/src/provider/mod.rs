@@ -96,10 +96,10 @@ impl AnswerStream {
     ///
     /// # Errors
     /// [`Failure`].
-    pub async fn next(&mut self) -> Result<Option<String>, Failure> {
+    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
         match self {
             Self::Http(stream) => stream.next().await,
-            Self::Script(rest) => Ok(rest.pop_front()),
+            Self::Script(rest) => Ok(rest.pop_front().map(String::into_bytes)),
         }
     }
 }

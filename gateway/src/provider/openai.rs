@@ -7,6 +7,7 @@ use crate::provider::keys::ApiKey;
 use crate::provider::sse::{Event, Parser};
 use bytes::Bytes;
 use http::{HeaderValue, header};
+use oarmaster_protocol::text;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,7 +101,8 @@ impl OpenAi {
         let bytes = timeout_at(deadline, read(&mut response, MAX_ANSWER))
             .await
             .map_err(|_| late())??;
-        if let Some(failure) = error_in_success(&bytes, key) {
+        let read = text::json(&bytes);
+        if let Some(failure) = error_in_success(&read.text, key) {
             return Err(failure);
         }
         if !is_type(&response, &["application/json"]) {
@@ -109,7 +111,7 @@ impl OpenAi {
                 true,
             ));
         }
-        let answer = Answer::read(&bytes, model)
+        let answer = Answer::read(&read, model)
             .map_err(|NotAnAnswer { message, tokens: _ }| Failure::unknown(message, true))?;
         Ok(Whole {
             answer,
@@ -137,7 +139,8 @@ impl OpenAi {
         if !is_type(&response, &["text/event-stream"]) {
             let bytes = timeout(self.waits.idle, read(&mut response, MAX_ERROR)).await;
             if let Ok(Ok(bytes)) = bytes
-                && let Some(failure) = error_in_success(&bytes, key.map(|key| &**key))
+                && let Some(failure) =
+                    error_in_success(&text::json(&bytes).text, key.map(|key| &**key))
             {
                 return Err(failure);
             }
@@ -257,11 +260,11 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// The data of the next event; `None` at the end of the bytes, which is an end of the answer only after a finish reason.
+    /// The data of the next event, as it came; `None` at the end of the bytes, which is an end of the answer only after a finish reason.
     ///
     /// # Errors
     /// [`Failure`]: nothing came in time, the connection broke, or the provider sent an error.
-    pub async fn next(&mut self) -> Result<Option<String>, Failure> {
+    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return self.data(event).map(Some);
@@ -288,14 +291,15 @@ impl Stream {
         }
     }
 
-    fn data(&mut self, event: Event) -> Result<String, Failure> {
+    fn data(&mut self, event: Event) -> Result<Vec<u8>, Failure> {
         self.first = None;
         let key = self.key.as_deref();
         if event.name == "error" {
-            return Err(sent_as_success(event.data.as_bytes(), key));
+            return Err(sent_as_success(&event.data, key));
         }
-        if event.data.contains("\"error\"")
-            && let Some(failure) = error_in_success(event.data.as_bytes(), key)
+        let read = text::json(&event.data);
+        if read.text.contains("\"error\"")
+            && let Some(failure) = error_in_success(&read.text, key)
         {
             return Err(failure);
         }
@@ -315,9 +319,9 @@ fn sent_as_success(body: &[u8], key: Option<&ApiKey>) -> Failure {
     failure
 }
 
-fn error_in_success(body: &[u8], key: Option<&ApiKey>) -> Option<Failure> {
-    let value = serde_json::from_slice(body).ok()?;
-    ProviderError::in_success(&value).then(|| sent_as_success(body, key))
+fn error_in_success(body: &str, key: Option<&ApiKey>) -> Option<Failure> {
+    let value = serde_json::from_str(body).ok()?;
+    ProviderError::in_success(&value).then(|| sent_as_success(body.as_bytes(), key))
 }
 
 fn is_type(response: &reqwest::Response, types: &[&str]) -> bool {

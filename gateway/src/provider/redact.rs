@@ -1,6 +1,7 @@
 //! Takes keys out of what providers say: they echo whole and partial keys in their errors.
 
 use crate::provider::keys::ApiKey;
+use oarmaster_protocol::text::shorten;
 
 /// Longest text that is kept, in characters.
 const MAX_TEXT: usize = 512;
@@ -37,12 +38,7 @@ pub fn redact(text: &str, key: Option<&ApiKey>) -> String {
         Some(key) if key.is_in(&clean) => "[redacted]".to_owned(), // a key with unusual characters
         _ => clean,
     };
-    let trimmed = whole.trim();
-    let mut short: String = trimmed.chars().take(MAX_TEXT).collect();
-    if short.len() < trimmed.len() {
-        short.push('…');
-    }
-    short
+    shorten(whole.trim(), MAX_TEXT)
 }
 
 fn is_key(token: &str, key: Option<&ApiKey>) -> bool {

@@ -196,6 +196,7 @@ impl Rule {
             model: model.to_owned(),
             message,
             finish_reason: finish,
+            replaced: 0,
             tokens: Some(tokens),
         })
     }

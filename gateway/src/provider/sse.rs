@@ -1,5 +1,9 @@
 //! Server-sent events, read from pieces that are cut anywhere (the WHATWG's grammar).
 
+use oarmaster_protocol::text::decode;
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Longest line, and largest data of one event, in bytes.
 pub const MAX_EVENT_BYTES: usize = 8 << 20;
 
@@ -8,8 +12,8 @@ pub const MAX_EVENT_BYTES: usize = 8 << 20;
 pub struct Event {
     /// The event's type; empty for the default one.
     pub name: String,
-    /// The data, its lines joined by a line feed.
-    pub data: String,
+    /// The data, its lines joined by a line feed. Bytes as they came: a provider may cut a character between two events.
+    pub data: Vec<u8>,
 }
 
 /// Why a stream cannot be read on.
@@ -18,9 +22,6 @@ pub enum SseError {
     /// An event is larger than [`MAX_EVENT_BYTES`].
     #[error("an event of the stream is larger than 8 MiB")]
     TooLarge,
-    /// A line is not UTF-8.
-    #[error("the stream is not UTF-8")]
-    NotUtf8,
 }
 
 /// Reads events from bytes.
@@ -37,7 +38,7 @@ impl Parser {
     /// Takes the next bytes and returns the events that end in them.
     ///
     /// # Errors
-    /// When an event is too large or not UTF-8; the parser must not be used any more.
+    /// When an event is too large; the parser must not be used any more.
     pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<Event>, SseError> {
         let mut events = Vec::new();
         for &byte in bytes {
@@ -57,10 +58,10 @@ impl Parser {
     }
 
     fn end_line(&mut self, events: &mut Vec<Event>) -> Result<(), SseError> {
-        let bytes = std::mem::take(&mut self.line);
-        let mut line = std::str::from_utf8(&bytes).map_err(|_| SseError::NotUtf8)?;
+        let taken = std::mem::take(&mut self.line);
+        let mut line = taken.as_slice();
         if !std::mem::replace(&mut self.started, true) {
-            line = line.strip_prefix('\u{feff}').unwrap_or(line);
+            line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
         }
         if line.is_empty() {
             let event = std::mem::take(&mut self.event);
@@ -69,19 +70,21 @@ impl Parser {
             }
             return Ok(());
         }
-        let (field, value) = line.split_once(':').unwrap_or((line, ""));
-        let value = value.strip_prefix(' ').unwrap_or(value);
+        let colon = line.iter().position(|byte| *byte == b':');
+        let (field, value) = line.split_at(colon.unwrap_or(line.len()));
+        let value = value.strip_prefix(b":").unwrap_or(value);
+        let value = value.strip_prefix(b" ").unwrap_or(value);
         match field {
-            "data" => {
+            b"data" => {
                 if std::mem::replace(&mut self.has_data, true) {
-                    self.event.data.push('\n');
+                    self.event.data.push(b'\n');
                 }
-                self.event.data.push_str(value);
+                self.event.data.extend_from_slice(value);
                 if self.event.data.len() > MAX_EVENT_BYTES {
                     return Err(SseError::TooLarge);
                 }
             }
-            "event" => value.clone_into(&mut self.event.name),
+            b"event" => self.event.name = decode(value).text.into_owned(),
             _ => {} // comments, id and retry
         }
         Ok(())

@@ -1,3 +1,4 @@
+use super::answer::Answer;
 use super::failure::{Class, Failure, ProviderError, classify, retry_after};
 use super::guard::{PrivateEndpoints, is_public};
 use super::keys::ApiKey;
@@ -20,13 +21,64 @@ fn events_follow_the_grammar() {
     let text = "\u{feff}: comment\r\ndata: one\r\ndata:two\r\n\r\nevent: error\rdata: {}\r\rid: 7\nretry: 1\ndata\n\nevent: none\n\ndata: cut off";
     let found: Vec<(String, String)> = events(&[text.as_bytes()])
         .into_iter()
-        .map(|event| (event.name, event.data))
+        .map(|event| (event.name, String::from_utf8(event.data).unwrap()))
         .collect();
     let pair = |name: &str, data: &str| (name.to_owned(), data.to_owned());
     assert_eq!(
         found,
         [pair("", "one\ntwo"), pair("error", "{}"), pair("", "")]
     );
+}
+
+#[test]
+fn what_is_not_utf_8_passes() {
+    let found = events(&[b"event: \xff\ndata: a\xe2", b"\x82\n", b"data: \xac\n\n"]);
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].name, "\u{fffd}");
+    assert_eq!(found[0].data, b"a\xe2\x82\n\xac");
+}
+
+#[test]
+fn an_answer_is_repaired_and_says_so() {
+    let body = |content: &str| {
+        [
+            br#"{"model":"m","choices":[{"message":{"role":"assistant","content":""#.as_slice(),
+            content.as_bytes(),
+            br#""},"finish_reason":"stop"}]}"#,
+        ]
+        .concat()
+    };
+    for (bytes, content, replaced) in [
+        (body("plain"), "plain", 0),
+        (body(r"a\ud800b"), "a\u{fffd}b", 1),
+        (body(r"\ud83d\ude00\udc00"), "😀\u{fffd}", 1),
+        (
+            body("X")
+                .iter()
+                .map(|byte| if *byte == b'X' { 0xff } else { *byte })
+                .collect(),
+            "\u{fffd}",
+            1,
+        ),
+    ] {
+        let answer = Answer::read(&oarmaster_protocol::text::json(&bytes), "asked").unwrap();
+        assert_eq!(
+            (answer.message["content"].as_str(), answer.replaced),
+            (Some(content), replaced)
+        );
+    }
+}
+
+/// The reason of a refusal counts, also when it quotes half a character.
+#[test]
+fn an_error_is_read_whatever_text_it_has() {
+    let body = br#"{"error": {"code": "insufficient_quota", "message": "for \ud83d: none left"}}"#;
+    let failure = Failure::from_answer(429, None, body, None);
+    assert_eq!(
+        (failure.class, failure.billing),
+        (Class::Quota, Billing::Unbilled)
+    );
+    assert_eq!(failure.message, "status 429: for \u{fffd}: none left");
 }
 
 proptest! {

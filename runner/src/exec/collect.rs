@@ -4,6 +4,7 @@ use super::workspace::{MAX_DEPTH, Workspace, failed, io_failed};
 use globset::{GlobBuilder, GlobMatcher};
 use nix::sys::stat::FileStat;
 use oarmaster_protocol::exec::{EntryKind, Failed, FailedCode, Response};
+use oarmaster_protocol::text::decode;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -103,7 +104,7 @@ impl Found {
         glob: &GlobMatcher,
     ) -> Result<(), Failed> {
         if depth > MAX_DEPTH {
-            self.skip(format!("{} (too deep)", String::from_utf8_lossy(dir)));
+            self.skip(format!("{} (too deep)", decode(dir).text));
             return Ok(());
         }
         let names = match workspace.names(dir) {
@@ -130,7 +131,7 @@ impl Found {
                     ));
                 }
                 EntryKind::File => self.files.push(name.path),
-                _ => self.skip(format!("{} (not a regular file)", name.shown())),
+                _ => self.skip(format!("{} (not a regular file)", name.shown().text)),
             }
         }
         Ok(())
@@ -153,7 +154,7 @@ fn archive(workspace: &Workspace, files: &[Vec<u8>], sink: &mut Capped) -> Resul
     let mut opened_name = String::new();
     let mut tar = tar::Builder::new(&mut *sink);
     let mut append = |path: &[u8]| -> Result<(), Failed> {
-        opened_name = String::from_utf8_lossy(path).into_owned();
+        opened_name = decode(path).text.into_owned();
         let (file, stat) = workspace.open_file(path)?;
         let size = size_of(&stat);
         tar.get_ref().check(size, &opened_name)?;

@@ -2,6 +2,7 @@
 
 use super::workspace::{MAX_DEPTH, Workspace, failed};
 use oarmaster_protocol::exec::{EntryKind, Failed, FailedCode, Hit, Response};
+use oarmaster_protocol::text::{ceil, decode};
 use regex::bytes::{Regex, RegexBuilder};
 use std::io::{BufRead, BufReader, Read};
 use std::time::{Duration, Instant};
@@ -90,7 +91,9 @@ impl Search<'_> {
             return Ok(());
         }
         let mut line = Vec::new();
-        for number in 1.. {
+        let mut number = 1;
+        let mut within = false; // what comes is the rest of a line whose first part was searched
+        loop {
             line.clear();
             let Ok(count) = (&mut reader).take(MAX_LINE).read_until(b'\n', &mut line) else {
                 return Ok(());
@@ -111,23 +114,27 @@ impl Search<'_> {
                 ));
             }
             let text = line.strip_suffix(b"\n").unwrap_or(&line);
-            if self.regex.is_match(text) {
+            let is_whole = text.len() < line.len();
+            let goes_on = std::mem::replace(&mut within, !is_whole);
+            if !goes_on && self.regex.is_match(text) {
                 if self.hits.len() == self.max_hits {
                     return Err(format!(
                         "only the first {} hits are shown; use a narrower pattern",
                         self.max_hits
                     ));
                 }
+                let path = decode(path);
+                let end = (0..SHOWN_CHARS).fold(0, |end, _| ceil(text, end + 1));
+                let shown = decode(text.get(..end).unwrap_or_default());
+                let more = if end < text.len() { "…" } else { "" };
                 self.hits.push(Hit {
-                    path: String::from_utf8_lossy(path).into_owned(),
+                    path: path.text.into_owned(),
                     line: number,
-                    text: String::from_utf8_lossy(text)
-                        .chars()
-                        .take(SHOWN_CHARS)
-                        .collect(),
+                    text: format!("{}{more}", shown.text),
+                    replaced: path.replaced + shown.replaced,
                 });
             }
+            number += u64::from(is_whole);
         }
-        Ok(())
     }
 }

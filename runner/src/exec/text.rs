@@ -2,6 +2,7 @@
 
 use super::workspace::failed;
 use oarmaster_protocol::exec::{Failed, FailedCode};
+use oarmaster_protocol::text::whole;
 use std::io::BufRead;
 
 /// Where `old` stands, when it stands at one place.
@@ -56,7 +57,7 @@ pub(super) struct Page {
     pub(super) cut: bool,
 }
 
-/// Reads whole lines from line `first` (from 1) on, within both bounds. A first line over the bound is cut.
+/// Reads whole lines from line `first` (from 1) on, within both bounds. A first line over the bound is cut between two characters.
 pub(super) fn read_lines(
     reader: &mut impl BufRead,
     first: u64,
@@ -94,6 +95,7 @@ pub(super) fn read_lines(
                 } else {
                     page.content
                         .extend_from_slice(piece.get(..room).unwrap_or_default());
+                    page.content.truncate(whole(&page.content));
                     page.next_line = Some(line + 1);
                     page.cut = true;
                 }

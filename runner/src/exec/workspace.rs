@@ -11,6 +11,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use oarmaster_protocol::exec::{
     Bytes, Entry, EntryKind, Failed, FailedCode, MAX_FILE_BYTES, Response,
 };
+use oarmaster_protocol::text::{Repaired, decode};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufReader, Read, Write};
@@ -36,8 +37,8 @@ pub(super) struct Name {
 }
 
 impl Name {
-    pub(super) fn shown(&self) -> String {
-        String::from_utf8_lossy(&self.path).into_owned()
+    pub(super) fn shown(&self) -> Repaired<'_> {
+        decode(&self.path)
     }
 }
 
@@ -103,7 +104,7 @@ impl Workspace {
 
     /// Opens a regular file for reading. Never blocks, whatever stands there.
     pub(super) fn open_file(&self, path: &[u8]) -> Result<(File, FileStat), Failed> {
-        let shown = String::from_utf8_lossy(path);
+        let shown = decode(path).text;
         let fd = self
             .open_at(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
             .map_err(|errno| of_errno(errno, &shown))?;
@@ -123,7 +124,7 @@ impl Workspace {
 
     /// The names in a directory, sorted.
     pub(super) fn names(&self, path: &[u8]) -> Result<Vec<Name>, Failed> {
-        let shown = String::from_utf8_lossy(path);
+        let shown = decode(path).text;
         let fd = self
             .open_at(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY)
             .map_err(|errno| of_errno(errno, &shown))?;
@@ -333,8 +334,10 @@ impl Workspace {
                         .map_or(0, |stat| stat.st_size),
                     _ => 0,
                 };
+                let shown = name.shown();
                 entries.push(Entry {
-                    path: name.shown(),
+                    path: shown.text.into_owned(),
+                    replaced: shown.replaced,
                     kind: name.kind,
                     size: u64::try_from(size).unwrap_or(0),
                 });

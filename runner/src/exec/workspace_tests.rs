@@ -206,11 +206,39 @@ fn reads_by_lines_within_bounds() {
     // A bound in the middle of a line ends at the line before, unless it is the only one.
     assert_eq!(read(1, 10, 6), ("one\n".to_owned(), Some(2), false));
     assert_eq!(read(3, 10, 2), ("th".to_owned(), Some(4), true));
+    // A line that is cut, is cut between two characters, also where the reader's own pieces end.
+    for (letter, before) in [("é", 0), ("ไ", 8191), ("😀", 8190)] {
+        let line = format!("{}{}", "x".repeat(before), letter.repeat(9));
+        std::fs::write(dir.path().join("long"), &line).unwrap();
+        for max in 0..line.len() as u64 {
+            let (text, next, cut) = content(workspace.read("long", 1, 10, max).unwrap());
+            assert!(cut && next == Some(2) && line.starts_with(&text));
+            assert!(max - (text.len() as u64) < letter.len() as u64);
+        }
+    }
     std::fs::write(dir.path().join("empty"), "").unwrap();
     assert_eq!(
         content(workspace.read("empty", 1, 1, 1).unwrap()),
         (String::new(), None, false)
     );
+}
+
+#[test]
+fn names_that_are_not_utf_8_are_counted() {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let (dir, workspace) = workspace();
+    for name in [&b"a\xff\xfe"[..], "ไทย".as_bytes()] {
+        std::fs::write(dir.path().join(std::ffi::OsStr::from_bytes(name)), "x").unwrap();
+    }
+    let Response::Listing { entries, .. } = workspace.list("", 3).unwrap() else {
+        panic!()
+    };
+    let found: Vec<_> = entries
+        .iter()
+        .map(|entry| (entry.path.as_str(), entry.replaced))
+        .collect();
+    assert_eq!(found, [("a\u{fffd}\u{fffd}", 2), ("ไทย", 0)]);
 }
 
 #[test]

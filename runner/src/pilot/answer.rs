@@ -1,6 +1,7 @@
 //! What a model answered, whatever it looks like. Reads OpenAI's chat completions leniently and never fails: an answer that makes no
 //! sense is an empty one.
 
+use oarmaster_protocol::text;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -28,6 +29,8 @@ pub struct Call {
     pub arguments: Value,
     /// Whether `arguments` is JSON.
     pub is_json: bool,
+    /// How many U+FFFD in `arguments` stand for half a surrogate pair.
+    pub replaced: u64,
 }
 
 impl Answer {
@@ -84,21 +87,25 @@ impl Call {
         };
         seen.insert(id.clone());
         let function = &call["function"];
-        let (arguments, is_json) = match &function["arguments"] {
+        let (arguments, is_json, replaced) = match &function["arguments"] {
             // No argument at all is how some models call a tool that needs none.
-            Value::Null => (json!({}), true),
-            Value::String(text) if text.trim().is_empty() => (json!({}), true),
-            Value::String(text) => match serde_json::from_str(text) {
-                Ok(value) => (value, true),
-                Err(_) => (Value::String(text.clone()), false),
-            },
-            value => (value.clone(), true),
+            Value::Null => (json!({}), true, 0),
+            Value::String(text) if text.trim().is_empty() => (json!({}), true, 0),
+            Value::String(text) => {
+                let read = text::json(text.as_bytes());
+                match serde_json::from_str(&read.text) {
+                    Ok(value) => (value, true, read.replaced),
+                    Err(_) => (Value::String(text.clone()), false, 0),
+                }
+            }
+            value => (value.clone(), true, 0),
         };
         Self {
             id,
             name: function["name"].as_str().unwrap_or_default().to_owned(),
             arguments,
             is_json,
+            replaced,
         }
     }
 
@@ -135,13 +142,15 @@ fn text_of(content: &Value) -> String {
     }
 }
 
-/// The JSON that an answer consists of. One fence of Markdown around it is taken off, since models put it there unasked.
+/// The JSON that an answer consists of, and how many U+FFFD in it stand for half a surrogate pair. One fence of Markdown around it is
+/// taken off, since models put it there unasked.
 ///
 /// # Errors
 /// The parser's message about the bare text.
-pub fn json_of(text: &str) -> Result<Value, serde_json::Error> {
-    let trimmed = text.trim();
-    serde_json::from_str(trimmed).or_else(|error| {
+pub fn json_of(text: &str) -> Result<(Value, u64), serde_json::Error> {
+    let read = text::json(text.trim().as_bytes());
+    let trimmed = &*read.text;
+    let value = serde_json::from_str(trimmed).or_else(|error| {
         let inner = trimmed
             .strip_prefix("```")
             .and_then(|rest| rest.strip_suffix("```"))
@@ -150,7 +159,8 @@ pub fn json_of(text: &str) -> Result<Value, serde_json::Error> {
         inner
             .and_then(|body| serde_json::from_str(body).ok())
             .ok_or(error)
-    })
+    })?;
+    Ok((value, read.replaced))
 }
 
 #[cfg(test)]
@@ -212,11 +222,29 @@ mod tests {
     }
 
     #[test]
-    fn json_with_and_without_a_fence() {
-        assert_eq!(json_of(" {\"a\": 1}\n").unwrap(), json!({"a": 1}));
+    fn half_a_surrogate_pair_in_arguments_is_replaced() {
+        let arguments = r#"{"code": "print('\ud83d \ud83d\ude00 \\ud800')"}"#;
+        let call = json!({"tool_calls": [{"id": "a", "function": {"name": "RunCode", "arguments": arguments}}]});
+        let answer = Answer::read(&response(call, "tool_calls"), 1);
+        let call = &answer.calls[0];
+        assert!(call.is_json && call.replaced == 1);
         assert_eq!(
-            json_of("```json\n{\"a\": 1}\n```").unwrap(),
-            json!({"a": 1})
+            call.arguments,
+            json!({"code": "print('\u{fffd} 😀 \\ud800')"})
+        );
+        let echo = answer.message();
+        let told = echo["tool_calls"][0]["function"]["arguments"]
+            .as_str()
+            .unwrap();
+        assert_eq!(serde_json::from_str::<Value>(told).unwrap(), call.arguments);
+    }
+
+    #[test]
+    fn json_with_and_without_a_fence() {
+        assert_eq!(json_of(" {\"a\": 1}\n").unwrap(), (json!({"a": 1}), 0));
+        assert_eq!(
+            json_of("```json\n{\"a\": \"\\ud800\"}\n```").unwrap(),
+            (json!({"a": "\u{fffd}"}), 1)
         );
         assert!(json_of("Here: {\"a\": 1}").is_err());
         assert!(json_of("```").is_err());
@@ -225,10 +253,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_survives(text in ".*") {
+        fn any_text_survives(text in any::<String>()) {
             let answer = Answer::read(&response(json!({"content": text}), "stop"), 1);
             prop_assert_eq!(&answer.text, &text);
             prop_assert_eq!(&answer.message()["content"], &json!(text));
+            let arguments = json!({"code": text});
+            let call = json!({"tool_calls": [{"id": "a", "function": {"name": "RunCode", "arguments": arguments.to_string()}}]});
+            let answer = Answer::read(&response(call, "tool_calls"), 1);
+            prop_assert_eq!((&answer.calls[0].arguments, answer.calls[0].replaced), (&arguments, 0));
         }
     }
 }

@@ -3,6 +3,7 @@
 use oarmaster_protocol::assignment::Sandbox;
 use oarmaster_protocol::exec::{EntryKind, Output, Ran, Response, Stopped};
 use oarmaster_protocol::journal::{MAX_OUTPUT_BYTES, RunOutput};
+use oarmaster_protocol::text;
 use std::fmt::Write as _;
 
 /// Bytes of each stream that are shown from the start, and again from the end.
@@ -21,7 +22,9 @@ pub fn show(response: &Response, sandbox: &Sandbox) -> (bool, String) {
             cut,
             size,
         } => {
-            let mut text = String::from_utf8_lossy(&content.0).into_owned();
+            let read = text::decode(&content.0);
+            let mut text = read.text.into_owned();
+            add_note(&mut text, replaced_bytes("the file", read.replaced));
             if *cut {
                 let _ = write!(
                     text,
@@ -50,6 +53,8 @@ pub fn show(response: &Response, sandbox: &Sandbox) -> (bool, String) {
             if *truncated {
                 text.push_str("[there is more; list a directory]");
             }
+            let replaced = entries.iter().map(|entry| entry.replaced).sum();
+            add_note(&mut text, replaced_bytes("names", replaced));
             if text.is_empty() {
                 text.push_str("[empty]");
             }
@@ -63,6 +68,8 @@ pub fn show(response: &Response, sandbox: &Sandbox) -> (bool, String) {
             if let Some(why) = truncated {
                 let _ = write!(text, "[{why}]");
             }
+            let replaced = hits.iter().map(|hit| hit.replaced).sum();
+            add_note(&mut text, replaced_bytes("lines", replaced));
             if text.is_empty() {
                 text.push_str("[nothing found]");
             }
@@ -113,62 +120,73 @@ pub fn ending(ran: &Ran, sandbox: &Sandbox) -> String {
 pub fn ran_text(ran: &Ran, sandbox: &Sandbox) -> String {
     let mut text = ending(ran, sandbox);
     for (name, output) in [("stdout", &ran.stdout), ("stderr", &ran.stderr)] {
-        let shown = excerpt(output);
+        let (shown, replaced) = excerpt(output);
         if !shown.is_empty() {
             let _ = write!(text, "\n[{name}]\n{shown}");
+            add_note(&mut text, replaced_bytes(name, replaced));
         }
     }
     text
 }
 
-/// Start and end of a stream.
-fn excerpt(output: &Output) -> String {
+/// What a reader must know of text that was not UTF-8.
+fn replaced_bytes(what: &str, count: u64) -> Option<String> {
+    (count > 0)
+        .then(|| format!("{what}: U+FFFD stands for bytes that are not UTF-8, {count} times"))
+}
+
+/// What a reader must know of JSON whose escapes are no characters.
+#[must_use]
+pub fn replaced_halves(what: &str, count: u64) -> Option<String> {
+    (count > 0).then(|| format!("{what}: U+FFFD stands for half a surrogate pair, {count} times"))
+}
+
+fn add_note(text: &mut String, note: Option<String>) {
+    if let Some(note) = note {
+        let _ = write!(text, "\n[{note}]");
+    }
+}
+
+/// Start and end of a stream, cut between characters, and how many U+FFFD in them stand for bytes that are not UTF-8.
+fn excerpt(output: &Output) -> (String, u64) {
     let kept = [output.head.0.as_slice(), output.tail.0.as_slice()].concat();
     if output.dropped == 0 && kept.len() <= 2 * SHOWN_BYTES {
-        return String::from_utf8_lossy(&kept).into_owned();
+        let all = text::decode(&kept);
+        return (all.text.into_owned(), all.replaced);
     }
     let half = SHOWN_BYTES.min(kept.len() / 2);
-    let head = before_boundary(kept.get(..half).unwrap_or_default());
-    let tail = after_boundary(kept.get(kept.len() - half..).unwrap_or_default());
+    let begin = kept.get(..half).unwrap_or_default();
+    let head = begin.get(..text::whole(begin)).unwrap_or_default();
+    let tail = kept.get(text::ceil(&kept, kept.len() - half)..);
+    let tail = tail.unwrap_or_default();
     let left_out = output.dropped + (kept.len() - head.len() - tail.len()) as u64;
-    format!(
+    let (head, tail) = (text::decode(head), text::decode(tail));
+    let shown = format!(
         "{}\n[{left_out} bytes left out; write output to a file to see more of it]\n{}",
-        String::from_utf8_lossy(head),
-        String::from_utf8_lossy(tail)
-    )
+        head.text, tail.text
+    );
+    (shown, head.replaced + tail.replaced)
 }
 
-/// Without the start of a character that was cut off at the end.
-fn before_boundary(bytes: &[u8]) -> &[u8] {
-    match std::str::from_utf8(bytes) {
-        Err(error) if error.error_len().is_none() => {
-            bytes.get(..error.valid_up_to()).unwrap_or_default()
-        }
-        _ => bytes,
-    }
+/// The end of a stream.
+struct Tail {
+    text: String,
+    /// U+FFFD in the text that stand for bytes that are not UTF-8.
+    replaced: u64,
+    /// Bytes before it.
+    omitted: u64,
 }
 
-/// Without the rest of a character that was cut off at the start.
-fn after_boundary(bytes: &[u8]) -> &[u8] {
-    let skip = bytes
-        .iter()
-        .take(3)
-        .take_while(|byte| (**byte & 0xc0) == 0x80)
-        .count();
-    bytes.get(skip..).unwrap_or_default()
-}
-
-/// The last `bytes` of a stream as text.
-fn tail(output: &Output, bytes: usize) -> String {
+/// The last `bytes` of a stream, from a character on.
+fn tail(output: &Output, bytes: usize) -> Tail {
     let kept = [output.head.0.as_slice(), output.tail.0.as_slice()].concat();
-    let start = kept.len().saturating_sub(bytes);
-    let last = kept.get(start..).unwrap_or_default();
-    String::from_utf8_lossy(if start > 0 {
-        after_boundary(last)
-    } else {
-        last
-    })
-    .into_owned()
+    let start = text::ceil(&kept, kept.len().saturating_sub(bytes));
+    let last = text::decode(kept.get(start..).unwrap_or_default());
+    Tail {
+        replaced: last.replaced,
+        text: last.text.into_owned(),
+        omitted: output.dropped + start as u64,
+    }
 }
 
 /// The last lines of both streams in at most `bytes` of text, for a message.
@@ -179,29 +197,42 @@ pub fn last_lines(ran: &Ran, bytes: usize) -> String {
     } else {
         &ran.stderr
     };
-    tail(output, bytes).trim().to_owned()
+    let tail = tail(output, bytes);
+    let cut = if tail.omitted > 0 { "…" } else { "" };
+    format!("{cut}{}", tail.text.trim())
 }
 
-/// The output of a `run`. Escapes can make a tail six times as long, so tails are halved until everything fits.
+/// The output of a `run`, and what the transcript must say of it. Escapes can make a tail six times as long, so tails are halved until
+/// everything fits.
 #[must_use]
-pub fn run_output(ran: &Ran) -> RunOutput {
-    let with = |bytes| RunOutput {
-        exit_code: ran.exit_code,
-        signal: ran.signal,
-        stdout_tail: tail(&ran.stdout, bytes),
-        stderr_tail: tail(&ran.stderr, bytes),
-        cpu_seconds: format!("{}.{:03}", ran.cpu_ms / 1000, ran.cpu_ms % 1000),
-        peak_memory: ran.peak_memory,
-        duration: duration(ran.duration_ms),
+pub fn run_output(ran: &Ran) -> (RunOutput, Vec<String>) {
+    let with = |bytes| {
+        let (stdout, stderr) = (tail(&ran.stdout, bytes), tail(&ran.stderr, bytes));
+        let replaced = [
+            replaced_bytes("stdout", stdout.replaced),
+            replaced_bytes("stderr", stderr.replaced),
+        ];
+        let output = RunOutput {
+            exit_code: ran.exit_code,
+            signal: ran.signal,
+            stdout_tail: stdout.text,
+            stdout_omitted: stdout.omitted,
+            stderr_tail: stderr.text,
+            stderr_omitted: stderr.omitted,
+            cpu_seconds: format!("{}.{:03}", ran.cpu_ms / 1000, ran.cpu_ms % 1000),
+            peak_memory: ran.peak_memory,
+            duration: duration(ran.duration_ms),
+        };
+        (output, replaced.into_iter().flatten().collect())
     };
     let fits = |output: &RunOutput| {
         serde_json::to_vec(output).is_ok_and(|bytes| bytes.len() <= MAX_OUTPUT_BYTES)
     };
     let mut bytes = TAIL_BYTES;
     loop {
-        let output = with(bytes);
+        let (output, replaced) = with(bytes);
         if bytes == 0 || fits(&output) {
-            return output;
+            return (output, replaced);
         }
         bytes /= 2;
     }
@@ -231,7 +262,7 @@ pub fn duration(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use oarmaster_protocol::exec::{Bytes, Entry, Failed, FailedCode, Hit};
+    use oarmaster_protocol::exec::{Bytes, Entry, Failed, FailedCode, Hit, KEPT_BYTES};
     use proptest::prelude::*;
 
     fn sandbox() -> Sandbox {
@@ -301,14 +332,17 @@ mod tests {
             (true, "exit code 0\n[stdout]\na\u{e9}".to_owned())
         );
         let long = "\u{1F600}".repeat(10_000).into_bytes();
-        let shown = excerpt(&output(&long, 100, &long));
+        let (shown, _) = excerpt(&output(&long, 100, &long));
         assert!(
             shown.len() < 3 * SHOWN_BYTES && !shown.contains('\u{fffd}'),
             "{}",
             shown.len()
         );
         assert!(shown.contains("bytes left out"));
-        assert_eq!(excerpt(&output(b"\xff\0", 0, b"")), "\u{fffd}\0");
+        assert_eq!(
+            excerpt(&output(b"\xff\0", 0, b"")),
+            ("\u{fffd}\0".to_owned(), 1)
+        );
     }
 
     #[test]
@@ -321,6 +355,7 @@ mod tests {
         };
         let entry = |path: &str, kind| Entry {
             path: path.into(),
+            replaced: 0,
             kind,
             size: 3,
         };
@@ -328,6 +363,7 @@ mod tests {
             path: "a".into(),
             line: 2,
             text: "x".into(),
+            replaced: 0,
         };
         for (response, text) in [
             (content("a\n", None, false), "a\n"),
@@ -406,8 +442,53 @@ mod tests {
         fn run_output_is_bounded(bytes in prop::collection::vec(any::<u8>(), 0..10_000), zeros in any::<bool>()) {
             let bytes = if zeros { vec![0; bytes.len()] } else { bytes };
             let ran = Ran { stdout: output(&bytes, 0, b""), stderr: output(&bytes, 5, &bytes), ..Ran::default() };
-            prop_assert!(serde_json::to_vec(&run_output(&ran)).unwrap().len() <= MAX_OUTPUT_BYTES);
+            prop_assert!(serde_json::to_vec(&run_output(&ran).0).unwrap().len() <= MAX_OUTPUT_BYTES);
             prop_assert!(ran_text(&ran, &sandbox()).len() < 10 * SHOWN_BYTES);
+        }
+
+        /// Whatever a program prints and wherever its output is cut: no character is broken, what is missing is counted to the byte,
+        /// and U+FFFD is where the bytes are not UTF-8 and nowhere else.
+        #[test]
+        fn cuts_break_no_character(
+            letters in prop::collection::vec(any::<char>(), 1..60), odd in prop::collection::vec(any::<u8>(), 0..3),
+            times in 1usize..400, dropped in prop_oneof![Just(0u64), 1u64..1_000_000],
+        ) {
+            let unit = [letters.iter().collect::<String>().as_bytes(), &odd].concat();
+            let bytes = unit.repeat(times);
+            let whole = text::decode(&bytes);
+            let stream = if dropped == 0 {
+                output(&bytes, 0, b"")
+            } else {
+                // As exec has it: both parts are full, and the rest between them is gone.
+                let full = unit.repeat(KEPT_BYTES / unit.len() + 1);
+                output(&full[..KEPT_BYTES], dropped, &full[full.len() - KEPT_BYTES..])
+            };
+            let ran = Ran { stdout: stream.clone(), ..Ran::default() };
+            let (told, notes) = run_output(&ran);
+            let kept = stream.head.0.len() + stream.tail.0.len();
+            let before = usize::try_from(told.stdout_omitted - dropped).unwrap();
+            let all = [stream.head.0.as_slice(), &stream.tail.0].concat();
+            let last = text::decode(&all[before..]);
+            prop_assert!(before <= kept && kept - before <= TAIL_BYTES);
+            let rest = text::decode(&all[..before]);
+            prop_assert_eq!(text::decode(&all).text, format!("{}{}", rest.text, last.text));
+            prop_assert_eq!((&told.stdout_tail, notes.len()), (&last.text.into_owned(), usize::from(last.replaced > 0)));
+
+            let (shown, replaced) = excerpt(&stream);
+            if dropped == 0 && bytes.len() <= 2 * SHOWN_BYTES {
+                prop_assert_eq!((shown.as_str(), replaced), (&*whole.text, whole.replaced));
+            } else {
+                let says = " bytes left out; write output to a file to see more of it]\n";
+                let (rest, tail) = shown.rsplit_once(says).unwrap();
+                let (head, count) = rest.rsplit_once("\n[").unwrap();
+                prop_assert!(text::decode(&all).text.starts_with(head));
+                let end = text::decode(&all[all.len() / 2..]).text.into_owned();
+                prop_assert!(end.ends_with(tail) && head.len() <= 3 * SHOWN_BYTES && tail.len() <= 3 * SHOWN_BYTES);
+                if odd.is_empty() {
+                    prop_assert_eq!(replaced, 0);
+                    prop_assert_eq!(count.parse::<usize>().unwrap(), usize::try_from(dropped).unwrap() + all.len() - head.len() - tail.len());
+                }
+            }
         }
     }
 }

@@ -494,6 +494,7 @@ async fn chat(State(inner): State<Shared>, headers: HeaderMap, body: Bytes) -> R
                 model: "m".into(),
                 message: answer["choices"][0]["message"].clone(),
                 finish_reason: "stop".into(),
+                replaced: 0,
                 usage: CallUsage::default(),
             });
         }

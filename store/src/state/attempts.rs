@@ -7,6 +7,7 @@ use oarmaster_protocol::admin::{OpenAttempt, TaskBudget};
 use oarmaster_protocol::assignment::{MAX_ASSIGNMENT_BYTES, Target, TaskRef};
 use oarmaster_protocol::journal::{Body, Record};
 use oarmaster_protocol::task::ClaimRequest;
+use oarmaster_protocol::text::shorten;
 
 /// Most claims of one attempt; more is a pod that starts in a loop.
 const MAX_CLAIMS: usize = 256;
@@ -130,7 +131,7 @@ impl State {
         if !found.is_open() {
             return Ok(Vec::new());
         }
-        let reason = reason.chars().take(1024).collect();
+        let reason = shorten(reason, 1024);
         Ok(vec![Entry::Record {
             task: uid.to_owned(),
             record: Records::new(Some(task), now).next(attempt, Body::Fenced { reason }),

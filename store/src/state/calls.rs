@@ -137,6 +137,7 @@ impl State {
                 message,
                 finish_reason,
                 usage,
+                replaced,
             } => Body::Answer {
                 call,
                 hop,
@@ -144,6 +145,7 @@ impl State {
                 message,
                 finish_reason,
                 usage: usage.unwrap_or(estimated),
+                replaced,
             },
             HopEnd::Failed {
                 class,

@@ -156,7 +156,10 @@ impl Task {
             }
             Body::Fenced { .. } => self.attempt_mut(record)?.fenced = true,
             Body::ToolIntent { .. } => self.tool_calls = self.tool_calls.saturating_add(1),
-            Body::ToolResult { .. } | Body::Observation { .. } | Body::Check { .. } => {}
+            Body::ToolResult { .. }
+            | Body::Observation { .. }
+            | Body::Note { .. }
+            | Body::Check { .. } => {}
             Body::Opened { .. } | Body::Claimed { .. } | Body::Open { .. } => {
                 return Err("a record without its entry".into());
             }

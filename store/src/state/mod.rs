@@ -260,6 +260,7 @@ pub const fn is_pilot(body: &Body) -> bool {
         | Body::Observation { .. }
         | Body::Check { .. }
         | Body::Result { .. } => true,
+        | Body::Note { .. }
         Body::Opened { .. }
         | Body::Claimed { .. }
         | Body::Open { .. }

@@ -164,6 +164,7 @@ pub fn answer(usage: Option<CallUsage>) -> HopEnd {
         message: serde_json::json!({"role": "assistant", "content": "hi"}),
         finish_reason: "stop".into(),
         usage,
+        replaced: 0,
     }
 }
 

@@ -23,7 +23,11 @@ impl Machine {
             }
             _ => return self.fail(FailureClass::Internal, "exec did not answer the run"),
         };
-        let output = serde_json::to_value(show::run_output(&ran)).unwrap_or_default();
+        let (output, replaced) = show::run_output(&ran);
+        for what in replaced {
+            self.note(what);
+        }
+        let output = serde_json::to_value(output).unwrap_or_default();
         match run_failure(&ran, &self.sandbox) {
             Some(failure) => self.keep(Outcome {
                 failure: Some(failure),

@@ -126,7 +126,8 @@ impl Machine {
         }
     }
 
-    fn note(&mut self, text: String) {
-        self.records.push(Body::Observation { text });
+    /// For the reader of the transcript alone.
+    pub(super) fn note(&mut self, text: String) {
+        self.records.push(Body::Note { text });
     }
 }

@@ -17,6 +17,7 @@ use oarmaster_protocol::assignment::{Assignment, RunTarget, Sandbox, Target};
 use oarmaster_protocol::exec::{Bytes, FailedCode, Request, Response, Run};
 use oarmaster_protocol::journal::{Artifact, Body, Failure, Outcome};
 use oarmaster_protocol::probe::NetworkFindings;
+use oarmaster_protocol::text::shorten;
 use serde_json::Value;
 use std::collections::VecDeque;
 
@@ -345,15 +346,9 @@ impl Machine {
 
 /// A failure with a message of at most 1,024 characters.
 fn failure(class: FailureClass, message: &str) -> Failure {
-    const MAX_CHARS: usize = 1024;
-    let mut bounded: String = message.chars().take(MAX_CHARS).collect();
-    if message.chars().nth(MAX_CHARS).is_some() {
-        bounded.pop();
-        bounded.push('…');
-    }
     Failure {
         class,
-        message: bounded,
+        message: shorten(message, 1024),
     }
 }
 

@@ -1,12 +1,14 @@
 //! The conversation with the model: questions, tool calls, answers that cannot be used.
 
 use super::super::answer::{Answer, Call, json_of};
+use super::super::show;
 use super::super::tools::Tool;
 use super::{MAX_UNUSABLE, Machine, Next, Phase, read};
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::assignment::{AgentTarget, Assignment, Target};
 use oarmaster_protocol::exec::Request;
 use oarmaster_protocol::journal::Body;
+use oarmaster_protocol::text::shorten;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
@@ -226,7 +228,10 @@ impl Machine {
     }
 
     /// The end of a tool call, for the journal and for the model.
-    pub(super) fn observe(&mut self, call: &Call, ok: bool, text: String) {
+    pub(super) fn observe(&mut self, call: &Call, ok: bool, mut text: String) {
+        if let Some(what) = show::replaced_halves("arguments", call.replaced) {
+            text.push_str(&format!("\n[{what}]"));
+        }
         self.messages
             .push(json!({"role": "tool", "tool_call_id": call.id, "content": text}));
         self.records.push(Body::ToolResult {
@@ -266,7 +271,12 @@ impl Machine {
         let output = match schema {
             None => json!({"text": answer.text}),
             Some(schema) => match matching(&schema, &answer.text) {
-                Ok(output) => output,
+                Ok((output, replaced)) => {
+                    if let Some(what) = show::replaced_halves("output", replaced) {
+                        self.note(what);
+                    }
+                    output
+                }
                 Err(Mismatch::Schema(problem)) => {
                     return self.fail(
                         FailureClass::InvalidInput,
@@ -291,10 +301,11 @@ enum Mismatch {
     Answer(String),
 }
 
-fn matching(schema: &Value, text: &str) -> Result<Value, Mismatch> {
+/// The output, and how many U+FFFD in it stand for half a surrogate pair.
+fn matching(schema: &Value, text: &str) -> Result<(Value, u64), Mismatch> {
     let validator = jsonschema::validator_for(schema)
         .map_err(|error| Mismatch::Schema(quoted(&error.to_string())))?;
-    let value = json_of(text).map_err(|error| {
+    let (value, replaced) = json_of(text).map_err(|error| {
         Mismatch::Answer(format!(
             "Your answer must be JSON and nothing else, but it cannot be parsed: {error}. Answer again."
         ))
@@ -305,7 +316,7 @@ fn matching(schema: &Value, text: &str) -> Result<Value, Mismatch> {
         .map(|error| quoted(&format!("{} (at `{}`)", error, error.instance_path())))
         .collect();
     if problems.is_empty() {
-        return Ok(value);
+        return Ok((value, replaced));
     }
     let problems = problems.into_iter().collect::<Vec<_>>().join("; ");
     Err(Mismatch::Answer(format!(
@@ -332,9 +343,5 @@ fn recorded(arguments: &Value) -> Value {
 }
 
 fn quoted(text: &str) -> String {
-    let mut short: String = text.chars().take(QUOTED_CHARS).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    short
+    shorten(text, QUOTED_CHARS)
 }
