@@ -25,6 +25,9 @@ pub struct OpenAttempt {
     pub assignment: Option<Assignment>,
     /// The Task's budget over all its attempts.
     pub budget: TaskBudget,
+    /// Who created the Task, for its ledger rows: the Kubernetes user name. Absent for Tasks from before it was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_by: Option<String>,
 }
 
 /// The budget of a Task.
@@ -90,6 +93,9 @@ pub struct Isolated {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TaskUsage {
+    /// Who created the Task: whose costs these are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requested_by: Option<String>,
     /// Model calls that were answered.
     pub calls: u64,
     /// Sums over all hops.

@@ -23,6 +23,9 @@ pub enum Entry {
         assignment: Option<String>,
         /// The Task's budget from here on.
         budget: TaskBudget,
+        /// Who created the Task.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        requested_by: Option<String>,
         /// The journal's record.
         record: Record,
     },
@@ -48,6 +51,9 @@ pub enum Entry {
         task: String,
         /// The session that asked.
         session: String,
+        /// Who created the Task. Here too: a row of the ledger outlives its journal.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        requested_by: Option<String>,
         /// Reserved input tokens.
         input_tokens: u64,
         /// Reserved output tokens.

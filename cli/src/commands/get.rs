@@ -50,6 +50,9 @@ fn describe(task: &Task, flags: &str) -> String {
         task.metadata.namespace.as_deref().unwrap_or_default(),
     );
     put("Target", status.target.as_deref().unwrap_or("-"));
+    if let Some(requester) = &task.spec.requested_by {
+        put("Requester", requester);
+    }
     if let Some(pinned) = &status.pinned {
         put("Pinned", &pinned.agent);
     }

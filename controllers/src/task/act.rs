@@ -219,6 +219,7 @@ async fn open(ctx: &Context, uid: &str, start: &Start) -> std::result::Result<St
         budget: start.resolved.budget,
     };
     match ctx.gateway.open(uid, start.attempt, &request).await {
+        requested_by: start.requested_by.clone(),
         Ok(report) => Ok(report.assignment),
         Err(error) => Err(match error.gateway_code() {
             Some("too_large" | "invalid_request") => {

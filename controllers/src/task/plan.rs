@@ -81,6 +81,8 @@ pub struct Start {
     pub job: String,
     /// What it begins with.
     pub resolved: Resolved,
+    /// Who created the Task.
+    pub requested_by: Option<String>,
     /// The gateway's cluster IP.
     pub gateway_ip: String,
     /// The running time that is left.
@@ -233,6 +235,7 @@ pub(super) fn start(draft: &mut Draft<'_>, number: u32, resolved: &Resolved) {
             number,
         ),
         resolved: resolved.clone(),
+        requested_by: draft.task.spec.requested_by.clone(),
         gateway_ip,
         left: draft.left(),
         service_account: !draft.seen.service_account,

@@ -58,6 +58,12 @@ use std::collections::BTreeMap;
         type_ = "string",
         json_path = ".status.job.name",
         priority = 1
+    ),
+    printcolumn(
+        name = "REQUESTER",
+        type_ = "string",
+        json_path = ".spec.requestedBy",
+        priority = 1
     )
 )]
 #[serde(rename_all = "camelCase")]
@@ -76,7 +82,8 @@ use std::collections::BTreeMap;
     validation = Rule::new("!has(oldSelf.budget) || (has(self.budget) && has(self.budget.tokens) == has(oldSelf.budget.tokens) && has(self.budget.usd) == has(oldSelf.budget.usd))").message("budget keeps its fields after creation; raise usd or tokens, and add or remove neither"),
     validation = Rule::new("!has(oldSelf.budget) || !has(oldSelf.budget.tokens) || !has(self.budget) || !has(self.budget.tokens) || self.budget.tokens >= oldSelf.budget.tokens").message("budget.tokens can only be raised"),
     validation = Rule::new("!has(oldSelf.budget) || !has(oldSelf.budget.usd) || !has(self.budget) || !has(self.budget.usd) || quantity(self.budget.usd).compareTo(quantity(oldSelf.budget.usd)) >= 0").message("budget.usd can only be raised"),
-    validation = Rule::new("oldSelf.state != 'Cancelled' || self.state == 'Cancelled'").message("a cancelled Task cannot run again; create another Task")
+    validation = Rule::new("oldSelf.state != 'Cancelled' || self.state == 'Cancelled'").message("a cancelled Task cannot run again; create another Task"),
+    validation = Rule::new("has(self.requestedBy) == has(oldSelf.requestedBy) && (!has(self.requestedBy) || self.requestedBy == oldSelf.requestedBy)").message("requestedBy cannot change after creation: it says who created the Task")
 )]
 pub struct TaskSpec {
     /// The Agent that does it. Exactly one of agent and run. Immutable.
@@ -115,6 +122,10 @@ pub struct TaskSpec {
     /// Delete the Task this long after its end. Unset: it is kept. Not on objects that Argo CD, Flux or Helm track: they would create, and so run, it again. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_after_finished: Option<GepDuration>,
+    /// Who created it: the name of the Kubernetes user, for costs and audit. Leave it out: it is filled in at creation, and another name than one's own is refused. At most 1024 characters. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub requested_by: Option<String>,
 }
 
 fn default_timeout() -> GepDuration {
@@ -135,6 +146,7 @@ impl Default for TaskSpec {
             retry: RetrySpec::default(),
             state: DesiredState::default(),
             ttl_after_finished: None,
+            requested_by: None,
         }
     }
 }

@@ -70,6 +70,9 @@ pub fn task(spec: &TaskSpec, metadata: &ObjectMeta) -> Vec<Problem> {
     );
     retry(&mut problems, spec);
     ttl(&mut problems, spec, metadata);
+    if let Some(requester) = &spec.requested_by {
+        bounds::text(&mut problems, "spec.requestedBy", requester, 1024);
+    }
     problems
 }
 

@@ -302,6 +302,7 @@ fn times_and_numbers_have_bounds() {
             "spec.accept.rounds",
         ),
         (json!({ "ttlAfterFinished": "x" }), "spec.ttlAfterFinished"),
+        (json!({ "requestedBy": "" }), "spec.requestedBy"),
         (
             json!({ "artifacts": [{ "name": "A", "path": "a" }] }),
             "spec.artifacts[0].name",

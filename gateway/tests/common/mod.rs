@@ -179,6 +179,7 @@ impl World {
             job: format!("job-{attempt}"),
             assignment: (attempt == 1).then(|| serde_json::from_value(assignment()).unwrap()),
             budget,
+            requested_by: Some("alice@acme".to_owned()),
         };
         let response = self
             .http

@@ -78,6 +78,10 @@ impl State {
                 task.namespace, task.name, known.task.namespace, known.task.name
             )));
         }
+        // It never changes in the life of a Task.
+        let requested_by = known
+            .and_then(|task| task.requested_by.clone())
+            .or_else(|| request.requested_by.clone());
         let mut records = Records::new(known, now);
         let mut entries = Vec::new();
         for (lower, _) in known
@@ -97,6 +101,7 @@ impl State {
             pinned,
             assignment: text,
             budget: known.map_or(request.budget, |task| raised(task.budget, request.budget)),
+            requested_by,
             record: records.next(attempt, Body::Opened { assignment: digest }),
         });
         Ok(entries)

@@ -107,6 +107,7 @@ impl State {
         let entry = Entry::Open {
             task: by.task.to_owned(),
             session: by.session.to_owned(),
+            requested_by: task.requested_by.clone(),
             input_tokens: hop.reserve_input_tokens,
             output_tokens: hop.reserve_output_tokens,
             record: Records::new(Some(task), now).next(by.attempt, body),

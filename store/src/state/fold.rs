@@ -39,12 +39,14 @@ impl Task {
                 pinned,
                 assignment,
                 budget,
+                requested_by,
                 record,
                 ..
             } => {
                 let own = assignment.is_some();
                 self.open(record, at, job, pinned.as_ref(), own)?;
                 self.budget = *budget;
+                self.requested_by.clone_from(requested_by);
             }
             Entry::Budget { budget, .. } => self.budget = *budget,
             Entry::Claim { nonce, record, .. } => {

@@ -54,6 +54,7 @@ pub struct State {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Task {
     pub task: TaskRef,
+    pub requested_by: Option<String>,
     pub budget: TaskBudget,
     pub attempts: BTreeMap<u32, Attempt>,
     pub records: Vec<RecordAt>,
@@ -160,6 +161,7 @@ impl Task {
     fn new(task: TaskRef) -> Self {
         Self {
             task,
+            requested_by: None,
             budget: TaskBudget::default(),
             attempts: BTreeMap::new(),
             records: Vec::new(),

@@ -45,6 +45,7 @@ impl Task {
     /// What it has used so far.
     pub fn usage(&self) -> TaskUsage {
         TaskUsage {
+            requested_by: self.requested_by.clone(),
             calls: self.answers,
             sum: self.sum,
             reserved_pico: self.reserved.pico,

@@ -34,6 +34,8 @@ async fn an_attempt_is_opened_once_and_served_byte_for_byte() {
     let store = Store::open(options(dir.path())).await.unwrap();
     assert_eq!(store.report(UID, 1).await.unwrap(), first);
     assert_eq!(store.assignment(UID, 1).await.unwrap().0, text);
+    let requester = store.usage(UID).await.unwrap().requested_by;
+    assert_eq!(requester.as_deref(), Some("alice@acme"));
 }
 
 #[tokio::test]
@@ -44,8 +46,11 @@ async fn a_later_attempt_takes_over_and_fences_the_lower_ones() {
         job: "fix-2".into(),
         assignment: None,
         budget: usd(50),
+        requested_by: None,
     };
     let report = store.open_attempt(UID, 2, next.clone()).await.unwrap();
+    let requester = report.usage.requested_by;
+    assert_eq!(requester.as_deref(), Some("alice@acme"), "it never changes");
     assert_eq!(report.pinned.as_deref(), Some("fixer@sha256:aa"));
     let first = store.report(UID, 1).await.unwrap();
     assert!(first.fenced && !report.fenced);

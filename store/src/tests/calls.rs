@@ -1,4 +1,5 @@
 use super::*;
+use crate::entry::Entry;
 use crate::{Ended, IN_DOUBT, SdkRow, Unit};
 use oarmaster_protocol::task::ErrorCode;
 
@@ -50,6 +51,29 @@ async fn a_call_is_reserved_settled_and_answered_once() {
         CallState::Answered(record) => assert_eq!(record, settled.record),
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn every_row_of_the_ledger_names_the_requester() {
+    let (dir, store) = store().await;
+    let claimed = begin(&store, usd(100)).await;
+    let call = new_call(&store, &claimed, claimed.next, 0).await;
+    for _ in 0..2 {
+        let ticket = call.reserve(hop(60)).await.unwrap();
+        ticket.settle(failed(Billing::Unbilled)).await.unwrap();
+    }
+    drop(call);
+    drop(store);
+    let store = Store::open(options(dir.path())).await.unwrap();
+    let rows = store.lock().state.tasks[UID].records.clone();
+    let mut reserved = 0;
+    for row in rows {
+        if let Entry::Open { requested_by, .. } = store.entry(row.at).await.unwrap() {
+            assert_eq!(requested_by.as_deref(), Some("alice@acme"));
+            reserved += 1;
+        }
+    }
+    assert_eq!(reserved, 2);
 }
 
 #[tokio::test]

@@ -103,6 +103,7 @@ impl World {
                     job: format!("job-{}", self.attempt + 1),
                     assignment: (own || self.attempt == 0).then(|| agent_assignment(UID)),
                     budget: usd(raise),
+                    requested_by: Some("alice@acme".into()),
                 };
                 let n = self.attempt + 1;
                 let first = store.open_attempt(UID, n, request.clone()).await.unwrap();

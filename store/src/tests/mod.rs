@@ -95,6 +95,7 @@ pub fn open_request(uid: &str, budget: TaskBudget) -> OpenAttempt {
         job: "fix-1".into(),
         assignment: Some(agent_assignment(uid)),
         budget,
+        requested_by: Some("alice@acme".into()),
     }
 }
 
