@@ -1,6 +1,6 @@
 # The images of `cargo xtask images`, for a machine with a container engine:
 #   docker build --target operator --tag registry.example.com/team/operator:0.1.0 .
-# and the same for gateway, runner and python.
+# and the same for gateway, runner, webhook and python.
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
@@ -9,10 +9,11 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     target="$(rustc --print host-tuple)" && \
     RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --profile image --target "$target" --bins \
-      --package oarmaster-operator --package oarmaster-gateway --package oarmaster-runner && \
+      --package oarmaster-operator --package oarmaster-gateway --package oarmaster-runner \
+      --package oarmaster-webhook && \
     mkdir -p /out/tmp && chmod 1777 /out/tmp && \
     cp "target/$target/image/oarmaster-operator" "target/$target/image/oarmaster-gateway" \
-       "target/$target/image/oarmaster-runner" /out/
+       "target/$target/image/oarmaster-runner" "target/$target/image/oarmaster-webhook" /out/
 
 FROM scratch AS operator
 COPY --from=build /out/tmp /tmp
@@ -31,6 +32,12 @@ COPY --from=build /out/tmp /tmp
 COPY --from=build /out/oarmaster-runner /usr/local/bin/oarmaster-runner
 USER 65532:65532
 ENTRYPOINT ["/usr/local/bin/oarmaster-runner"]
+
+FROM scratch AS webhook
+COPY --from=build /out/tmp /tmp
+COPY --from=build /out/oarmaster-webhook /usr/local/bin/oarmaster-webhook
+USER 65532:65532
+ENTRYPOINT ["/usr/local/bin/oarmaster-webhook"]
 
 FROM debian:bookworm-slim AS python
 RUN apt-get update && \

@@ -68,6 +68,7 @@ async fn install(cluster: &Cluster) -> Result<()> {
         if loaded.contains(&format!("loaded {}", self::image(image))) {
             rollout(cluster, &["restart", workload]).await?;
         }
+        ("webhook", "deployment/oarmaster-webhook"),
         rollout(cluster, &["status", workload, "--timeout=3m"]).await?;
     }
     Ok(())

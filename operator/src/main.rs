@@ -4,6 +4,7 @@ mod args;
 mod certs;
 mod lease;
 mod serve;
+mod webhook;
 
 use anyhow::Context as _;
 use args::{Args, Config};
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 /// Wait after a step of the certificates that failed.
 const CERTIFICATES_RETRY: Duration = Duration::from_secs(5);
@@ -105,13 +107,16 @@ async fn run(config: Config) -> anyhow::Result<()> {
             Gateway::new(&gateway_url, token_file).writing_while(move || tenure.lasts(boot_time()));
         gateway.trust(&ca).context("failed to trust our own CA")?;
         let metrics = Arc::clone(&served.metrics);
+        let (ca_changes, ca_changed) = watch::channel(ca.clone());
+        let webhook = webhook::keep(client.clone(), settings.namespace.clone(), ca_changed);
         let world = World::new(client, settings, gateway, metrics, ca);
         let context = Arc::clone(&world.context);
         // Set once: a process leads at most once in its life.
         let _ = served.context.set(Arc::clone(&context));
         tokio::select! {
             () = world.run(shutdown.clone()) => Ok(()),
-            error = rotate(certificates, wait, context) => Err(error),
+            error = rotate(certificates, wait, context, ca_changes) => Err(error),
+            () = webhook => Err(anyhow::anyhow!("the watch of the webhook's configuration ended")),
         }
     };
     tokio::select! {
@@ -127,10 +132,16 @@ async fn run(config: Config) -> anyhow::Result<()> {
 
 /// The servers that get a certificate.
 fn leaves(settings: &Settings) -> Vec<Leaf> {
-    vec![Leaf {
-        secret: "oarmaster-gateway-tls",
-        hosts: vec![settings.gateway_host(), "localhost".to_owned()],
-    }]
+    vec![
+        Leaf {
+            secret: "oarmaster-gateway-tls",
+            hosts: vec![settings.gateway_host(), "localhost".to_owned()],
+        },
+        Leaf {
+            secret: webhook::SECRET,
+            hosts: vec![webhook::host(&settings.namespace)],
+        },
+    ]
 }
 
 /// Settles the certificates, however often it takes.
@@ -151,6 +162,7 @@ async fn rotate(
     mut certificates: Certificates,
     mut wait: Duration,
     context: Arc<Context>,
+    changes: watch::Sender<String>,
 ) -> anyhow::Error {
     loop {
         tokio::time::sleep(wait).await;
@@ -158,6 +170,7 @@ async fn rotate(
         if let Err(error) = context.gateway.trust(&ca) {
             return anyhow::Error::new(error).context("failed to trust our own CA");
         }
+        changes.send_replace(ca.clone());
         context.ca.store(Arc::new(ca));
         wait = next;
     }

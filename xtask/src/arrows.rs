@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::cache::checkout;
 
 /// Which of our crates a crate may link. A crate that is not listed is a new one: give it a line.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("oarmaster-crds", &[]),
     ("oarmaster-protocol", &[]),
     ("oarmaster-store", &["oarmaster-protocol"]),
@@ -30,13 +30,14 @@ const ARROWS: [(&str, &[&str]); 8] = [
         ],
     ),
     ("oarmaster-cli", &["oarmaster-crds", "oarmaster-protocol"]),
+    ("oarmaster-webhook", &["oarmaster-crds"]),
 ];
 
 /// Tools and tests may link anything.
 const FREE: [&str; 2] = ["oarmaster-e2e", "xtask"];
 
 /// What a crate must not link, at any depth, with its own features alone.
-const BANS: [(&str, &[&str]); 4] = [
+const BANS: [(&str, &[&str]); 5] = [
     (
         "oarmaster-crds",
         &["kube-client", "kube-runtime", "tokio", "hyper"],
@@ -47,6 +48,10 @@ const BANS: [(&str, &[&str]); 4] = [
     ),
     ("oarmaster-store", &["kube-core", "k8s-openapi"]),
     ("oarmaster-runner", &["kube-core", "k8s-openapi"]),
+    (
+        "oarmaster-webhook",
+        &["kube-client", "kube-runtime", "reqwest"],
+    ),
 ];
 
 fn cargo(args: &[&str]) -> String {

@@ -18,6 +18,7 @@ images: {registry: registry.example.com/oarmaster, tag: "1.2.3", pullPolicy: Alw
 nodeSelector: {kubernetes.io/os: linux}
 tolerations: [{key: system, operator: Exists}]
 operator: {replicas: 3, resources: {requests: {cpu: 1}}}
+webhook: {replicas: 3, resources: {requests: {cpu: 1}}}
 gateway:
   resources: {limits: {memory: 2Gi}}
   persistence: {size: 20Gi, storageClassName: fast}
@@ -115,6 +116,7 @@ async fn a_value_that_does_not_exist_is_refused() -> Result<()> {
         ("gateway.privateEndpoints[0]=a b", "privateEndpoints"),
     ] {
         let args = [
+        ("webhook.replicas=0", "replicas"),
             "template",
             "oarmaster",
             "charts/oarmaster",
@@ -165,7 +167,7 @@ fn containers(rendered: &str) -> Result<Vec<(String, Value)>> {
             ));
         }
     }
-    ensure!(all.len() == 2, "{} containers", all.len());
+    ensure!(all.len() == 3, "{} containers", all.len());
     Ok(all)
 }
 
@@ -220,10 +222,10 @@ async fn pods_are_restricted_and_get_only_the_tokens_that_they_use() -> Result<(
                 }
             }
         }
-        let wanted: &[&str] = if name == "operator" {
-            &["api", "oarmaster-gateway-admin"]
-        } else {
-            &["api"]
+        let wanted: &[&str] = match name.as_str() {
+            "operator" => &["api", "oarmaster-gateway-admin"],
+            "webhook" => &[],
+            _ => &["api"],
         };
         ensure!(audiences == wanted, "{name} has tokens for {audiences:?}");
         // The API server's own judgement of `restricted`, on a bare pod of the same template.

@@ -6,6 +6,7 @@
 
 mod cases;
 mod support;
+mod webhook;
 
 mod agent;
 mod chart;
@@ -16,6 +17,7 @@ mod guards;
 mod limits;
 mod pool;
 mod provider;
+mod requester;
 mod roles;
 mod rules;
 mod secrets;

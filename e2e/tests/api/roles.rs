@@ -37,6 +37,22 @@ async fn the_operator_reads_no_secret() -> Result<()> {
         (RELEASE, &["patch", "secrets/oarmaster-gateway-tls"], true),
         (RELEASE, &["patch", "secrets/other"], false),
         ("default", &["patch", "secrets/oarmaster-ca"], false),
+        (RELEASE, &["patch", "secrets/oarmaster-webhook-tls"], true),
+        (
+            "default",
+            &["patch", "mutatingwebhookconfigurations/oarmaster-webhook"],
+            true,
+        ),
+        (
+            "default",
+            &["patch", "mutatingwebhookconfigurations/other"],
+            false,
+        ),
+        (
+            "default",
+            &["create", "mutatingwebhookconfigurations"],
+            false,
+        ),
         ("default", &["create", "jobs"], true),
         ("default", &["create", "pods"], false),
         ("default", &["get", "pods", "--subresource=log"], false),

@@ -1,5 +1,6 @@
 //! The API server with the charts in it, and tables of objects that it takes or refuses.
 
+use crate::webhook;
 use anyhow::{Context as _, Result, bail, ensure};
 use kube::Client;
 use oarmaster_e2e::apply;
@@ -34,7 +35,8 @@ async fn install(cluster: &Cluster) -> Result<()> {
             .success()
             .with_context(|| format!("failed to install chart {chart}"))?;
     }
-    guarded(cluster).await
+    guarded(cluster).await?;
+    webhook::answer(cluster).await
 }
 
 /// Waits until the API server holds its requests to the policies: it reads new ones a moment after they were written.

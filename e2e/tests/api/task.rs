@@ -389,6 +389,16 @@ fn bounds() -> Vec<Case> {
             &["spec.ttlAfterFinished", "should match"],
         ),
         denied(
+            "an empty requester",
+            a(json!({"requestedBy": ""})),
+            &["spec.requestedBy", "at least 1"],
+        ),
+        denied(
+            "a requester that is no text",
+            a(json!({"requestedBy": 7})),
+            &["spec.requestedBy", "must be of type string"],
+        ),
+        denied(
             "a prompt with NUL",
             a(json!({"params": {"prompt": "a\0b"}})),
             &["spec.params.prompt", "should match"],

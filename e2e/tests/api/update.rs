@@ -123,6 +123,16 @@ fn changes() -> Vec<Change> {
             json!({"budget": {"usd": "9.499999999"}}),
             "budget.usd can only be raised",
         ),
+        task(
+            "another requester",
+            json!({"requestedBy": "mallory"}),
+            "requestedBy cannot change after creation: it says who created the Task",
+        ),
+        task(
+            "no requester",
+            json!({"requestedBy": null}),
+            "requestedBy cannot change after creation: it says who created the Task",
+        ),
         fine(
             "more money, though smaller as a text",
             json!({"budget": {"usd": "10"}}),

@@ -26,7 +26,7 @@ pub struct Metric {
 }
 
 /// Where each process states its flags and its metrics.
-const PROCESSES: [(&str, &str, &[&str]); 2] = [
+const PROCESSES: [(&str, &str, &[&str]); 3] = [
     (
         "operator",
         "operator/src/args.rs",
@@ -37,6 +37,8 @@ const PROCESSES: [(&str, &str, &[&str]); 2] = [
         "gateway/src/config.rs",
         &["gateway/src/metrics.rs"],
     ),
+    // The API server measures its webhooks: apiserver_admission_webhook_*.
+    ("webhook", "webhook/src/args.rs", &[]),
 ];
 
 /// The page of the processes.
@@ -65,7 +67,9 @@ pub fn page(root: &Path) -> Result<String> {
             };
             writeln!(text, "| `--{name}` | {default} | {} |", cell(&meaning))?;
         }
-        text.push_str("\n| metric | type | meaning |\n|---|---|---|\n");
+        if !metrics.is_empty() {
+            text.push_str("\n| metric | type | meaning |\n|---|---|---|\n");
+        }
         for file in metrics {
             let found = self::metrics(&read(file)?);
             ensure!(!found.is_empty(), "{file} has no metrics");

@@ -26,7 +26,7 @@ pub struct Args {
     /// The images' tag
     #[arg(long, default_value = env!("CARGO_PKG_VERSION"))]
     tag: String,
-    /// Only these images: operator, gateway, runner, python
+    /// Only these images: operator, gateway, runner, webhook, python
     #[arg(long, value_name = "IMAGE", value_delimiter = ',')]
     only: Vec<String>,
 }
@@ -34,7 +34,7 @@ pub struct Args {
 /// Where the images' names begin, as in the chart's `images.registry`.
 const REGISTRY: &str = "docker.io/oarmaster";
 
-const NAMES: [&str; 4] = ["operator", "gateway", "runner", language::PYTHON];
+const NAMES: [&str; 5] = ["operator", "gateway", "runner", "webhook", language::PYTHON];
 
 /// An image that was built.
 #[derive(Debug, Clone)]

@@ -12,7 +12,7 @@ use crate::images::{Built, name};
 
 /// Each program is the image of the same name: package and binary are
 /// `oarmaster-<name>`.
-pub const PROGRAMS: [&str; 3] = ["operator", "gateway", "runner"];
+pub const PROGRAMS: [&str; 4] = ["operator", "gateway", "runner", "webhook"];
 /// `nonroot`, as other static images have it.
 const USER: &str = "65532:65532";
 

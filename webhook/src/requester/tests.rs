@@ -1,0 +1,77 @@
+use super::*;
+use proptest::prelude::*;
+use serde_json::json;
+
+fn request(changes: Value) -> AdmissionRequest<DynamicObject> {
+    let mut base = json!({
+        "uid": "8a3f2b1c-0000-4000-8000-000000000001",
+        "kind": {"group": "oarmaster.dev", "version": "v1alpha1", "kind": "Task"},
+        "resource": {"group": "oarmaster.dev", "version": "v1alpha1", "resource": "tasks"},
+        "name": "fix", "namespace": "team", "operation": "CREATE",
+        "userInfo": {"username": "alice@acme", "groups": ["system:authenticated"]},
+        "object": {
+            "apiVersion": "oarmaster.dev/v1alpha1", "kind": "Task",
+            "metadata": {"name": "fix", "namespace": "team", "creationTimestamp": null},
+            "spec": {"run": {"command": ["true"]}},
+        },
+        "oldObject": null,
+    });
+    json_patch::merge(&mut base, &changes);
+    serde_json::from_value(base).unwrap()
+}
+
+/// The object as the API server has it afterwards.
+fn stamped(request: &AdmissionRequest<DynamicObject>) -> Option<Task> {
+    let patch = stamp(request)?;
+    let mut object = serde_json::to_value(&request.object).unwrap();
+    json_patch::patch(&mut object, &patch).unwrap();
+    Some(serde_json::from_value(object).unwrap())
+}
+
+#[test]
+fn a_task_gets_the_name_of_its_user() {
+    let task = stamped(&request(json!({}))).unwrap();
+    assert_eq!(task.spec.requested_by.as_deref(), Some("alice@acme"));
+    let account = "system:serviceaccount:argocd:argocd-application-controller";
+    let task = stamped(&request(json!({"userInfo": {"username": account}}))).unwrap();
+    assert_eq!(task.spec.requested_by.as_deref(), Some(account));
+}
+
+#[test]
+fn a_null_means_absent() {
+    let mut request = request(json!({}));
+    let spec = &mut request.object.as_mut().unwrap().data["spec"];
+    spec["requestedBy"] = Value::Null;
+    let task = stamped(&request).unwrap();
+    assert_eq!(task.spec.requested_by.as_deref(), Some("alice@acme"));
+}
+
+#[test]
+fn everything_else_is_left_as_it_is() {
+    for changes in [
+        json!({"operation": "UPDATE"}),
+        json!({"operation": "DELETE", "object": null}),
+        json!({"kind": {"kind": "Agent"}}),
+        json!({"kind": {"group": "tekton.dev"}}),
+        json!({"userInfo": {"username": null}}),
+        json!({"object": {"spec": null}}),
+        json!({"object": {"spec": "text"}}),
+        // A name that stands there is the policy's to judge, a wrong type the schema's.
+        json!({"object": {"spec": {"requestedBy": "alice@acme"}}}),
+        json!({"object": {"spec": {"requestedBy": "bob@acme"}}}),
+        json!({"object": {"spec": {"requestedBy": ""}}}),
+        json!({"object": {"spec": {"requestedBy": 7}}}),
+    ] {
+        assert_eq!(stamp(&request(changes.clone())), None, "{changes}");
+    }
+}
+
+proptest! {
+    /// Whatever a user is called and writes: their own name is put in, or nothing is changed.
+    #[test]
+    fn no_name_but_the_users_is_put_in(user in ".{1,40}", written in prop::option::of(".{0,40}")) {
+        let changes = json!({"userInfo": {"username": user}, "object": {"spec": {"requestedBy": written}}});
+        let task = stamped(&request(changes));
+        prop_assert_eq!(task.and_then(|task| task.spec.requested_by), written.is_none().then_some(user));
+    }
+}

@@ -1,0 +1,178 @@
+//! The server over real TLS.
+
+use oarmaster_webhook::serve::{HEALTH, TASKS, serve};
+use oarmaster_webhook::tls::Certificate;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+struct Served {
+    addr: SocketAddr,
+    certificate: Arc<Certificate>,
+    stop: CancellationToken,
+    done: JoinHandle<Result<(), rustls::Error>>,
+}
+
+/// Writes a new certificate for `localhost`, and gives it as PEM.
+fn issue(dir: &Path) -> String {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(dir.join("tls.crt"), made.cert.pem()).unwrap();
+    std::fs::write(dir.join("tls.key"), made.signing_key.serialize_pem()).unwrap();
+    made.cert.pem()
+}
+
+async fn start(dir: &Path) -> Served {
+    let certificate = Arc::new(Certificate::read(dir.to_owned()).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let (held, stopped) = (certificate.clone(), stop.clone());
+    let done = tokio::spawn(async move { serve(listener, &held, stopped).await });
+    Served {
+        addr,
+        certificate,
+        stop,
+        done,
+    }
+}
+
+/// A client that trusts this certificate alone.
+fn client(certificate: &str) -> reqwest::Client {
+    // The error says that there is a provider already.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    reqwest::Client::builder()
+        .tls_certs_only([reqwest::Certificate::from_pem(certificate.as_bytes()).unwrap()])
+        .build()
+        .unwrap()
+}
+
+impl Served {
+    fn url(&self, path: &str) -> String {
+        format!("https://localhost:{}{path}", self.addr.port())
+    }
+
+    async fn post(&self, client: &reqwest::Client, body: String) -> reqwest::Response {
+        let request = client.post(self.url(TASKS)).body(body);
+        let request = request.header("content-type", "application/json");
+        request.send().await.unwrap()
+    }
+}
+
+/// A review as the API server sends it.
+fn review() -> Value {
+    json!({
+        "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
+        "request": {
+            "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
+            "kind": {"group": "oarmaster.dev", "version": "v1alpha1", "kind": "Task"},
+            "resource": {"group": "oarmaster.dev", "version": "v1alpha1", "resource": "tasks"},
+            "requestKind": {"group": "oarmaster.dev", "version": "v1alpha1", "kind": "Task"},
+            "requestResource": {"group": "oarmaster.dev", "version": "v1alpha1", "resource": "tasks"},
+            "namespace": "team", "operation": "CREATE",
+            "userInfo": {"username": "alice@acme", "uid": "1", "groups": ["system:authenticated"], "extra": {"scopes": ["a"]}},
+            "object": {
+                "apiVersion": "oarmaster.dev/v1alpha1", "kind": "Task",
+                "metadata": {"generateName": "fix-", "namespace": "team", "managedFields": [{
+                    "apiVersion": "oarmaster.dev/v1alpha1", "fieldsType": "FieldsV1", "manager": "kubectl", "operation": "Update",
+                    "time": "2026-11-21T17:00:00Z", "fieldsV1": {"f:spec": {".": {}, "f:run": {}}},
+                }]},
+                "spec": {"run": {"command": ["true"]}},
+            },
+            "oldObject": null, "dryRun": true,
+            "options": {"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1", "dryRun": ["All"]},
+        },
+    })
+}
+
+#[tokio::test]
+async fn a_review_is_answered_with_the_users_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let client = client(&issue(dir.path()));
+    let served = start(dir.path()).await;
+    let answer = served.post(&client, review().to_string()).await;
+    assert_eq!(answer.status(), 200);
+    let answer: Value = answer.json().await.unwrap();
+    assert_eq!(answer["apiVersion"], "admission.k8s.io/v1");
+    assert_eq!(answer["kind"], "AdmissionReview");
+    let response = &answer["response"];
+    assert_eq!(response["uid"], review()["request"]["uid"]);
+    assert_eq!(response["allowed"], true);
+    assert_eq!(response["patchType"], "JSONPatch");
+    let patch: Vec<u8> = serde_json::from_value(response["patch"].clone()).unwrap();
+    let patch: Value = serde_json::from_slice(&patch).unwrap();
+    assert_eq!(
+        patch,
+        json!([{"op": "add", "path": "/spec/requestedBy", "value": "alice@acme"}])
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_review_is_refused_and_the_next_one_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let client = client(&issue(dir.path()));
+    let served = start(dir.path()).await;
+    let mut no_request = review();
+    no_request["request"] = Value::Null;
+    for (body, status) in [
+        (String::new(), 400),
+        ("{".to_owned(), 400),
+        ("[]".to_owned(), 422),
+        (no_request.to_string(), 400),
+        ("x".repeat((8 << 20) + 1), 413),
+    ] {
+        assert_eq!(served.post(&client, body).await.status(), status);
+    }
+    let health = client.get(served.url(HEALTH)).send().await.unwrap();
+    assert_eq!(health.status(), 200);
+    let answer = served.post(&client, review().to_string()).await;
+    assert_eq!(answer.status(), 200);
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_used_without_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let before = client(&issue(dir.path()));
+    let served = start(dir.path()).await;
+    let health = served.url(HEALTH);
+    before.get(&health).send().await.unwrap();
+    assert!(!served.certificate.reload().unwrap(), "nothing has changed");
+
+    // A key without its certificate, as between two reads of a Secret that changes: the one before stays.
+    let certificate = std::fs::read(dir.path().join("tls.crt")).unwrap();
+    let after = client(&issue(dir.path()));
+    let next = std::fs::read(dir.path().join("tls.crt")).unwrap();
+    for broken in [&certificate[..], b"", b"no certificate"] {
+        std::fs::write(dir.path().join("tls.crt"), broken).unwrap();
+        served.certificate.reload().unwrap_err();
+    }
+    std::fs::remove_file(dir.path().join("tls.crt")).unwrap();
+    served.certificate.reload().unwrap_err();
+    after.get(&health).send().await.unwrap_err();
+
+    std::fs::write(dir.path().join("tls.crt"), next).unwrap();
+    assert!(served.certificate.reload().unwrap());
+    after.get(&health).send().await.unwrap();
+    // What is connected stays connected.
+    before.get(&health).send().await.unwrap();
+}
+
+#[tokio::test]
+async fn it_leaves_without_dropping_a_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let certificate = issue(dir.path());
+    let (old, new) = (client(&certificate), client(&certificate));
+    let served = start(dir.path()).await;
+    let health = served.url(HEALTH);
+    let answer = old.get(&health).send().await.unwrap();
+    assert!(answer.headers().get("connection").is_none());
+    served.stop.cancel();
+    for client in [&old, &new] {
+        let answer = client.get(&health).send().await.unwrap();
+        assert_eq!(answer.headers()["connection"], "close");
+    }
+    served.done.await.unwrap().unwrap();
+}
