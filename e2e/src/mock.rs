@@ -3,7 +3,7 @@
 use crate::cluster::Cluster;
 use anyhow::{Context as _, Result, bail};
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -49,6 +49,22 @@ pub struct Call {
 }
 
 impl Call {
+    /// What the Task asks for: the text of the first message of the user.
+    #[must_use]
+    pub fn prompt(&self) -> &str {
+        let mut messages = self
+            .body
+            .get("messages")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
+        messages
+            .find(|message| message.get("role") == Some(&json!("user")))
+            .and_then(|message| message.get("content"))
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+
     /// The text of the last message.
     #[must_use]
     pub fn last(&self) -> &str {
@@ -70,6 +86,7 @@ pub struct Reply {
     finish: &'static str,
     usage: (u64, u64),
     after: Option<Gate>,
+    body: Option<Vec<u8>>,
 }
 
 /// Holds answers back until it is opened.
@@ -104,6 +121,27 @@ impl Reply {
             finish: "stop",
             usage: (100, 10),
             after: None,
+            body: None,
+        }
+    }
+
+    /// An assistant message as it is.
+    #[must_use]
+    pub fn message(message: Value) -> Self {
+        let calls = message.get("tool_calls").is_some();
+        Self {
+            message,
+            finish: if calls { "tool_calls" } else { "stop" },
+            ..Self::text("")
+        }
+    }
+
+    /// A whole body, byte by byte; it should bill what [`Reply::usage`] says.
+    #[must_use]
+    pub fn body(body: Vec<u8>) -> Self {
+        Self {
+            body: Some(body),
+            ..Self::text("")
         }
     }
 
@@ -178,6 +216,7 @@ impl Mock {
         let routes = axum::Router::new()
             .route("/v1/chat/completions", post(complete))
             .route("/v1/models", get(models))
+            .layer(DefaultBodyLimit::disable())
             .with_state(Arc::clone(&upstream));
         let server = tokio::spawn(async move { axum::serve(listener, routes).await });
         Ok(Self {
@@ -289,7 +328,10 @@ async fn complete(
             held.billed = Some(reply.usage);
         }
     });
-    answer(&call, &reply)
+    match reply.body {
+        Some(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
+        None => answer(&call, &reply),
+    }
 }
 
 fn answer(call: &Call, reply: &Reply) -> Response {

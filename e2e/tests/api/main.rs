@@ -22,4 +22,5 @@ mod roles;
 mod rules;
 mod secrets;
 mod task;
+mod text;
 mod update;

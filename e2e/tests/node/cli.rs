@@ -76,7 +76,8 @@ async fn prepare(space: &Space) -> Result<()> {
     Ok(())
 }
 
-async fn oar(kubeconfig: &Path, namespace: &str, args: &[&str]) -> Result<Output> {
+/// Runs `oar` as a user does.
+pub async fn oar(kubeconfig: &Path, namespace: &str, args: &[&str]) -> Result<Output> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     Run::new(cargo)
         .args(&[

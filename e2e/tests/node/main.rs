@@ -27,3 +27,4 @@ mod rotation;
 mod run;
 mod timeout;
 mod user_code;
+mod text;

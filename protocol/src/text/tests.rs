@@ -117,7 +117,7 @@ fn nearly_json() -> impl Strategy<Value = Vec<u8>> {
         Just(b"\\n".to_vec()),
         any::<char>().prop_map(|letter| {
             let quoted = Value::from(letter.to_string()).to_string();
-            quoted[1..quoted.len() - 1].as_bytes().to_vec()
+            quoted.as_bytes()[1..quoted.len() - 1].to_vec()
         }),
         (0x80u8..).prop_map(|byte| vec![byte]),
     ];
