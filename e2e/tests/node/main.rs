@@ -26,5 +26,6 @@ mod retry;
 mod rotation;
 mod run;
 mod timeout;
+mod requester;
 mod user_code;
 mod text;
