@@ -17,6 +17,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// What to try.
 #[derive(Clone, Debug, Default, clap::Args)]
+// Its group would have the name of the group of the arguments that it is part of.
+#[group(skip)]
 pub struct Args {
     /// What the pod's NetworkPolicy forbids, as PLACE=ADDRESS:PORT, like api-server=10.96.0.1:443.
     #[arg(long, value_delimiter = ',')]

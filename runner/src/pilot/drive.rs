@@ -83,7 +83,10 @@ impl Driver {
         };
         match exec.ask(request).await {
             Ok(response) => Event::Exec(response),
-            Err(Lost) => self.reconnect().await,
+            Err(lost) => match self.reconnect().await {
+                Event::ExecRestarted if lost == Lost::Idle => Event::ExecReplaced(request.clone()),
+                event => event,
+            },
         }
     }
 
@@ -102,7 +105,7 @@ impl Driver {
             return Ok(Event::ExecGone);
         };
         let kept = match exec.collect(pattern, MAX_ARTIFACT_BYTES).await {
-            Err(Lost) => return Ok(self.reconnect().await),
+            Err(_) => return Ok(self.reconnect().await), // collecting changes nothing, and is done again
             Ok(Collected::Failed(failed)) if failed.code == FailedCode::TooLarge => {
                 Kept::TooLarge(failed.message)
             }

@@ -1,8 +1,10 @@
 //! The pilot's end of the socket to exec.
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use oarmaster_protocol::assignment::Sandbox;
 use oarmaster_protocol::exec::{Failed, MAX_FRAME_BYTES, Request, Response, VERSION};
 use std::io;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -20,7 +22,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The connection broke, or exec did not answer in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Lost;
+pub(super) enum Lost {
+    /// Before exec had the whole request: nothing of it was done.
+    Idle,
+    /// It may have been done, or not.
+    Asked,
+}
 
 /// What a glob gave.
 #[derive(Debug)]
@@ -64,12 +71,12 @@ impl Exec {
                 };
                 match self.ask(&hello).await {
                     Ok(Response::Hello { .. }) => return Ok(()),
-                    Ok(_) => return Err(Lost), // another version, which waiting does not change
-                    Err(Lost) => {}
+                    Ok(_) => return Err(Lost::Asked), // another version, which waiting does not change
+                    Err(_) => {}
                 }
             }
             if Instant::now() >= deadline {
-                return Err(Lost);
+                return Err(Lost::Idle);
             }
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -83,12 +90,14 @@ impl Exec {
             }
             _ => SHORT,
         };
+        let mut lost = Lost::Idle;
         let answered = timeout(bound, async {
             self.send(request).await?;
+            lost = Lost::Asked;
             self.receive().await
         })
         .await;
-        self.settle(answered)
+        self.settle(answered, lost)
     }
 
     pub(super) async fn collect(
@@ -123,25 +132,31 @@ impl Exec {
             }
         })
         .await;
-        self.settle(collected)
+        self.settle(collected, Lost::Asked)
     }
 
     /// A connection on which something went wrong is not used again.
     fn settle<T>(
         &mut self,
         result: Result<io::Result<T>, tokio::time::error::Elapsed>,
+        lost: Lost,
     ) -> Result<T, Lost> {
         match result {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(_)) | Err(_) => {
                 self.stream = None;
-                Err(Lost)
+                Err(lost)
             }
         }
     }
 
     async fn send(&mut self, request: &Request) -> io::Result<()> {
         let stream = self.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        // exec speaks only when it is asked: what can be read now is its end. A write into it may still seem to succeed.
+        let mut ready = [PollFd::new(stream.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut ready, PollTimeout::ZERO)? != 0 {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
         let body = serde_json::to_vec(request)?;
         let length = u32::try_from(body.len()).map_err(|_| io::ErrorKind::InvalidData)?;
         stream.write_all(&length.to_be_bytes()).await?;

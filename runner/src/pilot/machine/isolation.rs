@@ -39,6 +39,7 @@ impl Machine {
                 self.next_call()
             }
             After::Check(output) => self.check_ended(output, None, RESTARTED.to_owned()),
+            After::Again(held) => self.exec(held.phase, held.request),
         }
     }
 

@@ -47,6 +47,8 @@ pub enum Event {
     Exec(Response),
     /// exec was lost in the middle of a request, and is back with its processes gone.
     ExecRestarted,
+    /// exec was lost before it could see this request, and is back: nothing of the request was done.
+    ExecReplaced(Request),
     /// exec was lost and did not come back.
     ExecGone,
     /// The pod's NetworkPolicy was proven, or could not be.
@@ -154,6 +156,8 @@ enum After {
     Call(Call),
     /// The sandbox was restarted in the check of this output.
     Check(Value),
+    /// The sandbox was restarted before this began.
+    Again(Box<Held>),
 }
 
 /// An artifact still to be kept.
@@ -256,6 +260,7 @@ impl Machine {
             (Phase::Checking(output), Event::Exec(response)) => self.checked(output, &response),
             (Phase::Keeping(outcome), Event::Kept(kept)) => self.kept(outcome, kept),
             (phase, Event::ExecRestarted) => self.restarted(phase),
+            (phase, Event::ExecReplaced(request)) => self.replaced(phase, request),
             (phase, Event::ExecGone) => self.gone(&phase),
             (_, _) => self.finish_now(
                 FailureClass::Internal,

@@ -1,7 +1,8 @@
 //! A sandbox that is lost: its container was stopped, most likely by the kernel at its memory limit, and started again or not.
 
-use super::{After, MAX_RESTARTS, Machine, Next, Phase};
+use super::{After, Held, MAX_RESTARTS, Machine, Next, Phase};
 use oarmaster_protocol::FailureClass;
+use oarmaster_protocol::exec::Request;
 
 impl Machine {
     pub(super) fn restarted(&mut self, phase: Phase) -> Next {
@@ -25,11 +26,26 @@ impl Machine {
         }
     }
 
+    /// The sandbox is another one, and nothing was under way: what was about to begin begins there, once its isolation is proven too.
+    pub(super) fn replaced(&mut self, phase: Phase, request: Request) -> Next {
+        match phase {
+            Phase::Calling(_) | Phase::Running | Phase::Checking(_)
+                if self.restarts < MAX_RESTARTS =>
+            {
+                self.restarts += 1;
+                self.probe(After::Again(Box::new(Held { phase, request })))
+            }
+            phase => self.restarted(phase),
+        }
+    }
+
     pub(super) fn gone(&mut self, phase: &Phase) -> Next {
         self.exec_gone = true;
         let class = match phase {
             Phase::Calling(_) | Phase::Running | Phase::Checking(_) => FailureClass::OutOfMemory,
-            Phase::Probing(After::Call(_) | After::Check(_)) => FailureClass::OutOfMemory,
+            Phase::Probing(After::Call(_) | After::Check(_) | After::Again(_)) => {
+                FailureClass::OutOfMemory
+            }
             Phase::Starting | Phase::Probing(After::Place(_)) | Phase::Placing(_) => {
                 FailureClass::StartFailed
             }

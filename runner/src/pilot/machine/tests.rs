@@ -589,6 +589,51 @@ fn artifacts_are_kept_after_success_and_failure() {
 }
 
 #[test]
+fn a_sandbox_that_stopped_before_a_request_is_asked_again() {
+    let shell = || calls(&[("Shell", r#"{"command":"ls"}"#)]);
+    for (assignment, before) in [
+        (agent(&["Shell"]), vec![probed(true), shell()]),
+        (checked(agent(&[]), 1), vec![probed(true), text("done")]),
+        (run_task(), vec![probed(true)]),
+    ] {
+        let (_, asked) = play(assignment.clone(), before.clone());
+        let Next::Exec(request) = asked.clone() else {
+            panic!("{asked:?}");
+        };
+        let mut events = before.clone();
+        events.push(Event::ExecReplaced(request.clone()));
+        assert_eq!(
+            play(assignment.clone(), events.clone()).1,
+            Next::Exec(Request::Probe),
+            "nothing runs before its isolation is proven"
+        );
+        events.push(probed(true));
+        let (records, again) = play(assignment.clone(), events.clone());
+        assert_eq!(again, asked);
+        assert!(
+            !records
+                .iter()
+                .any(|record| matches!(record, Body::ToolResult { .. } | Body::Check { .. })),
+            "nothing was done yet: {records:?}"
+        );
+        // A sandbox that comes back open is not used, and one that goes again and again is given up.
+        let mut open = before.clone();
+        open.extend([Event::ExecReplaced(request.clone()), probed(false)]);
+        assert_eq!(
+            class(assignment.clone(), open),
+            FailureClass::IsolationUnproven
+        );
+        let mut endless = before;
+        for _ in 0..=MAX_RESTARTS {
+            endless.extend([Event::ExecReplaced(request.clone()), probed(true)]);
+        }
+        endless.pop();
+        let (_, end) = play(assignment, endless);
+        assert_ne!(end, asked);
+    }
+}
+
+#[test]
 fn what_needs_a_sandbox_says_so_without_one() {
     for mut assignment in [agent(&["Shell"]), checked(agent(&[]), 1), run_task()] {
         assignment.sandbox = None;
