@@ -11,6 +11,7 @@
 mod apt;
 #[cfg(test)]
 mod arrows;
+mod bench;
 mod cache;
 mod cluster;
 mod cmd;
@@ -32,6 +33,8 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measure what the design promises
+    Bench(bench::Args),
     /// Run a real one-node Kubernetes on this machine
     Cluster(cluster::Args),
     /// Show an agent at work in a cluster; `down` removes it again
@@ -47,6 +50,7 @@ enum Command {
 fn main() -> ExitCode {
     let Args { command } = Args::parse();
     let done = match command {
+        Command::Bench(args) => bench::run(args),
         Command::Cluster(args) => cluster::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Gen(args) => generate::run(args),

@@ -64,6 +64,14 @@ pub fn apiserver(layout: &Layout, state: &State) -> Vec<String> {
         // A loopback address is no valid endpoint.
         Tier::Api => args.push("--endpoint-reconciler-type=none".to_owned()),
     }
+    if layout.audit {
+        args.extend([
+            format!("--audit-policy-file={}", layout.audit_policy().display()),
+            format!("--audit-log-path={}", layout.audit_log().display()),
+            // In megabytes: whoever follows the file follows one file.
+            "--audit-log-maxsize=100000".to_owned(),
+        ]);
+    }
     args
 }
 

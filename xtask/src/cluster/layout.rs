@@ -32,6 +32,8 @@ pub enum Tier {
 pub struct Layout {
     pub tier: Tier,
     pub state: PathBuf,
+    /// Whether the API server writes down who asked for what.
+    pub audit: bool,
 }
 
 impl Layout {
@@ -41,7 +43,20 @@ impl Layout {
             Tier::Node => PathBuf::from("/var/lib/oarmaster-cluster"),
             Tier::Api => cache::root()?.join("api-cluster"),
         };
-        Ok(Self { tier, state })
+        Ok(Self {
+            tier,
+            state,
+            audit: false,
+        })
+    }
+
+    /// The place of a cluster that is measured, beside the other API tier.
+    pub fn measured() -> Result<Self> {
+        Ok(Self {
+            tier: Tier::Api,
+            state: cache::root()?.join("bench-cluster"),
+            audit: true,
+        })
     }
 
     /// The name of the lock that `up` and `down` take.
@@ -70,6 +85,15 @@ impl Layout {
 
     pub fn config(&self) -> PathBuf {
         self.state.join("config")
+    }
+
+    /// What the API server writes its audit log to.
+    pub fn audit_log(&self) -> PathBuf {
+        self.logs().join("audit.log")
+    }
+
+    pub fn audit_policy(&self) -> PathBuf {
+        self.config().join("audit.yaml")
     }
 
     pub fn volumes(&self) -> PathBuf {

@@ -128,6 +128,10 @@ fn start(layout: &Layout, parts: &Parts, policy: Policy, progress: &mut Progress
     let mut state = record(layout, parts)?;
     layout.save(&state)?;
     pki::write_all(layout, &state)?;
+    if layout.audit {
+        let policy = template::read("config/audit.yaml", &[])?;
+        write(&layout.audit_policy(), policy.as_bytes())?;
+    }
 
     if let Some(node) = &parts.node {
         interface(&state)?;

@@ -3,7 +3,7 @@
 
 pub mod archive;
 mod language;
-mod programs;
+pub mod programs;
 mod push;
 
 use std::path::PathBuf;

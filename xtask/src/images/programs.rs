@@ -1,6 +1,7 @@
 //! Our own programs, linked without any library of the machine.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
@@ -65,33 +66,35 @@ pub fn build(programs: &[&str], tag: &str) -> Result<Vec<Built>> {
         .collect()
 }
 
-/// Runs cargo for the static target; answers the folder of the programs.
-fn compile(programs: &[&str]) -> Result<PathBuf> {
-    let target = match std::env::consts::ARCH {
-        arch @ ("x86_64" | "aarch64") => format!("{arch}-unknown-linux-gnu"),
-        other => bail!("images are built for x86_64 and aarch64, not for {other}"),
-    };
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = cmd::command(cargo);
-    command
-        .current_dir(cache::checkout())
-        // With an explicit target, procedural macros keep the usual linking.
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
-        .args([
-            "build",
-            "--quiet",
-            "--locked",
-            "--profile",
-            "image",
-            "--target",
-            &target,
-            "--bins",
-        ]);
+/// Builds the programs; answers their folder.
+pub fn compile(programs: &[&str]) -> Result<PathBuf> {
+    let mut command = cargo("build")?;
+    command.args(["--quiet", "--bins"]);
     for short in programs {
         command.arg("--package").arg(format!("oarmaster-{short}"));
     }
     cmd::pass(&mut command)?;
     let target_folder = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| cache::checkout().join("target"), PathBuf::from);
-    Ok(target_folder.join(target).join("image"))
+    Ok(target_folder.join(target()?).join("image"))
+}
+
+/// Cargo for the static target, with the images' profile.
+pub fn cargo(what: &str) -> Result<Command> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = cmd::command(cargo);
+    command
+        .current_dir(cache::checkout())
+        // With an explicit target, procedural macros keep the usual linking.
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .args([what, "--locked", "--profile", "image"])
+        .args(["--target", &target()?]);
+    Ok(command)
+}
+
+fn target() -> Result<String> {
+    match std::env::consts::ARCH {
+        arch @ ("x86_64" | "aarch64") => Ok(format!("{arch}-unknown-linux-gnu")),
+        other => bail!("images are built for x86_64 and aarch64, not for {other}"),
+    }
 }

@@ -6,6 +6,7 @@ fn setup(tier: Tier) -> (Layout, State) {
     let layout = Layout {
         tier,
         state: "/state".into(),
+        audit: false,
     };
     let ports = Ports {
         api: 6443,

@@ -1,0 +1,102 @@
+//! `cargo xtask bench tasks`: a cluster of its own without a node, our charts in it, our programs beside it.
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, Result};
+use serde_json::json;
+
+use crate::cache::{self, checkout};
+use crate::cluster::{Measured, measured};
+use crate::cmd;
+use crate::images::programs;
+
+/// The namespace of the charts.
+const RELEASE: &str = "oarmaster-system";
+
+/// `cargo xtask bench tasks`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only these parts
+    #[arg(value_enum)]
+    phases: Vec<Phase>,
+    /// Tasks that live at once in `live`
+    #[arg(long, default_value_t = 10_000)]
+    live: u32,
+    /// Minutes without any change in `live`
+    #[arg(long, default_value_t = 10)]
+    idle: u32,
+}
+
+/// A part of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Phase {
+    /// One at a time, and 50 a second: times, CPU and requests for each Task
+    Pace,
+    /// 500 at once, against as many bare Jobs
+    Burst,
+    /// Many that run and do not end: memory, and writes while nothing changes
+    Live,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let _lock = cache::lock("bench")?;
+    let programs = programs::compile(&["operator", "gateway"])?;
+    let bench = build("tasks")?;
+    let mut git = cmd::command("git");
+    let commit = cmd::output(
+        git.args(["rev-parse", "--short", "HEAD"])
+            .current_dir(checkout()),
+    )?;
+    let phases = if args.phases.is_empty() {
+        vec![Phase::Pace, Phase::Burst, Phase::Live]
+    } else {
+        args.phases.clone()
+    };
+    measured(|cluster| {
+        charts(cluster)?;
+        let config = json!({
+            "kubeconfigs": cluster.kubeconfigs(),
+            "audit": cluster.audit(),
+            "pids": cluster.pids()?,
+            "programs": programs,
+            "folder": cluster.folder(),
+            "report": checkout().join("docs/benchmarks.md"),
+            "commit": commit.trim(),
+            "phases": phases,
+            "live": args.live,
+            "idle": args.idle * 60,
+        });
+        cmd::pass(Command::new(&bench).env("OARMASTER_BENCH", config.to_string()))
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds a program of `e2e/benches` with the images' profile, since the load must not take more of the machine than it has to; answers
+/// where it is.
+fn build(name: &str) -> Result<PathBuf> {
+    let mut command = programs::cargo("bench")?;
+    command.args(["--package", "oarmaster-e2e", "--bench", name]);
+    command.args(["--no-run", "--message-format=json"]);
+    let said = cmd::output(&mut command)?;
+    said.lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|said| said.pointer("/target/name").and_then(|name| name.as_str()) == Some(name))
+        .find_map(|said| Some(PathBuf::from(said.get("executable")?.as_str()?)))
+        .with_context(|| format!("cargo does not say where the bench {name} is"))
+}
+
+/// Installs the charts; that their pods do not run here is seen to by the bench.
+fn charts(cluster: &Measured) -> Result<()> {
+    for chart in ["oarmaster-crds", "oarmaster"] {
+        let mut command: Command = cluster.helm()?;
+        command
+            .args(["install", chart, &format!("charts/{chart}")])
+            .args(["--namespace", RELEASE, "--create-namespace"])
+            .current_dir(checkout());
+        cmd::output(&mut command).with_context(|| format!("failed to install chart {chart}"))?;
+    }
+    Ok(())
+}
