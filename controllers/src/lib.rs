@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod class;
 pub mod kit;
+pub mod network;
 pub mod pool;
 pub mod provider;
 pub mod task;

@@ -9,7 +9,8 @@
 //! | Agent, ConfigMap | the Tasks of its namespace that wait and name it |
 //! | RuntimeClass | every SandboxClass |
 //! | Job, Pod of a Task | the Task |
-//! | the gateway's Service | the Tasks that wait |
+//! | the gateway's Service | the Tasks that wait; the NetworkPolicy of each namespace that runs Tasks |
+//! | NetworkPolicy of the sandboxes | that of its namespace |
 
 use crate::kit::changes::{self, Triggers};
 use crate::kit::context::{Context, Guard, Settings, Stores};
@@ -17,6 +18,7 @@ use crate::kit::gateway::Gateway;
 use crate::kit::metrics::Metrics;
 use crate::kit::run::{Runner, Shutdown};
 use crate::kit::watch::{Facts, Nothing, Stored, drive, lean, named, only_metadata};
+use crate::network;
 use crate::task::assignment::task_ref;
 use crate::task::pod::{JobFacts, PodFacts};
 use futures::TryStreamExt as _;
@@ -24,6 +26,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::node::v1::RuntimeClass;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -58,6 +61,7 @@ pub struct World {
     receivers: Receivers,
     triggers: Triggers,
     gone: UnboundedReceiver<(TaskRef, u32)>,
+    policies: UnboundedReceiver<String>,
 }
 
 struct Receivers {
@@ -84,6 +88,7 @@ impl World {
         let (agent_to, agents) = unbounded_channel();
         let (task_to, tasks) = unbounded_channel();
         let (gone_to, gone) = unbounded_channel();
+        let (policy_to, policies) = unbounded_channel();
 
         let (provider_store, provider_cache) = Stored::<Guard<ModelProvider>>::new();
         let (pool_store, pool_cache) = Stored::<Guard<ModelPool>>::new();
@@ -95,6 +100,7 @@ impl World {
         let (service_accounts, account_cache) = Stored::new();
         let (runtime_classes, runtime_cache) = Stored::new();
         let (services, service_cache) = Stored::<Service>::new();
+        let (network_policies, policy_cache) = Stored::<NetworkPolicy>::new();
 
         let mut watches = Watches::default();
         let all = Config::default;
@@ -220,7 +226,20 @@ impl World {
             let api = Api::namespaced(client.clone(), &settings.namespace);
             let events = lean(watcher(api, one(&settings.gateway_service)));
             let (to, tasks) = (task_to.clone(), task_store.clone());
-            (events, move |_: &Service| touch(&tasks, &to, waits))
+            let policy_to = policy_to.clone();
+            (events, move |_: &Service| {
+                touch(&tasks, &to, waits);
+                for namespace in network::repair::namespaces(&tasks) {
+                    let _ = policy_to.send(namespace); // as in `send`
+                }
+            })
+        });
+        watches.add("networkpolicies", policy_cache, {
+            let config = one(names::SANDBOX_POLICY);
+            let events = lean(watcher(Api::all(client.clone()), config));
+            (events, move |policy: &NetworkPolicy| {
+                let _ = policy_to.send(policy.namespace().unwrap_or_default()); // as in `send`
+            })
         });
 
         let stores = Stores {
@@ -234,6 +253,7 @@ impl World {
             service_accounts,
             runtime_classes,
             services,
+            network_policies,
         };
         let context = Context::new(client.clone(), settings, gateway, metrics, stores, ca);
         Self {
@@ -253,6 +273,7 @@ impl World {
                 providers: provider_to,
             },
             gone,
+            policies,
         }
     }
 
@@ -266,6 +287,7 @@ impl World {
             receivers,
             triggers,
             gone,
+            policies,
         } = self;
         let Receivers {
             providers,
@@ -291,6 +313,7 @@ impl World {
         tracing::info!("caches are filled, controllers start");
         helpers.spawn(changes::follow(Arc::clone(&context), triggers));
         helpers.spawn(changes::bury(Arc::clone(&context), gone));
+        helpers.spawn(network::repair::follow(Arc::clone(&context), policies));
         let stores = context.stores.clone();
         futures::join!(
             Runner {

@@ -23,6 +23,8 @@ pub const PROBE_CONTAINER: &str = "probe";
 pub const FIELD_MANAGER: &str = "oarmaster-operator";
 /// ServiceAccount of sandbox pods, made by the controller in each namespace that runs Tasks. It has no rights.
 pub const SANDBOX_SERVICE_ACCOUNT: &str = "oarmaster-sandbox";
+/// NetworkPolicy of sandbox pods, made by the controller in each namespace that runs Tasks.
+pub const SANDBOX_POLICY: &str = "oarmaster-sandbox";
 /// Name that a reference means when it is absent: the pool `default`, the class `default`.
 pub const DEFAULT: &str = "default";
 /// Container of a sandbox pod that runs the agent loop.

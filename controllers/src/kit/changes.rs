@@ -90,7 +90,7 @@ async fn take(ctx: &Context, triggers: &Triggers, change: Change) -> Result<()> 
 }
 
 /// Whether a Task has an attempt and has not ended.
-fn live(task: &Guard<Task>) -> bool {
+pub(crate) fn live(task: &Guard<Task>) -> bool {
     task.0.as_ref().is_ok_and(|task| {
         task.status.as_ref().is_some_and(|status| {
             status.attempt.is_some()

@@ -4,10 +4,12 @@ use super::events::Events;
 use super::gateway::Gateway;
 use super::metrics::Metrics;
 use super::watch::ByTask;
+use crate::network::Made;
 use crate::task::pod::{JobFacts, PodFacts};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::node::v1::RuntimeClass;
 use kube::Client;
 use kube::Resource;
@@ -67,6 +69,8 @@ pub struct Stores {
     pub runtime_classes: Store<PartialObjectMeta<RuntimeClass>>,
     /// The gateway's Service.
     pub services: Store<Service>,
+    /// The sandboxes' NetworkPolicies.
+    pub network_policies: Store<NetworkPolicy>,
 }
 
 /// What every pass can reach.
@@ -87,6 +91,8 @@ pub struct Context {
     pub stores: Stores,
     /// What the gateway last said of the providers; `None` before it said anything.
     pub health: ArcSwap<Option<HashMap<(String, String), ProviderHealth>>>,
+    /// The NetworkPolicies that this process applied.
+    pub policies: Made,
     written: Mutex<HashMap<String, Timestamp>>,
 }
 
@@ -110,6 +116,7 @@ impl Context {
             metrics,
             stores,
             health: ArcSwap::from_pointee(None),
+            policies: Made::default(),
             written: Mutex::default(),
         }
     }

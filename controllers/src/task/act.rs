@@ -152,6 +152,7 @@ async fn begin(task: &Task, ctx: &Context, start: &Start) -> std::result::Result
     let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
     let uid = task.metadata.uid.as_deref().unwrap_or_default();
     let digest = open(ctx, uid, start).await?;
+    network(ctx, namespace).await?;
     if start.service_account {
         service_account(ctx, namespace).await?;
     }
@@ -233,6 +234,24 @@ async fn open(ctx: &Context, uid: &str, start: &Start) -> std::result::Result<St
             // Opened by an earlier pass with what was then: the next pass sees that.
             _ => Stopped::Failed(error),
         }),
+    }
+}
+
+/// Makes the NetworkPolicy of the sandboxes, unless it is there: without it a pod reaches whatever the cluster's network reaches.
+async fn network(ctx: &Context, namespace: &str) -> std::result::Result<(), Stopped> {
+    match crate::network::ensure(ctx, namespace).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Stopped::Later(format!(
+            "the gateway's Service {} has no selector or no port `data`: no NetworkPolicy can name it",
+            ctx.settings.gateway_service
+        ))),
+        Err(error) => match error.status() {
+            Some(answer) if matches!(answer.code, 403 | 422) => Err(Stopped::Later(format!(
+                "the API server refuses the sandboxes' NetworkPolicy: {}",
+                answer.message
+            ))),
+            _ => Err(Stopped::Failed(error)),
+        },
     }
 }
 

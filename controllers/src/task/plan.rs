@@ -1,8 +1,8 @@
 //! What one pass over a Task will do: pure. No client, no clock, no await.
 //!
-//! The order in which `act` carries a [`Plan`] out is part of it: fence, status, budget, start (open, ServiceAccount, Job), deletion of
-//! Jobs, deletion of the Task. So an attempt is persisted before it is opened and opened before its Job exists, and whatever ends an
-//! attempt is said to the gateway before it is written down.
+//! The order in which `act` carries a [`Plan`] out is part of it: fence, status, budget, start (open, NetworkPolicy, ServiceAccount,
+//! Job), deletion of Jobs, deletion of the Task. So an attempt is persisted before it is opened and opened before its Job exists, no
+//! Job exists before the policy that closes its pod in, and whatever ends an attempt is said to the gateway before it is written down.
 
 use super::attempt;
 use super::draft::Draft;
