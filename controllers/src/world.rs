@@ -9,7 +9,8 @@
 //! | Agent, ConfigMap | the Tasks of its namespace that wait and name it |
 //! | RuntimeClass | every SandboxClass |
 //! | Job, Pod of a Task | the Task |
-//! | the gateway's Service | the Tasks that wait; the NetworkPolicy of each namespace that runs Tasks |
+//! | Job, Pod of a probe | the SandboxClass |
+//! | the gateway's Service | the Tasks that wait; every SandboxClass; the NetworkPolicy of each namespace that runs Tasks |
 //! | NetworkPolicy of the sandboxes | that of its namespace |
 
 use crate::kit::changes::{self, Triggers};
@@ -97,6 +98,8 @@ impl World {
         let (task_store, task_cache) = Stored::<Guard<Task>>::new();
         let (jobs, job_cache) = Facts::new(JobFacts::of, only_metadata::<Job>);
         let (pods, pod_cache) = Facts::new(PodFacts::of, only_metadata::<Pod>);
+        let (probe_jobs, probe_job_cache) = Stored::<Job>::new();
+        let (probe_pods, probe_pod_cache) = Stored::<Pod>::new();
         let (service_accounts, account_cache) = Stored::new();
         let (runtime_classes, runtime_cache) = Stored::new();
         let (services, service_cache) = Stored::<Service>::new();
@@ -105,7 +108,12 @@ impl World {
         let mut watches = Watches::default();
         let all = Config::default;
         let one = |name: &str| Config::default().fields(&format!("metadata.name={name}"));
-        let sandboxes = || Config::default().labels(&format!("{}=true", names::SANDBOX_LABEL));
+        let labelled = |of: &str| {
+            let selector = format!("{}=true,{of}", names::SANDBOX_LABEL);
+            Config::default().labels(&selector)
+        };
+        let sandboxes = || labelled(names::TASK_UID_LABEL);
+        let probes = || labelled(names::CLASS_UID_LABEL);
 
         watches.add("modelproviders", provider_cache, {
             let events = lean(watcher(Api::all(client.clone()), all()));
@@ -191,6 +199,20 @@ impl World {
             let to = task_to.clone();
             (events, move |pod: &Pod| send_task(&to, pod))
         });
+        watches.add("probe jobs", probe_job_cache, {
+            let api = Api::namespaced(client.clone(), &settings.namespace);
+            let to = class_to.clone();
+            (lean(watcher(api, probes())), move |job: &Job| {
+                send_class(&to, job);
+            })
+        });
+        watches.add("probe pods", probe_pod_cache, {
+            let api = Api::namespaced(client.clone(), &settings.namespace);
+            let to = class_to.clone();
+            (lean(watcher(api, probes())), move |pod: &Pod| {
+                send_class(&to, pod);
+            })
+        });
         watches.add("configmaps", Nothing, {
             let api: Api<PartialObjectMeta<ConfigMap>> = Api::all(client.clone());
             let events = lean(watcher(api, all())).map_ok(|event| match event {
@@ -227,8 +249,10 @@ impl World {
             let events = lean(watcher(api, one(&settings.gateway_service)));
             let (to, tasks) = (task_to.clone(), task_store.clone());
             let policy_to = policy_to.clone();
+            let (class_to, classes) = (class_to.clone(), class_store.clone());
             (events, move |_: &Service| {
                 touch(&tasks, &to, waits);
+                touch(&classes, &class_to, |_: &SandboxClass| true);
                 for namespace in network::repair::namespaces(&tasks) {
                     let _ = policy_to.send(namespace); // as in `send`
                 }
@@ -250,6 +274,8 @@ impl World {
             tasks: task_store,
             jobs,
             pods,
+            probe_jobs,
+            probe_pods,
             service_accounts,
             runtime_classes,
             services,
@@ -454,6 +480,14 @@ fn send_task<K: Resource>(to: &Sender<Task>, object: &K) {
         .and_then(|held| held.get(names::TASK_ANNOTATION));
     if let (Some(namespace), Some(name)) = (&meta.namespace, name) {
         send(to, named(namespace, name));
+    }
+}
+
+/// Triggers the class that a probe's object belongs to, by annotation; whether it truly does is seen by UID.
+fn send_class<K: Resource>(to: &Sender<SandboxClass>, object: &K) {
+    let annotations = object.meta().annotations.as_ref();
+    if let Some(name) = annotations.and_then(|held| held.get(names::CLASS_ANNOTATION)) {
+        send(to, ObjectRef::new(name));
     }
 }
 

@@ -43,10 +43,14 @@ async fn install(cluster: &Cluster) -> Result<()> {
     if std::env::var_os(AS_IS).is_some() {
         return Ok(());
     }
-    let mut values = vec![format!(
-        "gateway.privateEndpoints[0]={}/32",
-        mock::node_address(cluster).await?
-    )];
+    let mut values = vec![
+        format!(
+            "gateway.privateEndpoints[0]={}/32",
+            mock::node_address(cluster).await?
+        ),
+        // The range that is set aside for documents: no test reaches out to the world.
+        "sandboxProbe.internet=192.0.2.1:443".to_owned(),
+    ];
     let mut loaded = String::new();
     match registry() {
         Some(registry) => {

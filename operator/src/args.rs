@@ -4,6 +4,7 @@ use crate::certs::Rules;
 use clap::Parser;
 use jiff::Timestamp;
 use oarmaster_controllers::Settings;
+use oarmaster_controllers::class::targets::{Places, servers};
 use oarmaster_crds::GepDuration;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,6 +12,9 @@ use std::time::Duration;
 
 /// Least time that a step of the CA's rotation lasts: the gateway and its callers must have heard of the step before.
 const LEAST_OVERLAP: Duration = Duration::from_secs(30);
+
+/// Where a pod's DNS servers are.
+const RESOLVER: &str = "/etc/resolv.conf";
 
 /// The operator of Oarmaster: makes sandbox Jobs for Tasks and keeps every status true.
 #[derive(Debug, Parser)]
@@ -51,6 +55,13 @@ pub struct Args {
     /// How long the next CA is trusted before it signs, and the one before after that; longer than the longest Task, at least 30s.
     #[arg(long, env = "OARMASTER_CA_OVERLAP", default_value = "216h", value_name = "DURATION", value_parser = overlap)]
     ca_overlap: Duration,
+    /// An address outside the cluster that answers: sandbox pods try it, to prove that their NetworkPolicy is enforced.
+    #[arg(
+        long,
+        env = "OARMASTER_PROBE_INTERNET",
+        default_value = "1.1.1.1:443"
+    )]
+    probe_internet: SocketAddr,
     /// Where metrics and health are served.
     #[arg(long, env = "OARMASTER_METRICS_ADDR", default_value = "0.0.0.0:9090")]
     metrics_addr: SocketAddr,
@@ -90,6 +101,7 @@ impl Args {
             ca_dir,
             renew_before,
             ca_overlap,
+            probe_internet,
             metrics_addr,
             identity,
         } = self;
@@ -105,6 +117,11 @@ impl Args {
                 gateway_service,
                 runner_image,
                 default_pool: Some(default_pool).filter(|name| !name.is_empty()),
+                places: Places {
+                    internet: probe_internet,
+                    // In a pod these are the cluster's. Without the file there is one place less to try.
+                    dns: servers(&std::fs::read_to_string(RESOLVER).unwrap_or_default()),
+                },
                 identity,
             },
             gateway_url,

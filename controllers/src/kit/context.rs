@@ -4,11 +4,13 @@ use super::events::Events;
 use super::gateway::Gateway;
 use super::metrics::Metrics;
 use super::watch::ByTask;
+use crate::class::targets::Places;
 use crate::network::Made;
 use crate::task::pod::{JobFacts, PodFacts};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Service, ServiceAccount};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Pod, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::node::v1::RuntimeClass;
 use kube::Client;
@@ -34,6 +36,8 @@ pub struct Settings {
     pub runner_image: String,
     /// Name of the pool in the installation's namespace that `default` falls back to, if there is one.
     pub default_pool: Option<String>,
+    /// What a sandbox pod must not reach.
+    pub places: Places,
     /// Name of this process, in events.
     pub identity: String,
 }
@@ -63,6 +67,10 @@ pub struct Stores {
     pub jobs: ByTask<JobFacts>,
     /// Pods of Tasks.
     pub pods: ByTask<PodFacts>,
+    /// Jobs that probe SandboxClasses.
+    pub probe_jobs: Store<Job>,
+    /// Pods of these Jobs.
+    pub probe_pods: Store<Pod>,
     /// The sandboxes' ServiceAccounts.
     pub service_accounts: Store<PartialObjectMeta<ServiceAccount>>,
     /// RuntimeClasses.

@@ -160,6 +160,7 @@ async fn begin(task: &Task, ctx: &Context, start: &Start) -> std::result::Result
         runner_image: ctx.settings.runner_image.clone(),
         gateway_host: ctx.settings.gateway_host(),
         ca: ctx.ca.load().as_ref().clone(),
+        places: ctx.settings.places.clone(),
     };
     let job = job::build(task, start, &installation, &digest);
     let jobs: Api<Job> = Api::namespaced(ctx.client.clone(), namespace);

@@ -2,6 +2,8 @@
 //! which were parsed and compared with the SandboxClass. Hardening is written out for every container, never inherited.
 
 use super::plan::Start;
+use crate::class::job::node_ip;
+use crate::class::targets::{Places, must_not_reach};
 use k8s_openapi::api::batch::v1::{
     Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
 };
@@ -56,6 +58,8 @@ pub struct Installation {
     pub gateway_host: String,
     /// CA certificates as PEM.
     pub ca: String,
+    /// What a pod must not reach.
+    pub places: Places,
 }
 
 /// Builds the Job. `assignment` is the digest that the gateway gave.
@@ -146,12 +150,9 @@ fn pod(task: &Task, start: &Start, installation: &Installation, assignment: &str
         active_deadline_seconds: None,
         automount_service_account_token: Some(false),
         containers: vec![pilot(task, start, installation, assignment)],
-        // No resolver: the only name that is known is the gateway's. `None` needs at least one server, which nothing answers.
+        // No resolver: the only name that is known is the gateway's.
         dns_policy: Some("None".to_owned()),
-        dns_config: Some(PodDNSConfig {
-            nameservers: Some(vec!["127.0.0.1".to_owned()]),
-            ..PodDNSConfig::default()
-        }),
+        dns_config: Some(no_resolver()),
         enable_service_links: Some(false),
         host_aliases: Some(vec![HostAlias {
             ip: start.gateway_ip.clone(),
@@ -244,17 +245,25 @@ fn pilot(task: &Task, start: &Start, installation: &Installation, assignment: &s
         TOKEN,
     ]);
     let mut mounts = vec![mount("token", TOKEN_DIR, true)];
+    let mut env = vec![EnvVar {
+        name: "OARMASTER_CA".to_owned(),
+        value: Some(installation.ca.clone()),
+        value_from: None,
+    }];
     if start.resolved.sandbox.is_some() {
-        args.extend(words(&["--exec-socket", SOCKET]));
+        let targets = must_not_reach(&start.gateway_ip, &installation.places);
+        args.extend(words(&[
+            "--exec-socket",
+            SOCKET,
+            "--must-not-reach",
+            &targets,
+        ]));
         mounts.push(mount("run", RUN, false));
+        env.push(node_ip());
     }
     Container {
         args: Some(args),
-        env: Some(vec![EnvVar {
-            name: "OARMASTER_CA".to_owned(),
-            value: Some(installation.ca.clone()),
-            value_from: None,
-        }]),
+        env: Some(env),
         resources: Some(resources("10m", "500m", PILOT_MEMORY)),
         volume_mounts: Some(mounts),
         ..container(
@@ -265,8 +274,16 @@ fn pilot(task: &Task, start: &Start, installation: &Installation, assignment: &s
     }
 }
 
+/// `dnsPolicy: None` needs at least one server: one that nothing answers.
+pub(crate) fn no_resolver() -> PodDNSConfig {
+    PodDNSConfig {
+        nameservers: Some(vec!["127.0.0.1".to_owned()]),
+        ..PodDNSConfig::default()
+    }
+}
+
 /// What every container has.
-fn container(name: &str, image: &str, user: i64) -> Container {
+pub(crate) fn container(name: &str, image: &str, user: i64) -> Container {
     Container {
         name: name.to_owned(),
         image: Some(image.to_owned()),
@@ -291,7 +308,7 @@ fn container(name: &str, image: &str, user: i64) -> Container {
 }
 
 /// Memory and ephemeral storage are requested in full, so that no other pod's burst can end this one.
-fn resources(cpu: &str, cpu_limit: &str, memory: &str) -> ResourceRequirements {
+pub(crate) fn resources(cpu: &str, cpu_limit: &str, memory: &str) -> ResourceRequirements {
     let both = |cpu: &str| {
         BTreeMap::from([
             ("cpu".to_owned(), Quantity(cpu.to_owned())),
@@ -309,7 +326,7 @@ fn resources(cpu: &str, cpu_limit: &str, memory: &str) -> ResourceRequirements {
     }
 }
 
-fn runtime_default() -> SeccompProfile {
+pub(crate) fn runtime_default() -> SeccompProfile {
     SeccompProfile {
         type_: "RuntimeDefault".to_owned(),
         localhost_profile: None,
@@ -345,7 +362,7 @@ fn token_volume() -> Volume {
     }
 }
 
-fn tolerations(class: &SandboxClassSpec) -> Vec<Toleration> {
+pub(crate) fn tolerations(class: &SandboxClassSpec) -> Vec<Toleration> {
     let lost = |key: &str| Toleration {
         key: Some(format!("node.kubernetes.io/{key}")),
         operator: Some("Exists".to_owned()),
@@ -367,10 +384,10 @@ fn mount(volume: &str, path: &str, read_only: bool) -> VolumeMount {
     }
 }
 
-fn words(list: &[&str]) -> Vec<String> {
+pub(crate) fn words(list: &[&str]) -> Vec<String> {
     list.iter().map(|word| (*word).to_owned()).collect()
 }
 
-fn named(name: &str) -> Option<String> {
+pub(crate) fn named(name: &str) -> Option<String> {
     (!name.is_empty()).then(|| name.to_owned())
 }

@@ -5,7 +5,7 @@ pub mod assignment;
 mod attempt;
 mod draft;
 pub mod job;
-mod observe;
+pub(crate) mod observe;
 pub mod plan;
 pub mod pod;
 pub mod refs;

@@ -119,7 +119,7 @@ fn job_name(task: &Task, number: u32) -> String {
 }
 
 /// A Job as the API server has it now.
-pub(super) async fn live_job(
+pub(crate) async fn live_job(
     ctx: &Context,
     namespace: &str,
     name: &str,
@@ -177,7 +177,7 @@ fn has_service_account(ctx: &Context, namespace: &str) -> bool {
 }
 
 /// The gateway's cluster IP.
-fn gateway_ip(ctx: &Context) -> Option<String> {
+pub(crate) fn gateway_ip(ctx: &Context) -> Option<String> {
     let key = ObjectRef::new(&ctx.settings.gateway_service).within(&ctx.settings.namespace);
     let service: Arc<_> = ctx.stores.services.get(&key)?;
     service

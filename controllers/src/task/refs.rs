@@ -225,10 +225,7 @@ fn class(missing: &mut Vec<String>, name: &str, class: Option<&SandboxClass>) {
     match class {
         None => missing.push(absent("SandboxClass", name, "")),
         Some(class) => {
-            let status = class.status.clone().unwrap_or_default();
-            if !conditions::is_true(&status.conditions, conditions::READY) {
-                let why = conditions::find(&status.conditions, conditions::READY)
-                    .map_or("it was not looked at yet", |held| held.message.as_str());
+            if let Some(why) = crate::class::blocked(class.status.as_ref()) {
                 missing.push(format!("SandboxClass {name} is not ready: {why}"));
             }
         }

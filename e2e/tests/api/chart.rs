@@ -28,6 +28,7 @@ gateway:
 defaultPool: {create: true, members: [{provider: {name: p}, model: m}]}
 sandboxClass: {create: true, spec: {images: {allow: ['registry.example.com/**']}}}
 certificates: {renewBefore: "2026-11-21T10:00:00Z", caOverlap: 48h}
+sandboxProbe: {internet: "[2001:db8::1]:443"}
 cli: {subjects: [{kind: Group, name: developers, apiGroup: rbac.authorization.k8s.io}]}
 guards: {jobController: system:kube-controller-manager, garbageCollector: system:kube-controller-manager}
 "#;

@@ -71,6 +71,7 @@ async fn what_is_left_out_is_filled_in() -> Result<()> {
                 ),
                 ("/spec/startupTimeout", json!("5m")),
                 ("/spec/minimumIsolation", json!("Seccomp")),
+                ("/spec/requireNetworkPolicy", json!(false)),
                 ("/spec/requests", json!({"cpu": "50m"})),
             ],
         ),

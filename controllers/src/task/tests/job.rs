@@ -1,6 +1,7 @@
 //! The Job: hardened for every spec.
 
 use super::sim::Sim;
+use crate::class::targets::{Places, must_not_reach};
 use crate::task::job::{Installation, build};
 use crate::task::plan::Start;
 use k8s_openapi::api::batch::v1::Job;
@@ -19,6 +20,10 @@ fn installation() -> Installation {
         runner_image: "registry.example.com/oarmaster/runner:1".to_owned(),
         gateway_host: "oarmaster-gateway.oarmaster-system.svc".to_owned(),
         ca: "-----BEGIN CERTIFICATE-----\n".to_owned(),
+        places: Places {
+            internet: "1.1.1.1:443".parse().unwrap(),
+            dns: vec!["10.96.0.10".parse().unwrap()],
+        },
     }
 }
 
@@ -183,6 +188,7 @@ fn the_pod_has_the_documented_containers_and_arguments() {
             "65532"
         ]
     );
+    let targets = must_not_reach(&start.gateway_ip, &installation().places);
     assert_eq!(
         all[2].args.as_ref().unwrap(),
         &[
@@ -199,6 +205,8 @@ fn the_pod_has_the_documented_containers_and_arguments() {
             "/var/run/oarmaster/token",
             "--exec-socket",
             "/run/oarmaster/exec.sock",
+            "--must-not-reach",
+            &targets,
         ]
     );
     let meta = &job.metadata;
