@@ -388,7 +388,7 @@ pub struct TaskStatus {
     /// What was used, over all attempts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
-    /// What came out: at most 16 KiB of JSON. Of a `run`: exitCode, signal, stdoutTail, stderrTail, cpuSeconds, peakMemory, duration.
+    /// What came out: at most 16 KiB of JSON. Of a `run`: exitCode, signal, stdoutTail and stderrTail (stdoutOmitted and stderrOmitted bytes stood before them), cpuSeconds, peakMemory, duration.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_json")]
     pub output: Option<Value>,
