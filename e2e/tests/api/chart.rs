@@ -25,6 +25,15 @@ gateway:
   keySecrets: [openai]
   keyNamespaces: [{name: kube-node-lease, secrets: [a, b]}, {name: kube-public}]
   privateEndpoints: [10.0.0.0/8, ollama.default.svc]
+networkPolicy:
+  callers: [{namespaceSelector: {matchLabels: {models: allowed}}}]
+  scrapers: [{namespaceSelector: {}, podSelector: {matchLabels: {app: prometheus}}}]
+  apiServer: [{ipBlock: {cidr: 192.0.2.1/32}}]
+  providers: [{ipBlock: {cidr: 0.0.0.0/0, except: [10.0.0.0/8]}}]
+  nameServers: [{namespaceSelector: {}, podSelector: {matchLabels: {k8s-app: kube-dns}}}]
+defaultPool: {create: true, members: [{provider: {name: p}, model: m}]}
+sandboxClass: {create: true, spec: {images: {allow: ['registry.example.com/**']}}}
+certificates: {renewBefore: "2026-11-21T10:00:00Z", caOverlap: 48h}
 defaultPool: {create: true, members: [{provider: {name: p}, model: m}]}
 sandboxClass: {create: true, spec: {images: {allow: ['registry.example.com/**']}}}
 certificates: {renewBefore: "2026-11-21T10:00:00Z", caOverlap: 48h}
@@ -115,6 +124,8 @@ async fn a_value_that_does_not_exist_is_refused() -> Result<()> {
         ("gateway.keyNamespaces[0].secrets[0]=a", "name"),
         ("defaultPool.create=true", "members"),
         ("gateway.privateEndpoints[0]=a b", "privateEndpoints"),
+        ("networkPolicy.callers[0].pods=all", "pods"),
+        ("networkPolicy.apiServer[0].ipBlock.except[0]=a", "cidr"),
     ] {
         let args = [
         ("webhook.replicas=0", "replicas"),
