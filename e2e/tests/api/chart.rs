@@ -34,9 +34,6 @@ networkPolicy:
 defaultPool: {create: true, members: [{provider: {name: p}, model: m}]}
 sandboxClass: {create: true, spec: {images: {allow: ['registry.example.com/**']}}}
 certificates: {renewBefore: "2026-11-21T10:00:00Z", caOverlap: 48h}
-defaultPool: {create: true, members: [{provider: {name: p}, model: m}]}
-sandboxClass: {create: true, spec: {images: {allow: ['registry.example.com/**']}}}
-certificates: {renewBefore: "2026-11-21T10:00:00Z", caOverlap: 48h}
 sandboxProbe: {internet: "[2001:db8::1]:443"}
 cli: {subjects: [{kind: Group, name: developers, apiGroup: rbac.authorization.k8s.io}]}
 guards: {jobController: system:kube-controller-manager, garbageCollector: system:kube-controller-manager}
@@ -119,6 +116,7 @@ async fn a_value_that_does_not_exist_is_refused() -> Result<()> {
     for (value, told) in [
         ("operater.replicas=1", "operater"),
         ("operator.replicas=0", "replicas"),
+        ("webhook.replicas=0", "replicas"),
         ("images.pullPolicy=Sometimes", "pullPolicy"),
         ("certificates.renewBefore=yesterday", "renewBefore"),
         ("gateway.keyNamespaces[0].secrets[0]=a", "name"),
@@ -128,7 +126,6 @@ async fn a_value_that_does_not_exist_is_refused() -> Result<()> {
         ("networkPolicy.apiServer[0].ipBlock.except[0]=a", "cidr"),
     ] {
         let args = [
-        ("webhook.replicas=0", "replicas"),
             "template",
             "oarmaster",
             "charts/oarmaster",
