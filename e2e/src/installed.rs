@@ -68,11 +68,11 @@ async fn install(cluster: &Cluster) -> Result<()> {
     for (image, workload) in [
         ("operator", "deployment/oarmaster-operator"),
         ("gateway", "statefulset/oarmaster-gateway"),
+        ("webhook", "deployment/oarmaster-webhook"),
     ] {
         if loaded.contains(&format!("loaded {}", self::image(image))) {
             rollout(cluster, &["restart", workload]).await?;
         }
-        ("webhook", "deployment/oarmaster-webhook"),
         rollout(cluster, &["status", workload, "--timeout=3m"]).await?;
     }
     Ok(())

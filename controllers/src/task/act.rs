@@ -219,9 +219,9 @@ async fn open(ctx: &Context, uid: &str, start: &Start) -> std::result::Result<St
         job: start.job.clone(),
         assignment: start.resolved.assignment.clone(),
         budget: start.resolved.budget,
+        requested_by: start.requested_by.clone(),
     };
     match ctx.gateway.open(uid, start.attempt, &request).await {
-        requested_by: start.requested_by.clone(),
         Ok(report) => Ok(report.assignment),
         Err(error) => Err(match error.gateway_code() {
             Some("too_large" | "invalid_request") => {
