@@ -173,8 +173,8 @@ async fn a_program_of_the_user_is_repaired() -> Result<()> {
             .await?
             .success()?;
         assert!(out.stdout.contains("Complete=True"), "{}", out.text());
-
         assert!(out.stdout.contains("Requester"), "{}", out.text());
+
         // The administrator's kubeconfig of the local cluster has no token: the error says how to get one.
         let out = oar(kubeconfig, &space.name, &["logs", "mine"]).await?;
         assert!(

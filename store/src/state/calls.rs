@@ -137,16 +137,16 @@ impl State {
                 model,
                 message,
                 finish_reason,
-                usage,
                 replaced,
+                usage,
             } => Body::Answer {
                 call,
                 hop,
                 model,
                 message,
                 finish_reason,
-                usage: usage.unwrap_or(estimated),
                 replaced,
+                usage: usage.unwrap_or(estimated),
             },
             HopEnd::Failed {
                 class,

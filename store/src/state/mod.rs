@@ -260,9 +260,9 @@ pub const fn is_pilot(body: &Body) -> bool {
         | Body::ToolIntent { .. }
         | Body::ToolResult { .. }
         | Body::Observation { .. }
+        | Body::Note { .. }
         | Body::Check { .. }
         | Body::Result { .. } => true,
-        | Body::Note { .. }
         Body::Opened { .. }
         | Body::Claimed { .. }
         | Body::Open { .. }

@@ -164,8 +164,8 @@ pub fn answer(usage: Option<CallUsage>) -> HopEnd {
         model: "m-2026".into(),
         message: serde_json::json!({"role": "assistant", "content": "hi"}),
         finish_reason: "stop".into(),
-        usage,
         replaced: 0,
+        usage,
     }
 }
 
