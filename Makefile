@@ -1,6 +1,6 @@
 # The commands of README.md and CONTRIBUTING.md. What they do is in xtask/.
 
-.PHONY: demo demo-down test check test-api test-e2e
+.PHONY: demo demo-down test check test-api test-e2e test-long
 
 demo:
 	cargo xtask demo
@@ -23,3 +23,7 @@ test-api:
 # Against a real node.
 test-e2e:
 	cargo xtask test node
+
+# What takes too long for every run; its last result is in docs/test-long.md.
+test-long:
+	cargo xtask test long

@@ -29,10 +29,27 @@ pub struct Gateway {
     pub http: reqwest::Client,
     /// The CA, as PEM.
     pub ca: String,
-    _forward: Forward,
+    _forward: Option<Forward>,
 }
 
 impl Gateway {
+    /// A listener that this machine reaches by itself.
+    ///
+    /// # Errors
+    /// When the CA cannot be used.
+    pub fn at(url: &str, ca: &str) -> Result<Self> {
+        let http = reqwest::Client::builder()
+            .tls_certs_only([reqwest::Certificate::from_pem(ca.as_bytes())?])
+            .timeout(Duration::from_secs(30))
+            .build()?;
+        Ok(Self {
+            url: url.to_owned(),
+            http,
+            ca: ca.to_owned(),
+            _forward: None,
+        })
+    }
+
     /// Opens a listener.
     ///
     /// # Errors
@@ -47,15 +64,10 @@ impl Gateway {
             .context("ConfigMap oarmaster-gateway-ca has no ca.crt")?;
         let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), RELEASE);
         let forward = Forward::open(pods, POD, port).await?;
-        let http = reqwest::Client::builder()
-            .tls_certs_only([reqwest::Certificate::from_pem(ca.as_bytes())?])
-            .timeout(Duration::from_secs(30))
-            .build()?;
+        let url = format!("https://localhost:{}", forward.address.port());
         Ok(Self {
-            url: format!("https://localhost:{}", forward.address.port()),
-            http,
-            ca,
-            _forward: forward,
+            _forward: Some(forward),
+            ..Self::at(&url, &ca)?
         })
     }
 }
@@ -108,6 +120,16 @@ impl Reader {
             namespace: namespace.to_owned(),
             token: token(cluster, namespace, account, None).await?,
         })
+    }
+
+    /// Through a listener that is open already, with a token of an identity in `namespace`.
+    #[must_use]
+    pub fn of(gateway: Gateway, namespace: &str, token: String) -> Self {
+        Self {
+            gateway,
+            namespace: namespace.to_owned(),
+            token,
+        }
     }
 
     /// What the gateway answers for `what` of a Task.

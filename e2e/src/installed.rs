@@ -13,7 +13,7 @@ pub const RELEASE: &str = "oarmaster-system";
 const REGISTRY: &str = "OARMASTER_REGISTRY";
 
 /// Set: what is installed already is tested as it is.
-const AS_IS: &str = "OARMASTER_E2E_AS_IS";
+pub const AS_IS: &str = "OARMASTER_E2E_AS_IS";
 
 /// The cluster, with the checkout's Oarmaster in it.
 ///

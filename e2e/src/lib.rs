@@ -5,12 +5,14 @@
 pub mod apply;
 pub mod cluster;
 pub mod command;
+pub mod crash;
 pub mod dump;
 pub mod forward;
 pub mod gateway;
 pub mod installed;
 pub mod kill;
 pub mod mock;
+pub mod proxy;
 pub mod python;
 pub mod space;
 pub mod task;

@@ -208,6 +208,17 @@ impl Mock {
             .with_context(|| {
                 format!("the node's address {address} is not this machine's; these tests need the cluster of `cargo xtask cluster up`")
             })?;
+        Self::serve(listener, script)
+    }
+
+    /// Starts one on a listener of one's own.
+    ///
+    /// # Errors
+    /// When the listener has no address.
+    pub fn serve(
+        listener: TcpListener,
+        script: impl Fn(&Call) -> Reply + Send + Sync + 'static,
+    ) -> Result<Self> {
         let endpoint = format!("http://{}/v1", listener.local_addr()?);
         let upstream = Arc::new(Upstream {
             script: Box::new(script),

@@ -13,7 +13,7 @@ use std::time::Duration;
 pub const SOON: Duration = Duration::from_secs(120);
 
 /// ServiceAccount in each test's namespace that may read transcripts, artifacts and costs.
-const READER: &str = "e2e-reader";
+pub const READER: &str = "e2e-reader";
 
 impl Space {
     /// Waits until `done` holds for a Task.
@@ -70,6 +70,15 @@ impl Space {
     /// # Errors
     /// When the identity cannot be made, or the gateway cannot be reached.
     pub async fn reader(&self) -> Result<Reader> {
+        self.make_reader().await?;
+        Reader::open(&self.cluster, &self.name, READER).await
+    }
+
+    /// Makes the identity [`READER`].
+    ///
+    /// # Errors
+    /// The API server's refusal.
+    pub async fn make_reader(&self) -> Result<()> {
         if self
             .api::<k8s_openapi::api::core::v1::ServiceAccount>()
             .get_opt(READER)
@@ -99,7 +108,7 @@ subjects: [{{kind: ServiceAccount, name: {READER}}}]
             ))
             .await?;
         }
-        Reader::open(&self.cluster, &self.name, READER).await
+        Ok(())
     }
 
     /// The journal of a Task.

@@ -28,6 +28,8 @@ enum Tier {
     Api,
     /// A real node
     Node,
+    /// What takes too long for every run; only when it is named
+    Long,
 }
 
 /// Runs the command. A stage that fails does not stop the others: one run tells everything.
@@ -43,6 +45,9 @@ pub fn run(args: Args) -> Result<ExitCode> {
     }
     if wanted(Tier::Node) {
         tiers::node(&mut report);
+    }
+    if tiers.contains(&Tier::Long) {
+        tiers::long(&mut report);
     }
     let strict = std::env::var("CI").is_ok_and(|value| value == "true" || value == "1");
     Ok(report.end(strict))

@@ -18,17 +18,34 @@ pub fn api(report: &mut Report) {
     if !report.stage("API server is up", || own(&["cluster", "up", "--api-only"])) {
         return;
     }
-    report.stage("API tests", || {
-        let kubeconfig = kubeconfig(&["cluster", "kubeconfig", "--api-only"])?;
-        cmd::pass(
-            cargo(&["test", "--workspace", "--test", "api"])
-                .env("OARMASTER_API_KUBECONFIG", kubeconfig),
-        )?;
-        Ok(Outcome::Passed)
+    report.stage("API tests", || against_api("api", &[]));
+    report.stage("crash matrix", || against_api("crash", &[]));
+    report.stage("API server is down", || {
+        own(&["cluster", "down", "--api-only"])
+    });
+}
+
+/// The tests that take longer than everybody's patience.
+pub fn long(report: &mut Report) {
+    if !report.stage("API server is up", || own(&["cluster", "up", "--api-only"])) {
+        return;
+    }
+    report.stage("crash matrix, in full", || {
+        against_api("crash", &[("OARMASTER_CRASH", "full")])
     });
     report.stage("API server is down", || {
         own(&["cluster", "down", "--api-only"])
     });
+}
+
+fn against_api(test: &str, settings: &[(&str, &str)]) -> Result<Outcome> {
+    let kubeconfig = kubeconfig(&["cluster", "kubeconfig", "--api-only"])?;
+    cmd::pass(
+        cargo(&["test", "--workspace", "--test", test])
+            .env("OARMASTER_API_KUBECONFIG", kubeconfig)
+            .envs(settings.iter().copied()),
+    )?;
+    Ok(Outcome::Passed)
 }
 
 /// A cluster that runs pods: that of KUBECONFIG, else the local one.

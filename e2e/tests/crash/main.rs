@@ -1,0 +1,11 @@
+//! The crash matrix. `OARMASTER_CRASH=full` makes it the full one, as `make test-long` does; see docs/test-long.md.
+#![allow(
+    clippy::indexing_slicing,
+    reason = "a test that indexes what is not there fails, as it should"
+)]
+
+mod support;
+
+mod gateway;
+mod operator;
+mod sandbox;
