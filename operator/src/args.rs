@@ -56,11 +56,7 @@ pub struct Args {
     #[arg(long, env = "OARMASTER_CA_OVERLAP", default_value = "216h", value_name = "DURATION", value_parser = overlap)]
     ca_overlap: Duration,
     /// An address outside the cluster that answers: sandbox pods try it, to prove that their NetworkPolicy is enforced.
-    #[arg(
-        long,
-        env = "OARMASTER_PROBE_INTERNET",
-        default_value = "1.1.1.1:443"
-    )]
+    #[arg(long, env = "OARMASTER_PROBE_INTERNET", default_value = "1.1.1.1:443")]
     probe_internet: SocketAddr,
     /// Where metrics and health are served.
     #[arg(long, env = "OARMASTER_METRICS_ADDR", default_value = "0.0.0.0:9090")]
