@@ -7,6 +7,7 @@
 mod support;
 
 mod cancel;
+mod class;
 mod cli;
 mod deletion;
 mod disrupted;
@@ -22,10 +23,10 @@ mod operator_killed;
 mod order;
 mod providers;
 mod quickstart;
+mod requester;
 mod retry;
 mod rotation;
 mod run;
-mod timeout;
-mod requester;
-mod user_code;
 mod text;
+mod timeout;
+mod user_code;
