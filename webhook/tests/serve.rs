@@ -1,4 +1,5 @@
 //! The server over real TLS.
+#![allow(clippy::unwrap_used)] // a helper of tests is a test
 
 use oarmaster_webhook::serve::{HEALTH, TASKS, serve};
 use oarmaster_webhook::tls::Certificate;
