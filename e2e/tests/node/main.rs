@@ -16,6 +16,7 @@ mod failing;
 mod gateway_killed;
 mod identity;
 mod isolation;
+mod leader;
 mod litellm;
 mod malformed;
 mod openai;
