@@ -12,6 +12,7 @@ pub mod gateway;
 pub mod installed;
 pub mod kill;
 pub mod mock;
+pub mod network;
 pub mod proxy;
 pub mod python;
 pub mod space;

@@ -138,7 +138,7 @@ fn plan(
             patch.push(json!({ "op": "add", "path": path, "value": value }));
         }
     }
-    (patch.len() > 1).then(|| Value::Array(patch))
+    (patch.len() > 1).then_some(Value::Array(patch))
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod malformed;
 mod openai;
 mod operator_killed;
 mod order;
+mod policy;
 mod providers;
 mod quickstart;
 mod requester;

@@ -15,6 +15,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use crate::cluster::layout::{Layout, write};
 use crate::cmd;
 
+/// Closes what a shell can name, and becomes its arguments.
+const CLOSE: &str = r#"exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-; exec "$@""#;
+
 /// A process as no other can be: its pid, when it was started, in which boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
@@ -127,9 +130,12 @@ impl Program {
         }
         let log = File::create(&self.log)
             .with_context(|| format!("failed to create {}", self.log.display()))?;
-        // setsid(1) becomes the program: the pid stays.
+        // setsid(1) becomes the shell, and that the program: the pid stays.
+        // What the caller left open is closed: a lock of flock(1), say, would
+        // be held for as long as the program runs.
         let mut command = cmd::command("setsid");
-        command.arg(program).args(args).current_dir("/");
+        command.args(["sh", "-c", CLOSE, "sh"]).arg(program);
+        command.args(args).current_dir("/");
         command
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
