@@ -15,6 +15,7 @@ pub mod mock;
 pub mod network;
 pub mod proxy;
 pub mod python;
+pub mod release;
 pub mod space;
 pub mod task;
 pub mod wait;

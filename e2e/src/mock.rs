@@ -3,14 +3,17 @@
 use crate::cluster::Cluster;
 use anyhow::{Context as _, Result, bail};
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use kube::api::ListParams;
 use serde_json::{Value, json};
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,6 +89,7 @@ pub struct Reply {
     finish: &'static str,
     usage: (u64, u64),
     after: Option<Gate>,
+    pause: Option<Gate>,
     body: Option<Vec<u8>>,
 }
 
@@ -121,6 +125,7 @@ impl Reply {
             finish: "stop",
             usage: (100, 10),
             after: None,
+            pause: None,
             body: None,
         }
     }
@@ -189,6 +194,13 @@ impl Reply {
     #[must_use]
     pub fn after(mut self, gate: &Gate) -> Self {
         self.after = Some(gate.clone());
+        self
+    }
+
+    /// Pauses a stream after its content until the gate is open.
+    #[must_use]
+    pub fn pausing(mut self, gate: &Gate) -> Self {
+        self.pause = Some(gate.clone());
         self
     }
 }
@@ -363,14 +375,24 @@ fn answer(call: &Call, reply: &Reply) -> Response {
         });
         format!("data: {chunk}\n\n")
     };
-    let text = [
-        chunk(json!([{"index": 0, "delta": reply.message}]), Value::Null),
+    let content = chunk(json!([{"index": 0, "delta": reply.message}]), Value::Null);
+    let end = [
         chunk(
             json!([{"index": 0, "delta": {}, "finish_reason": reply.finish}]),
             Value::Null,
         ),
         chunk(json!([]), usage),
         "data: [DONE]\n\n".to_owned(),
-    ];
-    ([(header::CONTENT_TYPE, "text/event-stream")], text.concat()).into_response()
+    ]
+    .concat();
+    let pause = reply.pause.clone();
+    let end = async move {
+        if let Some(gate) = pause {
+            gate.passed().await;
+        }
+        Ok::<_, Infallible>(end)
+    };
+    let stream = futures::stream::once(async { Ok(content) }).chain(futures::stream::once(end));
+    let kind = [(header::CONTENT_TYPE, "text/event-stream")];
+    (kind, Body::from_stream(stream)).into_response()
 }

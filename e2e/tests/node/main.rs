@@ -7,6 +7,7 @@
 mod support;
 
 mod cancel;
+mod certs;
 mod class;
 mod cli;
 mod deletion;
