@@ -42,6 +42,7 @@ fn holder(lease: &Lease) -> &str {
 
 /// Creates the Task `second` after `began`, waits for its first model call, and demands that another process did that under a Lease which
 /// changed hands exactly once, not before its time.
+#[allow(clippy::print_stdout, reason = "a figure, shown with `--nocapture`")]
 async fn succeeded(space: &Space, mock: &Mock, before: &Reign, began: Instant) -> Result<Reign> {
     let mut second = task(&json!({}));
     second["metadata"]["name"] = json!("second");
