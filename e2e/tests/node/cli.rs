@@ -121,7 +121,8 @@ async fn a_program_of_the_user_is_repaired() -> Result<()> {
             .await?
             .success()?;
         for said in [
-            "Task is Running",
+            // Not that it is Running: a script may be done before anybody has looked.
+            "runs in pod mine-",
             "→ ListFiles",
             "→ Shell command=",
             "FAILED (failures=",

@@ -32,4 +32,5 @@ mod rotation;
 mod run;
 mod text;
 mod timeout;
+mod upgrade;
 mod user_code;
