@@ -2,16 +2,11 @@
 //! same; it has one container, no volume and no token.
 
 use super::plan::{GATEWAY_PATIENCE, Start};
-use super::targets::{NODE_IP, must_not_reach};
+use super::targets::must_not_reach;
 use crate::kit::context::Settings;
-use crate::task::job::{
-    container, named, no_resolver, resources, runtime_default, tolerations, words,
-};
+use crate::kit::pod::{self, container, node_ip, resources, words};
 use k8s_openapi::api::batch::v1::{Job, JobSpec};
-use k8s_openapi::api::core::v1::{
-    Container, EnvVar, EnvVarSource, ObjectFieldSelector, PodSecurityContext, PodSpec,
-    PodTemplateSpec,
-};
+use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Resource as _;
 use oarmaster_crds::{SandboxClass, names};
@@ -67,37 +62,16 @@ pub fn build(class: &SandboxClass, start: &Start, settings: &Settings) -> Job {
                     annotations: Some(annotations),
                     ..ObjectMeta::default()
                 }),
-                spec: Some(pod(class, start, settings)),
+                // The class's pull secrets are those of the Tasks' namespaces; here the account has the installation's.
+                spec: Some(pod::hardened(
+                    &class.spec,
+                    names::PROBE_SERVICE_ACCOUNT,
+                    probe(class, start, settings),
+                )),
             },
             ..JobSpec::default()
         }),
         status: None,
-    }
-}
-
-fn pod(class: &SandboxClass, start: &Start, settings: &Settings) -> PodSpec {
-    let spec = &class.spec;
-    PodSpec {
-        automount_service_account_token: Some(false),
-        containers: vec![probe(class, start, settings)],
-        dns_policy: Some("None".to_owned()),
-        dns_config: Some(no_resolver()),
-        enable_service_links: Some(false),
-        node_selector: (!spec.node_selector.is_empty()).then(|| spec.node_selector.clone()),
-        priority_class_name: named(&spec.priority_class_name),
-        restart_policy: Some("Never".to_owned()),
-        runtime_class_name: named(&spec.runtime_class_name),
-        security_context: Some(PodSecurityContext {
-            run_as_non_root: Some(true),
-            seccomp_profile: Some(runtime_default()),
-            ..PodSecurityContext::default()
-        }),
-        // The class's pull secrets are those of the Tasks' namespaces; here the account has the installation's.
-        service_account_name: Some(names::PROBE_SERVICE_ACCOUNT.to_owned()),
-        share_process_namespace: Some(false),
-        termination_grace_period_seconds: Some(5),
-        tolerations: Some(tolerations(spec)),
-        ..PodSpec::default()
     }
 }
 
@@ -125,20 +99,5 @@ fn probe(class: &SandboxClass, start: &Start, settings: &Settings) -> Container 
             &settings.runner_image,
             class.spec.users.pilot,
         )
-    }
-}
-
-/// The address of the pod's node.
-pub(crate) fn node_ip() -> EnvVar {
-    EnvVar {
-        name: NODE_IP.to_owned(),
-        value: None,
-        value_from: Some(EnvVarSource {
-            field_ref: Some(ObjectFieldSelector {
-                api_version: None,
-                field_path: "status.hostIP".to_owned(),
-            }),
-            ..EnvVarSource::default()
-        }),
     }
 }

@@ -1,9 +1,7 @@
 //! What a sandbox pod must not reach, as an argument of the runner: pure.
 
+use crate::kit::pod::NODE_IP;
 use std::net::{IpAddr, SocketAddr};
-
-/// Environment variable with the address of the pod's node, by the downward API.
-pub const NODE_IP: &str = "OARMASTER_NODE_IP";
 
 /// Where AWS, Google Cloud, Azure and others serve the node's identity.
 const METADATA: &str = "169.254.169.254:80";

@@ -1,4 +1,4 @@
-//! What every controller needs and no controller decides: calls with time limits, watches, events, the gateway's admin API, metrics.
+//! What every controller needs and no controller decides: calls with time limits, watches, events, the gateway's admin API, metrics, pods.
 
 pub mod changes;
 pub mod context;
@@ -6,6 +6,7 @@ pub mod error;
 pub mod events;
 pub mod gateway;
 pub mod metrics;
+pub mod pod;
 pub mod ready;
 pub mod run;
 pub mod watch;

@@ -2,16 +2,15 @@
 //! which were parsed and compared with the SandboxClass. Hardening is written out for every container, never inherited.
 
 use super::plan::Start;
-use crate::class::job::node_ip;
 use crate::class::targets::{Places, must_not_reach};
+use crate::kit::pod::{self, container, node_ip, resources, words};
 use k8s_openapi::api::batch::v1::{
     Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
 };
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, EmptyDirVolumeSource, EnvVar, HostAlias, LocalObjectReference,
-    PodDNSConfig, PodSecurityContext, PodSpec, PodTemplateSpec, ProjectedVolumeSource,
-    ResourceRequirements, SeccompProfile, SecurityContext, ServiceAccountTokenProjection,
-    Toleration, Volume, VolumeMount, VolumeProjection,
+    Container, EmptyDirVolumeSource, EnvVar, HostAlias, LocalObjectReference, PodSpec,
+    PodTemplateSpec, ProjectedVolumeSource, ServiceAccountTokenProjection, Volume, VolumeMount,
+    VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -37,8 +36,6 @@ const TOKEN_DIR: &str = "/var/run/oarmaster";
 const TOKEN: &str = "/var/run/oarmaster/token";
 /// Lifetime of the token in seconds, the least that Kubernetes allows; the kubelet renews it.
 const TOKEN_SECONDS: i64 = 600;
-/// Seconds after which a lost node's pod is given up (300 by default).
-const NODE_LOST_SECONDS: i64 = 30;
 /// Memory of the pilot.
 const PILOT_MEMORY: &str = "128Mi";
 /// Room of the copied supervisor, which is charged to the container that copies it.
@@ -46,9 +43,6 @@ const BIN_SIZE: &str = "96Mi";
 /// Memory of the supervisor itself, above what user code and its files may take, so that the kernel's limit stays a backstop behind the
 /// supervisor's own.
 const SUPERVISOR_BYTES: u64 = 32 << 20;
-/// Logs and what the runtime writes for a container; every file system of ours is read-only or in memory.
-const EPHEMERAL: &str = "64Mi";
-
 /// What every Job of this installation has in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Installation {
@@ -124,7 +118,7 @@ pub fn build(task: &Task, start: &Start, installation: &Installation, assignment
                     annotations: Some(annotations),
                     ..ObjectMeta::default()
                 }),
-                spec: Some(pod(task, start, installation, assignment)),
+                spec: Some(sandbox_pod(task, start, installation, assignment)),
             },
             ..JobSpec::default()
         }),
@@ -132,7 +126,12 @@ pub fn build(task: &Task, start: &Start, installation: &Installation, assignment
     }
 }
 
-fn pod(task: &Task, start: &Start, installation: &Installation, assignment: &str) -> PodSpec {
+fn sandbox_pod(
+    task: &Task,
+    start: &Start,
+    installation: &Installation,
+    assignment: &str,
+) -> PodSpec {
     let class = &start.resolved.class;
     let sandbox = start.resolved.sandbox.as_ref();
     let mut volumes = vec![token_volume()];
@@ -147,13 +146,7 @@ fn pod(task: &Task, start: &Start, installation: &Installation, assignment: &str
         init.push(exec(class, sandbox));
     }
     PodSpec {
-        active_deadline_seconds: None,
-        automount_service_account_token: Some(false),
-        containers: vec![pilot(task, start, installation, assignment)],
-        // No resolver: the only name that is known is the gateway's.
-        dns_policy: Some("None".to_owned()),
-        dns_config: Some(no_resolver()),
-        enable_service_links: Some(false),
+        // The only name that is known.
         host_aliases: Some(vec![HostAlias {
             ip: start.gateway_ip.clone(),
             hostnames: Some(vec![installation.gateway_host.clone()]),
@@ -166,21 +159,12 @@ fn pod(task: &Task, start: &Start, installation: &Installation, assignment: &str
                 .collect()
         }),
         init_containers: (!init.is_empty()).then_some(init),
-        node_selector: (!class.node_selector.is_empty()).then(|| class.node_selector.clone()),
-        priority_class_name: named(&class.priority_class_name),
-        restart_policy: Some("Never".to_owned()),
-        runtime_class_name: named(&class.runtime_class_name),
-        security_context: Some(PodSecurityContext {
-            run_as_non_root: Some(true),
-            seccomp_profile: Some(runtime_default()),
-            ..PodSecurityContext::default()
-        }),
-        service_account_name: Some(names::SANDBOX_SERVICE_ACCOUNT.to_owned()),
-        share_process_namespace: Some(false),
-        termination_grace_period_seconds: Some(5),
-        tolerations: Some(tolerations(class)),
         volumes: Some(volumes),
-        ..PodSpec::default()
+        ..pod::hardened(
+            class,
+            names::SANDBOX_SERVICE_ACCOUNT,
+            pilot(task, start, installation, assignment),
+        )
     }
 }
 
@@ -274,65 +258,6 @@ fn pilot(task: &Task, start: &Start, installation: &Installation, assignment: &s
     }
 }
 
-/// `dnsPolicy: None` needs at least one server: one that nothing answers.
-pub(crate) fn no_resolver() -> PodDNSConfig {
-    PodDNSConfig {
-        nameservers: Some(vec!["127.0.0.1".to_owned()]),
-        ..PodDNSConfig::default()
-    }
-}
-
-/// What every container has.
-pub(crate) fn container(name: &str, image: &str, user: i64) -> Container {
-    Container {
-        name: name.to_owned(),
-        image: Some(image.to_owned()),
-        image_pull_policy: Some("IfNotPresent".to_owned()),
-        security_context: Some(SecurityContext {
-            allow_privilege_escalation: Some(false),
-            capabilities: Some(Capabilities {
-                add: None,
-                drop: Some(vec!["ALL".to_owned()]),
-            }),
-            privileged: Some(false),
-            read_only_root_filesystem: Some(true),
-            run_as_group: Some(user),
-            run_as_non_root: Some(true),
-            run_as_user: Some(user),
-            seccomp_profile: Some(runtime_default()),
-            ..SecurityContext::default()
-        }),
-        termination_message_policy: Some("File".to_owned()),
-        ..Container::default()
-    }
-}
-
-/// Memory and ephemeral storage are requested in full, so that no other pod's burst can end this one.
-pub(crate) fn resources(cpu: &str, cpu_limit: &str, memory: &str) -> ResourceRequirements {
-    let both = |cpu: &str| {
-        BTreeMap::from([
-            ("cpu".to_owned(), Quantity(cpu.to_owned())),
-            ("memory".to_owned(), Quantity(memory.to_owned())),
-            (
-                "ephemeral-storage".to_owned(),
-                Quantity(EPHEMERAL.to_owned()),
-            ),
-        ])
-    };
-    ResourceRequirements {
-        requests: Some(both(cpu)),
-        limits: Some(both(cpu_limit)),
-        claims: None,
-    }
-}
-
-pub(crate) fn runtime_default() -> SeccompProfile {
-    SeccompProfile {
-        type_: "RuntimeDefault".to_owned(),
-        localhost_profile: None,
-    }
-}
-
 fn memory_volume(name: &str, size: &str) -> Volume {
     Volume {
         name: name.to_owned(),
@@ -362,19 +287,6 @@ fn token_volume() -> Volume {
     }
 }
 
-pub(crate) fn tolerations(class: &SandboxClassSpec) -> Vec<Toleration> {
-    let lost = |key: &str| Toleration {
-        key: Some(format!("node.kubernetes.io/{key}")),
-        operator: Some("Exists".to_owned()),
-        effect: Some("NoExecute".to_owned()),
-        toleration_seconds: Some(NODE_LOST_SECONDS),
-        value: None,
-    };
-    let mut list = class.tolerations.clone();
-    list.extend([lost("not-ready"), lost("unreachable")]);
-    list
-}
-
 fn mount(volume: &str, path: &str, read_only: bool) -> VolumeMount {
     VolumeMount {
         name: volume.to_owned(),
@@ -382,12 +294,4 @@ fn mount(volume: &str, path: &str, read_only: bool) -> VolumeMount {
         read_only: Some(read_only),
         ..VolumeMount::default()
     }
-}
-
-pub(crate) fn words(list: &[&str]) -> Vec<String> {
-    list.iter().map(|word| (*word).to_owned()).collect()
-}
-
-pub(crate) fn named(name: &str) -> Option<String> {
-    (!name.is_empty()).then(|| name.to_owned())
 }
