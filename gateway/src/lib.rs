@@ -20,7 +20,6 @@ pub mod error;
 pub mod health;
 pub mod identity;
 pub mod json;
-pub mod listen;
 pub mod metrics;
 pub mod plain;
 pub mod price;

@@ -4,20 +4,12 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use oarmaster_gateway::config::Args;
 use oarmaster_gateway::serve::run;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
+use oarmaster_serve::process;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let config = Args::parse().resolve()?;
-    tracing_subscriber::fmt()
-        .json()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("OARMASTER_LOG")
-                .unwrap_or_else(|_| "info".into()),
-        )
-        .with_writer(std::io::stderr)
-        .init();
+    process::logs();
     // A second provider of cryptography in the process would make every later choice of one a panic.
     if rustls::crypto::ring::default_provider()
         .install_default()
@@ -30,16 +22,6 @@ async fn main() -> anyhow::Result<()> {
         .context("failed to find the API server")?;
     cluster.default_retry = false; // it waits for minutes; whoever asks here has a time limit or a back-off of its own
     let client = kube::Client::try_from(cluster).context("failed to make a Kubernetes client")?;
-    let stop = CancellationToken::new();
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let stopped = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        stopped.cancel();
-    });
+    let stop = process::stop()?;
     run(config, client, stop).await
 }

@@ -15,7 +15,7 @@ pub struct Plain {
     /// The gateway.
     pub gateway: Arc<Gateway>,
     /// The certificate that must be loaded.
-    pub certificate: Arc<crate::tls::Certificate>,
+    pub certificate: Arc<oarmaster_serve::certificate::Certificate>,
     /// Whether pools and providers were listed.
     pub synced: Receiver<bool>,
 }

@@ -6,10 +6,12 @@ use crate::cluster::secrets::{Sight, follow, follow_keys};
 use crate::config::Config;
 use crate::plain::Plain;
 use crate::state::Gateway;
-use crate::tls::{Certificate, client_config};
-use crate::{admin, data, listen, plain, read};
+use crate::tls::{self, client_config};
+use crate::{admin, data, plain, read};
 use anyhow::Context as _;
 use kube::Client;
+use oarmaster_serve::certificate::Certificate;
+use oarmaster_serve::listen::{self, Limits};
 use oarmaster_store::{Options, Store};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,6 +19,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// Most connections of one listener at once.
+const MAX_CONNECTIONS: usize = 4096;
 
 /// Runs the gateway until `stop`.
 ///
@@ -88,12 +93,16 @@ pub async fn run(config: Config, client: Client, stop: CancellationToken) -> any
     };
     let plain_listener = bind(metrics_addr).await?;
     let served = TaskTracker::new();
+    let limits = Limits {
+        connections: MAX_CONNECTIONS,
+        drain,
+    };
     served.spawn(listen::serve(
         plain_listener,
         None,
         plain::router(plain),
         stop.clone(),
-        drain,
+        limits,
     ));
 
     let has_certificate = tokio::select! {
@@ -113,7 +122,7 @@ pub async fn run(config: Config, client: Client, stop: CancellationToken) -> any
                 Some(tls.clone()),
                 router,
                 stop.clone(),
-                drain,
+                limits,
             ));
         }
         tracing::info!(data = %data_addr, read = %read_addr, admin = %admin_addr, "serving");
@@ -165,7 +174,7 @@ fn take_certificate(
     loaded: &watch::Sender<bool>,
 ) {
     match sight {
-        Sight::Found { version, data } => match certificate.load(&data) {
+        Sight::Found { version, data } => match tls::load(certificate, &data) {
             Ok(()) => {
                 tracing::info!(secret, version, "certificate loaded");
                 loaded.send_replace(true);

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)] // a helper of tests is a test
 
 use oarmaster_webhook::serve::{HEALTH, TASKS, serve};
-use oarmaster_webhook::tls::Certificate;
+use oarmaster_webhook::tls::Mounted;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 struct Served {
     addr: SocketAddr,
-    certificate: Arc<Certificate>,
+    certificate: Arc<Mounted>,
     stop: CancellationToken,
     done: JoinHandle<Result<(), rustls::Error>>,
 }
@@ -27,7 +27,7 @@ fn issue(dir: &Path) -> String {
 }
 
 async fn start(dir: &Path) -> Served {
-    let certificate = Arc::new(Certificate::read(dir.to_owned()).unwrap());
+    let certificate = Arc::new(Mounted::read(dir.to_owned()).unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let stop = CancellationToken::new();

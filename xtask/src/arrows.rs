@@ -8,9 +8,10 @@ use serde_json::Value;
 use crate::cache::checkout;
 
 /// Which of our crates a crate may link. A crate that is not listed is a new one: give it a line.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("oarmaster-crds", &[]),
     ("oarmaster-protocol", &[]),
+    ("oarmaster-serve", &[]),
     ("oarmaster-store", &["oarmaster-protocol"]),
     ("oarmaster-runner", &["oarmaster-protocol"]),
     (
@@ -19,7 +20,12 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ),
     (
         "oarmaster-gateway",
-        &["oarmaster-store", "oarmaster-crds", "oarmaster-protocol"],
+        &[
+            "oarmaster-store",
+            "oarmaster-crds",
+            "oarmaster-protocol",
+            "oarmaster-serve",
+        ],
     ),
     (
         "oarmaster-operator",
@@ -30,14 +36,14 @@ const ARROWS: [(&str, &[&str]); 9] = [
         ],
     ),
     ("oarmaster-cli", &["oarmaster-crds", "oarmaster-protocol"]),
-    ("oarmaster-webhook", &["oarmaster-crds"]),
+    ("oarmaster-webhook", &["oarmaster-crds", "oarmaster-serve"]),
 ];
 
 /// Tools and tests may link anything.
 const FREE: [&str; 2] = ["oarmaster-e2e", "xtask"];
 
 /// What a crate must not link, at any depth, with its own features alone.
-const BANS: [(&str, &[&str]); 5] = [
+const BANS: [(&str, &[&str]); 6] = [
     (
         "oarmaster-crds",
         &["kube-client", "kube-runtime", "tokio", "hyper"],
@@ -46,6 +52,7 @@ const BANS: [(&str, &[&str]); 5] = [
         "oarmaster-protocol",
         &["kube-core", "k8s-openapi", "tokio", "hyper"],
     ),
+    ("oarmaster-serve", &["kube-core", "k8s-openapi"]),
     ("oarmaster-store", &["kube-core", "k8s-openapi"]),
     ("oarmaster-runner", &["kube-core", "k8s-openapi"]),
     (

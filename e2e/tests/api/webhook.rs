@@ -13,9 +13,8 @@ use kube::Api;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
 use oarmaster_e2e::{Cluster, apply};
 use oarmaster_webhook::serve::{TASKS, serve};
-use oarmaster_webhook::tls::Certificate;
+use oarmaster_webhook::tls::Mounted;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -94,7 +93,7 @@ fn start() -> Result<(SocketAddr, String)> {
         folder.path().join("tls.key"),
         made.signing_key.serialize_pem(),
     )?;
-    let certificate = Arc::new(Certificate::read(folder.path().to_owned())?);
+    let certificate = Mounted::read(folder.path().to_owned())?;
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;

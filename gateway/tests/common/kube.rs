@@ -135,7 +135,11 @@ impl FakeKube {
 
 pub async fn axum_serve(listener: tokio::net::TcpListener, router: Router) {
     let stop = tokio_util::sync::CancellationToken::new();
-    oarmaster_gateway::listen::serve(listener, None, router, stop, std::time::Duration::ZERO).await;
+    let limits = oarmaster_serve::listen::Limits {
+        connections: 4096,
+        drain: std::time::Duration::ZERO,
+    };
+    oarmaster_serve::listen::serve(listener, None, router, stop, limits).await;
 }
 
 fn key(kind: &str, object: &Value) -> Key {

@@ -1,4 +1,4 @@
-//! Listeners: TLS and HTTP/1.1 with bounds on everything that a client may be slow with.
+//! Listeners: TLS and HTTP/1.1 with bounds on everything that a client may be slow with or send too much of.
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -17,20 +17,28 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const HEADERS: Duration = Duration::from_secs(15);
 const MAX_HEADERS: usize = 100;
 const MAX_HEADER_BYTES: usize = 64 << 10;
-const MAX_CONNECTIONS: usize = 4096;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `stop`, then lets running requests end within `drain`.
+/// What differs between listeners.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Most connections at once; who comes later waits to be accepted.
+    pub connections: usize,
+    /// How long running requests have to end after the stop.
+    pub drain: Duration,
+}
+
+/// Serves until `stop`, then lets running requests end.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<Arc<rustls::ServerConfig>>,
     router: Router,
     stop: CancellationToken,
-    drain: Duration,
+    limits: Limits,
 ) {
     let acceptor = tls.map(TlsAcceptor::from);
     let graceful = GracefulShutdown::new();
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let slots = Arc::new(Semaphore::new(limits.connections));
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -55,7 +63,7 @@ pub async fn serve(
         });
     }
     drop(listener);
-    if tokio::time::timeout(drain, graceful.shutdown())
+    if tokio::time::timeout(limits.drain, graceful.shutdown())
         .await
         .is_err()
     {
