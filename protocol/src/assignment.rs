@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Largest serialised assignment in bytes (1 MiB, DESIGN section 5). The gateway refuses a larger one.
+/// Largest serialised assignment in bytes (1 MiB). The gateway refuses a larger one.
 pub const MAX_ASSIGNMENT_BYTES: usize = 1 << 20;
 
 /// A Task, by name and by the UID that tells it from a later one of the same name.

@@ -1,4 +1,4 @@
-//! Why a Task did not succeed: the closed vocabulary of DESIGN section 4, one string each for conditions, events and metric labels.
+//! Why a Task did not succeed: a closed vocabulary, one string each for conditions, events and metric labels.
 
 use serde::{Deserialize, Serialize};
 

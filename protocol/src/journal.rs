@@ -1,6 +1,6 @@
 //! The journal of a Task: an append-only list of records, numbered from 0 without gaps, kept by the gateway. A transcript is this list.
 //!
-//! Order (DESIGN section 5): `Open` is durable before the first byte leaves for a provider; `Answer` before the pilot sees the end of
+//! Order: `Open` is durable before the first byte leaves for a provider; `Answer` before the pilot sees the end of
 //! the answer; `ToolIntent` before exec sees the call; `ToolResult` before the model sees the result.
 
 use crate::failure::FailureClass;
@@ -183,7 +183,7 @@ pub struct Outcome {
     pub artifacts: Vec<Artifact>,
 }
 
-/// Largest output of an [`Outcome`], serialised, in bytes (DESIGN section 4).
+/// Largest output of an [`Outcome`], serialised, in bytes.
 pub const MAX_OUTPUT_BYTES: usize = 16 << 10;
 
 /// Why an attempt failed.

@@ -1,4 +1,4 @@
-//! `cargo xtask bench tasks`: DESIGN section 12's figures of Tasks, on a cluster without a node. Etcd, API server and the Job controller
+//! `cargo xtask bench tasks`: the figures of Tasks, on a cluster without a node. Etcd, API server and the Job controller
 //! are real, operator and gateway are the programs of the images; what is played is in `stub`. The command starts it with everything
 //! that it needs to know in the environment.
 #![allow(

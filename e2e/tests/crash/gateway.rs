@@ -95,7 +95,9 @@ async fn at_each_request_of_the_operator(rig: &Rig) -> Result<()> {
     let begun = Instant::now();
     for act in [Act::Complete, Act::Delete] {
         let (undisturbed, mut requests) = operator::play(rig, act, None, &rig.gateway).await?;
-        requests.retain(|request| request.starts_with("open") || request.starts_with("fence"));
+        // The first opens an attempt, the second fences it.
+        let wanted = if act == Act::Delete { "fence" } else { "open" };
+        requests.retain(|request| request.starts_with(wanted));
         ensure!(requests.len() == 1, "{requests:?}");
         for point in points(&requests) {
             let what = format!("{act:?}, gateway killed {point}");

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: DESIGN section 12's figures, measured. What measures is a program of its own (`e2e/benches`), so that this one
+//! `cargo xtask bench`: figures, measured. What measures is a program of its own (`e2e/benches`), so that this one
 //! stays small; here are the things that it needs.
 
 mod tasks;

@@ -45,7 +45,7 @@ fn containers(pod: &PodSpec) -> Vec<&Container> {
         .collect()
 }
 
-/// Pod Security Standard "restricted", and what DESIGN section 6 adds to it.
+/// Pod Security Standard "restricted", and what a sandbox adds to it.
 fn assert_hardened(job: &Job) {
     let spec = job.spec.as_ref().unwrap();
     assert_eq!(spec.backoff_limit, Some(0));
