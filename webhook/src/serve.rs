@@ -1,17 +1,22 @@
 //! What is served, and how the server leaves.
 
+use crate::body::{self, LARGE_AT_ONCE};
 use crate::requester::stamp;
+use crate::review::Request;
 use crate::tls::Mounted;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::body::Body;
+use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
-use kube::core::DynamicObject;
-use kube::core::admission::{AdmissionRequest, AdmissionResponse, AdmissionReview};
+use kube::core::admission::{AdmissionResponse, AdmissionReview};
+use kube::core::{DynamicObject, Status};
 use oarmaster_serve::listen::{self, Limits};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// Path of the rule for Tasks, as in the MutatingWebhookConfiguration.
@@ -19,12 +24,11 @@ pub const TASKS: &str = "/tasks";
 /// Path of the probes.
 pub const HEALTH: &str = "/healthz";
 
-/// The API server takes objects of at most 3 MiB; as a part of a review one may grow by its escapes.
-const MAX_BODY: usize = 8 << 20;
 /// How long after the signal to stop new connections are still taken: until every node has heard that this pod leaves the Service.
 const LEAVE: Duration = Duration::from_secs(5);
 const LIMITS: Limits = Limits {
-    connections: 1024,
+    // The API server needs a few. Their buffers are at most about 100 KiB each, and a small body besides.
+    connections: 256,
     // After that, for running requests. The API server waits no longer for an answer.
     drain: Duration::from_secs(5),
 };
@@ -63,18 +67,27 @@ fn router(stop: CancellationToken) -> Router {
     Router::new()
         .route(TASKS, post(tasks))
         .route(HEALTH, get(|| async { "ok" }))
-        .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::map_response_with_state(stop, goodbye))
+        .with_state(Arc::new(Semaphore::new(LARGE_AT_ONCE)))
 }
 
 async fn tasks(
-    Json(review): Json<AdmissionReview<DynamicObject>>,
+    State(large): State<Arc<Semaphore>>,
+    body: Body,
 ) -> Result<Json<AdmissionReview<DynamicObject>>, (StatusCode, String)> {
-    let request: AdmissionRequest<_> = review
-        .try_into()
-        .map_err(|_| (StatusCode::BAD_REQUEST, "a review without request".into()))?;
-    let response = AdmissionResponse::from(&request);
-    let response = match stamp(&request) {
+    let held = body::read(body, &large).await.map_err(|status| {
+        let reason = status.canonical_reason().unwrap_or_default();
+        (status, reason.to_lowercase())
+    })?;
+    let request =
+        Request::read(&held.bytes).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
+    let patch = stamp(&request);
+    // There is no other way to one without the whole request.
+    let mut response = AdmissionResponse::invalid("");
+    response.allowed = true;
+    response.result = Status::default();
+    response.uid = request.uid;
+    let response = match patch {
         None => response,
         Some(patch) => response
             .with_patch(patch)

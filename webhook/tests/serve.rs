@@ -1,14 +1,18 @@
 //! The server over real TLS.
 #![allow(clippy::unwrap_used)] // a helper of tests is a test
 
+use futures::stream::{self, StreamExt as _};
+use oarmaster_webhook::body::{LARGE_AT_ONCE, MAX_BODY, SMALL};
 use oarmaster_webhook::serve::{HEALTH, TASKS, serve};
 use oarmaster_webhook::tls::Mounted;
 use serde_json::{Value, json};
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 struct Served {
@@ -56,7 +60,11 @@ impl Served {
         format!("https://localhost:{}{path}", self.addr.port())
     }
 
-    async fn post(&self, client: &reqwest::Client, body: String) -> reqwest::Response {
+    async fn post(
+        &self,
+        client: &reqwest::Client,
+        body: impl Into<reqwest::Body>,
+    ) -> reqwest::Response {
         let request = client.post(self.url(TASKS)).body(body);
         let request = request.header("content-type", "application/json");
         request.send().await.unwrap()
@@ -111,6 +119,66 @@ async fn a_review_is_answered_with_the_users_name() {
     );
 }
 
+/// As long as an object may be.
+#[tokio::test]
+async fn the_largest_review_is_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let client = client(&issue(dir.path()));
+    let served = start(dir.path()).await;
+    let mut large = review();
+    large["request"]["object"]["spec"]["params"]["prompt"] = json!("x".repeat(3 << 20));
+    for _ in 0..2 * LARGE_AT_ONCE {
+        let answer = served.post(&client, large.to_string()).await;
+        assert_eq!(answer.status(), 200);
+    }
+}
+
+/// The beginning of a body, whose rest never comes. The channel tells when the beginning is on its way.
+fn never_ends(beginning: usize, told: mpsc::UnboundedSender<()>) -> reqwest::Body {
+    let beginning: Result<_, Infallible> = Ok(vec![b' '; beginning]);
+    let rest = stream::once(async move {
+        told.send(()).unwrap();
+        std::future::pending().await
+    });
+    reqwest::Body::wrap_stream(stream::iter([beginning]).chain(rest))
+}
+
+#[tokio::test]
+async fn who_does_not_send_on_holds_nobody_up_and_is_cut_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let client = client(&issue(dir.path()));
+    let served = Arc::new(start(dir.path()).await);
+    let (told, mut sent) = mpsc::unbounded_channel();
+    let mut slow = JoinSet::new();
+    // Small ones, and more large ones than there are places.
+    let large = 3 * LARGE_AT_ONCE;
+    for beginning in [vec![10; 50], vec![2 * SMALL; large]].concat() {
+        let (served, client, told) = (served.clone(), client.clone(), told.clone());
+        slow.spawn(async move {
+            let answer = served.post(&client, never_ends(beginning, told)).await;
+            (beginning > SMALL, answer.status().as_u16())
+        });
+    }
+    for _ in 0..50 + large {
+        sent.recv().await.unwrap();
+    }
+    // Everybody else is answered meanwhile.
+    for _ in 0..20 {
+        let answer = served.post(&client, review().to_string()).await;
+        assert_eq!(answer.status(), 200);
+    }
+    for (large, status) in slow.join_all().await {
+        assert!(status == 408 || (large && status == 503), "{status}");
+    }
+    // They gave their places back.
+    let mut large = review();
+    large["request"]["object"]["spec"]["params"]["prompt"] = json!("x".repeat(2 * SMALL));
+    for _ in 0..2 * LARGE_AT_ONCE {
+        let answer = served.post(&client, large.to_string()).await;
+        assert_eq!(answer.status(), 200);
+    }
+}
+
 #[tokio::test]
 async fn what_is_no_review_is_refused_and_the_next_one_answered() {
     let dir = tempfile::tempdir().unwrap();
@@ -118,12 +186,15 @@ async fn what_is_no_review_is_refused_and_the_next_one_answered() {
     let served = start(dir.path()).await;
     let mut no_request = review();
     no_request["request"] = Value::Null;
+    let mut long_uid = review();
+    long_uid["request"]["uid"] = json!("x".repeat(257));
     for (body, status) in [
         (String::new(), 400),
         ("{".to_owned(), 400),
-        ("[]".to_owned(), 422),
+        ("[]".to_owned(), 400),
+        (long_uid.to_string(), 400),
         (no_request.to_string(), 400),
-        ("x".repeat((8 << 20) + 1), 413),
+        ("x".repeat(MAX_BODY + 1), 413),
     ] {
         assert_eq!(served.post(&client, body).await.status(), status);
     }

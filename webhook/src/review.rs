@@ -1,0 +1,97 @@
+//! What is read of an AdmissionReview: what the answer needs, and nothing else is kept.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+/// Longest id of a request; the API server's are UUIDs. It comes back in the answer.
+const MAX_UID: usize = 256;
+
+/// A review, with everything borrowed from its text.
+#[derive(Debug, Deserialize)]
+struct Review<'a> {
+    #[serde(borrow)]
+    request: Option<Request<'a>>,
+}
+
+/// The question in a review.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Request<'a> {
+    /// Its id, for the answer.
+    pub uid: String,
+    /// What the object is.
+    pub kind: Kind,
+    /// `CREATE` and others.
+    pub operation: String,
+    /// Who asks.
+    pub user_info: UserInfo,
+    #[serde(borrow)]
+    object: Option<Object<'a>>,
+}
+
+/// What an object is.
+#[derive(Debug, Deserialize)]
+pub struct Kind {
+    /// API group.
+    pub group: String,
+    /// Kind.
+    pub kind: String,
+}
+
+/// A user.
+#[derive(Debug, Deserialize)]
+pub struct UserInfo {
+    /// The name.
+    pub username: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Object<'a> {
+    #[serde(borrow)]
+    spec: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    requested_by: Option<IgnoredAny>,
+}
+
+/// Why a text is not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAReview {
+    /// It is not JSON, or not that of a review.
+    #[error("failed to read the review")]
+    Json(#[from] serde_json::Error),
+    /// A review that is an answer.
+    #[error("a review without request")]
+    NoRequest,
+    /// An id that is none of the API server's.
+    #[error("the request's uid is longer than {MAX_UID} bytes")]
+    LongUid,
+}
+
+impl<'a> Request<'a> {
+    /// Reads the request of a review.
+    ///
+    /// # Errors
+    /// [`NotAReview`].
+    pub fn read(text: &'a [u8]) -> Result<Self, NotAReview> {
+        let review: Review<'a> = serde_json::from_slice(text)?;
+        let request = review.request.ok_or(NotAReview::NoRequest)?;
+        if request.uid.len() > MAX_UID {
+            return Err(NotAReview::LongUid);
+        }
+        Ok(request)
+    }
+
+    /// Whether the object has a `spec`, an object, in which nobody is named as the requester. A null means absent.
+    #[must_use]
+    pub fn names_nobody(&self) -> bool {
+        let spec = self.object.as_ref().and_then(|object| object.spec);
+        let spec = spec.map(RawValue::get).filter(|text| text.starts_with('{'));
+        spec.and_then(|text| serde_json::from_str(text).ok())
+            .is_some_and(|spec: Spec| spec.requested_by.is_none())
+    }
+}
