@@ -109,3 +109,20 @@ pub fn spec_digest<T: serde::Serialize>(spec: &T) -> Result<String, serde_json::
     }
     Ok(text)
 }
+
+/// Whether a text is a label of RFC 1123, as the name of a namespace is.
+#[must_use]
+pub fn is_dns_label(text: &str) -> bool {
+    text.len() <= 63 && is_part(text)
+}
+
+/// Whether a text is a subdomain of RFC 1123, as the names of our objects are.
+#[must_use]
+pub fn is_dns_subdomain(text: &str) -> bool {
+    text.len() <= 253 && text.split('.').all(is_part)
+}
+
+fn is_part(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    !text.is_empty() && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
+}

@@ -1,7 +1,7 @@
 //! Round trips and forms of the pieces that every component relies on.
 
 use crate::conditions;
-use crate::names::{base32, job_name, probe_job_name, spec_digest};
+use crate::names::{base32, is_dns_label, is_dns_subdomain, job_name, probe_job_name, spec_digest};
 use crate::quantity::{Cpu, Size};
 use crate::{GepDuration, Usd};
 use jiff::Timestamp;
@@ -224,6 +224,44 @@ fn a_digest_does_not_depend_on_the_order_of_keys() {
     let b: serde_json::Value = serde_json::from_str(r#"{"b":{"d":3,"c":2},"a":1}"#).unwrap();
     assert_eq!(spec_digest(&a).unwrap(), spec_digest(&b).unwrap());
     assert!(spec_digest(&a).unwrap().starts_with("sha256:"));
+}
+
+#[test]
+fn a_dns_name_is_what_kubernetes_takes_for_one() {
+    let long = |length: usize| "a".repeat(length);
+    for (text, label, subdomain) in [
+        ("team", true, true),
+        ("0", true, true),
+        ("a-1--b", true, true),
+        ("fast.v2", false, true),
+        (&long(63), true, true),
+        (&long(64), false, true),
+        (&format!("{}.b", long(251)), false, true),
+        (&long(254), false, false),
+        ("", false, false),
+        ("-a", false, false),
+        ("a-", false, false),
+        (".", false, false),
+        ("..", false, false),
+        ("a..b", false, false),
+        ("a.-b", false, false),
+        (".a", false, false),
+        ("a.", false, false),
+        ("A", false, false),
+        ("a_b", false, false),
+        ("a/b", false, false),
+        ("a/../b", false, false),
+        ("a%2fb", false, false),
+        ("a?watch=true", false, false),
+        ("a#b", false, false),
+        ("a b", false, false),
+        ("a\n", false, false),
+        ("\u{0}", false, false),
+        ("ä", false, false),
+    ] {
+        assert_eq!(is_dns_label(text), label, "{text:?}");
+        assert_eq!(is_dns_subdomain(text), subdomain, "{text:?}");
+    }
 }
 
 proptest! {

@@ -271,6 +271,44 @@ async fn pools_are_for_those_who_may_use_them() {
 }
 
 #[tokio::test]
+async fn what_does_not_exist_is_asked_for_once_and_what_is_no_name_never() {
+    let world = world().await;
+    let user = world.user();
+    let allowed = |pool: &str| {
+        let user = "system:serviceaccount:team:app";
+        world.kube.allow(&format!("{user} use modelpools {pool}"));
+        let mut body = ask("hi");
+        body["model"] = json!(pool);
+        body
+    };
+    for pool in [
+        "team/../secrets",
+        "team/gone/status",
+        "team/gone?watch=true",
+        "team/%2e%2e",
+        "team/gone#",
+        "team/GONE",
+        "team/",
+        "../gone",
+        "te?am/gone",
+        "a.b/gone",
+    ] {
+        let answer = world.chat(user, allowed(pool)).await;
+        assert_eq!(answer.status(), 404, "{pool}");
+    }
+    assert_eq!(world.kube.gets("modelpools"), 0);
+
+    let body = allowed("team/gone");
+    let calls = (0..32).map(|_| world.chat(user, body.clone()));
+    for response in futures::future::join_all(calls).await {
+        assert_eq!(response.status(), 404);
+    }
+    let gets = world.kube.gets("modelpools");
+    // One, but for a machine that stops for 2 s in between.
+    assert!((1..=4).contains(&gets), "{gets}");
+}
+
+#[tokio::test]
 async fn a_task_has_its_own_pool_only() {
     let world = world().await;
     world

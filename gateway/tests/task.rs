@@ -14,6 +14,7 @@ use common::{OPERATOR, PILOT, UID, World, ask, http_provider, scripted, usable};
 use oarmaster_protocol::admin::TaskBudget;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 async fn scripted_world(rules: Value) -> World {
     let world = World::start().await;
@@ -148,7 +149,21 @@ async fn what_the_watch_has_not_brought_yet_is_asked_for_again() {
     let (status, _, body) = call().await;
     assert_eq!((status, &body["error"]["code"]), (404, &json!("not_found")));
     world.kube.apply_unseen("modelpools", pool.clone());
-    let (status, _, body) = call().await;
+    // What was not there is asked for again after a moment.
+    let differs = async |from: u16| {
+        let asked = async {
+            loop {
+                let (status, _, body) = call().await;
+                if status != from {
+                    return (status, body);
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let limit = Duration::from_secs(60);
+        tokio::time::timeout(limit, asked).await.unwrap()
+    };
+    let (status, body) = differs(404).await;
     assert_eq!(status, 503, "a pool that exists is no failure: {body}");
     world.kube.apply("modelpools", pool);
     world
@@ -161,7 +176,7 @@ async fn what_the_watch_has_not_brought_yet_is_asked_for_again() {
         "{body}"
     );
     world.kube.apply_unseen("modelproviders", provider);
-    let (status, _, body) = call().await;
+    let (status, body) = differs(502).await;
     assert_eq!(status, 503, "{body}");
     world.provider("team", "play", scripted(reply)).await;
     let (status, _, body) = call().await;

@@ -5,14 +5,24 @@ use crate::error::ApiFailure;
 use crate::identity::ask;
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::{Api, Client, Resource};
+use moka::future::Cache;
+use oarmaster_crds::names::{is_dns_label, is_dns_subdomain};
 use oarmaster_crds::{ModelPool, ModelProvider};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
 
-/// Asks the API server for single objects.
+/// Who asks for what does not exist asks often. A watch is behind by less.
+const KNOWN_FOR: Duration = Duration::from_secs(2);
+const MAX_CACHED: u64 = 20_000;
+
+/// Asks the API server for single objects: for each at most once in 2 s, however many ask.
 #[derive(Clone)]
 pub struct Lookup {
     client: Client,
+    /// By kind and [`Id`].
+    cache: Cache<(String, Id), bool>,
 }
 
 impl Lookup {
@@ -21,6 +31,10 @@ impl Lookup {
     pub fn new(client: &Client) -> Self {
         Self {
             client: client.clone(),
+            cache: Cache::builder()
+                .max_capacity(MAX_CACHED)
+                .time_to_live(KNOWN_FOR)
+                .build(),
         }
     }
 
@@ -53,17 +67,28 @@ impl Lookup {
         Ok(()) // the hops say what is missing
     }
 
-    /// Whether there is such an object, and a well-formed one: a malformed one is as good as absent.
-    async fn exists<K>(&self, (namespace, name): &Id) -> Result<bool, ApiFailure>
+    /// Whether there is such an object, and a well-formed one: a malformed one is as good as absent. The names come from callers; what
+    /// cannot be a name is not asked for, since it would become part of a URL.
+    async fn exists<K>(&self, id: &Id) -> Result<bool, ApiFailure>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone
             + Debug
             + DeserializeOwned,
     {
-        let api: Api<DeserializeGuard<K>> = Api::namespaced(self.client.clone(), namespace);
-        let found = ask("read of an object", api.get_opt(name)).await?;
-        Ok(found.is_some_and(|object| object.0.is_ok()))
+        let (namespace, name) = id;
+        if !is_dns_label(namespace) || !is_dns_subdomain(name) {
+            return Ok(false);
+        }
+        let key = (K::plural(&()).into_owned(), id.clone());
+        let asked = self.cache.try_get_with(key, async {
+            let api: Api<DeserializeGuard<K>> = Api::namespaced(self.client.clone(), namespace);
+            let found = ask("read of an object", api.get_opt(name)).await?;
+            Ok(found.is_some_and(|object| object.0.is_ok()))
+        });
+        asked
+            .await
+            .map_err(|error: Arc<ApiFailure>| (*error).clone())
     }
 }
 

@@ -29,6 +29,7 @@ struct World {
     forbidden: BTreeSet<Key>,
     down: bool,
     token_reviews: usize,
+    gets: BTreeMap<String, usize>,
 }
 
 impl FakeKube {
@@ -130,6 +131,12 @@ impl FakeKube {
 
     pub fn token_reviews(&self) -> usize {
         self.world.lock().unwrap().token_reviews
+    }
+
+    /// How often single objects of a kind were read.
+    pub fn gets(&self, kind: &str) -> usize {
+        let world = self.world.lock().unwrap();
+        world.gets.get(kind).copied().unwrap_or_default()
     }
 }
 
@@ -233,7 +240,8 @@ impl FakeKube {
 
     fn get(&self, kind: &str, namespace: &str, name: &str) -> Response {
         let key = (kind.to_owned(), namespace.to_owned(), name.to_owned());
-        let world = self.world.lock().unwrap();
+        let mut world = self.world.lock().unwrap();
+        *world.gets.entry(kind.to_owned()).or_default() += 1;
         if world.forbidden.contains(&key) {
             return status(403, "Forbidden");
         }
