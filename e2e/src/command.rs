@@ -1,12 +1,15 @@
 //! Programs that a test runs: bounded in time, their output captured.
 
+use crate::installed::AS_IS;
 use anyhow::{Context as _, Result, bail};
 use std::ffi::OsStr;
 use std::io::BufRead as _;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
+use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 
 /// A program to run.
@@ -155,15 +158,47 @@ impl Output {
     }
 }
 
-/// A developer's command of this checkout. Built by the `cargo` that runs the test.
-#[must_use]
-pub fn xtask(args: &[&str]) -> Run {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    Run::new(cargo)
-        .args(&["run", "--quiet", "--package", "xtask", "--"])
-        .args(args)
+/// The `cargo` that runs the test, in the checkout. It does not see what cargo told the test about its package: build scripts look at such
+/// variables (ring's does), and everything above them would be built anew.
+fn cargo(args: &[&str]) -> Run {
+    let mut run = Run::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        let of_a_package =
+            |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        if name.to_str().is_some_and(of_a_package) {
+            run.command.env_remove(name);
+        }
+    }
+    run.args(args)
         .dir(crate::cluster::checkout())
         .within(Duration::from_secs(1800))
+}
+
+/// A developer's command of this checkout.
+#[must_use]
+pub fn xtask(args: &[&str]) -> Run {
+    cargo(&["run", "--quiet", "--package", "xtask", "--"]).args(args)
+}
+
+/// A program of this checkout, built once for all tests of a run.
+///
+/// # Errors
+/// When it cannot be built.
+pub async fn built(name: &str) -> Result<PathBuf> {
+    static DONE: OnceCell<()> = OnceCell::const_new();
+    DONE.get_or_try_init(async || {
+        if std::env::var_os(AS_IS).is_none() {
+            // All of the workspace: with the features, and thus the crates, of the tests.
+            let build = ["build", "--quiet", "--workspace", "--bins"];
+            cargo(&build).stdout().await?;
+        }
+        anyhow::Ok(())
+    })
+    .await?;
+    // target/debug/deps/<this test>
+    let own = std::env::current_exe()?;
+    let folder = own.ancestors().nth(2).context("no target directory")?;
+    Ok(folder.join(name))
 }
 
 /// A program that runs until it is dropped.

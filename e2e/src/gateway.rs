@@ -5,10 +5,10 @@ use crate::forward::Forward;
 use crate::installed::RELEASE;
 use anyhow::{Context as _, Result, bail};
 use futures::TryStreamExt as _;
-use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, ServiceAccount};
-use kube::Api;
 use kube::api::PostParams;
+use kube::{Api, Client, ResourceExt as _};
 use oarmaster_protocol::admin::TaskUsage;
 use oarmaster_protocol::journal::{Artifact, Body, Record};
 use serde::de::DeserializeOwned;
@@ -82,10 +82,30 @@ pub async fn token(
     account: &str,
     audience: Option<&str>,
 ) -> Result<String> {
-    let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client.clone(), namespace);
+    token_of(&cluster.client, namespace, account, audience, None).await
+}
+
+/// As [`token`], asked for with another client, and for a pod that it ends with.
+///
+/// # Errors
+/// When the API server refuses.
+pub async fn token_of(
+    client: &Client,
+    namespace: &str,
+    account: &str,
+    audience: Option<&str>,
+    pod: Option<&Pod>,
+) -> Result<String> {
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
     let request = TokenRequest {
         spec: TokenRequestSpec {
             audiences: audience.map(str::to_owned).into_iter().collect(),
+            bound_object_ref: pod.map(|pod| BoundObjectReference {
+                api_version: Some("v1".to_owned()),
+                kind: Some("Pod".to_owned()),
+                name: Some(pod.name_any()),
+                uid: pod.uid(),
+            }),
             ..TokenRequestSpec::default()
         },
         ..TokenRequest::default()

@@ -9,6 +9,16 @@ use kube::Api;
 use kube::api::{DeleteParams, DynamicObject, PostParams};
 use kube::core::NamespaceResourceScope;
 use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+/// Says how long something took: shown with `--nocapture`, and with a failure.
+#[allow(
+    clippy::print_stderr,
+    reason = "the test harness keeps it for a failure"
+)]
+pub fn say(what: &str, begun: Instant) {
+    eprintln!("{:>6.1} s  {what}", begun.elapsed().as_secs_f64());
+}
 
 /// A namespace of its own, for one test.
 pub struct Space {
@@ -30,7 +40,9 @@ impl Space {
         test: impl AsyncFnOnce(&Self) -> Result<()>,
     ) -> Result<()> {
         let space = Self::make(cluster, name).await?;
+        let begun = Instant::now();
         let ended = AssertUnwindSafe(test(&space)).catch_unwind().await;
+        say(name, begun);
         if !matches!(ended, Ok(Ok(()))) {
             dump::print(&space).await;
         }

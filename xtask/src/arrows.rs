@@ -1,11 +1,8 @@
 //! Holds the arrows between the crates (docs/architecture.md) and who may link a Kubernetes client.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Command;
 
 use serde_json::Value;
-
-use crate::cache::checkout;
 
 /// Which of our crates a crate may link. A crate that is not listed is a new one: give it a line.
 const ARROWS: [(&str, &[&str]); 10] = [
@@ -62,11 +59,7 @@ const BANS: [(&str, &[&str]); 6] = [
 ];
 
 fn cargo(args: &[&str]) -> String {
-    let out = Command::new(env!("CARGO"))
-        .args(args)
-        .current_dir(checkout())
-        .output()
-        .unwrap();
+    let out = crate::cmd::cargo().args(args).output().unwrap();
     assert!(
         out.status.success(),
         "{}",

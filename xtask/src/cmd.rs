@@ -15,6 +15,21 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// The cargo that runs this program, in the checkout. It does not see what cargo told this program about its own package: build scripts look
+/// at such variables (ring's does), and what they built for a shell would be built anew.
+pub fn cargo() -> Command {
+    let mut command = self::command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(crate::cache::checkout());
+    for (name, _) in std::env::vars_os() {
+        let of_a_package =
+            |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        if name.to_str().is_some_and(of_a_package) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
 /// This program, to be run again. Not by its path: a test run may build it anew, and what lay there is then gone.
 pub fn this_program() -> Command {
     Command::new("/proc/self/exe")

@@ -246,7 +246,7 @@ pub async fn until_none(client: &Client, list: &str, patience: Duration) -> Resu
 
 /// What `fdatasync` takes after a write of 4 KiB in a folder, in milliseconds.
 pub fn fdatasync(folder: &Path) -> Result<Vec<f64>> {
-    let mut file = tempfile_in(folder)?;
+    let mut file = tempfile::tempfile_in(folder)?;
     let block = [1u8; 4096];
     let mut taken = Vec::new();
     for _ in 0..200 {
@@ -257,14 +257,6 @@ pub fn fdatasync(folder: &Path) -> Result<Vec<f64>> {
         taken.push(begun.elapsed().as_secs_f64() * 1e3);
     }
     Ok(taken)
-}
-
-fn tempfile_in(folder: &Path) -> Result<std::fs::File> {
-    let path = folder.join("fdatasync");
-    let file = std::fs::File::create(&path)
-        .with_context(|| format!("failed to create {}", path.display()))?;
-    std::fs::remove_file(&path)?; // stays open
-    Ok(file)
 }
 
 /// What this machine is, in one line.

@@ -1,13 +1,11 @@
 //! What the processes read: kubeconfigs, tokens, mounted Secrets.
 
 use crate::cluster::Cluster;
-use crate::gateway::token;
+use crate::gateway::{token, token_of};
 use crate::installed::RELEASE;
 use crate::proxy::Identity;
-use anyhow::{Context as _, Result};
-use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
-use kube::api::PostParams;
+use anyhow::Result;
+use k8s_openapi::api::core::v1::Secret;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use oarmaster_protocol::ADMIN_AUDIENCE;
@@ -112,18 +110,7 @@ pub(super) fn kubelet_client(cluster: &Cluster) -> Result<Client> {
 }
 
 async fn admin_token(cluster: &Cluster) -> Result<String> {
-    let api: Api<ServiceAccount> = Api::namespaced(kubelet_client(cluster)?, RELEASE);
-    let request = TokenRequest {
-        spec: TokenRequestSpec {
-            audiences: vec![ADMIN_AUDIENCE.to_owned()],
-            ..TokenRequestSpec::default()
-        },
-        ..TokenRequest::default()
-    };
-    let (account, params) = ("oarmaster-operator", PostParams::default());
-    let made: TokenRequest = api
-        .create_subresource("token", account, &params, &request)
-        .await
-        .context("failed to get the operator's token")?;
-    Ok(made.status.context("a token request without status")?.token)
+    let client = kubelet_client(cluster)?;
+    let (account, audience) = ("oarmaster-operator", Some(ADMIN_AUDIENCE));
+    token_of(&client, RELEASE, account, audience, None).await
 }

@@ -2,13 +2,13 @@
 //! the Job gives them, restarts the sidecar, tells the API server, and kills everything when the pod is deleted.
 
 use super::process::{Daemon, Process};
+use crate::gateway::token_of;
 use crate::proxy::{Identity, Proxy, Rule, Switch, Upstream};
 use anyhow::{Context as _, Result, bail};
 use futures::StreamExt as _;
 use jiff::Timestamp;
-use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::{Container, Pod, ServiceAccount};
-use kube::api::{Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::{Container, Pod};
+use kube::api::{Patch, PatchParams};
 use kube::runtime::watcher::{Config, Event, watcher};
 use kube::{Api, Client, ResourceExt as _};
 use oarmaster_crds::names;
@@ -247,34 +247,18 @@ impl Inner {
 
     /// The token of the projected volume.
     async fn token(&self, pod: &Pod) -> Result<String> {
-        let api: Api<ServiceAccount> = self.api(pod);
-        let request = TokenRequest {
-            spec: TokenRequestSpec {
-                audiences: vec![oarmaster_protocol::AUDIENCE.to_owned()],
-                bound_object_ref: Some(BoundObjectReference {
-                    api_version: Some("v1".to_owned()),
-                    kind: Some("Pod".to_owned()),
-                    name: Some(pod.name_any()),
-                    uid: pod.uid(),
-                }),
-                ..TokenRequestSpec::default()
-            },
-            ..TokenRequest::default()
-        };
         let account = pod
             .spec
             .as_ref()
             .and_then(|spec| spec.service_account_name.clone());
-        let made = api
-            .create_subresource::<TokenRequest, TokenRequest>(
-                "token",
-                &account.unwrap_or_default(),
-                &PostParams::default(),
-                &request,
-            )
-            .await
-            .context("failed to get a pod's token")?;
-        Ok(made.status.context("a token request without status")?.token)
+        token_of(
+            &self.settings.client,
+            &pod.namespace().unwrap_or_default(),
+            &account.unwrap_or_default(),
+            Some(oarmaster_protocol::AUDIENCE),
+            Some(pod),
+        )
+        .await
     }
 
     fn api<K>(&self, pod: &Pod) -> Api<K>

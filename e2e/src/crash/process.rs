@@ -55,7 +55,6 @@ impl Process {
 pub struct Daemon {
     process: Arc<Process>,
     starts: Arc<watch::Sender<usize>>,
-    held: watch::Sender<bool>,
     keeper: AbortHandle,
 }
 
@@ -65,11 +64,9 @@ impl Daemon {
     pub fn start(command: impl Fn() -> Command + Send + 'static) -> Self {
         let process = Arc::new(Process::default());
         let starts = Arc::new(watch::Sender::new(0));
-        let held = watch::Sender::new(false);
-        let (running, counted, mut free) =
-            (Arc::clone(&process), Arc::clone(&starts), held.subscribe());
+        let (running, counted) = (Arc::clone(&process), Arc::clone(&starts));
         let keeper = tokio::spawn(async move {
-            while free.wait_for(|held| !held).await.is_ok() {
+            loop {
                 counted.send_modify(|count| *count += 1);
                 // How it ended does not matter: the number of its starts is held to what was done to it.
                 drop(running.run(&mut command()).await);
@@ -78,27 +75,16 @@ impl Daemon {
         Self {
             process,
             starts,
-            held,
             keeper: keeper.abort_handle(),
         }
     }
 
-    /// SIGKILL. It is started again at once, or when [`Self::release`] is called after [`Self::hold`].
+    /// SIGKILL. It is started again at once.
     ///
     /// # Errors
     /// When it does not run.
     pub async fn kill(&self) -> Result<()> {
         self.process.kill().await
-    }
-
-    /// From here on it is not started again.
-    pub fn hold(&self) {
-        self.held.send_replace(true);
-    }
-
-    /// Starts it, if it has ended.
-    pub fn release(&self) {
-        self.held.send_replace(false);
     }
 
     /// How often it was started.

@@ -3,9 +3,9 @@
 use super::files::Files;
 use super::kubelet::logged;
 use super::process::Daemon;
-use crate::cluster::{Cluster, checkout};
-use crate::command::Run;
-use crate::installed::{AS_IS, RELEASE};
+use crate::cluster::Cluster;
+use crate::command::{Run, built};
+use crate::installed::RELEASE;
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
@@ -13,7 +13,6 @@ use kube::Api;
 use std::net::TcpListener as Port;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
 use tokio::process::Command;
 
 const PROGRAMS: [&str; 3] = [
@@ -24,21 +23,11 @@ const PROGRAMS: [&str; 3] = [
 
 /// Builds the programs and copies them: somebody's next build must not change what runs.
 pub(super) async fn programs(dir: &Path) -> Result<PathBuf> {
-    if std::env::var_os(AS_IS).is_none() {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        // All of the workspace: with the features, and thus the crates, of the unit tests.
-        let build = ["build", "--quiet", "--workspace", "--bins"];
-        let build = Run::new(cargo).args(&build).dir(checkout());
-        build.within(Duration::from_secs(1800)).stdout().await?;
-    }
-    // target/debug/deps/<this test>
-    let own = std::env::current_exe()?;
-    let built = own.ancestors().nth(2).context("no target directory")?;
     let copied = dir.join("bin");
     std::fs::create_dir(&copied)?;
     for name in PROGRAMS {
         // By a process of its own: a child that is forked meanwhile would hold our open file, and exec of it would fail.
-        let paths = [built.join(name), copied.join(name)];
+        let paths = [built(name).await?, copied.join(name)];
         Run::new("cp").args(&paths).stdout().await?;
     }
     Ok(copied)

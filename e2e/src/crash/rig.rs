@@ -11,7 +11,7 @@ use crate::proxy::{Identity, Proxy, Rule, Switch, Upstream};
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use oarmaster_protocol::admin::{AttemptReport, OpenAttemptRef};
+use oarmaster_protocol::admin::AttemptReport;
 use serde::de::DeserializeOwned;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -104,14 +104,6 @@ impl Rig {
     pub async fn report(&self, uid: &str, attempt: u32) -> Result<AttemptReport> {
         self.ask(&format!("/admin/v1/attempts/{uid}/{attempt}"))
             .await
-    }
-
-    /// The attempts that are neither fenced nor ended.
-    ///
-    /// # Errors
-    /// When the gateway does not answer.
-    pub async fn open_attempts(&self) -> Result<Vec<OpenAttemptRef>> {
-        self.ask("/admin/v1/attempts?open=true").await
     }
 
     async fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<T> {

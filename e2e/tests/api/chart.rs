@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use oarmaster_e2e::cluster::checkout;
-use oarmaster_e2e::command::Output;
+use oarmaster_e2e::command::{Output, Run, built};
 use oarmaster_e2e::installed::RELEASE;
 use oarmaster_e2e::{Cluster, apply};
 use serde_json::{Value, json};
@@ -183,15 +183,9 @@ fn containers(rendered: &str) -> Result<Vec<(String, Value)>> {
 #[tokio::test]
 async fn every_flag_that_the_chart_sets_exists() -> Result<()> {
     let cluster = cluster().await?;
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     for (name, parts) in containers(&render(&cluster, EVERYTHING).await?)? {
-        let package = format!("oarmaster-{name}");
-        let help = oarmaster_e2e::command::Run::new(&cargo)
-            .dir(checkout())
-            .args(&["run", "--quiet", "--package", &package, "--", "--help"])
-            .within(std::time::Duration::from_secs(1800))
-            .stdout()
-            .await?;
+        let program = built(&format!("oarmaster-{name}")).await?;
+        let help = Run::new(program).args(&["--help"]).stdout().await?;
         let known: Vec<&str> = help
             .split(|c: char| c.is_whitespace() || c == '=' || c == ',')
             .collect();

@@ -2,12 +2,13 @@
 
 use crate::operator::{self, Act};
 use crate::sandbox;
-use crate::support::{in_space, kill, on_a_rig, points, say};
+use crate::support::{in_space, kill, on_a_rig, points};
 use anyhow::{Context as _, Result, ensure};
 use oarmaster_e2e::crash::Rig;
 use oarmaster_e2e::crash::books::Ending;
 use oarmaster_e2e::crash::scene::Scene;
 use oarmaster_e2e::mock::{Call, Gate};
+use oarmaster_e2e::space::say;
 use oarmaster_e2e::task::SOON;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

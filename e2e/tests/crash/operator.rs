@@ -1,6 +1,6 @@
 //! The operator is killed before and after each of its writes.
 
-use crate::support::{full, in_space, kill, on_a_rig, points, say, struck};
+use crate::support::{full, in_space, kill, on_a_rig, points, struck};
 use anyhow::{Context as _, Result, ensure};
 use futures::FutureExt as _;
 use kube::api::{DeleteParams, Patch, PatchParams};
@@ -12,6 +12,7 @@ use oarmaster_e2e::crash::process::Daemon;
 use oarmaster_e2e::crash::scene::{Scene, calls, writes};
 use oarmaster_e2e::mock::{Call, Gate, Reply};
 use oarmaster_e2e::proxy::{Point, Rule, Side, Strike};
+use oarmaster_e2e::space::say;
 use oarmaster_e2e::task::SOON;
 use oarmaster_e2e::wait;
 use serde_json::json;

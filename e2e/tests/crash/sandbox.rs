@@ -1,6 +1,6 @@
 //! exec and pilot are killed at each record of the journal. Every Task has its own, so the runs are beside each other.
 
-use crate::support::{in_space, on_a_rig, points, say, struck};
+use crate::support::{in_space, on_a_rig, points, struck};
 use anyhow::{Context as _, Result, ensure};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use oarmaster_e2e::crash::Rig;
@@ -8,6 +8,7 @@ use oarmaster_e2e::crash::books::{Ending, kinds, without};
 use oarmaster_e2e::crash::scene::{Scene, calls};
 use oarmaster_e2e::mock::{Call, Reply};
 use oarmaster_e2e::proxy::{Point, Rule, Side, Strike};
+use oarmaster_e2e::space::say;
 use oarmaster_protocol::journal::{Body, Record};
 use serde_json::{Value, json};
 use std::sync::Arc;

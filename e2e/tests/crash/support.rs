@@ -13,8 +13,8 @@ use oarmaster_e2e::proxy::{Point, Rule, Side, Strike};
 use oarmaster_e2e::{Cluster, Space};
 use serde_json::json;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::sync::Mutex;
+use std::time::Duration;
+use tokio::sync::{Mutex, OnceCell};
 
 /// The operator works on every namespace, so there is one rig at a time.
 static ONE: Mutex<()> = Mutex::const_new(());
@@ -22,8 +22,9 @@ static ONE: Mutex<()> = Mutex::const_new(());
 /// Runs a part of the matrix on a rig of its own.
 pub async fn on_a_rig(matrix: impl AsyncFnOnce(&Rig) -> Result<()>) -> Result<()> {
     let _one = ONE.lock().await;
+    static CHARTS: OnceCell<()> = OnceCell::const_new();
     let cluster = Cluster::api().await?;
-    charts(&cluster).await?;
+    CHARTS.get_or_try_init(|| charts(&cluster)).await?;
     let rig = Rig::start(cluster).await?;
     let done = matrix(&rig).await;
     let done = done.and_then(|()| {
@@ -116,13 +117,4 @@ pub async fn struck(rule: &Rule, point: Option<&Point>) -> Result<()> {
         .await
         .with_context(|| format!("no request at the point; there were: {:#?}", rule.record()))?
         .with_context(|| format!("killing {point}"))
-}
-
-/// Says how far the matrix is; shown with a failure, and with `--nocapture`.
-#[allow(
-    clippy::print_stderr,
-    reason = "the test harness keeps it for a failure"
-)]
-pub fn say(what: &str, begun: Instant) {
-    eprintln!("{:>6.1} s  {what}", begun.elapsed().as_secs_f64());
 }

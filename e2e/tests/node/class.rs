@@ -11,15 +11,11 @@ use kube::{Api, ResourceExt as _};
 use oarmaster_crds::conditions::{self, reason};
 use oarmaster_crds::{SandboxClass, Task, names};
 use oarmaster_e2e::installed::RELEASE;
+use oarmaster_e2e::network::enforced;
 use oarmaster_e2e::task::{SOON, failure, holds};
 use oarmaster_e2e::{Space, wait};
 use oarmaster_protocol::journal::Body;
 use serde_json::{Value, json};
-
-/// Whether the cluster enforces NetworkPolicies.
-fn enforced() -> bool {
-    std::env::var_os("OARMASTER_E2E_POLICY").is_none_or(|value| value != "ignored")
-}
 
 /// Runs a test with a class of its own, which is deleted afterwards.
 async fn with_class(

@@ -4,11 +4,12 @@ use crate::support::beside_others;
 use anyhow::{Context as _, Result};
 use oarmaster_e2e::Space;
 use oarmaster_e2e::cluster::checkout;
-use oarmaster_e2e::command::{Output, Run};
+use oarmaster_e2e::command::{Output, Run, built};
 use oarmaster_e2e::installed::image;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
+use tempfile::TempDir;
 
 /// A program that is nowhere in the repository, with a loop that ends one early.
 const PROGRAM: [(&str, &str); 3] = [
@@ -23,27 +24,15 @@ const PROGRAM: [(&str, &str); 3] = [
     ),
 ];
 
-/// A folder with a program; it is removed in the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(files: &[(&str, &str)]) -> Result<Self> {
-        let folder =
-            Self(std::env::temp_dir().join(format!("oar-{}", uuid::Uuid::new_v4().simple())));
-        for (name, content) in files {
-            let path = folder.0.join(name);
-            std::fs::create_dir_all(path.parent().context("no parent")?)?;
-            std::fs::write(path, content)?;
-        }
-        Ok(folder)
+/// A folder with these files, which is removed in the end.
+fn folder(files: &[(&str, &str)]) -> Result<TempDir> {
+    let folder = TempDir::new()?;
+    for (name, content) in files {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().context("no parent")?)?;
+        std::fs::write(path, content)?;
     }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // A folder that stays behind in the temporary directory harms nobody.
-        drop(std::fs::remove_dir_all(&self.0));
-    }
+    Ok(folder)
 }
 
 /// The quickstart without its Task, and the ServiceAccount whose token `oar` shows.
@@ -78,17 +67,7 @@ async fn prepare(space: &Space) -> Result<()> {
 
 /// Runs `oar` as a user does.
 pub async fn oar(kubeconfig: &Path, namespace: &str, args: &[&str]) -> Result<Output> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    Run::new(cargo)
-        .args(&[
-            "run",
-            "--quiet",
-            "--package",
-            "oarmaster-cli",
-            "--bin",
-            "oar",
-            "--",
-        ])
+    Run::new(built("oar").await?)
         .args(args)
         .args(&["--namespace", namespace, "--kubeconfig"])
         .args(&[kubeconfig])
@@ -105,8 +84,8 @@ async fn a_program_of_the_user_is_repaired() -> Result<()> {
         let kubeconfig = &space.cluster.kubeconfig;
         let from = format!("{}/oar", space.name);
         let token = ["--token-from", &from];
-        let folder = Folder::new(&PROGRAM)?;
-        let path = folder.0.to_string_lossy().into_owned();
+        let files = folder(&PROGRAM)?;
+        let path = files.path().to_string_lossy().into_owned();
 
         let run = [
             "run",
@@ -196,11 +175,11 @@ async fn what_cannot_be_repaired_is_said_with_the_exit_code() -> Result<()> {
         prepare(space).await?;
         let kubeconfig = &space.cluster.kubeconfig;
         let from = format!("{}/oar", space.name);
-        let folder = Folder::new(&[
+        let files = folder(&[
             ("shop.py", "def total(prices):\n    return None\n"),
             ("test_shop.py", "import unittest\n\nfrom shop import total\n\n\nclass Shop(unittest.TestCase):\n    def test_total(self):\n        self.assertEqual(total([17, 25]), 42)\n"),
         ])?;
-        let path = folder.0.to_string_lossy().into_owned();
+        let path = files.path().to_string_lossy().into_owned();
         let run = ["run", "python-fixer", "--name", "hopeless", "--files", &path, "--watch", "--token-from", &from];
         let out = oar(kubeconfig, &space.name, &run).await?;
         assert_eq!(out.code, Some(1), "{}", out.text());
@@ -228,11 +207,11 @@ async fn what_cannot_be_repaired_is_said_with_the_exit_code() -> Result<()> {
 
 #[tokio::test]
 async fn a_cluster_that_is_not_there_is_said() -> Result<()> {
-    let folder = Folder::new(&[(
+    let files = folder(&[(
         "kubeconfig",
         "apiVersion: v1\nkind: Config\ncurrent-context: x\nclusters: [{name: x, cluster: {server: 'https://127.0.0.1:1'}}]\nusers: [{name: x, user: {token: x}}]\ncontexts: [{name: x, context: {cluster: x, user: x}}]\n",
     )])?;
-    let out = oar(&folder.0.join("kubeconfig"), "default", &["list"]).await?;
+    let out = oar(&files.path().join("kubeconfig"), "default", &["list"]).await?;
     assert_eq!(out.code, Some(3), "{}", out.text());
     assert!(
         out.stderr.contains("kubectl cluster-info"),

@@ -143,6 +143,8 @@ async fn a_leader_that_was_frozen_writes_nothing_when_it_is_thawed() -> Result<(
         let restarts = |pod: &Pod| kill::status(pod, "operator").map(|held| held.restart_count);
 
         kill::freeze(&before.pod, "operator")?;
+        // With the last time that it was renewed.
+        let before = reign(&space.cluster).await?;
         let after = succeeded(space, &mock, &before, Instant::now()).await?;
         // Its watches now tell it of a Task without attempt, and its gateway of an attempt without a Task that it knows.
         kill::thaw(&before.pod, "operator")?;

@@ -116,7 +116,7 @@ async fn live_tasks_outlive_an_upgrade_and_a_new_installation() -> Result<()> {
         create(space, &[key("one"), mocked(&mock), pool(), agent(&[])]).await?;
         begin(space, 0..TASKS).await?;
         next_images(cluster).await?;
-        mock.until("every call", SOON, |bill| bill.len() == TASKS)
+        mock.until("every call", SOON, |bill| bill.len() >= TASKS)
             .await?;
         let before = pods(space).await?;
         assert_eq!(before.len(), TASKS);
@@ -133,7 +133,7 @@ async fn live_tasks_outlive_an_upgrade_and_a_new_installation() -> Result<()> {
             .remove(0);
         ensure!(runs.image.is_some_and(|image| image.ends_with(TAG)));
         // Each call was open when its gateway went, and is asked once more.
-        mock.until("every call once more", SOON, |bill| bill.len() == 2 * TASKS)
+        mock.until("every call once more", SOON, |bill| bill.len() >= 2 * TASKS)
             .await?;
         assert_eq!(pods(space).await?, before, "no pod was restarted");
         most.open();
@@ -144,7 +144,7 @@ async fn live_tasks_outlive_an_upgrade_and_a_new_installation() -> Result<()> {
 
         begin(space, TASKS..TASKS + LAST).await?;
         let calls = 2 * TASKS + LAST;
-        mock.until("the last calls", SOON, |bill| bill.len() == calls)
+        mock.until("the last calls", SOON, |bill| bill.len() >= calls)
             .await?;
 
         let secrets: Api<Secret> = Api::namespaced(cluster.client.clone(), RELEASE);
@@ -173,7 +173,7 @@ async fn live_tasks_outlive_an_upgrade_and_a_new_installation() -> Result<()> {
             address.and_then(|spec| spec.cluster_ip)
         );
         mock.until("the last calls once more", SOON, |bill| {
-            bill.len() == calls + LAST
+            bill.len() >= calls + LAST
         })
         .await?;
         assert_eq!(pods(space).await?, alone, "no pod was restarted");

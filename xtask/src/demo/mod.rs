@@ -4,7 +4,6 @@ mod down;
 mod install;
 mod quickstart;
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -108,17 +107,12 @@ fn place(registry: Option<String>) -> Result<Place> {
 
 /// Builds the command line; answers where it is.
 fn oar() -> Result<PathBuf> {
-    let mut command = Command::new(cargo());
+    let mut command = cmd::cargo();
     command.args(["build", "--quiet", "--package", "oarmaster-cli"]);
-    command.current_dir(crate::cache::checkout());
     cmd::pass(&mut command)?;
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| crate::cache::checkout().join("target"), PathBuf::from);
     Ok(target.join("debug/oar"))
-}
-
-fn cargo() -> OsString {
-    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
 /// kubectl for the demo's cluster.

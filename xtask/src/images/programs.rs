@@ -81,10 +81,8 @@ pub fn compile(programs: &[&str]) -> Result<PathBuf> {
 
 /// Cargo for the static target, with the images' profile.
 pub fn cargo(what: &str) -> Result<Command> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = cmd::command(cargo);
+    let mut command = cmd::cargo();
     command
-        .current_dir(cache::checkout())
         // With an explicit target, procedural macros keep the usual linking.
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
         .args([what, "--locked", "--profile", "image"])

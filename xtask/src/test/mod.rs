@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::Result;
 
-use crate::cache::checkout;
+use crate::cmd;
 use report::Report;
 
 /// `cargo xtask test`.
@@ -54,8 +54,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
 }
 
 fn cargo(args: &[&str]) -> Command {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(args).current_dir(checkout());
+    let mut command = cmd::cargo();
+    command.args(args);
     command
 }
