@@ -66,9 +66,10 @@ impl Place {
         }
     }
 
-    /// Whether something listens there in every cluster, so that no answer is a refusal.
-    const fn always_listens(self) -> bool {
-        matches!(self, Self::ApiServer | Self::Pod)
+    /// Whether no answer from there is the doing of the pod's own policy: in every cluster something listens, and nothing else stands before
+    /// it. The port of another pod is the gateway's, which has a policy of its own; that it answers is a finding, that it does not is none.
+    const fn proves(self) -> bool {
+        matches!(self, Self::ApiServer)
     }
 }
 
@@ -87,7 +88,7 @@ impl NetworkFindings {
     /// The pod's own node does not count.
     #[must_use]
     pub fn enforced(&self) -> bool {
-        self.refused.iter().any(|place| place.always_listens())
+        self.refused.iter().any(|place| place.proves())
             && self.reached.iter().all(|place| *place == Place::Kubelet)
     }
 

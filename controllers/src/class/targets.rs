@@ -15,8 +15,9 @@ pub struct Places {
     pub dns: Vec<IpAddr>,
 }
 
-/// The list. The gateway's read port stands for another pod: it listens, is in the sandboxes' reach but for the policy, and is not the
-/// port that the policy allows. The kubelet puts the API server's address and the node's own in.
+/// The list. The gateway's read port stands for another pod: it listens, and is not the port that the sandboxes' policy allows. The chart's
+/// policy for the gateway closes it as well, so that an answer counts and silence proves nothing (`protocol::probe`). The kubelet puts the
+/// API server's address and the node's own in.
 #[must_use]
 pub fn must_not_reach(gateway_ip: &str, places: &Places) -> String {
     let Places { internet, dns } = places;

@@ -9,7 +9,7 @@ fn found(reached: &[Place], refused: &[Place]) -> NetworkFindings {
 }
 
 #[test]
-fn only_a_refusal_of_what_always_listens_proves_anything() {
+fn only_a_refusal_by_the_pods_own_policy_proves_anything() {
     use Place::{ApiServer, Dns, Internet, Kubelet, Metadata, Pod};
     for (reached, refused, enforced) in [
         (
@@ -18,8 +18,10 @@ fn only_a_refusal_of_what_always_listens_proves_anything() {
             true,
         ),
         (&[Kubelet], &[Internet, Metadata, Dns, ApiServer, Pod], true),
-        (&[], &[Pod], true),
-        (&[], &[Internet, Metadata, Dns, Kubelet], false),
+        (&[], &[ApiServer], true),
+        (&[], &[Pod], false),
+        (&[], &[Internet, Metadata, Dns, Pod, Kubelet], false),
+        (&[Pod], &[Internet, Metadata, Dns, ApiServer], false),
         (&[], &[], false),
         (&[Kubelet], &[], false),
         (&[ApiServer], &[Pod], false),

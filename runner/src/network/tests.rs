@@ -54,12 +54,15 @@ async fn an_answer_is_reached_and_a_refusal_is_not() {
     let (_held, listening) = open().await;
     let gone = closed().await;
     let found = prove(
-        &[target(Place::Kubelet, listening), target(Place::Pod, gone)],
+        &[
+            target(Place::Kubelet, listening),
+            target(Place::ApiServer, gone),
+        ],
         Duration::ZERO,
     )
     .await;
     assert_eq!(found.reached, [Place::Kubelet]);
-    assert_eq!(found.refused, [Place::Pod]);
+    assert_eq!(found.refused, [Place::ApiServer]);
     assert!(found.enforced());
 
     let found = prove(&[target(Place::Pod, listening)], Duration::ZERO).await;

@@ -59,7 +59,7 @@ fn a_demanded_policy_is_proven_beside_the_first_model_call_and_before_the_first_
 #[test]
 fn a_demanded_policy_is_proven_once() {
     let ask = || calls(&[("Shell", r#"{"command":"ls"}"#)]);
-    let good = Event::Network(network(&[], &[Place::Pod]));
+    let good = Event::Network(network(&[], &[Place::ApiServer]));
     let events = vec![probed(true), ask(), good, ended(0), ask()];
     let (_, next) = play(demanding(agent(&["Shell"])), events);
     assert!(matches!(next, Next::Exec(Request::Run(_))), "{next:?}");
@@ -68,8 +68,8 @@ fn a_demanded_policy_is_proven_once() {
 #[test]
 fn what_is_learned_of_a_policy_that_nobody_demands_is_recorded_and_changes_nothing() {
     for found in [
-        network(&[], &[Place::Pod]),
-        network(&[Place::Internet], &[Place::Pod]),
+        network(&[], &[Place::ApiServer]),
+        network(&[Place::Internet], &[Place::ApiServer]),
     ] {
         let mut machine = Machine::new(agent(&["Shell"]));
         machine = machine.step(Event::Begin).0;

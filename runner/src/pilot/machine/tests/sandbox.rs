@@ -1,0 +1,143 @@
+//! What the sandbox must prove first, and what becomes of one that fails.
+
+use super::*;
+
+#[test]
+fn nothing_runs_before_isolation_is_proven() {
+    let mut assignment = agent(&["Shell"]);
+    assignment.files = vec![File {
+        path: "a".into(),
+        content: "b".into(),
+    }];
+    let (records, next) = play(assignment.clone(), vec![]);
+    assert_eq!((records, next), (vec![], Next::Exec(Request::Probe)));
+    let (records, next) = play(assignment.clone(), vec![probed(false)]);
+    assert!(matches!(
+        records[..],
+        [Body::Isolation { proven: false, .. }]
+    ));
+    let Next::Finish(outcome) = next else {
+        panic!()
+    };
+    let failure = outcome.failure.unwrap();
+    assert_eq!(failure.class, FailureClass::IsolationUnproven);
+    assert!(failure.message.contains("socket family 2"));
+    for answer in [
+        exec_failed(FailedCode::NotConfined),
+        Event::Exec(Response::Done),
+    ] {
+        assert_eq!(
+            class(assignment.clone(), vec![answer]),
+            FailureClass::IsolationUnproven
+        );
+    }
+    assert_eq!(
+        class(assignment.clone(), vec![Event::ExecGone]),
+        FailureClass::StartFailed
+    );
+    let (_, next) = play(assignment, vec![probed(true)]);
+    assert!(matches!(next, Next::Exec(Request::Write { .. })));
+}
+
+#[test]
+fn files_that_cannot_be_placed_name_themselves() {
+    let mut assignment = agent(&["Shell"]);
+    assignment.files = vec![File {
+        path: "../a".into(),
+        content: "b".into(),
+    }];
+    for (code, wanted) in [
+        (FailedCode::Refused, FailureClass::InvalidInput),
+        (FailedCode::NoSpace, FailureClass::InvalidInput),
+        (FailedCode::Io, FailureClass::StartFailed),
+    ] {
+        let failure = outcome(assignment.clone(), vec![probed(true), exec_failed(code)])
+            .failure
+            .unwrap();
+        assert_eq!(failure.class, wanted);
+        assert!(failure.message.contains("`../a`"));
+    }
+}
+
+#[test]
+fn a_sandbox_that_stops_again_and_again_is_given_up() {
+    let call = calls(&[("Shell", r#"{"command":"ls"}"#)]);
+    let mut events = vec![probed(true), call.clone()];
+    for _ in 0..MAX_RESTARTS {
+        events.push(Event::ExecRestarted);
+    }
+    let (_, next) = play(agent(&["Shell"]), events.clone());
+    assert_eq!(next, Next::Exec(Request::Probe));
+    events.push(Event::ExecRestarted);
+    assert_eq!(class(agent(&["Shell"]), events), FailureClass::OutOfMemory);
+    assert_eq!(
+        class(
+            agent(&["Shell"]),
+            vec![probed(true), call.clone(), Event::ExecGone]
+        ),
+        FailureClass::OutOfMemory
+    );
+    assert_eq!(
+        class(run_task(), vec![probed(true), Event::ExecRestarted]),
+        FailureClass::OutOfMemory
+    );
+    // A sandbox that comes back open is not used.
+    let events = vec![probed(true), call, Event::ExecRestarted, probed(false)];
+    assert_eq!(
+        class(agent(&["Shell"]), events),
+        FailureClass::IsolationUnproven
+    );
+}
+
+#[test]
+fn a_sandbox_that_stopped_before_a_request_is_asked_again() {
+    let shell = || calls(&[("Shell", r#"{"command":"ls"}"#)]);
+    for (assignment, before) in [
+        (agent(&["Shell"]), vec![probed(true), shell()]),
+        (checked(agent(&[]), 1), vec![probed(true), text("done")]),
+        (run_task(), vec![probed(true)]),
+    ] {
+        let (_, asked) = play(assignment.clone(), before.clone());
+        let Next::Exec(request) = asked.clone() else {
+            panic!("{asked:?}");
+        };
+        let mut events = before.clone();
+        events.push(Event::ExecReplaced(request.clone()));
+        assert_eq!(
+            play(assignment.clone(), events.clone()).1,
+            Next::Exec(Request::Probe),
+            "nothing runs before its isolation is proven"
+        );
+        events.push(probed(true));
+        let (records, again) = play(assignment.clone(), events.clone());
+        assert_eq!(again, asked);
+        assert!(
+            !records
+                .iter()
+                .any(|record| matches!(record, Body::ToolResult { .. } | Body::Check { .. })),
+            "nothing was done yet: {records:?}"
+        );
+        // A sandbox that comes back open is not used, and one that goes again and again is given up.
+        let mut open = before.clone();
+        open.extend([Event::ExecReplaced(request.clone()), probed(false)]);
+        assert_eq!(
+            class(assignment.clone(), open),
+            FailureClass::IsolationUnproven
+        );
+        let mut endless = before;
+        for _ in 0..=MAX_RESTARTS {
+            endless.extend([Event::ExecReplaced(request.clone()), probed(true)]);
+        }
+        endless.pop();
+        let (_, end) = play(assignment, endless);
+        assert_ne!(end, asked);
+    }
+}
+
+#[test]
+fn what_needs_a_sandbox_says_so_without_one() {
+    for mut assignment in [agent(&["Shell"]), checked(agent(&[]), 1), run_task()] {
+        assignment.sandbox = None;
+        assert_eq!(class(assignment, vec![]), FailureClass::Internal);
+    }
+}
