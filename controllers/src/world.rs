@@ -20,6 +20,7 @@ use crate::kit::metrics::Metrics;
 use crate::kit::run::{Runner, Shutdown};
 use crate::kit::watch::{Facts, Nothing, Stored, drive, lean, named, only_metadata};
 use crate::network;
+use crate::network::repair::Changed;
 use crate::task::assignment::task_ref;
 use crate::task::pod::{JobFacts, PodFacts};
 use futures::TryStreamExt as _;
@@ -62,7 +63,7 @@ pub struct World {
     receivers: Receivers,
     triggers: Triggers,
     gone: UnboundedReceiver<(TaskRef, u32)>,
-    policies: UnboundedReceiver<String>,
+    policies: Changed,
 }
 
 struct Receivers {
@@ -89,7 +90,7 @@ impl World {
         let (agent_to, agents) = unbounded_channel();
         let (task_to, tasks) = unbounded_channel();
         let (gone_to, gone) = unbounded_channel();
-        let (policy_to, policies) = unbounded_channel();
+        let policies = Changed::default();
 
         let (provider_store, provider_cache) = Stored::<Guard<ModelProvider>>::new();
         let (pool_store, pool_cache) = Stored::<Guard<ModelPool>>::new();
@@ -248,21 +249,22 @@ impl World {
             let api = Api::namespaced(client.clone(), &settings.namespace);
             let events = lean(watcher(api, one(&settings.gateway_service)));
             let (to, tasks) = (task_to.clone(), task_store.clone());
-            let policy_to = policy_to.clone();
+            let policies = policies.clone();
             let (class_to, classes) = (class_to.clone(), class_store.clone());
             (events, move |_: &Service| {
                 touch(&tasks, &to, waits);
                 touch(&classes, &class_to, |_: &SandboxClass| true);
                 for namespace in network::repair::namespaces(&tasks) {
-                    let _ = policy_to.send(namespace); // as in `send`
+                    policies.add(namespace);
                 }
             })
         });
         watches.add("networkpolicies", policy_cache, {
             let config = one(names::SANDBOX_POLICY);
             let events = lean(watcher(Api::all(client.clone()), config));
+            let policies = policies.clone();
             (events, move |policy: &NetworkPolicy| {
-                let _ = policy_to.send(policy.namespace().unwrap_or_default()); // as in `send`
+                policies.add(policy.namespace().unwrap_or_default());
             })
         });
 

@@ -2,7 +2,7 @@
 
 use super::plan::{Observed, Plan, plan};
 use crate::kit::write::{WRITE_TIMEOUT, within};
-use crate::kit::{Context, Result};
+use crate::kit::{Context, Error, Result};
 use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicySpec};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
@@ -24,6 +24,15 @@ impl Made {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(held.entry(namespace.to_owned()).or_default())
     }
+
+    /// Drops what says nothing any more, unless somebody waits for it: namespaces come and go.
+    fn tidy(&self, namespace: &str) {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = held.get_mut(namespace).and_then(Arc::get_mut);
+        if idle.is_some_and(|applied| applied.get_mut().is_none()) {
+            held.remove(namespace);
+        }
+    }
 }
 
 /// Sees to it that a namespace has the policy; `false` as long as the gateway's Service does not tell what it would say.
@@ -37,12 +46,16 @@ pub async fn ensure(ctx: &Context, namespace: &str) -> Result<bool> {
         Plan::Apply(wanted) => *wanted,
     };
     let applied = ctx.policies.of(namespace);
-    let mut applied = applied.lock().await;
-    if applied.as_ref() != Some(&wanted) {
-        apply(ctx, namespace, &wanted).await?;
-        *applied = Some(wanted);
-    }
-    Ok(true)
+    let done = {
+        let mut applied = applied.lock().await;
+        match applied.as_ref() == Some(&wanted) {
+            true => Ok(()),
+            false => apply(ctx, namespace, wanted, &mut applied).await,
+        }
+    };
+    drop(applied);
+    ctx.policies.tidy(namespace);
+    done.map(|()| true)
 }
 
 /// The same after the policy was seen to change: what was applied before counts no more. Where no Task runs (`needed`), nothing is made.
@@ -51,13 +64,17 @@ pub async fn ensure(ctx: &Context, namespace: &str) -> Result<bool> {
 /// When it cannot be applied.
 pub(super) async fn mend(ctx: &Context, namespace: &str, needed: bool) -> Result<()> {
     let applied = ctx.policies.of(namespace);
-    let mut applied = applied.lock().await;
-    *applied = None;
-    if let (true, Plan::Apply(wanted)) = (needed, plan(&observe(ctx, namespace))) {
-        apply(ctx, namespace, &wanted).await?;
-        *applied = Some(*wanted);
-    }
-    Ok(())
+    let done = {
+        let mut applied = applied.lock().await;
+        *applied = None;
+        match plan(&observe(ctx, namespace)) {
+            Plan::Apply(wanted) if needed => apply(ctx, namespace, *wanted, &mut applied).await,
+            _ => Ok(()),
+        }
+    };
+    drop(applied);
+    ctx.policies.tidy(namespace);
+    done
 }
 
 fn observe(ctx: &Context, namespace: &str) -> Observed {
@@ -71,7 +88,13 @@ fn observe(ctx: &Context, namespace: &str) -> Observed {
     }
 }
 
-async fn apply(ctx: &Context, namespace: &str, spec: &NetworkPolicySpec) -> Result<()> {
+async fn apply(
+    ctx: &Context,
+    namespace: &str,
+    spec: NetworkPolicySpec,
+    applied: &mut Option<NetworkPolicySpec>,
+) -> Result<()> {
+    *applied = None;
     let api: Api<NetworkPolicy> = Api::namespaced(ctx.client.clone(), namespace);
     let name = names::SANDBOX_POLICY;
     let policy = json!({
@@ -89,5 +112,46 @@ async fn apply(ctx: &Context, namespace: &str, spec: &NetworkPolicySpec) -> Resu
     )
     .await?;
     tracing::info!(namespace, "network policy of the sandboxes applied");
+    *applied = Some(spec);
     Ok(())
+}
+
+/// Whether the namespace is being deleted: the policy goes with it, and nothing is made there any more.
+pub(super) fn ends(error: &Error) -> bool {
+    let details = error.status().and_then(|status| status.details.as_ref());
+    error.is_not_found()
+        || details.is_some_and(|details| {
+            let mut causes = details.causes.iter();
+            causes.any(|cause| cause.reason == "NamespaceTerminating")
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_says_nothing_is_dropped_unless_somebody_waits_for_it() {
+        let made = Made::default();
+        let held = made.of("a");
+        let waits = made.of("a");
+        *held.lock().await = Some(NetworkPolicySpec::default());
+        drop(held);
+        made.tidy("a");
+        *waits.lock().await = None;
+        made.tidy("a");
+        assert_eq!(made.0.lock().unwrap().len(), 1, "somebody waits");
+        *waits.lock().await = Some(NetworkPolicySpec::default());
+        drop(waits);
+        made.tidy("a");
+        assert!(
+            made.of("a").lock().await.is_some(),
+            "the watch has not brought it"
+        );
+        *made.of("a").lock().await = None;
+        for namespace in ["a", "never-there"] {
+            made.tidy(namespace);
+        }
+        assert!(made.0.lock().unwrap().is_empty());
+    }
 }

@@ -4,6 +4,7 @@
 mod act;
 pub mod plan;
 pub mod repair;
+mod schedule;
 #[cfg(test)]
 mod tests;
 

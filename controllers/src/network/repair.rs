@@ -1,21 +1,49 @@
 //! Looks again at the namespaces whose policy, or whose gateway, changed.
 
-use super::act::mend;
+use super::act::{ends, mend};
+use super::schedule::Schedule;
+use crate::kit::chain;
 use crate::kit::changes::live;
 use crate::kit::context::{Context, Guard};
-use crate::kit::{Error, chain};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use kube::ResourceExt as _;
 use kube::runtime::reflector::Store;
 use oarmaster_crds::Task;
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::mpsc::UnboundedReceiver;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 
-/// How long to wait before a namespace whose policy could not be mended is looked at again.
-const RETRY: Duration = Duration::from_secs(5);
+/// Namespaces that are looked at at once: one that the API server answers slowly does not keep the others waiting.
+const AT_ONCE: usize = 8;
+
+/// The namespaces that changed and were not taken up yet: each once.
+#[derive(Clone, Default)]
+pub struct Changed(Arc<(Mutex<BTreeSet<String>>, Notify)>);
+
+impl Changed {
+    /// A namespace changed.
+    pub fn add(&self, namespace: String) {
+        let (waiting, told) = &*self.0;
+        let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.insert(namespace) {
+            told.notify_one();
+        }
+    }
+
+    /// All of them, as soon as there are any.
+    async fn taken(&self) -> BTreeSet<String> {
+        let (waiting, told) = &*self.0;
+        loop {
+            let all = std::mem::take(&mut *waiting.lock().unwrap_or_else(PoisonError::into_inner));
+            if !all.is_empty() {
+                return all;
+            }
+            told.notified().await;
+        }
+    }
+}
 
 /// The namespaces in which a Task has an attempt that has not ended.
 #[must_use]
@@ -26,25 +54,30 @@ pub fn namespaces(tasks: &Store<Guard<Task>>) -> BTreeSet<String> {
 
 /// Looks at every namespace with running Tasks once, since policies may have changed while nobody watched; then at those that `changed`
 /// names, for ever.
-pub async fn follow(ctx: Arc<Context>, mut changed: UnboundedReceiver<String>) {
-    let later = |namespace| async move {
-        tokio::time::sleep(RETRY).await;
-        namespace
-    };
-    let mut again = FuturesUnordered::new();
+pub async fn follow(ctx: Arc<Context>, changed: Changed) {
     for namespace in namespaces(&ctx.stores.tasks) {
-        if !look(&ctx, &namespace).await {
-            again.push(later(namespace));
-        }
+        changed.add(namespace);
     }
+    let mut schedule = Schedule::default();
+    let mut looks = FuturesUnordered::new();
     loop {
-        let namespace = tokio::select! {
-            Some(namespace) = changed.recv() => namespace,
-            Some(namespace) = again.next() => namespace,
-            else => return,
-        };
-        if !look(&ctx, &namespace).await {
-            again.push(later(namespace));
+        while looks.len() < AT_ONCE
+            && let Some(namespace) = schedule.take(Instant::now())
+        {
+            let ctx = &ctx;
+            looks.push(async move {
+                let mended = look(ctx, &namespace).await;
+                (namespace, mended)
+            });
+        }
+        let next = schedule.next().filter(|_| looks.len() < AT_ONCE);
+        tokio::select! {
+            namespaces = changed.taken() => {
+                let now = Instant::now();
+                namespaces.into_iter().for_each(|namespace| schedule.changed(namespace, now));
+            }
+            Some((namespace, mended)) = looks.next() => schedule.looked(namespace, mended, Instant::now()),
+            () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
         }
     }
 }
@@ -66,12 +99,19 @@ async fn look(ctx: &Context, namespace: &str) -> bool {
     }
 }
 
-/// Whether the namespace is being deleted: the policy goes with it, and nothing is made there any more.
-fn ends(error: &Error) -> bool {
-    let details = error.status().and_then(|status| status.details.as_ref());
-    error.is_not_found()
-        || details.is_some_and(|details| {
-            let mut causes = details.causes.iter();
-            causes.any(|cause| cause.reason == "NamespaceTerminating")
-        })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_namespace_that_changed_often_waits_once() {
+        let changed = Changed::default();
+        for namespace in ["a", "b", "a", "a"] {
+            changed.add(namespace.to_owned());
+        }
+        let both = BTreeSet::from(["a".to_owned(), "b".to_owned()]);
+        assert_eq!(changed.taken().await, both);
+        let (taken, ()) = tokio::join!(changed.taken(), async { changed.add("c".to_owned()) });
+        assert_eq!(taken, BTreeSet::from(["c".to_owned()]));
+    }
 }
