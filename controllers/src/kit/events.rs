@@ -17,7 +17,7 @@ pub enum Reason {
     Disrupted,
     /// The Task is complete.
     Completed,
-    /// The Task failed; the note begins with the class.
+    /// The Task failed; the note says the class, `status.failure` the rest.
     Failed,
     /// The Task was cancelled.
     Cancelled,
@@ -25,9 +25,9 @@ pub enum Reason {
     JobRefused,
     /// The object can be used from now on.
     Ready,
-    /// The object cannot be used; the note says why.
+    /// The object cannot be used; the note says the reason, the condition `Ready` the rest.
     NotReady,
-    /// The stored object cannot be read; the note names the field.
+    /// The stored object cannot be read; the note says why.
     InvalidSpec,
 }
 

@@ -42,7 +42,11 @@ pub fn plan<S: PartialEq>(
     {
         match after.status.as_str() {
             "True" => notes.push(note(Reason::Ready, String::new(), false)),
-            "False" => notes.push(note(Reason::NotReady, after.message, true)),
+            // Its message may hold what a provider said.
+            "False" => {
+                let text = format!("{}: see the message of condition Ready", after.reason);
+                notes.push(note(Reason::NotReady, text, true));
+            }
             _ => {}
         }
     }
@@ -158,7 +162,12 @@ where
         }
     }
     let name = meta.name.clone().unwrap_or_default();
-    let note = note(Reason::InvalidSpec, text.chars().take(1000).collect(), true);
+    let problem = without_values(&invalid.error);
+    let note = note(
+        Reason::InvalidSpec,
+        format!("the stored object cannot be read: {problem}; mend or delete it"),
+        true,
+    );
     ctx.remember(&key, Some(now));
     tell(&ctx, object.as_ref(), &note).await;
     let version = meta.resource_version.as_deref();
@@ -179,5 +188,83 @@ where
             Ok(Action::await_change())
         }
         Err(error) => Err(error),
+    }
+}
+
+/// What is wrong with an object, without the text that stands in it: serde quotes that, and puts fields and what it expected in backticks.
+fn without_values(problem: &str) -> String {
+    let variant = problem
+        .split_once("unknown variant `")
+        .and_then(|(before, rest)| Some((before, rest.rsplit_once("`, expected ")?.1)));
+    if let Some((before, expected)) = variant {
+        return format!("{before}unknown variant, expected {expected}");
+    }
+    match (problem.find('"'), problem.rfind('"')) {
+        (Some(first), Some(last)) if first < last => {
+            let (before, after) = (problem.get(..first), problem.get(last + 1..));
+            format!(
+                "{}\"…\"{}",
+                before.unwrap_or_default(),
+                after.unwrap_or_default()
+            )
+        }
+        _ => problem.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oarmaster_crds::{Agent, ModelProvider, SandboxClass, Task};
+    use serde_json::{Value, json};
+
+    fn problem<K: DeserializeOwned>(spec: Value) -> String {
+        let object = json!({"metadata": {"name": "x"}, "spec": spec});
+        serde_json::from_value::<K>(object)
+            .err()
+            .unwrap()
+            .to_string()
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_without_the_text_that_stands_there() {
+        const MARK: &str = "sk-\"mark` , expected `\u{7f}";
+        for problem in [
+            problem::<Task>(json!({"agent": MARK})),
+            problem::<Task>(json!({"agent": {"name": "a"}, "state": MARK})),
+            problem::<Agent>(json!({"tools": MARK})),
+            problem::<ModelProvider>(json!({"type": MARK, "keys": []})),
+            problem::<ModelProvider>(json!({"type": "OpenAI", "keys": MARK})),
+            problem::<SandboxClass>(json!({"minimumIsolation": MARK})),
+        ] {
+            assert!(problem.contains("sk-"), "nothing to hide: {problem}");
+            let said = without_values(&problem);
+            assert!(!said.contains("sk-") && !said.contains("mark"), "{said}");
+            assert!(said.contains("expected"), "{said}");
+        }
+        let kept = "missing field `spec`";
+        assert_eq!(without_values(kept), kept);
+    }
+
+    #[test]
+    fn an_event_says_the_reason_and_not_the_message() {
+        let ready = |value: bool| {
+            let mut list = Vec::new();
+            let kind = conditions::READY;
+            let now = Timestamp::UNIX_EPOCH;
+            conditions::set(
+                &mut list,
+                kind,
+                Some(value),
+                "KeyRefused",
+                "mark",
+                Some(1),
+                now,
+            );
+            list
+        };
+        let plan = plan(Some(&ready(true)), ready(false), |list| list);
+        let told: Vec<_> = plan.notes.iter().map(|note| &*note.message).collect();
+        assert_eq!(told, ["KeyRefused: see the message of condition Ready"]);
     }
 }

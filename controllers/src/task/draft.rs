@@ -258,7 +258,7 @@ impl<'a> Draft<'a> {
         } else if class == FailureClass::Disrupted && disruptions < MAX_DISRUPTIONS {
             self.status.disruptions = Some(disruptions + 1);
             self.again(Duration::ZERO, class, &message);
-            self.warn(Reason::Disrupted, message);
+            self.warn_of(Reason::Disrupted, class);
         } else if class != FailureClass::Disrupted
             && self.may_retry(class)
             && retries < self.task.spec.retry.limit.clamp(0, 20)
@@ -266,7 +266,7 @@ impl<'a> Draft<'a> {
             self.status.retries = Some(retries + 1);
             let wait = self.back_off(retries);
             self.again(wait, class, &message);
-            self.warn(Reason::Retrying, format!("{class}: {message}"));
+            self.warn_of(Reason::Retrying, class);
         } else {
             self.fail(class, &message);
         }
@@ -339,7 +339,7 @@ impl<'a> Draft<'a> {
         self.condition(conditions::STALLED, Some(true), reason::FAILED, &message);
         self.condition(conditions::FAILED, Some(true), class.as_str(), &message);
         self.condition(conditions::FINISHED, Some(true), reason::FAILED, "");
-        self.warn(Reason::Failed, format!("{class}: {message}"));
+        self.warn_of(Reason::Failed, class);
     }
 
     /// What the Task asks for cannot be carried out. Before an attempt, it was never taken on.
@@ -391,8 +391,13 @@ impl<'a> Draft<'a> {
         self.say(reason, message, false);
     }
 
-    fn warn(&mut self, reason: Reason, message: String) {
-        self.say(reason, message, true);
+    /// A failure. Its message may hold what a program printed or a model said, so it stays in the status.
+    fn warn_of(&mut self, reason: Reason, class: FailureClass) {
+        let text = match self.attempt() {
+            Some(attempt) => format!("{class}: attempt {attempt}; see status.failure"),
+            None => format!("{class}: see status.failure"),
+        };
+        self.say(reason, text, true);
     }
 
     fn say(&mut self, reason: Reason, message: String, warning: bool) {

@@ -1,3 +1,4 @@
+mod events;
 mod job;
 mod life;
 mod pods;

@@ -11,8 +11,9 @@ use oarmaster_protocol::admin::{Isolated, TaskBudget};
 use serde_json::json;
 use std::time::Duration;
 
+/// The NetworkPolicy of a new namespace is not counted: it is no part of a Task's plan (`network::ensure`).
 #[test]
-fn a_task_of_one_attempt_takes_five_writes_and_one_for_a_new_namespace() {
+fn a_task_of_one_attempt_takes_five_writes_and_one_for_the_service_account_of_a_new_namespace() {
     let mut sim = Sim::new(json!({}));
     sim.settle();
     assert_eq!(sim.phase(), Phase::Pending);

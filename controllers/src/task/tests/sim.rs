@@ -32,6 +32,8 @@ pub struct Sim {
     /// Writes to the API server, events apart.
     pub writes: usize,
     pub created: Vec<String>,
+    /// Messages of the events.
+    pub told: Vec<String>,
     pub raised: usize,
     written: Option<Timestamp>,
     uids: u32,
@@ -104,6 +106,7 @@ impl Sim {
             deleted: false,
             writes: 0,
             created: Vec::new(),
+            told: Vec::new(),
             raised: 0,
             written: None,
             uids: 0,
@@ -261,6 +264,8 @@ impl Sim {
         if plan.delete_task {
             self.deleted = true;
         }
+        let told = plan.notes.iter().map(|note| note.message.clone());
+        self.told.extend(told);
         plan
     }
 
