@@ -9,7 +9,7 @@
 
 mod common;
 
-use common::upstream::{Reply, Upstream};
+use common::upstream::{Reply, Upstream, completion};
 use common::{World, ask, http_provider, usable};
 use serde_json::{Value, json};
 
@@ -223,6 +223,19 @@ async fn the_callers_fault_is_told_and_asked_of_nobody_else() {
         0,
         "a refusal costs nothing"
     );
+}
+
+#[tokio::test]
+async fn an_answer_beyond_measure_is_a_failure_of_its_member() {
+    let (world, bad, good) = two_members().await;
+    let user = world.user();
+    for (size, served) in [(7 << 20, &bad), (8 << 20, &good)] {
+        bad.reply(Reply::json(200, completion(&"x".repeat(size), 1, 1)));
+        let before = served.got().len();
+        assert_eq!(world.chat(user, ask("hi")).await.status(), 200);
+        assert_eq!(served.got().len(), before + 1, "{size}");
+    }
+    assert_eq!((bad.got().len(), good.got().len()), (2, 1));
 }
 
 #[tokio::test]

@@ -3,7 +3,9 @@
 use crate::price::Tokens;
 use oarmaster_protocol::text::Repaired;
 use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::{Value, json};
+use std::fmt;
 
 /// More tokens than this in one answer are not believed.
 const MAX_TOKENS: u64 = 1_000_000_000_000;
@@ -27,8 +29,8 @@ pub struct Answer {
 struct Completion {
     #[serde(default)]
     model: Option<String>,
-    #[serde(default)]
-    choices: Vec<Choice>,
+    #[serde(default, rename = "choices", deserialize_with = "first")]
+    choice: Option<Choice>,
     #[serde(default)]
     usage: Option<Value>,
 }
@@ -39,6 +41,25 @@ struct Choice {
     message: Option<Value>,
     #[serde(default)]
     finish_reason: Option<String>,
+}
+
+/// The first choice. Others are for callers, who take them from the provider's bytes.
+fn first<'de, D: Deserializer<'de>>(choices: D) -> Result<Option<Choice>, D::Error> {
+    struct First;
+    impl<'de> Visitor<'de> for First {
+        type Value = Option<Choice>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of choices")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let choice = list.next_element()?;
+            while list.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(choice)
+        }
+    }
+    choices.deserialize_seq(First)
 }
 
 /// Why a body is not an answer, and the tokens that it reports all the same.
@@ -61,9 +82,7 @@ impl Answer {
             .map_err(|_| wrong("the answer is not a chat completion", None))?;
         let tokens = completion.usage.as_ref().and_then(tokens);
         let choice = completion
-            .choices
-            .into_iter()
-            .next()
+            .choice
             .ok_or_else(|| wrong("the answer has no choice", tokens))?;
         let message = choice
             .message

@@ -4,6 +4,8 @@ use crate::provider::keys::ApiKey;
 use crate::provider::redact::redact;
 use oarmaster_protocol::text;
 use oarmaster_store::Billing;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -186,10 +188,16 @@ impl ProviderError {
         }
     }
 
-    /// Whether a body that came with a success status is an error.
+    /// Whether a body that came with a success status is an error. Nothing of it is kept: it may be as large as an answer.
     #[must_use]
-    pub fn in_success(value: &Value) -> bool {
-        value.get("error").is_some_and(|error| !error.is_null())
+    pub fn in_success(body: &str) -> bool {
+        #[derive(Deserialize)]
+        struct Body {
+            error: Option<IgnoredAny>,
+        }
+        // A struct is read from a list, too.
+        body.trim_start().starts_with('{')
+            && serde_json::from_str(body).is_ok_and(|body: Body| body.error.is_some())
     }
 }
 

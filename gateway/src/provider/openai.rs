@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// Largest answer that is not streamed.
-const MAX_ANSWER: usize = 32 << 20;
+/// Largest answer that is not streamed: 2 million tokens.
+const MAX_ANSWER: usize = 8 << 20;
 /// Largest stream.
 const MAX_STREAM: usize = 256 << 20;
 /// What is read of an error.
@@ -309,7 +309,8 @@ impl Stream {
 
 /// An error that came with a success status: the provider may have worked before it, unless the class says that it did not.
 fn sent_as_success(body: &[u8], key: Option<&ApiKey>) -> Failure {
-    let mut failure = Failure::from_answer(500, None, body, key);
+    let read = Some(body).filter(|body| body.len() <= MAX_ERROR);
+    let mut failure = Failure::from_answer(500, None, read.unwrap_or_default(), key);
     failure.message = failure
         .message
         .replacen("status 500", "status 200 with an error", 1);
@@ -320,8 +321,7 @@ fn sent_as_success(body: &[u8], key: Option<&ApiKey>) -> Failure {
 }
 
 fn error_in_success(body: &str, key: Option<&ApiKey>) -> Option<Failure> {
-    let value = serde_json::from_str(body).ok()?;
-    ProviderError::in_success(&value).then(|| sent_as_success(body.as_bytes(), key))
+    ProviderError::in_success(body).then(|| sent_as_success(body.as_bytes(), key))
 }
 
 fn is_type(response: &reqwest::Response, types: &[&str]) -> bool {

@@ -81,6 +81,48 @@ fn an_error_is_read_whatever_text_it_has() {
     assert_eq!(failure.message, "status 429: for \u{fffd}: none left");
 }
 
+#[test]
+fn a_success_with_an_error_is_one() {
+    for (body, error) in [
+        (r#"{"error": {"code": "x"}}"#, true),
+        (r#" {"choices": [], "error": "no"}"#, true),
+        (r#"{"error": false}"#, true),
+        (r#"{"error": null, "choices": []}"#, false),
+        (r#"{"choices": [{"message": {"error": "x"}}]}"#, false),
+        (r#"{"choices": []}"#, false),
+        (r#"["error"]"#, false),
+        (r#""error""#, false),
+        (r#"{"error": "cut off"#, false),
+        ("", false),
+    ] {
+        assert_eq!(ProviderError::in_success(body), error, "{body}");
+    }
+}
+
+#[test]
+fn of_several_choices_the_first_is_read() {
+    let read = |choices: serde_json::Value| {
+        let body = json!({"model": "m", "choices": choices}).to_string();
+        Answer::read(&oarmaster_protocol::text::json(body.as_bytes()), "asked")
+    };
+    let choice = |text: &str| json!({"message": {"content": text}, "finish_reason": "length"});
+    for rest in [json!([]), json!([choice("b")]), json!([7, null])] {
+        let mut choices = vec![choice("a")];
+        choices.extend(rest.as_array().unwrap().clone());
+        let answer = read(json!(choices)).unwrap();
+        assert_eq!(answer.message, json!({"content": "a"}));
+        assert_eq!(answer.finish_reason, "length");
+    }
+    for (choices, why) in [
+        (json!([]), "the answer has no choice"),
+        (json!([{}]), "the answer has no message"),
+        (json!({}), "the answer is not a chat completion"),
+        (json!(null), "the answer is not a chat completion"),
+    ] {
+        assert_eq!(read(choices).unwrap_err().message, why);
+    }
+}
+
 proptest! {
     #[test]
     fn the_same_events_come_out_wherever_the_bytes_are_cut(
