@@ -268,6 +268,7 @@ async fn the_operator_changes_nothing_of_the_webhook_but_its_ca() -> Result<()> 
         })
     };
     let add = |path: &str, value: Value| json!([{"op": "add", "path": format!("/webhooks/0/{path}"), "value": value}]);
+    let metadata = |field: &str, value: Value| json!([{"op": "add", "path": format!("/metadata/{field}"), "value": value}]);
     let rule = json!({"apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"], "operations": ["CREATE"]});
     let changes = [
         add("rules/-", rule.clone()),
@@ -285,6 +286,13 @@ async fn the_operator_changes_nothing_of_the_webhook_but_its_ca() -> Result<()> 
         ),
         add("clientConfig", json!({"url": "https://198.51.100.1/tasks"})),
         json!([{"op": "remove", "path": "/webhooks/0"}]),
+        metadata("labels", json!({"a": "b"})),
+        metadata("annotations", json!({"a": "b"})),
+        metadata("finalizers", json!(["oarmaster.dev/kept"])),
+        metadata(
+            "ownerReferences",
+            json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": "gone"}]),
+        ),
         json!([{"op": "copy", "from": "/webhooks/0", "path": "/webhooks/-"}, {"op": "replace", "path": "/webhooks/1/name", "value": "more.oarmaster.dev"}]),
     ];
     for change in changes {
