@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use oarmaster_e2e::installed::RELEASE;
 use oarmaster_e2e::{Cluster, Space};
+use std::collections::BTreeSet;
 
 async fn may(cluster: &Cluster, namespace: &str, user: &str, what: &[&str]) -> Result<bool> {
     let mut args = vec!["auth", "can-i", "--namespace", namespace, "--as", user];
@@ -77,8 +78,45 @@ async fn the_operator_reads_no_secret() -> Result<()> {
     .await
 }
 
+/// What a ServiceAccount of the release may do in a namespace and one without any role may not: resource, names, verbs.
+async fn own_rights(cluster: &Cluster, namespace: &str, account: &str) -> Result<BTreeSet<String>> {
+    let rights = async |account: &str| -> Result<BTreeSet<String>> {
+        let user = format!("system:serviceaccount:{RELEASE}:{account}");
+        let group = format!("system:serviceaccounts:{RELEASE}");
+        let mut args = vec!["auth", "can-i", "--list", "--no-headers"];
+        args.extend(["--namespace", namespace, "--as", &user]);
+        for group in ["system:authenticated", "system:serviceaccounts", &group] {
+            args.extend(["--as-group", group]);
+        }
+        let listed = cluster.kubectl(&args).await?.success()?.stdout;
+        let lines = listed.lines().filter(|line| !line.is_empty());
+        Ok(lines
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect())
+    };
+    let (all, nobodys) = (rights(account).await?, rights("nobody").await?);
+    Ok(&all - &nobodys)
+}
+
 #[tokio::test]
 async fn the_gateway_has_what_it_needs_and_no_more() -> Result<()> {
+    let everywhere = [
+        "jobs.batch [] [] [get]",
+        "modelpools.oarmaster.dev [] [] [get list watch]",
+        "modelproviders.oarmaster.dev [] [] [get list watch]",
+        "pods [] [] [get]",
+        "subjectaccessreviews.authorization.k8s.io [] [] [create]",
+        "tokenreviews.authentication.k8s.io [] [] [create]",
+    ];
+    let own = ["secrets [] [] [get watch]"];
+    for (namespace, wanted) in [
+        ("default", everywhere.to_vec()),
+        (RELEASE, [&everywhere[..], &own].concat()),
+    ] {
+        let rights = own_rights(&cluster().await?, namespace, "oarmaster-gateway").await?;
+        let wanted: BTreeSet<String> = wanted.into_iter().map(str::to_owned).collect();
+        ensure!(rights == wanted, "in {namespace}: {rights:#?}");
+    }
     let cluster = cluster().await?;
     let gateway = format!("system:serviceaccount:{RELEASE}:oarmaster-gateway");
     for (namespace, what, wanted) in [
