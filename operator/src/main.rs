@@ -15,28 +15,18 @@ use kube::client::ClientBuilder;
 use lease::{Gate, Lease, Tenure, boot_time};
 use oarmaster_controllers::kit::{Context, chain};
 use oarmaster_controllers::{Gateway, Settings, Shutdown, World};
+use oarmaster_serve::process;
 use serve::Served;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 /// Wait after a step of the certificates that failed.
 const CERTIFICATES_RETRY: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        // The facts stand in each line; the spans of the controller runtime would repeat them twice.
-        .with_current_span(false)
-        .with_span_list(false)
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
-        )
-        .init();
+    process::logs();
     match start() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -178,22 +168,10 @@ async fn rotate(
 
 /// Resolves on SIGTERM or SIGINT.
 fn on_signal() -> anyhow::Result<Shutdown> {
-    let mut term = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
-    let mut int = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
-    let (sender, receiver) = tokio::sync::watch::channel(false);
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
-        tracing::info!("stopping");
-        sender.send_replace(true);
-        sender.closed().await; // the receivers must not see a closed channel before they looked
-    });
-    let mut receiver = receiver;
+    let stop = process::stop().context("failed to listen for signals")?;
     Ok(async move {
-        // The sender lives until every receiver is gone.
-        let _ = receiver.wait_for(|stop| *stop).await;
+        stop.cancelled().await;
+        tracing::info!("stopping");
     }
     .boxed()
     .shared())

@@ -8,6 +8,10 @@ use tokio_util::sync::CancellationToken;
 pub fn logs() {
     tracing_subscriber::fmt()
         .json()
+        .flatten_event(true)
+        // The facts stand in each line; the spans of libraries would repeat them twice.
+        .with_current_span(false)
+        .with_span_list(false)
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("OARMASTER_LOG")
                 .unwrap_or_else(|_| "info".into()),

@@ -26,11 +26,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ),
     (
         "oarmaster-operator",
-        &[
-            "oarmaster-controllers",
-            "oarmaster-crds",
-            "oarmaster-protocol",
-        ],
+        &["oarmaster-controllers", "oarmaster-crds", "oarmaster-serve"],
     ),
     ("oarmaster-cli", &["oarmaster-crds", "oarmaster-protocol"]),
     ("oarmaster-webhook", &["oarmaster-crds", "oarmaster-serve"]),

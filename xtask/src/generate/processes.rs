@@ -46,7 +46,10 @@ pub fn page(root: &Path) -> Result<String> {
     let read = |file: &str| {
         fs::read_to_string(root.join(file)).with_context(|| format!("failed to read {file}"))
     };
-    let mut text = String::from("# Processes: flags, metrics, events\n");
+    let mut text = String::from(
+        "# Processes: flags, metrics, events\n\nEach process logs lines of JSON to standard error. The environment variable `OARMASTER_LOG` filters them, like \
+         `info,oarmaster_gateway=debug`; without it they are those of `info` and above.\n",
+    );
     for (name, args, metrics) in PROCESSES {
         let found = flags(&read(args)?);
         ensure!(!found.is_empty(), "{args} has no flags");
