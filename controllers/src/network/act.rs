@@ -25,6 +25,19 @@ impl Made {
         Arc::clone(held.entry(namespace.to_owned()).or_default())
     }
 
+    /// The policy was seen to change: what was applied before counts no more, also while its namespace waits for its look. Where it is being
+    /// applied just now, that look comes after.
+    pub(super) fn changed(&self, namespace: &str) {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(applied) = held.get_mut(namespace)
+            && let Ok(mut applied) = applied.try_lock()
+        {
+            *applied = None;
+        }
+        drop(held);
+        self.tidy(namespace);
+    }
+
     /// Drops what says nothing any more, unless somebody waits for it: namespaces come and go.
     fn tidy(&self, namespace: &str) {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -148,9 +161,8 @@ mod tests {
             made.of("a").lock().await.is_some(),
             "the watch has not brought it"
         );
-        *made.of("a").lock().await = None;
         for namespace in ["a", "never-there"] {
-            made.tidy(namespace);
+            made.changed(namespace);
         }
         assert!(made.0.lock().unwrap().is_empty());
     }

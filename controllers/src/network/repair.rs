@@ -74,7 +74,10 @@ pub async fn follow(ctx: Arc<Context>, changed: Changed) {
         tokio::select! {
             namespaces = changed.taken() => {
                 let now = Instant::now();
-                namespaces.into_iter().for_each(|namespace| schedule.changed(namespace, now));
+                for namespace in namespaces {
+                    ctx.policies.changed(&namespace);
+                    schedule.changed(namespace, now);
+                }
             }
             Some((namespace, mended)) = looks.next() => schedule.looked(namespace, mended, Instant::now()),
             () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
