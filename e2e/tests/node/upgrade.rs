@@ -113,9 +113,10 @@ async fn live_tasks_outlive_an_upgrade_and_a_new_installation() -> Result<()> {
             Reply::text("done").after(if late { &held_longer } else { &held })
         })
         .await?;
+        // First, since a build may take longer than a call may be held.
+        next_images(cluster).await?;
         create(space, &[key("one"), mocked(&mock), pool(), agent(&[])]).await?;
         begin(space, 0..TASKS).await?;
-        next_images(cluster).await?;
         mock.until("every call", SOON, |bill| bill.len() >= TASKS)
             .await?;
         let before = pods(space).await?;
