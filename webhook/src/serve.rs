@@ -27,8 +27,8 @@ pub const HEALTH: &str = "/healthz";
 /// How long after the signal to stop new connections are still taken: until every node has heard that this pod leaves the Service.
 const LEAVE: Duration = Duration::from_secs(5);
 const LIMITS: Limits = Limits {
-    // The API server needs a few. Their buffers are at most about 100 KiB each, and a small body besides.
-    connections: 256,
+    // The API server needs a few. One that stalls holds up to 250 KiB, its small body among it: 32 MiB, as much as the large bodies.
+    connections: 128,
     // After that, for running requests. The API server waits no longer for an answer.
     drain: Duration::from_secs(5),
 };
