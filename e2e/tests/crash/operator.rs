@@ -70,6 +70,8 @@ pub async fn play(
         }
         happen(&scene, act, &uid, &gate).await?;
         struck(&rule, point).await?;
+        // Not before: an answer that a dying gateway still got would be billed, and booked at its reservation.
+        gate.open();
         scene.ending("work", &uid).await?;
         // Whoever was started again has now looked at everything; nothing may have changed.
         scene.canary().await?;
@@ -98,7 +100,7 @@ fn pilot_dies(rig: &Rig, namespace: &str) -> (Point, Strike) {
 
 async fn happen(scene: &Scene<'_>, act: Act, uid: &str, gate: &Gate) -> Result<()> {
     match act {
-        Act::Complete | Act::Retry => {}
+        Act::Complete | Act::Retry => gate.open(),
         Act::Cancel => {
             let patch = Patch::Merge(json!({"spec": {"state": "Cancelled"}}));
             let tasks = scene.space.api::<Task>();
@@ -112,7 +114,6 @@ async fn happen(scene: &Scene<'_>, act: Act, uid: &str, gate: &Gate) -> Result<(
             fenced(scene, uid).await?;
         }
     }
-    gate.open();
     Ok(())
 }
 
