@@ -198,8 +198,9 @@ impl Stub {
             let answer = Token::ask(&self.clients.kubelet, &url, &body).await;
             drop(slot);
             match answer {
+                // The API server's own caches do not have the pod's node, or the pod, yet.
                 Err(kube::Error::Api(status))
-                    if status.code == 403 && begun.elapsed() < PATIENCE =>
+                    if matches!(status.code, 403 | 404) && begun.elapsed() < PATIENCE =>
                 {
                     tokio::time::sleep(AGAIN).await;
                 }
