@@ -17,8 +17,10 @@ use crate::kit::changes::{self, Triggers};
 use crate::kit::context::{Context, Guard, Settings, Stores};
 use crate::kit::gateway::Gateway;
 use crate::kit::metrics::Metrics;
+use crate::kit::own::OwnWrites;
 use crate::kit::run::{Runner, Shutdown};
-use crate::kit::watch::{Facts, Nothing, Stored, drive, lean, named, only_metadata};
+use crate::kit::slim::Slim;
+use crate::kit::watch::{ByTask, Facts, Nothing, Stored, drive, lean, named, only_task, task_uid};
 use crate::network;
 use crate::network::repair::Changed;
 use crate::task::assignment::task_ref;
@@ -62,7 +64,8 @@ pub struct World {
     ready: Vec<flag::Receiver<bool>>,
     receivers: Receivers,
     triggers: Triggers,
-    gone: UnboundedReceiver<(TaskRef, u32)>,
+    gone: UnboundedReceiver<(TaskRef, Option<u32>)>,
+    progress: Receiver<Task>,
     policies: Changed,
 }
 
@@ -90,6 +93,7 @@ impl World {
         let (agent_to, agents) = unbounded_channel();
         let (task_to, tasks) = unbounded_channel();
         let (gone_to, gone) = unbounded_channel();
+        let (progress_to, progress) = unbounded_channel();
         let policies = Changed::default();
 
         let (provider_store, provider_cache) = Stored::<Guard<ModelProvider>>::new();
@@ -97,14 +101,16 @@ impl World {
         let (class_store, class_cache) = Stored::<Guard<SandboxClass>>::new();
         let (agent_store, agent_cache) = Stored::<Guard<Agent>>::new();
         let (task_store, task_cache) = Stored::<Guard<Task>>::new();
-        let (jobs, job_cache) = Facts::new(JobFacts::of, only_metadata::<Job>);
-        let (pods, pod_cache) = Facts::new(PodFacts::of, only_metadata::<Pod>);
+        let (jobs, job_cache) = Facts::new(|job: &Slim<Job>| JobFacts::of(&job.0), only_task);
+        let (pods, pod_cache) = Facts::new(|pod: &Slim<Pod>| PodFacts::of(&pod.0), only_task);
         let (probe_jobs, probe_job_cache) = Stored::<Job>::new();
         let (probe_pods, probe_pod_cache) = Stored::<Pod>::new();
         let (service_accounts, account_cache) = Stored::new();
         let (runtime_classes, runtime_cache) = Stored::new();
         let (services, service_cache) = Stored::<Service>::new();
         let (network_policies, policy_cache) = Stored::<NetworkPolicy>::new();
+
+        let own = Arc::new(OwnWrites::default());
 
         let mut watches = Watches::default();
         let all = Config::default;
@@ -185,20 +191,32 @@ impl World {
         watches.add("tasks", task_cache, {
             let events = lean(watcher(Api::all(client.clone()), all()))
                 .inspect_ok(move |event| report_gone(event, &gone_to));
-            let to = task_to.clone();
+            let (to, own) = (task_to.clone(), Arc::clone(&own));
             (events, move |task: &Guard<Task>| {
-                send(&to, ObjectRef::from_obj(task));
+                let meta = task.meta();
+                let (uid, version) = (meta.uid.as_deref(), meta.resource_version.as_deref());
+                if own.is_news(uid.unwrap_or_default(), version.unwrap_or_default()) {
+                    send(&to, ObjectRef::from_obj(task));
+                }
             })
         });
         watches.add("jobs", job_cache, {
             let events = lean(watcher(Api::all(client.clone()), sandboxes()));
-            let to = task_to.clone();
-            (events, move |job: &Job| send_task(&to, job))
+            let concerns = Concerns {
+                to: task_to.clone(),
+                tasks: task_store.clone(),
+                jobs: jobs.clone(),
+            };
+            (events, move |job: &Slim<Job>| concerns.tell(job))
         });
         watches.add("pods", pod_cache, {
             let events = lean(watcher(Api::all(client.clone()), sandboxes()));
-            let to = task_to.clone();
-            (events, move |pod: &Pod| send_task(&to, pod))
+            let concerns = Concerns {
+                to: task_to.clone(),
+                tasks: task_store.clone(),
+                jobs: jobs.clone(),
+            };
+            (events, move |pod: &Slim<Pod>| concerns.tell(pod))
         });
         watches.add("probe jobs", probe_job_cache, {
             let api = Api::namespaced(client.clone(), &settings.namespace);
@@ -282,6 +300,7 @@ impl World {
             runtime_classes,
             services,
             network_policies,
+            own,
         };
         let context = Context::new(client.clone(), settings, gateway, metrics, stores, ca);
         Self {
@@ -298,9 +317,11 @@ impl World {
             },
             triggers: Triggers {
                 tasks: task_to,
+                progress: progress_to,
                 providers: provider_to,
             },
             gone,
+            progress,
             policies,
         }
     }
@@ -315,6 +336,7 @@ impl World {
             receivers,
             triggers,
             gone,
+            progress,
             policies,
         } = self;
         let Receivers {
@@ -339,6 +361,7 @@ impl World {
             () = shutdown.clone() => return,
         }
         tracing::info!("caches are filled, controllers start");
+        helpers.spawn(changes::gather(progress, triggers.tasks.clone()));
         helpers.spawn(changes::follow(Arc::clone(&context), triggers));
         helpers.spawn(changes::bury(Arc::clone(&context), gone));
         helpers.spawn(network::repair::follow(Arc::clone(&context), policies));
@@ -473,15 +496,30 @@ where
     let _ = to.send(object);
 }
 
-/// Triggers the Task that an object belongs to, by annotation; whether it truly does is seen by UID when the Task is looked at.
-fn send_task<K: Resource>(to: &Sender<Task>, object: &K) {
-    let meta = object.meta();
-    let name = meta
-        .annotations
-        .as_ref()
-        .and_then(|held| held.get(names::TASK_ANNOTATION));
-    if let (Some(namespace), Some(name)) = (&meta.namespace, name) {
-        send(to, named(namespace, name));
+/// Triggers the Task that a Job or a pod belongs to.
+struct Concerns {
+    to: Sender<Task>,
+    tasks: Store<Guard<Task>>,
+    jobs: ByTask<JobFacts>,
+}
+
+impl Concerns {
+    /// By annotation; whether it truly belongs to it is seen by UID when the Task is looked at.
+    fn tell<K: Resource>(&self, object: &K) {
+        let meta = object.meta();
+        let name = meta
+            .annotations
+            .as_ref()
+            .and_then(|held| held.get(names::TASK_ANNOTATION));
+        let (Some(namespace), Some(name)) = (&meta.namespace, name) else {
+            return;
+        };
+        let task: ObjectRef<Guard<Task>> = named(namespace, name);
+        // After the end only a Job that is still there is of interest: it is to be deleted.
+        let over = self.tasks.get(&task).is_some_and(|task| ended(&task));
+        if !over || !self.jobs.of(&task_uid(object)).is_empty() {
+            send(&self.to, task);
+        }
     }
 }
 
@@ -493,14 +531,15 @@ fn send_class<K: Resource>(to: &Sender<SandboxClass>, object: &K) {
     }
 }
 
-/// A Task with an attempt that has not ended was deleted: its attempt is to be stopped.
-fn report_gone(event: &Event<Guard<Task>>, to: &UnboundedSender<(TaskRef, u32)>) {
-    if let Event::Delete(task) = event
-        && !ended(task)
-        && let Ok(task) = &task.0
-        && let Some(attempt) = task.status.as_ref().and_then(|status| status.attempt)
-        && let Ok(attempt) = u32::try_from(attempt)
+/// A Task was deleted: it is to be forgotten, and an attempt that has not ended is to be stopped.
+fn report_gone(event: &Event<Guard<Task>>, to: &UnboundedSender<(TaskRef, Option<u32>)>) {
+    if let Event::Delete(object) = event
+        && let Ok(task) = &object.0
     {
+        let attempt = task.status.as_ref().and_then(|status| status.attempt);
+        let attempt = attempt
+            .filter(|_| !ended(object))
+            .and_then(|attempt| u32::try_from(attempt).ok());
         let _ = to.send((task_ref(task), attempt)); // as above
     }
 }

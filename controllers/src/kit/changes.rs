@@ -4,12 +4,13 @@
 use super::context::{Context, Guard};
 use super::watch::named;
 use super::{Result, chain};
-use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt as _};
 use oarmaster_crds::conditions;
 use oarmaster_crds::{ModelProvider, Task};
 use oarmaster_protocol::admin::Change;
 use oarmaster_protocol::assignment::TaskRef;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
@@ -17,11 +18,16 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 /// First and longest wait between two tries to open the stream.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
+/// For how long what changes of Tasks is gathered. Usage only shows progress, and that an attempt has ended is seen by its pod.
+const GATHER: Duration = Duration::from_millis(500);
+
 /// Who is to be triggered.
 #[derive(Clone)]
 pub struct Triggers {
-    /// Tasks.
+    /// Tasks, at once.
     pub tasks: UnboundedSender<ObjectRef<Guard<Task>>>,
+    /// Tasks of which something changed at the gateway: see [`gather`].
+    pub progress: UnboundedSender<ObjectRef<Guard<Task>>>,
     /// ModelProviders.
     pub providers: UnboundedSender<ObjectRef<Guard<ModelProvider>>>,
 }
@@ -62,12 +68,29 @@ pub async fn follow(ctx: Arc<Context>, triggers: Triggers) {
     }
 }
 
+/// Hands each object on once for everything that came within [`GATHER`].
+pub async fn gather<K: Resource<DynamicType = ()>>(
+    mut from: UnboundedReceiver<ObjectRef<K>>,
+    to: UnboundedSender<ObjectRef<K>>,
+) {
+    while let Some(first) = from.recv().await {
+        tokio::time::sleep(GATHER).await;
+        let mut gathered = HashSet::from([first]);
+        while let Ok(next) = from.try_recv() {
+            gathered.insert(next);
+        }
+        for object in gathered {
+            let _ = to.send(object); // closed: as in `take`
+        }
+    }
+}
+
 async fn take(ctx: &Context, triggers: &Triggers, change: Change) -> Result<()> {
     // A closed channel means that the controllers are being stopped: then nobody needs the trigger.
     match change {
         Change::Ping => {}
         Change::Task { task } => {
-            let _ = triggers.tasks.send(named(&task.namespace, &task.name));
+            let _ = triggers.progress.send(named(&task.namespace, &task.name));
         }
         Change::Provider { namespace, name } => {
             health(ctx).await?;
@@ -136,9 +159,15 @@ async fn sweep(ctx: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Stops the attempts of Tasks that were deleted. One that cannot be stopped now is found again when the stream is next opened.
-pub async fn bury(ctx: Arc<Context>, mut gone: UnboundedReceiver<(TaskRef, u32)>) {
+/// Forgets Tasks that were deleted, and stops their attempts. One that cannot be stopped now is found again when the stream is next
+/// opened.
+pub async fn bury(ctx: Arc<Context>, mut gone: UnboundedReceiver<(TaskRef, Option<u32>)>) {
     while let Some((task, attempt)) = gone.recv().await {
+        ctx.remember(&task.uid, None);
+        ctx.stores.own.forget(&task.uid);
+        let Some(attempt) = attempt else {
+            continue;
+        };
         let fenced = ctx
             .gateway
             .fence(&task.uid, attempt, "the Task was deleted")
@@ -152,6 +181,5 @@ pub async fn bury(ctx: Arc<Context>, mut gone: UnboundedReceiver<(TaskRef, u32)>
                 "attempt of a deleted task is not fenced yet"
             );
         }
-        ctx.remember(&task.uid, None);
     }
 }

@@ -3,6 +3,7 @@
 use super::events::Events;
 use super::gateway::Gateway;
 use super::metrics::Metrics;
+use super::own::OwnWrites;
 use super::watch::ByTask;
 use crate::class::targets::Places;
 use crate::network::Made;
@@ -15,15 +16,14 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::node::v1::RuntimeClass;
 use kube::Client;
 use kube::Resource;
-use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 use oarmaster_crds::{Agent, ModelPool, ModelProvider, SandboxClass, Task};
 use oarmaster_protocol::admin::ProviderHealth;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// An object of ours, or why the stored one cannot be read.
-pub type Guard<K> = DeserializeGuard<K>;
+pub use super::guard::Guard;
 
 /// What was configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +79,8 @@ pub struct Stores {
     pub services: Store<Service>,
     /// The sandboxes' NetworkPolicies.
     pub network_policies: Store<NetworkPolicy>,
+    /// Which of the Tasks' versions are our own.
+    pub own: Arc<OwnWrites>,
 }
 
 /// What every pass can reach.

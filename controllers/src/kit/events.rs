@@ -1,10 +1,14 @@
 //! Events: what people see in `kubectl describe`. A closed vocabulary; never a prompt, an output or a key.
 
 use crate::kit::Result;
-use crate::kit::write::{self, WRITE_TIMEOUT};
+use crate::kit::write::{WRITE_TIMEOUT, within};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::Client;
+use k8s_openapi::api::events::v1::Event as KubernetesEvent;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::PostParams;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::{Api, Client};
 
 /// Why an event was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +52,19 @@ impl Reason {
             Self::InvalidSpec => "InvalidSpec",
         }
     }
+
+    /// Whether the same may be said of an object again and again. The rest is said at most once per attempt.
+    const fn repeats(self) -> bool {
+        match self {
+            Self::JobRefused | Self::NotReady | Self::Ready | Self::InvalidSpec => true,
+            Self::Started
+            | Self::Retrying
+            | Self::Disrupted
+            | Self::Completed
+            | Self::Failed
+            | Self::Cancelled => false,
+        }
+    }
 }
 
 /// An event to send: plain data, part of a plan.
@@ -64,7 +81,12 @@ pub struct Note {
 }
 
 /// Sends events.
+///
+/// Those that repeat go through kube's recorder, which counts them. It keeps each event for minutes and looks at all of them for every new
+/// one, which ten thousand Tasks would feel: what is said once is posted and forgotten.
 pub struct Events {
+    client: Client,
+    reporter: Reporter,
     recorder: Recorder,
 }
 
@@ -77,7 +99,9 @@ impl Events {
             instance: Some(instance.to_owned()),
         };
         Self {
-            recorder: Recorder::new(client, reporter),
+            recorder: Recorder::new(client.clone(), reporter.clone()),
+            client,
+            reporter,
         }
     }
 
@@ -86,23 +110,53 @@ impl Events {
     /// # Errors
     /// When the API server does not take it in time.
     pub async fn send(&self, note: &Note, about: &ObjectReference) -> Result<()> {
-        let event = Event {
-            type_: if note.warning {
-                EventType::Warning
-            } else {
-                EventType::Normal
+        let act = "send event";
+        if note.reason.repeats() {
+            let event = Event {
+                type_: if note.warning {
+                    EventType::Warning
+                } else {
+                    EventType::Normal
+                },
+                reason: note.reason.as_str().to_owned(),
+                note: (!note.message.is_empty()).then(|| bounded(&note.message)),
+                action: note.action.clone(),
+                secondary: None,
+            };
+            return within(WRITE_TIMEOUT, act, self.recorder.publish(&event, about)).await;
+        }
+        let namespace = about.namespace.as_deref().unwrap_or("default");
+        let api: Api<KubernetesEvent> = Api::namespaced(self.client.clone(), namespace);
+        let event = self.event(note, about, Timestamp::now());
+        let params = PostParams::default();
+        within(WRITE_TIMEOUT, act, api.create(&params, &event))
+            .await
+            .map(|_| ())
+    }
+
+    /// The event as the recorder would write it.
+    fn event(&self, note: &Note, about: &ObjectReference, now: Timestamp) -> KubernetesEvent {
+        let Reporter {
+            controller,
+            instance,
+        } = &self.reporter;
+        let name = about.name.as_ref().unwrap_or(controller);
+        KubernetesEvent {
+            metadata: ObjectMeta {
+                name: Some(format!("{name}.{:x}", now.as_nanosecond())),
+                namespace: about.namespace.clone(),
+                ..ObjectMeta::default()
             },
-            reason: note.reason.as_str().to_owned(),
+            action: Some(note.action.clone()),
+            event_time: Some(MicroTime(now)),
             note: (!note.message.is_empty()).then(|| bounded(&note.message)),
-            action: note.action.clone(),
-            secondary: None,
-        };
-        write::within(
-            WRITE_TIMEOUT,
-            "send event",
-            self.recorder.publish(&event, about),
-        )
-        .await
+            reason: Some(note.reason.as_str().to_owned()),
+            regarding: Some(about.clone()),
+            reporting_controller: Some(controller.clone()),
+            reporting_instance: Some(instance.as_ref().unwrap_or(controller).clone()),
+            type_: Some(if note.warning { "Warning" } else { "Normal" }.to_owned()),
+            ..KubernetesEvent::default()
+        }
     }
 }
 

@@ -5,10 +5,13 @@ pub mod context;
 pub mod error;
 pub mod events;
 pub mod gateway;
+pub mod guard;
 pub mod metrics;
+pub mod own;
 pub mod pod;
 pub mod ready;
 pub mod run;
+pub mod slim;
 pub mod watch;
 pub mod write;
 

@@ -2,6 +2,7 @@
 
 use super::chain;
 use futures::{Stream, StreamExt as _};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
 use kube::runtime::watcher::{self, Event};
@@ -15,13 +16,14 @@ use tokio::sync::watch as flag;
 
 /// A cache that a watch fills.
 pub trait Cache<K> {
-    /// Takes an event over.
-    fn take(&mut self, event: Event<K>);
+    /// Takes an event over, and says whether anything that is kept changed by it.
+    fn take(&mut self, event: Event<K>) -> bool;
     /// Every object that it holds.
     fn all(&self) -> Vec<Arc<K>>;
 }
 
-/// Runs a watch for ever: fills the cache, then calls `touched` for every object that appeared, changed or went.
+/// Runs a watch for ever: fills the cache, then calls `touched` for every object that appeared, changed or went. One of which nothing
+/// changed that the cache keeps is nobody's business: a pod's status alone is written several times for each thing that counts here.
 ///
 /// After a new list, `touched` is called for every object that is or was there, with the cache already right: what happened while
 /// nobody watched is not lost, and nobody acts on the old list.
@@ -46,12 +48,14 @@ pub async fn drive<K, C>(
         };
         match event {
             Event::Apply(object) => {
-                cache.take(Event::Apply(object.clone()));
-                touched(&object);
+                if cache.take(Event::Apply(object.clone())) {
+                    touched(&object);
+                }
             }
             Event::Delete(object) => {
-                cache.take(Event::Delete(object.clone()));
-                touched(&object);
+                if cache.take(Event::Delete(object.clone())) {
+                    touched(&object);
+                }
             }
             Event::InitDone => {
                 let before = cache.all();
@@ -61,7 +65,9 @@ pub async fn drive<K, C>(
                 }
                 ready.send_replace(true);
             }
-            event => cache.take(event),
+            event => {
+                cache.take(event);
+            }
         }
     }
 }
@@ -103,8 +109,9 @@ impl<K> Cache<K> for Stored<K>
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
-    fn take(&mut self, event: Event<K>) {
+    fn take(&mut self, event: Event<K>) -> bool {
         self.writer.apply_watcher_event(&event);
+        true
     }
 
     fn all(&self) -> Vec<Arc<K>> {
@@ -150,7 +157,7 @@ pub struct Facts<K, F> {
 impl<K, F> Facts<K, F>
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
-    F: Clone,
+    F: Clone + PartialEq,
 {
     /// A cache of `read` of each object. `slim` keeps of an object what `touched` looks at.
     #[must_use]
@@ -166,11 +173,17 @@ where
         (held, filler)
     }
 
-    fn put(&self, object: &K) {
+    /// Whether it was not there, or other than it is now.
+    fn put(&self, object: &K) -> bool {
+        let facts = (self.read)(object);
         let mut held = self.held.0.write().unwrap_or_else(PoisonError::into_inner);
-        held.entry(task_uid(object))
-            .or_default()
-            .insert(key(object).1, (self.read)(object));
+        let of_task = held.entry(task_uid(object)).or_default();
+        let name = key(object).1;
+        let changed = of_task.get(&name) != Some(&facts);
+        if changed {
+            of_task.insert(name, facts);
+        }
+        changed
     }
 
     fn drop(&self, object: &K) {
@@ -188,9 +201,9 @@ where
 impl<K, F> Cache<K> for Facts<K, F>
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
-    F: Clone,
+    F: Clone + PartialEq,
 {
-    fn take(&mut self, event: Event<K>) {
+    fn take(&mut self, event: Event<K>) -> bool {
         match event {
             Event::Init => self.next.clear(),
             Event::InitApply(object) => {
@@ -208,15 +221,16 @@ where
                 }
             }
             Event::Apply(object) => {
-                self.put(&object);
                 self.told
                     .insert(key(&object), Arc::new((self.slim)(&object)));
+                return self.put(&object);
             }
             Event::Delete(object) => {
                 self.drop(&object);
                 self.told.remove(&key(&object));
             }
         }
+        true
     }
 
     fn all(&self) -> Vec<Arc<K>> {
@@ -224,11 +238,22 @@ where
     }
 }
 
-/// An object as its metadata alone.
+/// An object as its name and the Task that it belongs to: by UID as label, by name as annotation.
 #[must_use]
-pub fn only_metadata<K: Resource + Default>(object: &K) -> K {
+pub fn only_task<K: Resource + Default>(object: &K) -> K {
+    let only = |held: &Option<BTreeMap<String, String>>, key: &str| {
+        let value = held.as_ref()?.get(key)?;
+        Some(BTreeMap::from([(key.to_owned(), value.clone())]))
+    };
+    let meta = object.meta();
     let mut slim = K::default();
-    *slim.meta_mut() = object.meta().clone();
+    *slim.meta_mut() = ObjectMeta {
+        name: meta.name.clone(),
+        namespace: meta.namespace.clone(),
+        labels: only(&meta.labels, names::TASK_UID_LABEL),
+        annotations: only(&meta.annotations, names::TASK_ANNOTATION),
+        ..ObjectMeta::default()
+    };
     slim
 }
 
@@ -236,7 +261,9 @@ pub fn only_metadata<K: Resource + Default>(object: &K) -> K {
 pub struct Nothing;
 
 impl<K> Cache<K> for Nothing {
-    fn take(&mut self, _: Event<K>) {}
+    fn take(&mut self, _: Event<K>) -> bool {
+        true
+    }
 
     fn all(&self) -> Vec<Arc<K>> {
         Vec::new()

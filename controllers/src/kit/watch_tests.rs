@@ -1,4 +1,4 @@
-use super::{Cache, Facts, Stored, drive, only_metadata};
+use super::{Cache, Facts, Stored, drive, only_task};
 use futures::stream;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
@@ -35,7 +35,7 @@ async fn nobody_is_told_of_a_list_before_it_is_complete() {
 
 #[tokio::test]
 async fn after_a_new_list_those_that_are_gone_are_told_too() {
-    let (pods, cache) = Facts::new(Pod::name_any, only_metadata::<Pod>);
+    let (pods, cache) = Facts::new(Pod::name_any, only_task);
     let (touched, ready) = run(
         cache,
         vec![
@@ -56,7 +56,7 @@ async fn after_a_new_list_those_that_are_gone_are_told_too() {
 
 #[tokio::test]
 async fn facts_follow_changes_and_are_found_by_task() {
-    let (pods, cache) = Facts::new(Pod::name_any, only_metadata::<Pod>);
+    let (pods, cache) = Facts::new(Pod::name_any, only_task);
     run(
         cache,
         vec![
@@ -72,4 +72,27 @@ async fn facts_follow_changes_and_are_found_by_task() {
     assert_eq!(pods.of("1"), ["a"]);
     assert_eq!(pods.of("2"), ["c"]);
     assert!(pods.of("3").is_empty());
+}
+
+#[tokio::test]
+async fn nobody_is_told_of_what_is_not_kept() {
+    let (pods, cache) = Facts::new(|pod: &Pod| pod.annotations().len(), only_task);
+    let mut annotated = pod("a", "1");
+    annotated.annotations_mut().insert("k".into(), "v".into());
+    let mut later = annotated.clone();
+    later.metadata.resource_version = Some("9".into());
+    let (touched, _) = run(
+        cache,
+        vec![
+            Event::Init,
+            Event::InitDone,
+            Event::Apply(pod("a", "1")),
+            Event::Apply(annotated),
+            Event::Apply(later.clone()),
+            Event::Delete(later),
+        ],
+    )
+    .await;
+    assert_eq!(touched.len(), 3, "appeared, changed, went");
+    assert!(pods.of("1").is_empty());
 }

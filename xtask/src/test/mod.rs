@@ -40,11 +40,12 @@ pub fn run(args: Args) -> Result<ExitCode> {
     if wanted(Tier::Check) {
         check::run(&mut report);
     }
-    if wanted(Tier::Api) {
-        tiers::api(&mut report);
-    }
-    if wanted(Tier::Node) {
-        tiers::node(&mut report);
+    match (wanted(Tier::Api), wanted(Tier::Node)) {
+        // Each mostly waits for its own cluster.
+        (true, true) => tiers::both(&mut report),
+        (true, false) => tiers::api(&mut report),
+        (false, true) => tiers::node(&mut report),
+        (false, false) => {}
     }
     if tiers.contains(&Tier::Long) {
         tiers::long(&mut report);

@@ -2,10 +2,12 @@
 //!
 //! `--workspace` selects the same features as the unit tests do: nothing is compiled twice.
 
+use std::fs::File;
+use std::io::Seek as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use super::cargo;
 use super::report::{Outcome, Report};
@@ -23,6 +25,42 @@ pub fn api(report: &mut Report) {
     report.stage("API server is down", || {
         own(&["cluster", "down", "--api-only"])
     });
+}
+
+/// The tests against an API server in a process of their own, beside those on a node. What it says is shown when it has ended.
+pub fn both(report: &mut Report) {
+    // First, and alone: both clusters are made of the same programs.
+    let up = report.stage("API server is up", || own(&["cluster", "up", "--api-only"]));
+    let beside = if up {
+        Some(start(&["test", "api"]))
+    } else {
+        None
+    };
+    node(report);
+    if let Some(beside) = beside {
+        report.stage("API tier, beside the node tier", || {
+            println!("what it says comes when it has ended");
+            let (mut child, mut said) = beside?;
+            let status = child.wait().context("failed to wait for the tests")?;
+            said.rewind()?;
+            std::io::copy(&mut said, &mut std::io::stdout())?;
+            if !status.success() {
+                bail!("see above ({status})");
+            }
+            Ok(Outcome::Passed)
+        });
+    }
+}
+
+/// This program as a process of its own, and what it says.
+fn start(args: &[&str]) -> Result<(Child, File)> {
+    let said = tempfile::tempfile().context("failed to make a temporary file")?;
+    let child = this(args)
+        .stdout(said.try_clone()?)
+        .stderr(said.try_clone()?)
+        .spawn()
+        .context("failed to start the tests")?;
+    Ok((child, said))
 }
 
 /// The tests that take longer than everybody's patience.
