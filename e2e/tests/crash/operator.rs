@@ -70,7 +70,7 @@ pub async fn play(
         }
         happen(&scene, act, &uid, &gate).await?;
         struck(&rule, point).await?;
-        // Not before: an answer that a dying gateway still got would be billed, and booked at its reservation.
+        // After a deletion not before: an answer that a dying gateway still got would be billed, and booked at its reservation.
         gate.open();
         scene.ending("work", &uid).await?;
         // Whoever was started again has now looked at everything; nothing may have changed.
@@ -106,6 +106,7 @@ async fn happen(scene: &Scene<'_>, act: Act, uid: &str, gate: &Gate) -> Result<(
             let tasks = scene.space.api::<Task>();
             tasks.patch("work", &PatchParams::default(), &patch).await?;
             scene.space.finished("work").await?;
+            gate.open(); // what the call still costs is written after the end
         }
         Act::Delete => {
             let tasks = scene.space.api::<Task>();
