@@ -17,7 +17,6 @@ use crate::kit::changes::{self, Triggers};
 use crate::kit::context::{Context, Guard, Settings, Stores};
 use crate::kit::gateway::Gateway;
 use crate::kit::metrics::Metrics;
-use crate::kit::own::OwnWrites;
 use crate::kit::run::{Runner, Shutdown};
 use crate::kit::slim::Slim;
 use crate::kit::watch::{ByTask, Facts, Nothing, Stored, drive, lean, named, only_task, task_uid};
@@ -110,8 +109,6 @@ impl World {
         let (services, service_cache) = Stored::<Service>::new();
         let (network_policies, policy_cache) = Stored::<NetworkPolicy>::new();
 
-        let own = Arc::new(OwnWrites::default());
-
         let mut watches = Watches::default();
         let all = Config::default;
         let one = |name: &str| Config::default().fields(&format!("metadata.name={name}"));
@@ -191,13 +188,9 @@ impl World {
         watches.add("tasks", task_cache, {
             let events = lean(watcher(Api::all(client.clone()), all()))
                 .inspect_ok(move |event| report_gone(event, &gone_to));
-            let (to, own) = (task_to.clone(), Arc::clone(&own));
+            let to = task_to.clone();
             (events, move |task: &Guard<Task>| {
-                let meta = task.meta();
-                let (uid, version) = (meta.uid.as_deref(), meta.resource_version.as_deref());
-                if own.is_news(uid.unwrap_or_default(), version.unwrap_or_default()) {
-                    send(&to, ObjectRef::from_obj(task));
-                }
+                send(&to, ObjectRef::from_obj(task));
             })
         });
         watches.add("jobs", job_cache, {
@@ -300,7 +293,6 @@ impl World {
             runtime_classes,
             services,
             network_policies,
-            own,
         };
         let context = Context::new(client.clone(), settings, gateway, metrics, stores, ca);
         Self {

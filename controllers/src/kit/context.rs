@@ -3,7 +3,6 @@
 use super::events::Events;
 use super::gateway::Gateway;
 use super::metrics::Metrics;
-use super::own::OwnWrites;
 use super::watch::ByTask;
 use crate::class::targets::Places;
 use crate::network::Made;
@@ -79,8 +78,6 @@ pub struct Stores {
     pub services: Store<Service>,
     /// The sandboxes' NetworkPolicies.
     pub network_policies: Store<NetworkPolicy>,
-    /// Which of the Tasks' versions are our own.
-    pub own: Arc<OwnWrites>,
 }
 
 /// What every pass can reach.

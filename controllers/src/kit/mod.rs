@@ -7,7 +7,6 @@ pub mod events;
 pub mod gateway;
 pub mod guard;
 pub mod metrics;
-pub mod own;
 pub mod pod;
 pub mod ready;
 pub mod run;

@@ -140,9 +140,6 @@ async fn write_status(
     match write::status(tasks, name, version, status).await {
         Ok(written) => {
             ctx.remember(uid, Some(Timestamp::now()));
-            if let Some(version) = &written.metadata.resource_version {
-                ctx.stores.own.wrote(uid, version);
-            }
             Ok(Some(written))
         }
         Err(error) if error.is_conflict() || error.is_not_found() => Ok(None),

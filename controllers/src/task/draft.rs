@@ -274,6 +274,8 @@ impl<'a> Draft<'a> {
 
     /// Another attempt after `wait`. Its number is written when it begins, so that nothing of it can exist before.
     fn again(&mut self, wait: Duration, class: FailureClass, message: &str) {
+        // Up to a whole second: a back-off is never shorter than it says.
+        let wait = wait.saturating_add(Duration::from_nanos(999_999_999));
         let at = self.seen.now.saturating_add(wait).unwrap_or(self.seen.now);
         let at = whole_second(at);
         self.status.phase = Some(Phase::Waiting);

@@ -18,28 +18,12 @@ use futures::future::BoxFuture;
 use kube::runtime::controller::Action;
 use oarmaster_crds::Task;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// One pass.
 pub fn reconcile(task: Arc<Task>, ctx: Arc<Context>) -> BoxFuture<'static, Result<Action>> {
     async move {
-        let uid = task.metadata.uid.as_deref().unwrap_or_default();
-        let version = task.metadata.resource_version.as_deref();
-        ctx.stores.own.begin(uid, version.unwrap_or_default());
-        let done = pass(&task, &ctx).await;
-        let news = ctx.stores.own.end(uid);
-        done.map(|next| {
-            if news {
-                Action::requeue(Duration::ZERO)
-            } else {
-                next
-            }
-        })
+        let seen = observe::observe(&task, &ctx).await?;
+        act::act(&task, &ctx, &seen, plan::plan(&task, &seen)).await
     }
     .boxed()
-}
-
-async fn pass(task: &Task, ctx: &Context) -> Result<Action> {
-    let seen = observe::observe(task, ctx).await?;
-    act::act(task, ctx, &seen, plan::plan(task, &seen)).await
 }

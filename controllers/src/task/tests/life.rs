@@ -180,6 +180,18 @@ fn a_transient_failure_is_tried_again_after_the_back_off() {
 }
 
 #[test]
+fn a_back_off_is_no_part_of_a_second_shorter_than_it_says() {
+    let mut sim = Sim::new(json!({ "retry": { "backoff": { "base": "10s" } } }));
+    sim.settle();
+    sim.now += jiff::SignedDuration::from_millis(900);
+    sim.fails(FailureClass::ModelUnavailable);
+    sim.settle();
+    let next = sim.task.status.as_ref().unwrap().next_attempt_at.clone();
+    let wait = next.unwrap().0.duration_since(sim.now);
+    assert_eq!(wait, jiff::SignedDuration::from_millis(10_100));
+}
+
+#[test]
 fn a_retry_that_works_completes() {
     let mut sim = Sim::new(json!({}));
     sim.settle();
