@@ -193,22 +193,18 @@ impl World {
                 send(&to, ObjectRef::from_obj(task));
             })
         });
+        let concerns = Concerns {
+            to: task_to.clone(),
+            tasks: task_store.clone(),
+            jobs: jobs.clone(),
+        };
         watches.add("jobs", job_cache, {
             let events = lean(watcher(Api::all(client.clone()), sandboxes()));
-            let concerns = Concerns {
-                to: task_to.clone(),
-                tasks: task_store.clone(),
-                jobs: jobs.clone(),
-            };
+            let concerns = concerns.clone();
             (events, move |job: &Slim<Job>| concerns.tell(job))
         });
         watches.add("pods", pod_cache, {
             let events = lean(watcher(Api::all(client.clone()), sandboxes()));
-            let concerns = Concerns {
-                to: task_to.clone(),
-                tasks: task_store.clone(),
-                jobs: jobs.clone(),
-            };
             (events, move |pod: &Slim<Pod>| concerns.tell(pod))
         });
         watches.add("probe jobs", probe_job_cache, {
@@ -489,6 +485,7 @@ where
 }
 
 /// Triggers the Task that a Job or a pod belongs to.
+#[derive(Clone)]
 struct Concerns {
     to: Sender<Task>,
     tasks: Store<Guard<Task>>,

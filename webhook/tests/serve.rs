@@ -71,6 +71,24 @@ impl Served {
     }
 }
 
+/// A webhook with a certificate of its own, in this directory, and a client that trusts it.
+async fn fresh() -> (tempfile::TempDir, reqwest::Client, Served) {
+    let dir = tempfile::tempdir().unwrap();
+    let client = client(&issue(dir.path()));
+    let served = start(dir.path()).await;
+    (dir, client, served)
+}
+
+/// More reviews with a prompt of `size` bytes than large ones have places.
+async fn large_ones_are_answered(served: &Served, client: &reqwest::Client, size: usize) {
+    let mut large = review();
+    large["request"]["object"]["spec"]["params"]["prompt"] = json!("x".repeat(size));
+    for _ in 0..2 * LARGE_AT_ONCE {
+        let answer = served.post(client, large.to_string()).await;
+        assert_eq!(answer.status(), 200);
+    }
+}
+
 /// A review as the API server sends it.
 fn review() -> Value {
     json!({
@@ -99,9 +117,7 @@ fn review() -> Value {
 
 #[tokio::test]
 async fn a_review_is_answered_with_the_users_name() {
-    let dir = tempfile::tempdir().unwrap();
-    let client = client(&issue(dir.path()));
-    let served = start(dir.path()).await;
+    let (_dir, client, served) = fresh().await;
     let answer = served.post(&client, review().to_string()).await;
     assert_eq!(answer.status(), 200);
     let answer: Value = answer.json().await.unwrap();
@@ -122,15 +138,8 @@ async fn a_review_is_answered_with_the_users_name() {
 /// As long as an object may be.
 #[tokio::test]
 async fn the_largest_review_is_answered() {
-    let dir = tempfile::tempdir().unwrap();
-    let client = client(&issue(dir.path()));
-    let served = start(dir.path()).await;
-    let mut large = review();
-    large["request"]["object"]["spec"]["params"]["prompt"] = json!("x".repeat(3 << 20));
-    for _ in 0..2 * LARGE_AT_ONCE {
-        let answer = served.post(&client, large.to_string()).await;
-        assert_eq!(answer.status(), 200);
-    }
+    let (_dir, client, served) = fresh().await;
+    large_ones_are_answered(&served, &client, 3 << 20).await;
 }
 
 /// The beginning of a body, whose rest never comes. The channel tells when the beginning is on its way.
@@ -145,9 +154,8 @@ fn never_ends(beginning: usize, told: mpsc::UnboundedSender<()>) -> reqwest::Bod
 
 #[tokio::test]
 async fn who_does_not_send_on_holds_nobody_up_and_is_cut_off() {
-    let dir = tempfile::tempdir().unwrap();
-    let client = client(&issue(dir.path()));
-    let served = Arc::new(start(dir.path()).await);
+    let (_dir, client, served) = fresh().await;
+    let served = Arc::new(served);
     let (told, mut sent) = mpsc::unbounded_channel();
     let mut slow = JoinSet::new();
     // Small ones, and more large ones than there are places.
@@ -171,19 +179,12 @@ async fn who_does_not_send_on_holds_nobody_up_and_is_cut_off() {
         assert!(status == 408 || (large && status == 503), "{status}");
     }
     // They gave their places back.
-    let mut large = review();
-    large["request"]["object"]["spec"]["params"]["prompt"] = json!("x".repeat(2 * SMALL));
-    for _ in 0..2 * LARGE_AT_ONCE {
-        let answer = served.post(&client, large.to_string()).await;
-        assert_eq!(answer.status(), 200);
-    }
+    large_ones_are_answered(&served, &client, 2 * SMALL).await;
 }
 
 #[tokio::test]
 async fn what_is_no_review_is_refused_and_the_next_one_answered() {
-    let dir = tempfile::tempdir().unwrap();
-    let client = client(&issue(dir.path()));
-    let served = start(dir.path()).await;
+    let (_dir, client, served) = fresh().await;
     let mut no_request = review();
     no_request["request"] = Value::Null;
     let mut long_uid = review();

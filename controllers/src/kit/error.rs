@@ -109,6 +109,15 @@ impl Error {
         self.status().is_some_and(kube::core::Status::is_not_found)
     }
 
+    /// Whether what was written about, or its namespace, is gone or on its way: nothing is made there any more.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.status().is_some_and(|status| {
+            let mut causes = status.details.iter().flat_map(|details| &details.causes);
+            status.is_not_found() || causes.any(|cause| cause.reason == "NamespaceTerminating")
+        })
+    }
+
     /// The gateway's code, if it refused.
     #[must_use]
     pub fn gateway_code(&self) -> Option<&str> {

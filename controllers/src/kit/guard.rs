@@ -1,7 +1,7 @@
 //! An object of ours, or why the stored one cannot be read: one malformed object must not stop a list.
 //!
-//! kube has the same. Its form reads every object into a tree first, copies the tree, and builds the object from the copy, which is most of
-//! the work that a watch event makes; this one parses the text once.
+//! kube has the same. Its form reads every object into a tree first, copies the tree, and builds the object from the copy; this one parses
+//! the text once.
 
 use kube::Resource;
 use kube::core::error_boundary::InvalidObject;
@@ -9,7 +9,6 @@ use kube::core::{ObjectMeta, PartialObjectMeta};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-use std::borrow::Cow;
 
 /// An object, or what is known of one that cannot be read.
 #[derive(Clone, Debug)]
@@ -40,24 +39,7 @@ where
 }
 
 impl<K: Resource> Resource for Guard<K> {
-    type DynamicType = K::DynamicType;
-    type Scope = K::Scope;
-
-    fn kind(of: &Self::DynamicType) -> Cow<'_, str> {
-        K::kind(of)
-    }
-
-    fn group(of: &Self::DynamicType) -> Cow<'_, str> {
-        K::group(of)
-    }
-
-    fn version(of: &Self::DynamicType) -> Cow<'_, str> {
-        K::version(of)
-    }
-
-    fn plural(of: &Self::DynamicType) -> Cow<'_, str> {
-        K::plural(of)
-    }
+    as_its_kind!(K);
 
     fn meta(&self) -> &ObjectMeta {
         self.0

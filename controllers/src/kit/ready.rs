@@ -99,14 +99,7 @@ pub async fn tell<K: Resource<DynamicType = ()>>(ctx: &Context, about: &K, note:
     let meta = about.meta();
     let reason = note.reason.as_str();
     // The namespace is being deleted, or the event was: nobody misses it.
-    let gone = error.status().is_some_and(|status| {
-        let causes = status.details.iter().flat_map(|details| &details.causes);
-        status.is_not_found()
-            || causes
-                .into_iter()
-                .any(|cause| cause.reason == "NamespaceTerminating")
-    });
-    if gone {
+    if error.is_gone() {
         tracing::debug!(
             namespace = meta.namespace,
             name = meta.name,

@@ -6,7 +6,6 @@ use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use kube::Resource;
 use serde::{Deserialize, Deserializer};
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// A Job or a pod with the metadata of [`Meta`] and its status, without its spec.
@@ -36,27 +35,16 @@ struct Read<S> {
 
 impl From<Meta> for ObjectMeta {
     fn from(meta: Meta) -> Self {
-        let Meta {
-            name,
-            namespace,
-            uid,
-            resource_version,
-            creation_timestamp,
-            deletion_timestamp,
-            labels,
-            annotations,
-            owner_references,
-        } = meta;
         Self {
-            name,
-            namespace,
-            uid,
-            resource_version,
-            creation_timestamp,
-            deletion_timestamp,
-            labels,
-            annotations,
-            owner_references,
+            name: meta.name,
+            namespace: meta.namespace,
+            uid: meta.uid,
+            resource_version: meta.resource_version,
+            creation_timestamp: meta.creation_timestamp,
+            deletion_timestamp: meta.deletion_timestamp,
+            labels: meta.labels,
+            annotations: meta.annotations,
+            owner_references: meta.owner_references,
             ..Self::default()
         }
     }
@@ -85,24 +73,7 @@ impl<'de> Deserialize<'de> for Slim<Job> {
 }
 
 impl<K: Resource> Resource for Slim<K> {
-    type DynamicType = K::DynamicType;
-    type Scope = K::Scope;
-
-    fn kind(of: &Self::DynamicType) -> Cow<'_, str> {
-        K::kind(of)
-    }
-
-    fn group(of: &Self::DynamicType) -> Cow<'_, str> {
-        K::group(of)
-    }
-
-    fn version(of: &Self::DynamicType) -> Cow<'_, str> {
-        K::version(of)
-    }
-
-    fn plural(of: &Self::DynamicType) -> Cow<'_, str> {
-        K::plural(of)
-    }
+    as_its_kind!(K);
 
     fn meta(&self) -> &ObjectMeta {
         self.0.meta()

@@ -2,7 +2,7 @@
 
 use super::plan::{Observed, Plan, plan};
 use crate::kit::write::{WRITE_TIMEOUT, within};
-use crate::kit::{Context, Error, Result};
+use crate::kit::{Context, Result};
 use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicySpec};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
@@ -127,16 +127,6 @@ async fn apply(
     tracing::info!(namespace, "network policy of the sandboxes applied");
     *applied = Some(spec);
     Ok(())
-}
-
-/// Whether the namespace is being deleted: the policy goes with it, and nothing is made there any more.
-pub(super) fn ends(error: &Error) -> bool {
-    let details = error.status().and_then(|status| status.details.as_ref());
-    error.is_not_found()
-        || details.is_some_and(|details| {
-            let mut causes = details.causes.iter();
-            causes.any(|cause| cause.reason == "NamespaceTerminating")
-        })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Looks again at the namespaces whose policy, or whose gateway, changed.
 
-use super::act::{ends, mend};
+use super::act::mend;
 use super::schedule::Schedule;
 use crate::kit::chain;
 use crate::kit::changes::live;
@@ -90,7 +90,7 @@ async fn look(ctx: &Context, namespace: &str) -> bool {
     let needed = namespaces(&ctx.stores.tasks).contains(namespace);
     match mend(ctx, namespace, needed).await {
         Ok(()) => true,
-        Err(error) if ends(&error) => true,
+        Err(error) if error.is_gone() => true, // the policy goes with its namespace
         Err(error) => {
             tracing::warn!(
                 namespace,

@@ -274,8 +274,6 @@ impl<'a> Draft<'a> {
 
     /// Another attempt after `wait`. Its number is written when it begins, so that nothing of it can exist before.
     fn again(&mut self, wait: Duration, class: FailureClass, message: &str) {
-        // Up to a whole second: a back-off is never shorter than it says.
-        let wait = wait.saturating_add(Duration::from_nanos(999_999_999));
         let at = self.seen.now.saturating_add(wait).unwrap_or(self.seen.now);
         let at = whole_second(at);
         self.status.phase = Some(Phase::Waiting);
@@ -308,6 +306,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The wait before the new attempt after `retries` earlier ones.
+    /// With the part of a second that is cut from the time of the next attempt, so that no back-off is shorter than it says.
     fn back_off(&self, retries: i64) -> Duration {
         let spec = &self.task.spec.retry.backoff;
         let most = spec.max.get().unwrap_or(Duration::from_secs(300));
@@ -317,6 +316,7 @@ impl<'a> Draft<'a> {
             wait = wait.saturating_mul(factor).min(most);
         }
         wait.min(most)
+            .saturating_add(Duration::from_nanos(999_999_999))
     }
 
     fn complete(&mut self) {

@@ -1,3 +1,4 @@
+mod attempts;
 mod events;
 mod job;
 mod life;

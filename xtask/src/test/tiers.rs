@@ -17,25 +17,18 @@ use crate::cmd;
 
 /// An API server without nodes, which needs no rights on the machine. It is always the local one: the tests fill it with objects.
 pub fn api(report: &mut Report) {
-    if !report.stage("API server is up", || own(&["cluster", "up", "--api-only"])) {
+    if !api_is_up(report) {
         return;
     }
     report.stage("API tests", || against_api("api", &[]));
     report.stage("crash matrix", || against_api("crash", &[]));
-    report.stage("API server is down", || {
-        own(&["cluster", "down", "--api-only"])
-    });
+    api_is_down(report);
 }
 
 /// The tests against an API server in a process of their own, beside those on a node. What it says is shown when it has ended.
 pub fn both(report: &mut Report) {
     // First, and alone: both clusters are made of the same programs.
-    let up = report.stage("API server is up", || own(&["cluster", "up", "--api-only"]));
-    let beside = if up {
-        Some(start(&["test", "api"]))
-    } else {
-        None
-    };
+    let beside = api_is_up(report).then(|| start(&["test", "api"]));
     node(report);
     if let Some(beside) = beside {
         report.stage("API tier, beside the node tier", || {
@@ -65,12 +58,20 @@ fn start(args: &[&str]) -> Result<(Child, File)> {
 
 /// The tests that take longer than everybody's patience.
 pub fn long(report: &mut Report) {
-    if !report.stage("API server is up", || own(&["cluster", "up", "--api-only"])) {
+    if !api_is_up(report) {
         return;
     }
     report.stage("crash matrix, in full", || {
         against_api("crash", &[("OARMASTER_CRASH", "full")])
     });
+    api_is_down(report);
+}
+
+fn api_is_up(report: &mut Report) -> bool {
+    report.stage("API server is up", || own(&["cluster", "up", "--api-only"]))
+}
+
+fn api_is_down(report: &mut Report) {
     report.stage("API server is down", || {
         own(&["cluster", "down", "--api-only"])
     });
