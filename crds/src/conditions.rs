@@ -51,6 +51,8 @@ pub mod reason {
     pub const SECRET_FORBIDDEN: &str = "SecretForbidden";
     /// The provider refused the key.
     pub const KEY_REFUSED: &str = "KeyRefused";
+    /// Nothing is sent there until its owner or the administrator changes what the message says, like an address that providers may not have.
+    pub const UNUSABLE: &str = "Unusable";
     /// The provider needs no key.
     pub const NO_KEYS: &str = "NoKeys";
     /// The endpoint answered.

@@ -4,6 +4,7 @@ use crate::catalog::{Id, Provider, Snapshot};
 use crate::provider::Backend;
 use crate::provider::failure::{Class, Failure};
 use crate::provider::keys::{ApiKey, Keyring, SecretSight};
+use crate::provider::openai::Unreached;
 use futures::StreamExt;
 use oarmaster_protocol::admin::{Health as Report, ProviderHealth, Reachable};
 use std::collections::HashMap;
@@ -30,9 +31,18 @@ pub struct Health {
 
 struct Seen {
     reachable: Option<Reachable>,
+    /// Why the last probe was not sent.
+    forbidden: Option<String>,
     /// Object and Secrets as of the last probe.
     probed: String,
     retry: Option<(Instant, Duration)>,
+}
+
+/// What a try to reach an endpoint came to.
+enum Tried {
+    Answered,
+    Silent(String),
+    Forbidden(String),
 }
 
 impl Default for Health {
@@ -154,11 +164,13 @@ impl Health {
                             ok: true,
                             message: String::new(),
                         }),
-                        Backend::Broken(problem) => Some(Reachable {
-                            ok: false,
-                            message: problem.clone(),
-                        }),
+                        Backend::Broken(_) => None,
                         Backend::Http(_) => seen.get(id).and_then(|seen| seen.reachable.clone()),
+                    },
+                    unusable: match &provider.backend {
+                        Backend::Script(_) => None,
+                        Backend::Broken(problem) => Some(problem.clone()),
+                        Backend::Http(_) => seen.get(id).and_then(|seen| seen.forbidden.clone()),
                     },
                 })
                 .collect(),
@@ -206,6 +218,7 @@ impl Health {
             );
             let seen = all.entry(id.clone()).or_insert_with(|| Seen {
                 reachable: None,
+                forbidden: None,
                 probed: String::new(),
                 retry: None,
             });
@@ -225,25 +238,48 @@ impl Health {
         let key = keys.first().map(|(_, key)| &**key);
         match http.probe(key).await {
             Ok(()) => self.reached(&provider.id, true, String::new()),
-            Err(problem) => self.reached(&provider.id, false, problem),
+            Err(Unreached::Silent(problem)) => self.tried(&provider.id, Tried::Silent(problem)),
+            Err(Unreached::Forbidden(problem)) => {
+                self.tried(&provider.id, Tried::Forbidden(problem));
+            }
         }
     }
 
     fn reached(&self, id: &Id, ok: bool, message: String) {
+        self.tried(
+            id,
+            if ok {
+                Tried::Answered
+            } else {
+                Tried::Silent(message)
+            },
+        );
+    }
+
+    fn tried(&self, id: &Id, tried: Tried) {
+        let ok = matches!(tried, Tried::Answered);
         let changed = {
             let mut all = self.lock();
             let Some(seen) = all.get_mut(id) else {
                 return; // a script, or deleted meanwhile
             };
-            let message = if ok { String::new() } else { message };
             seen.retry = (!ok).then(|| {
                 let wait = seen
                     .retry
                     .map_or(FIRST_RETRY, |(_, wait)| (wait * 2).min(LAST_RETRY));
                 (Instant::now() + wait, wait)
             });
-            let now = Some(Reachable { ok, message });
-            std::mem::replace(&mut seen.reachable, now.clone()) != now
+            let reachable = |message| Some(Reachable { ok, message });
+            let (reachable, forbidden) = match tried {
+                Tried::Answered => (reachable(String::new()), None),
+                Tried::Silent(message) => (reachable(message), None),
+                Tried::Forbidden(message) => (None, Some(message)),
+            };
+            let before = (
+                std::mem::replace(&mut seen.reachable, reachable.clone()),
+                std::mem::replace(&mut seen.forbidden, forbidden.clone()),
+            );
+            before != (reachable, forbidden)
         };
         if changed {
             tracing::info!(

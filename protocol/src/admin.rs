@@ -142,6 +142,9 @@ pub struct ProviderHealth {
     /// Absent until something was tried; then whether the endpoint answered at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reachable: Option<Reachable>,
+    /// Why nothing is sent there until its owner or the administrator changes something; absent where that is not so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unusable: Option<String>,
 }
 
 /// One key. Never the key itself.

@@ -77,7 +77,7 @@ pub enum Refusal {
     TooLarge(String),
     /// The Task's budget does not cover the reservation.
     #[error(
-        "the Task's budget of {} does not cover the next model call: {} spent, {} reserved by running calls, up to {} needed; raise spec.budget.{} of the Task",
+        "the Task's budget of {} does not cover the next model call: {} spent, {} reserved by running calls, up to {} needed; run it again as a new Task with a larger spec.budget.{}",
         .unit.show(*.limit), .unit.show(*.spent), .unit.show(*.reserved), .unit.show(*.needed), .unit.field()
     )]
     BudgetExceeded {

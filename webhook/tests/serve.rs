@@ -82,7 +82,8 @@ async fn fresh() -> (tempfile::TempDir, reqwest::Client, Served) {
 /// More reviews with a prompt of `size` bytes than large ones have places.
 async fn large_ones_are_answered(served: &Served, client: &reqwest::Client, size: usize) {
     let mut large = review();
-    large["request"]["object"]["spec"]["params"]["prompt"] = json!("x".repeat(size));
+    let prompt = large.pointer_mut("/request/object/spec/params/prompt");
+    *prompt.unwrap() = json!("x".repeat(size));
     for _ in 0..2 * LARGE_AT_ONCE {
         let answer = served.post(client, large.to_string()).await;
         assert_eq!(answer.status(), 200);

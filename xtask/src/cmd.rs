@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
@@ -145,27 +146,29 @@ fn show(command: &Command) -> String {
 }
 
 /// Prints each finished step with the time it took.
-pub struct Progress {
-    started: Instant,
-    last: Instant,
-}
+pub struct Progress(());
+
+/// When the program began, and its last step: steps of steps are on one clock.
+static CLOCK: LazyLock<Mutex<(Instant, Instant)>> = LazyLock::new(|| {
+    let now = Instant::now();
+    Mutex::new((now, now))
+});
 
 impl Progress {
     /// Starts the clock.
     pub fn start() -> Self {
-        let now = Instant::now();
-        Self {
-            started: now,
-            last: now,
-        }
+        LazyLock::force(&CLOCK);
+        Self(())
     }
 
     /// Says that a step is done.
     pub fn done(&mut self, step: &str) {
         let now = Instant::now();
-        let took = now.duration_since(self.last).as_secs_f64();
-        let total = now.duration_since(self.started).as_secs_f64();
+        let mut clock = CLOCK.lock().unwrap_or_else(PoisonError::into_inner);
+        let (started, last) = *clock;
+        let took = now.duration_since(last).as_secs_f64();
+        let total = now.duration_since(started).as_secs_f64();
         println!("{total:7.1}s (+{took:.1}s)  {step}");
-        self.last = now;
+        clock.1 = now;
     }
 }

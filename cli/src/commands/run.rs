@@ -110,7 +110,7 @@ fn money(text: String) -> Result<Budget, Error> {
             usd: Some(usd),
             tokens: None,
         }),
-        Err(error) => Err(Error::input("--budget is no amount").source(error)),
+        Err(error) => Err(Error::input("--budget cannot be used").source(error)),
     }
 }
 

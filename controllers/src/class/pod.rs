@@ -56,7 +56,10 @@ impl ProbePod {
             created: facts.created,
             node: spec.and_then(|spec| spec.node_name.clone()),
             started: ended.is_some() || state.running.is_some(),
-            hindrance: facts.stuck.or(facts.unschedulable),
+            hindrance: facts
+                .stuck
+                .or(facts.pull.map(|pull| pull.why))
+                .or(facts.unschedulable),
             ended,
         }
     }

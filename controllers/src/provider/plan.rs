@@ -1,7 +1,7 @@
 //! The status of a ModelProvider: pure.
 //!
-//! `Ready` says that the gateway can send a request: the spec is valid and there is a key that may work, or none is needed. It does not
-//! wait for the endpoint: nothing is sent there before somebody asks, and `Reachable` tells what came of it.
+//! `Ready` says that the gateway can send a request: the spec is valid, the endpoint is one that providers may have, and there is a key that
+//! may work, or none is needed. It does not wait for the endpoint's answer: `Reachable` tells what came of that.
 
 use crate::kit::ready::{self, Plan};
 use jiff::Timestamp;
@@ -111,7 +111,14 @@ fn upstream(
         })
         .collect();
     let secrets = secrets(&health.keys);
-    let ready = if health.keys.is_empty() || health.keys.iter().any(usable) {
+    let ready = if let Some(problem) = &health.unusable {
+        (
+            conditions::READY,
+            Some(false),
+            reason::UNUSABLE,
+            problem.clone(),
+        )
+    } else if health.keys.is_empty() || health.keys.iter().any(usable) {
         (conditions::READY, Some(true), reason::READY, String::new())
     } else if secrets.1 == Some(false) {
         (conditions::READY, Some(false), secrets.2, secrets.3.clone())

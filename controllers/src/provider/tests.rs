@@ -39,6 +39,7 @@ fn seen(generation: i64, state: KeyState, reachable: Option<bool>) -> Observed {
                 ok,
                 message: "connection refused".to_owned(),
             }),
+            unusable: None,
         }),
     }
 }
@@ -103,6 +104,17 @@ fn the_gateways_word_is_waited_for() {
     // Of an older version of the object: not yet.
     assert_eq!(ready(&seen(1, KeyState::Ok, None)).1, "GatewayPending");
     assert_eq!(ready(&seen(2, KeyState::Ok, None)).0, "True");
+}
+
+#[test]
+fn an_endpoint_that_providers_may_not_have_is_not_ready_and_says_who_can_allow_it() {
+    let mut seen = seen(2, KeyState::Ok, None);
+    let text = "10.0.0.1 has the private address 10.0.0.1; add it";
+    seen.health.as_mut().unwrap().unusable = Some(text.to_owned());
+    let want = ["False", "Unusable", text].map(str::to_owned);
+    assert_eq!(<[String; 3]>::from(ready(&seen)), want);
+    let (status, why, _) = after(&upstream(), &seen, conditions::REACHABLE);
+    assert_eq!((status.as_str(), why.as_str()), ("Unknown", "NotTried"));
 }
 
 #[test]

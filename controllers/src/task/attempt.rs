@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// Exit code of a pilot whose session was fenced: another one has the attempt.
 const FENCED: i32 = 3;
+/// How long an image may fail to be pulled: the kubelet tries about four times within it.
+pub(super) const PULL_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Plans one pass over an attempt that is written down.
 pub(super) fn plan(draft: &mut Draft<'_>, number: u32) {
@@ -115,6 +117,16 @@ fn broken(
     if !started && let Some(why) = pod.and_then(|pod| pod.stuck.as_ref()) {
         return Some((FailureClass::StartFailed, why.clone()));
     }
+    if !started
+        && let Some(pull) = pod.and_then(|pod| pod.pull.as_ref())
+        && draft.since(pull.since) >= PULL_PATIENCE
+    {
+        let text = format!(
+            "{}; name an image in sandbox.image that the nodes can pull",
+            pull.why
+        );
+        return Some((FailureClass::StartFailed, text));
+    }
     match &job.ended {
         Some(JobEnd::Suspended) => {
             Some((FailureClass::Disrupted, "its Job was suspended".to_owned()))
@@ -172,7 +184,10 @@ fn deadlines(draft: &mut Draft<'_>, job: &JobFacts, pod: Option<&PodFacts>) {
     let waited = job
         .created
         .map_or(Duration::ZERO, |created| draft.since(created));
-    let why = pod.and_then(|pod| pod.unschedulable.clone());
+    let pull = pod.and_then(|pod| pod.pull.as_ref());
+    let why = pull
+        .map(|pull| pull.why.clone())
+        .or_else(|| pod.and_then(|pod| pod.unschedulable.clone()));
     if waited >= most {
         let why = why.unwrap_or_else(|| match pod {
             Some(pod) => format!("see `kubectl describe pod {}`", pod.name),
@@ -189,6 +204,9 @@ fn deadlines(draft: &mut Draft<'_>, job: &JobFacts, pod: Option<&PodFacts>) {
         return;
     }
     draft.look_in(most - waited);
+    if let Some(pull) = pull {
+        draft.look_in(PULL_PATIENCE.saturating_sub(draft.since(pull.since)));
+    }
     if let Some(why) = why {
         draft.starting(&why);
     }

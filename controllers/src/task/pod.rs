@@ -7,9 +7,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use oarmaster_crds::names;
 
 /// Waiting reasons with which a container will not start by itself, or not for long.
-const STUCK: [&str; 9] = [
-    "ErrImagePull",
-    "ImagePullBackOff",
+const STUCK: [&str; 7] = [
     "ErrImageNeverPull",
     "InvalidImageName",
     "ImageInspectError",
@@ -18,6 +16,9 @@ const STUCK: [&str; 9] = [
     "RunContainerError",
     "CrashLoopBackOff",
 ];
+
+/// Waiting reasons of an image that could not be pulled: the kubelet tries again, and a registry's hiccup passes.
+const PULL: [&str; 2] = ["ErrImagePull", "ImagePullBackOff"];
 
 /// A sandbox pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,10 +33,21 @@ pub struct PodFacts {
     pub pilot: Pilot,
     /// Why a container cannot start, if one cannot.
     pub stuck: Option<String>,
+    /// An image that could not be pulled so far.
+    pub pull: Option<Pull>,
     /// Why no node takes it, if none does for now.
     pub unschedulable: Option<String>,
     /// What stopped it from outside, if something did.
     pub disrupted: Option<String>,
+}
+
+/// An image that could not be pulled so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pull {
+    /// When the node began to try, at the earliest.
+    pub since: Timestamp,
+    /// Which container, and the runtime's words.
+    pub why: String,
 }
 
 /// The pilot container.
@@ -126,6 +138,18 @@ impl PodFacts {
             created,
             pilot,
             stuck: init.iter().chain(&main).find_map(stuck),
+            pull: init
+                .iter()
+                .chain(&main)
+                .find_map(|container| waiting(container, &PULL))
+                .map(|why| Pull {
+                    since: condition("PodScheduled", "True")
+                        .and_then(|held| held.last_transition_time.as_ref())
+                        .map(|time| time.0)
+                        .or(created)
+                        .unwrap_or(Timestamp::UNIX_EPOCH),
+                    why,
+                }),
             unschedulable,
             disrupted,
         }
@@ -166,18 +190,23 @@ fn pilot(container: &ContainerStatus, created: Option<Timestamp>) -> Pilot {
     }
 }
 
+/// Why a container waits, where that is one of these reasons.
+fn waiting(container: &ContainerStatus, reasons: &[&str]) -> Option<String> {
+    let waiting = container.state.as_ref()?.waiting.as_ref()?;
+    let reason = waiting.reason.as_deref().unwrap_or_default();
+    reasons.contains(&reason).then(|| {
+        join(
+            &format!("container {}: {reason}", container.name),
+            waiting.message.as_deref().unwrap_or_default(),
+        )
+    })
+}
+
 fn stuck(container: &ContainerStatus) -> Option<String> {
-    let state = container.state.as_ref()?;
-    if let Some(waiting) = &state.waiting {
-        let reason = waiting.reason.as_deref().unwrap_or_default();
-        return STUCK.contains(&reason).then(|| {
-            join(
-                &format!("container {}: {reason}", container.name),
-                waiting.message.as_deref().unwrap_or_default(),
-            )
-        });
+    if let Some(why) = waiting(container, &STUCK) {
+        return Some(why);
     }
-    let ended = state.terminated.as_ref()?;
+    let ended = container.state.as_ref()?.terminated.as_ref()?;
     (container.name == names::INSTALL_CONTAINER && ended.exit_code != 0).then(|| {
         format!(
             "container {} ended with exit code {}",

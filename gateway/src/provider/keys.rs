@@ -215,14 +215,17 @@ impl Keyring {
                 )),
                 None => Err((
                     KeyState::SecretInvalid,
-                    format!("Secret {} has no key {}", key.secret, key.entry),
+                    format!(
+                        "Secret {} has no key {}: add it, or name one that it has in the ModelProvider",
+                        key.secret, key.entry
+                    ),
                 )),
             },
             Some(SecretSight::Missing) => Err((
                 KeyState::SecretMissing,
                 format!(
-                    "Secret {} does not exist in namespace {namespace}",
-                    key.secret
+                    "Secret {0} does not exist in namespace {namespace}; create it: kubectl create secret generic {0} -n {namespace} --from-literal={1}=...",
+                    key.secret, key.entry
                 ),
             )),
             Some(SecretSight::Forbidden(command)) => Err((

@@ -2,7 +2,7 @@
 
 use crate::provider::answer::{Answer, NotAnAnswer};
 use crate::provider::failure::{Class, Failure, ProviderError, retry_after};
-use crate::provider::guard::{GuardedResolver, PrivateEndpoints};
+use crate::provider::guard::{GuardedResolver, PrivateAddress, PrivateEndpoints};
 use crate::provider::keys::ApiKey;
 use crate::provider::sse::{Event, Parser};
 use bytes::Bytes;
@@ -40,6 +40,15 @@ pub struct OpenAi {
     base: url::Url,
     guard: Arc<PrivateEndpoints>,
     waits: Waits,
+}
+
+/// Why an endpoint was not reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unreached {
+    /// Nothing was sent, and nothing will be until somebody changes something.
+    Forbidden(String),
+    /// It does not answer.
+    Silent(String),
 }
 
 /// A whole answer, with the provider's own bytes.
@@ -164,15 +173,18 @@ impl OpenAi {
     ///
     /// # Errors
     /// Why it does not.
-    pub async fn probe(&self, key: Option<&ApiKey>) -> Result<(), String> {
+    pub async fn probe(&self, key: Option<&ApiKey>) -> Result<(), Unreached> {
         let request = self
             .request(reqwest::Method::GET, "models", key)
-            .map_err(|failure| failure.message)?;
+            .map_err(|failure| Unreached::Forbidden(failure.message))?;
         let limit = self.waits.connect + Duration::from_secs(10);
         match timeout(limit, request.send()).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(chain(&error)),
-            Err(_) => Err(format!("no answer within {limit:?}")),
+            Ok(Err(error)) => Err(match private(&error) {
+                Some(private) => Unreached::Forbidden(private.to_string()),
+                None => Unreached::Silent(chain(&error)),
+            }),
+            Err(_) => Err(Unreached::Silent(format!("no answer within {limit:?}"))),
         }
     }
 
@@ -353,23 +365,29 @@ async fn read(response: &mut reqwest::Response, most: usize) -> Result<Bytes, Fa
     Ok(body.into())
 }
 
-/// An error with its causes, without the URL.
+/// The address that was not connected to, where that is why a request failed.
+fn private(error: &reqwest::Error) -> Option<&PrivateAddress> {
+    causes(error).find_map(|cause| cause.downcast_ref())
+}
+
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(std::error::Error::source(error), |cause| cause.source())
+}
+
+/// An error with its last cause: the host, and nothing else of the URL.
 fn chain(error: &reqwest::Error) -> String {
-    use std::error::Error as _;
     let mut text = if error.is_connect() {
         "failed to connect".to_owned()
     } else {
         "failed to talk HTTP".to_owned()
     };
-    let mut last = None;
-    let mut source = error.source();
-    while let Some(cause) = source {
-        last = Some(cause.to_string());
-        source = cause.source();
+    if let Some(host) = error.url().and_then(url::Url::host_str) {
+        text.push_str(" to ");
+        text.push_str(host);
     }
-    if let Some(cause) = last {
+    if let Some(cause) = causes(error).last() {
         text.push_str(": ");
-        text.push_str(&cause);
+        text.push_str(&cause.to_string());
     }
     text
 }

@@ -211,7 +211,7 @@ async fn what_was_open_when_the_process_ended_is_booked_at_start() {
     let refused = call.reserve(hop(60)).await.unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "the Task's budget of $0.0000000001 does not cover the next model call: $0.00000000006 spent, $0.00 reserved by running calls, up to $0.00000000006 needed; raise spec.budget.usd of the Task"
+        "the Task's budget of $0.0000000001 does not cover the next model call: $0.00000000006 spent, $0.00 reserved by running calls, up to $0.00000000006 needed; run it again as a new Task with a larger spec.budget.usd"
     );
     let again = Store::open(options(copy(after.path()).path()))
         .await
@@ -309,7 +309,7 @@ async fn tokens_are_a_budget_too_and_numbers_do_not_wrap() {
     let refused = other.reserve(hop(1)).await.unwrap_err();
     assert_eq!(refused, Refusal::Overflow);
     let refused = other.reserve(hop(0)).await.unwrap_err();
-    let text = "the Task's budget of 29 tokens does not cover the next model call: 0 tokens spent, 15 tokens reserved by running calls, up to 15 tokens needed; raise spec.budget.tokens of the Task";
+    let text = "the Task's budget of 29 tokens does not cover the next model call: 0 tokens spent, 15 tokens reserved by running calls, up to 15 tokens needed; run it again as a new Task with a larger spec.budget.tokens";
     assert_eq!(refused.to_string(), text);
     ticket.settle(answer(Some(used(1)))).await.unwrap();
     other.reserve(hop(0)).await.unwrap();

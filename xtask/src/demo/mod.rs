@@ -108,7 +108,7 @@ fn place(registry: Option<String>) -> Result<Place> {
 /// Builds the command line; answers where it is.
 fn oar() -> Result<PathBuf> {
     let mut command = cmd::cargo();
-    command.args(["build", "--quiet", "--package", "oarmaster-cli"]);
+    command.args(["build", "--package", "oarmaster-cli"]);
     cmd::pass(&mut command)?;
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| crate::cache::checkout().join("target"), PathBuf::from);

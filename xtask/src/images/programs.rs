@@ -69,7 +69,7 @@ pub fn build(programs: &[&str], tag: &str) -> Result<Vec<Built>> {
 /// Builds the programs; answers their folder.
 pub fn compile(programs: &[&str]) -> Result<PathBuf> {
     let mut command = cargo("build")?;
-    command.args(["--quiet", "--bins"]);
+    command.arg("--bins");
     for short in programs {
         command.arg("--package").arg(format!("oarmaster-{short}"));
     }

@@ -1,9 +1,6 @@
 //! When another attempt is made, when none is, and with what it begins.
 
 use super::sim::{Sim, assert_end};
-use crate::kit::events::Reason;
-use crate::task::plan::plan;
-use crate::task::pod::Pilot;
 use oarmaster_crds::conditions;
 use oarmaster_crds::kinds::task::Phase;
 use oarmaster_protocol::FailureClass;

@@ -3,7 +3,7 @@
 use super::sim::{Sim, assert_end, idle};
 use crate::kit::events::Reason;
 use crate::task::plan::{hindered, plan};
-use crate::task::pod::Pilot;
+use crate::task::pod::{Pilot, Pull};
 use oarmaster_crds::conditions;
 use oarmaster_crds::kinds::task::Phase;
 use oarmaster_protocol::FailureClass;
@@ -309,10 +309,51 @@ fn a_pod_that_cannot_start_is_told_early() {
     sim.settle();
     sim.pod_created();
     sim.pod.as_mut().unwrap().stuck =
-        Some("container exec: ImagePullBackOff: no such image".to_owned());
+        Some("container exec: InvalidImageName: no such name".to_owned());
     sim.settle();
     assert_end(&sim, Phase::Failed, "StartFailed");
-    assert!(sim.condition(conditions::READY).2.contains("no such image"));
+    assert!(sim.condition(conditions::READY).2.contains("no such name"));
+}
+
+#[test]
+fn a_registrys_hiccup_ends_nothing_and_an_image_that_is_not_there_does() {
+    let fails = |sim: &mut Sim| {
+        let since = sim.now;
+        let why = "container exec: ErrImagePull: no such host".to_owned();
+        sim.pod.as_mut().unwrap().pull = Some(Pull { since, why });
+        sim.later(6);
+        sim.settle();
+        assert!(
+            sim.condition(conditions::READY).2.contains("no such host"),
+            "shown while it lasts"
+        );
+        assert_eq!(sim.phase(), Phase::Pending);
+    };
+    let started = || {
+        let mut sim = Sim::new(json!({}));
+        sim.settle();
+        sim.pod_created();
+        sim
+    };
+
+    let mut sim = started();
+    fails(&mut sim);
+    sim.later(53);
+    sim.settle();
+    sim.pod.as_mut().unwrap().pull = None;
+    sim.later(3600);
+    sim.pilot_starts();
+    sim.succeeds();
+    sim.settle();
+    assert_end(&sim, Phase::Succeeded, "Complete");
+
+    let mut sim = started();
+    fails(&mut sim);
+    sim.later(54);
+    sim.settle();
+    assert_end(&sim, Phase::Failed, "StartFailed");
+    let told = sim.condition(conditions::READY).2;
+    assert!(told.contains("sandbox.image"), "{told}");
 }
 
 #[test]

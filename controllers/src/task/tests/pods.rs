@@ -1,6 +1,6 @@
 //! What is read from pods and Jobs.
 
-use crate::task::pod::{JobEnd, JobFacts, Pilot, PodFacts};
+use crate::task::pod::{JobEnd, JobFacts, Pilot, PodFacts, Pull};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
@@ -32,8 +32,7 @@ fn a_pod_without_status_is_one_that_has_not_started() {
 #[test]
 fn waiting_reasons_of_any_container_are_read() {
     for reason in [
-        "ErrImagePull",
-        "ImagePullBackOff",
+        "ErrImageNeverPull",
         "InvalidImageName",
         "CreateContainerError",
         "CreateContainerConfigError",
@@ -52,6 +51,22 @@ fn waiting_reasons_of_any_container_are_read() {
                 "state": { "waiting": { "reason": reason } } }],
         }));
         assert_eq!(facts.stuck, None);
+    }
+}
+
+#[test]
+fn an_image_that_could_not_be_pulled_may_yet_be() {
+    for reason in ["ErrImagePull", "ImagePullBackOff"] {
+        let facts = pod(json!({
+            "conditions": [{ "type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-01-01T00:00:07Z" }],
+            "initContainerStatuses": [{ "name": "exec", "ready": false, "restartCount": 0, "image": "x", "imageID": "",
+                "state": { "waiting": { "reason": reason, "message": "why" } } }],
+        }));
+        let pull = Pull {
+            since: "2026-01-01T00:00:07Z".parse().unwrap(),
+            why: format!("container exec: {reason}: why"),
+        };
+        assert_eq!((facts.pull, facts.stuck), (Some(pull), None));
     }
 }
 

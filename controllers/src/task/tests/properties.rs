@@ -2,6 +2,7 @@
 
 use super::sim::{Sim, idle};
 use crate::task::plan::plan;
+use crate::task::pod::Pull;
 use oarmaster_crds::kinds::task::Phase;
 use oarmaster_protocol::FailureClass;
 use proptest::prelude::*;
@@ -12,6 +13,7 @@ enum Event {
     PodCreated,
     PilotStarts,
     Stuck,
+    PullFails,
     Unschedulable,
     Succeeds,
     HandsIn(FailureClass),
@@ -35,6 +37,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => Just(Event::PodCreated),
         6 => Just(Event::PilotStarts),
         1 => Just(Event::Stuck),
+        1 => Just(Event::PullFails),
         1 => Just(Event::Unschedulable),
         2 => Just(Event::Succeeds),
         4 => prop::sample::select(FailureClass::ALL.to_vec()).prop_map(Event::HandsIn),
@@ -59,7 +62,13 @@ fn happens(sim: &mut Sim, event: &Event) {
         Event::PilotStarts => sim.pilot_starts(),
         Event::Stuck => {
             if let Some(pod) = &mut sim.pod {
-                pod.stuck = Some("container exec: ErrImagePull".to_owned());
+                pod.stuck = Some("container exec: InvalidImageName".to_owned());
+            }
+        }
+        Event::PullFails => {
+            let (since, why) = (sim.now, "container exec: ErrImagePull".to_owned());
+            if let Some(pod) = &mut sim.pod {
+                pod.pull = Some(Pull { since, why });
             }
         }
         Event::Unschedulable => {

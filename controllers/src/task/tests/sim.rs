@@ -333,6 +333,7 @@ impl Sim {
                 created: Some(self.now),
                 pilot: Pilot::NotStarted,
                 stuck: None,
+                pull: None,
                 unschedulable: None,
                 disrupted: None,
             });

@@ -6,8 +6,12 @@ use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::assignment::{Accept, Program, Sandbox, Target};
 use oarmaster_protocol::exec::{FailedCode, Ran, Request, Response, Run, Stopped};
 use oarmaster_protocol::journal::{Body, Failure, Outcome};
+use oarmaster_protocol::text;
 use serde_json::Value;
 use std::collections::BTreeMap;
+
+/// Characters of a check's command that a message repeats: a check can be a program of its own.
+const MAX_COMMAND: usize = 80;
 
 impl Machine {
     pub(super) fn ran(&mut self, response: Response) -> Next {
@@ -98,9 +102,10 @@ impl Machine {
         let last = ran
             .map(|ran| show::last_lines(ran, 400))
             .unwrap_or_default();
+        let command = accept.command.join(" ").replace('\n', " ");
         let message = format!(
             "the check `{}` did not accept ({} of {} rounds): {ending}{}{last}",
-            accept.command.join(" "),
+            text::shorten(&command, MAX_COMMAND),
             self.rounds,
             if is_agent { accept.rounds } else { 1 },
             if last.is_empty() { "" } else { ": " }
