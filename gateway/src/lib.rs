@@ -19,7 +19,6 @@ pub mod data;
 pub mod error;
 pub mod health;
 pub mod identity;
-pub mod json;
 pub mod metrics;
 pub mod plain;
 pub mod price;

@@ -2,7 +2,7 @@
 //! byte by byte.
 
 use crate::error::ApiFailure;
-use crate::json::{Fields, quote, raw};
+use oarmaster_dialect::json::{Fields, quote, raw};
 use oarmaster_protocol::task::ErrorCode;
 use oarmaster_protocol::text;
 use serde::Deserialize;
@@ -253,7 +253,7 @@ impl ChatRequest {
     /// # Errors
     /// Never for a request that was parsed.
     pub fn upstream(&self, model: &str, limit: Option<u64>) -> Result<String, ApiFailure> {
-        let broken = |error: crate::json::BadJson| ApiFailure::invalid(error.to_string());
+        let broken = |error: oarmaster_dialect::json::BadJson| ApiFailure::invalid(error.to_string());
         let mut fields = self.fields.clone();
         fields.set("model", raw(quote(model)).map_err(broken)?);
         if let Some(limit) = limit {

@@ -1,7 +1,7 @@
 use crate::catalog::{Outbound, Snapshot};
 use crate::chat::chunk::Meter;
 use crate::config::{Args, Settings};
-use crate::json::Fields;
+use oarmaster_dialect::json::Fields;
 use crate::price::{Price, Tokens};
 use crate::provider::Backend;
 use crate::provider::answer::{Answer, tokens};
@@ -31,7 +31,7 @@ fn fields_keep_their_bytes() {
         r#"{"a":1.50,"b":[ 1,2 ],"c":"\u00e9","d":null}"#
     );
     assert!(fields.get("d").is_none() && fields.remove("d"));
-    fields.set("a", crate::json::raw("2".into()).unwrap());
+    fields.set("a", oarmaster_dialect::json::raw("2".into()).unwrap());
     assert_eq!(fields.to_json(), r#"{"a":2,"b":[ 1,2 ],"c":"\u00e9"}"#);
     for (bad, word) in [
         (&br#"{"a":1,"\u0061":2}"#[..], "twice"),

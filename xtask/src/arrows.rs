@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 /// Which of our crates a crate may link. A crate that is not listed is a new one: give it a line.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("oarmaster-crds", &[]),
+    ("oarmaster-prices", &[]),
     ("oarmaster-protocol", &[]),
+    ("oarmaster-dialect", &["oarmaster-protocol"]),
     ("oarmaster-serve", &[]),
     ("oarmaster-store", &["oarmaster-protocol"]),
     ("oarmaster-runner", &["oarmaster-protocol"]),
@@ -20,6 +22,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
         &[
             "oarmaster-store",
             "oarmaster-crds",
+            "oarmaster-dialect",
             "oarmaster-protocol",
             "oarmaster-serve",
         ],
@@ -36,13 +39,21 @@ const ARROWS: [(&str, &[&str]); 10] = [
 const FREE: [&str; 2] = ["oarmaster-e2e", "xtask"];
 
 /// What a crate must not link, at any depth, with its own features alone.
-const BANS: [(&str, &[&str]); 6] = [
+const BANS: [(&str, &[&str]); 8] = [
     (
         "oarmaster-crds",
         &["kube-client", "kube-runtime", "tokio", "hyper"],
     ),
     (
         "oarmaster-protocol",
+        &["kube-core", "k8s-openapi", "tokio", "hyper"],
+    ),
+    (
+        "oarmaster-dialect",
+        &["kube-core", "k8s-openapi", "tokio", "hyper"],
+    ),
+    (
+        "oarmaster-prices",
         &["kube-core", "k8s-openapi", "tokio", "hyper"],
     ),
     ("oarmaster-serve", &["kube-core", "k8s-openapi"]),

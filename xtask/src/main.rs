@@ -18,6 +18,7 @@ mod cmd;
 mod demo;
 mod generate;
 mod images;
+mod prices;
 mod test;
 
 use std::process::ExitCode;
@@ -43,6 +44,8 @@ enum Command {
     Gen(generate::Args),
     /// Build the container images, load or push them
     Images(images::Args),
+    /// Write the table of model prices from its public sources
+    Prices(prices::Args),
     /// Run checks and tests: all of them, or the tiers that are named
     Test(test::Args),
 }
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args),
         Command::Gen(args) => generate::run(args),
         Command::Images(args) => images::run(args),
+        Command::Prices(args) => prices::run(args),
         Command::Test(args) => test::run(args),
     };
     match done {

@@ -1,6 +1,6 @@
 //! The chunks of a streamed answer: what each means for the meter, and how it is passed on.
 
-use crate::json::Fields;
+use oarmaster_dialect::json::Fields;
 use crate::price::Tokens;
 use crate::provider::answer::tokens;
 use oarmaster_protocol::text;

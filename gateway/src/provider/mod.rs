@@ -7,7 +7,6 @@ pub mod keys;
 pub mod openai;
 pub mod redact;
 pub mod script;
-pub mod sse;
 #[cfg(test)]
 mod tests;
 

@@ -4,7 +4,7 @@ use crate::provider::answer::{Answer, NotAnAnswer};
 use crate::provider::failure::{Class, Failure, ProviderError, retry_after};
 use crate::provider::guard::{GuardedResolver, PrivateAddress, PrivateEndpoints};
 use crate::provider::keys::ApiKey;
-use crate::provider::sse::{Event, Parser};
+use oarmaster_dialect::sse::{Event, Parser};
 use bytes::Bytes;
 use http::{HeaderValue, header};
 use oarmaster_protocol::text;

@@ -3,7 +3,7 @@ use super::failure::{Class, Failure, ProviderError, classify, retry_after};
 use super::guard::{PrivateEndpoints, is_public};
 use super::keys::ApiKey;
 use super::redact::redact;
-use super::sse::{Event, Parser};
+use oarmaster_dialect::sse::{Event, Parser};
 use oarmaster_store::Billing;
 use proptest::prelude::*;
 use serde_json::json;

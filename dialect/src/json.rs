@@ -72,6 +72,11 @@ impl Fields {
         self.0.len() != before
     }
 
+    /// Removes the fields that are not wanted, `null` ones among them.
+    pub fn retain(&mut self, mut wanted: impl FnMut(&str) -> bool) {
+        self.0.retain(|field| wanted(&field.name));
+    }
+
     /// The fields' names, `null` ones left out.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let stated = self.0.iter().filter(|field| !field.is_null());

@@ -90,3 +90,15 @@ impl Parser {
         Ok(())
     }
 }
+
+/// Appends an event. JSON has no line break, so the data is one line.
+pub(crate) fn write(name: Option<&str>, data: &str, out: &mut Vec<u8>) {
+    if let Some(name) = name {
+        out.extend_from_slice(b"event: ");
+        out.extend_from_slice(name.as_bytes());
+        out.push(b'\n');
+    }
+    out.extend_from_slice(b"data: ");
+    out.extend_from_slice(data.as_bytes());
+    out.extend_from_slice(b"\n\n");
+}
