@@ -82,8 +82,11 @@ async fn fresh() -> (tempfile::TempDir, reqwest::Client, Served) {
 /// More reviews with a prompt of `size` bytes than large ones have places.
 async fn large_ones_are_answered(served: &Served, client: &reqwest::Client, size: usize) {
     let mut large = review();
-    let prompt = large.pointer_mut("/request/object/spec/params/prompt");
-    *prompt.unwrap() = json!("x".repeat(size));
+    let spec = large.pointer_mut("/request/object/spec").unwrap();
+    let params = json!({"params": {"prompt": "x".repeat(size)}});
+    spec.as_object_mut()
+        .unwrap()
+        .extend(params.as_object().unwrap().clone());
     for _ in 0..2 * LARGE_AT_ONCE {
         let answer = served.post(client, large.to_string()).await;
         assert_eq!(answer.status(), 200);

@@ -109,7 +109,7 @@ fn the_gateways_word_is_waited_for() {
 #[test]
 fn an_endpoint_that_providers_may_not_have_is_not_ready_and_says_who_can_allow_it() {
     let mut seen = seen(2, KeyState::Ok, None);
-    let text = "10.0.0.1 has the private address 10.0.0.1; add it";
+    let text = "10.0.0.1 is a private address; add it";
     seen.health.as_mut().unwrap().unusable = Some(text.to_owned());
     let want = ["False", "Unusable", text].map(str::to_owned);
     assert_eq!(<[String; 3]>::from(ready(&seen)), want);

@@ -159,11 +159,24 @@ async fn an_endpoint_that_is_private_and_not_listed() -> Result<()> {
             ],
         )
         .await?;
-        let task = space.failed("work", "ModelUnavailable").await?;
-        assert!(
-            failure(&task).1.contains("privateEndpoints"),
-            "says what would allow it: {task:#?}"
-        );
+        let message = says(
+            space,
+            conditions::READY,
+            "False",
+            conditions::reason::UNUSABLE,
+        )
+        .await?;
+        assert!(message.contains("privateEndpoints"), "{message}");
+        // No attempt is made, and the Task says what would allow one.
+        let task = space
+            .task_until("work", "naming what would allow it", |task| {
+                let held = task.status.clone().unwrap_or_default().conditions;
+                find(&held, conditions::ACCEPTED).is_some_and(|held| {
+                    held.status == "False" && held.message.contains("privateEndpoints")
+                })
+            })
+            .await?;
+        assert_eq!(task.status.unwrap_or_default().attempt, None);
         Ok(())
     })
     .await

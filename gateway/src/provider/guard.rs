@@ -18,11 +18,21 @@ pub struct PrivateEndpoints {
 /// Why an endpoint is not connected to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{host} has the private address {address}; if that is meant, add it to the chart's gateway.privateEndpoints"
+    "{}; if that is meant, add it to the chart's gateway.privateEndpoints",
+    private(.host, .address)
 )]
 pub struct PrivateAddress {
     host: String,
     address: IpAddr,
+}
+
+fn private(host: &str, address: &IpAddr) -> String {
+    let address = address.to_string();
+    if host == address {
+        format!("{address} is a private address")
+    } else {
+        format!("{host} has the private address {address}")
+    }
 }
 
 impl PrivateEndpoints {
