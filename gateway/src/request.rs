@@ -253,7 +253,8 @@ impl ChatRequest {
     /// # Errors
     /// Never for a request that was parsed.
     pub fn upstream(&self, model: &str, limit: Option<u64>) -> Result<String, ApiFailure> {
-        let broken = |error: oarmaster_dialect::json::BadJson| ApiFailure::invalid(error.to_string());
+        let broken =
+            |error: oarmaster_dialect::json::BadJson| ApiFailure::invalid(error.to_string());
         let mut fields = self.fields.clone();
         fields.set("model", raw(quote(model)).map_err(broken)?);
         if let Some(limit) = limit {

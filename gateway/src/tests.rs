@@ -1,7 +1,6 @@
 use crate::catalog::{Outbound, Snapshot};
 use crate::chat::chunk::Meter;
 use crate::config::{Args, Settings};
-use oarmaster_dialect::json::Fields;
 use crate::price::{Price, Tokens};
 use crate::provider::Backend;
 use crate::provider::answer::{Answer, tokens};
@@ -9,6 +8,7 @@ use crate::provider::script::{Script, chunks};
 use crate::request::ChatRequest;
 use clap::Parser as _;
 use oarmaster_crds::{ModelPool, ModelProvider};
+use oarmaster_dialect::json::Fields;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::sync::Arc;

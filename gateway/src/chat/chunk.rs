@@ -1,8 +1,8 @@
 //! The chunks of a streamed answer: what each means for the meter, and how it is passed on.
 
-use oarmaster_dialect::json::Fields;
 use crate::price::Tokens;
 use crate::provider::answer::tokens;
+use oarmaster_dialect::json::Fields;
 use oarmaster_protocol::text;
 use serde::Deserialize;
 use serde_json::Value;
