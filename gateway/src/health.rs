@@ -41,6 +41,9 @@ struct Seen {
 /// What a try to reach an endpoint came to.
 enum Tried {
     Answered,
+    /// A caller's hop got no answer. It does not tell whether it was sent at all, so it takes
+    /// nothing back of what a probe found.
+    HopFailed(String),
     Silent(String),
     Forbidden(String),
 }
@@ -125,9 +128,13 @@ impl Health {
     ) {
         let id = &provider.id;
         match end {
-            Ok(()) => self.reached(id, true, String::new()),
+            Ok(()) => self.tried(id, Tried::Answered),
             Err(failure) => {
-                self.reached(id, failure.answered, failure.message.clone());
+                if failure.answered {
+                    self.tried(id, Tried::Answered);
+                } else {
+                    self.tried(id, Tried::HopFailed(failure.message.clone()));
+                }
                 match (failure.class, key) {
                     (Class::Credential, Some((name, key))) => {
                         self.keyring
@@ -236,24 +243,12 @@ impl Health {
         };
         let keys = self.usable_keys(provider);
         let key = keys.first().map(|(_, key)| &**key);
-        match http.probe(key).await {
-            Ok(()) => self.reached(&provider.id, true, String::new()),
-            Err(Unreached::Silent(problem)) => self.tried(&provider.id, Tried::Silent(problem)),
-            Err(Unreached::Forbidden(problem)) => {
-                self.tried(&provider.id, Tried::Forbidden(problem));
-            }
-        }
-    }
-
-    fn reached(&self, id: &Id, ok: bool, message: String) {
-        self.tried(
-            id,
-            if ok {
-                Tried::Answered
-            } else {
-                Tried::Silent(message)
-            },
-        );
+        let tried = match http.probe(key).await {
+            Ok(()) => Tried::Answered,
+            Err(Unreached::Silent(problem)) => Tried::Silent(problem),
+            Err(Unreached::Forbidden(problem)) => Tried::Forbidden(problem),
+        };
+        self.tried(&provider.id, tried);
     }
 
     fn tried(&self, id: &Id, tried: Tried) {
@@ -263,6 +258,9 @@ impl Health {
             let Some(seen) = all.get_mut(id) else {
                 return; // a script, or deleted meanwhile
             };
+            if matches!(tried, Tried::HopFailed(_)) && seen.forbidden.is_some() {
+                return;
+            }
             seen.retry = (!ok).then(|| {
                 let wait = seen
                     .retry
@@ -272,7 +270,7 @@ impl Health {
             let reachable = |message| Some(Reachable { ok, message });
             let (reachable, forbidden) = match tried {
                 Tried::Answered => (reachable(String::new()), None),
-                Tried::Silent(message) => (reachable(message), None),
+                Tried::Silent(message) | Tried::HopFailed(message) => (reachable(message), None),
                 Tried::Forbidden(message) => (None, Some(message)),
             };
             let before = (

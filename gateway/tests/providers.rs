@@ -11,6 +11,7 @@ mod common;
 
 use common::upstream::{Reply, Upstream, completion};
 use common::{World, ask, http_provider, usable};
+use oarmaster_gateway::state::Gateway;
 use serde_json::{Value, json};
 
 fn chunk(delta: Value, finish: Value) -> Value {
@@ -344,10 +345,20 @@ async fn each_bad_secret_has_its_state_and_recovers() {
 async fn endpoints_that_do_not_answer_say_so() {
     let world = World::start().await;
     let user = world.user();
-    for (name, url, word) in [
-        ("metadata", "http://169.254.169.254/v1", "private address"),
-        ("v6", "http://[fd00::1]/v1", "private address"),
-        ("refused", "http://127.0.0.1:1/v1", "failed to connect"),
+    for (name, url, word, forbidden) in [
+        (
+            "metadata",
+            "http://169.254.169.254/v1",
+            "private address",
+            true,
+        ),
+        ("v6", "http://[fd00::1]/v1", "private address", true),
+        (
+            "refused",
+            "http://127.0.0.1:1/v1",
+            "failed to connect",
+            false,
+        ),
     ] {
         world.provider("team", name, http_provider(url, &[])).await;
         world
@@ -367,19 +378,23 @@ async fn endpoints_that_do_not_answer_say_so() {
                     .any(|members| members[0].provider.1 == name)
             })
             .await;
+        let told = |gateway: &Gateway| {
+            let report = gateway.health.report();
+            report.providers.into_iter().any(|provider| {
+                let silent = provider.reachable.is_some_and(|seen| !seen.ok);
+                provider.name == name
+                    && (provider.unusable.is_some(), silent) == (forbidden, !forbidden)
+            })
+        };
+        world.until(told).await;
         let response = world.chat(user, ask("hi")).await;
         assert_eq!(response.status(), 502);
         let text = response.text().await.unwrap();
         assert!(text.contains(word), "{text}");
-        world
-            .until(|gateway| {
-                let report = gateway.health.report();
-                report.providers.iter().any(|provider| {
-                    provider.name == name
-                        && provider.reachable.as_ref().is_some_and(|seen| !seen.ok)
-                })
-            })
-            .await;
+        assert!(
+            told(&world.gateway),
+            "{name}: a caller's hop changed what the probe found"
+        );
     }
     assert_eq!(
         world.gateway.store.sdk_total().calls,
