@@ -4,13 +4,15 @@ use crate::config::Settings;
 use crate::price::Price;
 use crate::provider::Backend;
 use crate::provider::guard::PrivateEndpoints;
+use crate::provider::http::{Http, Waits};
 use crate::provider::keys::KeyRef;
-use crate::provider::openai::{OpenAi, Waits};
 use crate::provider::script::Script;
+use crate::provider::wire::{self, Wire};
 use oarmaster_crds::duration::NotADuration;
-use oarmaster_crds::kinds::provider::{ProviderType, Timeouts};
+use oarmaster_crds::kinds::provider::{ProviderModel, ProviderType, Timeouts};
 use oarmaster_crds::names::DEFAULT;
 use oarmaster_crds::{ModelPool, ModelProvider, ModelProviderSpec};
+use oarmaster_prices::Table;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -175,14 +177,7 @@ impl Provider {
             models: spec
                 .models
                 .iter()
-                .map(|model| {
-                    let price = match &model.pricing {
-                        Some(pricing) => Price::new(pricing).map_err(|error| error.to_string()),
-                        None => Err("states no price".to_owned()),
-                    };
-                    let context = u64::try_from(model.context_tokens).unwrap_or_default();
-                    (model.name.clone(), Model { price, context })
-                })
+                .map(|model| (model.name.clone(), Model::new(spec.r#type, model)))
                 .collect(),
         }
     }
@@ -194,18 +189,43 @@ impl Provider {
     }
 }
 
-fn backend(spec: &ModelProviderSpec, outbound: &Outbound) -> Result<Backend, String> {
-    match spec.r#type {
-        ProviderType::Scripted => {
-            let script = spec.script.as_ref().ok_or("spec.script is missing")?;
-            Script::compile(script).map(Backend::Script)
-        }
-        ProviderType::OpenAICompatible => {
-            let endpoint = spec.endpoint.as_deref().ok_or("spec.endpoint is missing")?;
-            let waits = waits(&spec.timeouts).map_err(|error| format!("spec.timeouts: {error}"))?;
-            OpenAi::new(endpoint, waits, &outbound.tls, &outbound.guard).map(Backend::Http)
+/// Tokens of a model of which nobody says how many it takes.
+const DEFAULT_CONTEXT: u64 = 128_000;
+
+impl Model {
+    /// What the object says, else what the built-in table does.
+    fn new(kind: ProviderType, model: &ProviderModel) -> Self {
+        let vendor = wire::vendor(kind);
+        let row = vendor.and_then(|vendor| Table::builtin().find(vendor, &model.name));
+        let price = match (&model.pricing, row) {
+            (Some(pricing), _) => Price::new(pricing).map_err(|error| error.to_string()),
+            (None, Some(row)) => Ok(Price::of_row(row)),
+            (None, None) if vendor.is_some() => Err(format!(
+                "states no price, and the built-in table of {} has none for this id",
+                Table::builtin().as_of()
+            )),
+            (None, None) => Err("states no price".to_owned()),
+        };
+        let stated = model
+            .context_tokens
+            .and_then(|tokens| u64::try_from(tokens).ok());
+        let known = row.and_then(|row| row.context_tokens).map(u64::from);
+        Self {
+            price,
+            context: stated.or(known).unwrap_or(DEFAULT_CONTEXT),
         }
     }
+}
+
+fn backend(spec: &ModelProviderSpec, outbound: &Outbound) -> Result<Backend, String> {
+    let Some(wire) = Wire::of(spec.r#type) else {
+        let script = spec.script.as_ref().ok_or("spec.script is missing")?;
+        return Script::compile(script).map(Backend::Script);
+    };
+    let endpoint = spec.endpoint.as_deref().or(spec.r#type.endpoint());
+    let endpoint = endpoint.ok_or("spec.endpoint is missing")?;
+    let waits = waits(&spec.timeouts).map_err(|error| format!("spec.timeouts: {error}"))?;
+    Http::new(wire, endpoint, waits, &outbound.tls, &outbound.guard).map(Backend::Http)
 }
 
 fn waits(timeouts: &Timeouts) -> Result<Waits, NotADuration> {

@@ -3,10 +3,10 @@
 use crate::catalog::{Id, Provider, Snapshot};
 use crate::provider::Backend;
 use crate::provider::failure::{Class, Failure};
+use crate::provider::http::Unreached;
 use crate::provider::keys::{ApiKey, Keyring, SecretSight};
-use crate::provider::openai::Unreached;
 use futures::StreamExt;
-use oarmaster_protocol::admin::{Health as Report, ProviderHealth, Reachable};
+use oarmaster_protocol::admin::{Health as Report, ModelHealth, ProviderHealth, Reachable};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -174,6 +174,14 @@ impl Health {
                         Backend::Broken(_) => None,
                         Backend::Http(_) => seen.get(id).and_then(|seen| seen.reachable.clone()),
                     },
+                    models: provider
+                        .models
+                        .iter()
+                        .map(|(name, model)| ModelHealth {
+                            name: name.clone(),
+                            problem: model.price.as_ref().err().cloned().unwrap_or_default(),
+                        })
+                        .collect(),
                     unusable: match &provider.backend {
                         Backend::Script(_) => None,
                         Backend::Broken(problem) => Some(problem.clone()),

@@ -2,6 +2,8 @@
 //! byte by byte.
 
 use crate::error::ApiFailure;
+use oarmaster_dialect::Written;
+use oarmaster_dialect::chat::{self, Flavour, adapt};
 use oarmaster_dialect::json::{Fields, quote, raw};
 use oarmaster_protocol::task::ErrorCode;
 use oarmaster_protocol::text;
@@ -247,12 +249,17 @@ impl ChatRequest {
         }
     }
 
-    /// The body for a provider: its model's name in place of the pool's, the output limit written in where one is given, and usage asked
-    /// for in a stream.
+    /// The body for a provider of chat completions: its model's name in place of the pool's, the output limit written in where one is given,
+    /// usage asked for in a stream, and what the vendor wants otherwise.
     ///
     /// # Errors
     /// Never for a request that was parsed.
-    pub fn upstream(&self, model: &str, limit: Option<u64>) -> Result<String, ApiFailure> {
+    pub fn upstream(
+        &self,
+        model: &str,
+        limit: Option<u64>,
+        flavour: Flavour,
+    ) -> Result<Written, ApiFailure> {
         let broken =
             |error: oarmaster_dialect::json::BadJson| ApiFailure::invalid(error.to_string());
         let mut fields = self.fields.clone();
@@ -268,7 +275,24 @@ impl ChatRequest {
             options.set("include_usage", raw("true".to_owned()).map_err(broken)?);
             fields.set("stream_options", raw(options.to_json()).map_err(broken)?);
         }
-        Ok(fields.to_json())
+        // A server that nobody knows gets what the caller wrote.
+        let dropped = match flavour {
+            Flavour::Compatible => Vec::new(),
+            vendor => adapt(&mut fields, vendor),
+        };
+        Ok(Written {
+            body: fields.to_json(),
+            dropped,
+        })
+    }
+
+    /// The request in no dialect, for a provider that does not speak chat completions.
+    ///
+    /// # Errors
+    /// `invalid_request`, naming the field.
+    pub fn neutral(&self) -> Result<oarmaster_dialect::Request, ApiFailure> {
+        chat::read_request(self.read().to_json().as_bytes())
+            .map_err(|error| ApiFailure::invalid(error.to_string()))
     }
 
     /// The messages' JSON, for a provider that answers by itself. Every string in it can be read.

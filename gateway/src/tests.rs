@@ -1,14 +1,17 @@
 use crate::catalog::{Outbound, Snapshot};
 use crate::chat::chunk::Meter;
 use crate::config::{Args, Settings};
-use crate::price::{Price, Tokens};
+use crate::price::Price;
 use crate::provider::Backend;
-use crate::provider::answer::{Answer, tokens};
+use crate::provider::answer::Answer;
 use crate::provider::script::{Script, chunks};
 use crate::request::ChatRequest;
 use clap::Parser as _;
 use oarmaster_crds::{ModelPool, ModelProvider};
-use oarmaster_dialect::json::Fields;
+use oarmaster_dialect::Usage;
+use oarmaster_dialect::chat::{Flavour, read_usage};
+use oarmaster_dialect::json::{Fields, raw};
+use oarmaster_prices::Table;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -58,12 +61,18 @@ proptest! {
 
     #[test]
     fn a_bound_is_never_below_a_cost(
-        input in 0u64..1_000_000_000, output in 0u64..1_000_000_000, cached in 0u64..1_000_000_000,
+        input in 0u64..1_000_000_000, output in 0u64..1_000_000_000,
+        cache in proptest::array::uniform3(0u64..1_000_000_000),
         prices in proptest::collection::vec("[0-9]{1,4}\\.[0-9]{1,9}", 3),
     ) {
-        let price = price(&prices[0], &prices[1], Some(&prices[2]));
-        let tokens = Tokens { input, output, cached };
-        prop_assert!(price.cost(tokens) <= price.worst(input, output));
+        let [cache_read, cache_write, cache_write_hour] = cache;
+        let usage = Usage { input, output, cache_read, cache_write, cache_write_hour, ..Usage::default() };
+        let stated = price(&prices[0], &prices[1], Some(&prices[2]));
+        let rows = Table::builtin().rows().iter().map(Price::of_row);
+        // Every model of the table is too many for every case.
+        for price in rows.skip(usize::try_from(input % 50).unwrap()).step_by(50).chain([stated]) {
+            prop_assert!(price.cost(&usage) <= price.worst(usage.all_input(), output));
+        }
     }
 }
 
@@ -71,18 +80,19 @@ proptest! {
 fn prices_are_exact_and_rounded_up() {
     let price = price("3", "15", Some("0.30"));
     assert_eq!(
-        price.cost(Tokens {
-            input: 1000,
+        price.cost(&Usage {
+            input: 600,
             output: 100,
-            cached: 400
+            cache_read: 400,
+            ..Usage::default()
         }),
         600 * 3_000_000 + 400 * 300_000 + 100 * 15_000_000
     );
     assert_eq!(self::price("0", "0", None).worst(u64::MAX, u64::MAX), 0);
     assert_eq!(
-        self::price("0.000000001", "0", None).cost(Tokens {
+        self::price("0.000000001", "0", None).cost(&Usage {
             input: 1,
-            ..Tokens::default()
+            ..Usage::default()
         }),
         1,
         "a part of a pico-USD is one"
@@ -95,9 +105,70 @@ fn prices_are_exact_and_rounded_up() {
 }
 
 #[test]
+fn a_models_own_price_comes_from_the_table_with_its_caches_and_tiers() {
+    let of = |vendor, model| Price::of_row(Table::builtin().find(vendor, model).unwrap());
+    // Read off the table itself, so that a new one fails nothing: what is tested is the arithmetic.
+    let row = Table::builtin()
+        .rows()
+        .iter()
+        .find(|row| {
+            let base = row.standard.prices;
+            row.standard.tiers.len() == 1
+                && base.cache_write_5m.is_some_and(|price| price > base.input)
+        })
+        .unwrap();
+    let tier = row.standard.tiers[0];
+    let bound = u64::from(tier.above_tokens);
+    let usage = |input: u64| Usage {
+        input,
+        cache_write: 10,
+        output: 3,
+        ..Usage::default()
+    };
+    let sum = |prices: &oarmaster_prices::Prices, input: u64| {
+        input * prices.input + 10 * prices.cache_write_5m.unwrap() + 3 * prices.output
+    };
+    let price = of(row.vendor, row.model);
+    let base = row.standard.prices;
+    assert_eq!(price.cost(&usage(bound - 10)), sum(&base, bound - 10));
+    assert_eq!(
+        price.cost(&usage(bound - 9)),
+        sum(&tier.prices, bound - 9),
+        "the tier holds for all tokens"
+    );
+}
+
+#[test]
+fn what_a_provider_says_that_it_charges_comes_before_its_tokens() {
+    let price = price("1", "1", None);
+    for (said, pico) in [
+        ("0", 0),
+        ("0.00014", 140_000_000),
+        ("1.4E-4", 140_000_000),
+        ("1e-13", 1),
+        ("12", 12_000_000_000_000),
+        ("0.0000000000001", 1),
+    ] {
+        let cost = |cost: &str| {
+            price.cost(&Usage {
+                input: 7,
+                cost: Some(cost.to_owned()),
+                ..Usage::default()
+            })
+        };
+        assert_eq!(cost(said), pico, "{said}");
+        for nonsense in ["-1", "", "NaN", "1e99999999999", "1e400", "9999999999"] {
+            assert_eq!(cost(nonsense), 7_000_000, "{nonsense}");
+        }
+    }
+}
+
+#[test]
 fn usage_that_cannot_be_is_none() {
-    let read =
-        |usage: Value| tokens(&usage).map(|tokens| (tokens.input, tokens.output, tokens.cached));
+    let read = |usage: Value| {
+        let usage = read_usage(&raw(usage.to_string()).unwrap())?;
+        Some((usage.all_input(), usage.output, usage.cache_read))
+    };
     assert_eq!(
         read(json!({"prompt_tokens": 5, "completion_tokens": 2})),
         Some((5, 2, 0))
@@ -117,7 +188,7 @@ fn usage_that_cannot_be_is_none() {
         json!({}),
         json!({"prompt_tokens": -1, "completion_tokens": 1}),
         json!({"prompt_tokens": 1e30, "completion_tokens": 1}),
-        json!({"prompt_tokens": "5", "completion_tokens": 1}),
+        json!({"prompt_tokens": "five", "completion_tokens": 1}),
         json!(7),
     ] {
         assert_eq!(read(bad.clone()), None, "{bad}");
@@ -147,8 +218,9 @@ fn limits_are_the_larger_of_two_and_written_where_absent() {
     assert!(ChatRequest::parse(with("max_tokens", json!(1.5)).to_string().as_bytes()).is_err());
     assert!(ChatRequest::parse(with("n", json!(1000)).to_string().as_bytes()).is_err());
     let streamed = request(with("stream", json!(true)))
-        .upstream("m", None)
-        .unwrap();
+        .upstream("m", None, Flavour::Compatible)
+        .unwrap()
+        .body;
     assert!(
         streamed.contains(r#""stream_options":{"include_usage":true}"#),
         "{streamed}"
@@ -189,7 +261,7 @@ fn chunks_are_metered() {
         take(&mut meter, with_usage, false).unwrap(),
         r#"{"choices":[{"delta":{},"finish_reason":"stop"}],"x":1}"#
     );
-    assert!(meter.finished && meter.tokens.is_some());
+    assert!(meter.finished && meter.usage.is_some());
     assert_eq!(
         take(
             &mut meter,
@@ -198,14 +270,18 @@ fn chunks_are_metered() {
         ),
         None
     );
-    assert_eq!(meter.tokens.unwrap().input, 9);
+    assert_eq!(meter.usage.unwrap().input, 9);
 }
 
 #[test]
 fn half_a_surrogate_pair_is_passed_on_and_read_as_a_replacement() {
     let body = r#"{"model":"p","messages":[{"role":"user","content":"a\ud800b"}],"user":"\udfff","tools":[{"type":"func\ud800"}]}"#;
     let request = ChatRequest::parse(body.as_bytes()).unwrap();
-    assert_eq!(request.upstream("p", None).unwrap(), body);
+    let upstream = request.upstream("p", None, Flavour::Compatible).unwrap();
+    assert_eq!(
+        (upstream.body.as_str(), upstream.dropped),
+        (body, Vec::new())
+    );
     let read: Value = serde_json::from_str(request.messages_json()).unwrap();
     assert_eq!(read[0]["content"], "a\u{fffd}b");
     let refused = request.check_bounded().unwrap_err().message;
@@ -269,7 +345,8 @@ fn the_first_rule_that_holds_answers() {
         first.message["tool_calls"][1]["function"]["arguments"],
         "{broken"
     );
-    assert!(first.tokens.unwrap().input > 10 && first.tokens.unwrap().output > 10);
+    let usage = first.usage.unwrap();
+    assert!(usage.input > 10 && usage.output > 10);
     assert_eq!(
         play(rules.clone(), json!([user, call, result("2 FAILED")]))
             .unwrap()

@@ -71,6 +71,7 @@ async fn an_answer_passes_with_the_providers_own_bytes() {
         .unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(response.json::<Value>().await.unwrap()["id"], "up");
+    assert_eq!(upstream.got()[0].path, "/v1/chat/completions");
     let sent = &upstream.got()[0].body;
     assert!(
         sent.contains(r#"[ {"role":"user","content":"\u00e9 1.50"} ]"#)

@@ -145,6 +145,20 @@ pub struct ProviderHealth {
     /// Why nothing is sent there until its owner or the administrator changes something; absent where that is not so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unusable: Option<String>,
+    /// Its models, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<ModelHealth>,
+}
+
+/// One model of a provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelHealth {
+    /// Name of the model in the ModelProvider.
+    pub name: String,
+    /// Why it is never asked, for a person; empty where it is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub problem: String,
 }
 
 /// One key. Never the key itself.

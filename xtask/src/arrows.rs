@@ -23,6 +23,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
             "oarmaster-store",
             "oarmaster-crds",
             "oarmaster-dialect",
+            "oarmaster-prices",
             "oarmaster-protocol",
             "oarmaster-serve",
         ],

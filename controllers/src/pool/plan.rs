@@ -90,13 +90,21 @@ fn problem(
             member.model
         ));
     };
-    if model.pricing.is_none() {
+    let status = provider.status.clone().unwrap_or_default();
+    // Of a vendor's models the gateway has a table of prices; of others there is only what the object states.
+    let tabled = provider.spec.r#type.endpoint().is_some();
+    let told = status.models.iter().find(|told| told.name == member.model);
+    let problem = match told {
+        Some(told) => told.problem.as_str(),
+        None if tabled || model.pricing.is_some() => "",
+        None => "states no price",
+    };
+    if !problem.is_empty() {
         return Some(format!(
-            "ModelProvider {name} states no price for model {}, so no budget could hold; set pricing (\"0\" for a server of your own)",
+            "model {} of ModelProvider {name} {problem}, so no budget could hold; set pricing (\"0\" for a server of your own)",
             member.model
         ));
     }
-    let status = provider.status.clone().unwrap_or_default();
     if conditions::is_true(&status.conditions, conditions::READY) {
         return None;
     }

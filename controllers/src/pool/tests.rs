@@ -1,5 +1,6 @@
 use super::plan::{Observed, plan};
 use jiff::Timestamp;
+use oarmaster_crds::kinds::provider::{ModelStatus, ProviderType};
 use oarmaster_crds::{ModelPool, ModelPoolStatus, ModelProvider, conditions};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -77,6 +78,32 @@ fn a_member_that_cannot_be_used_says_why() {
             ("False", "NoUsableMember")
         );
         assert!(ready.message.contains(text), "{}", ready.message);
+    }
+}
+
+#[test]
+fn of_a_vendors_model_the_gateway_says_whether_it_has_a_price() {
+    let provider = |problem: Option<&str>| {
+        let mut provider = ModelProvider::clone(&provider("True", false));
+        provider.spec.r#type = ProviderType::OpenAI;
+        provider.status.as_mut().unwrap().models = problem
+            .map(|problem| ModelStatus {
+                name: "m".to_owned(),
+                problem: problem.to_owned(),
+            })
+            .into_iter()
+            .collect();
+        Arc::new(provider)
+    };
+    let pool = pool(json!([member("p", "m")]));
+    for (problem, usable) in [(None, 1), (Some(""), 1), (Some("has no price"), 0)] {
+        let status = after(&pool, &[("p", provider(problem))]);
+        assert_eq!(status.usable_count, Some(usable), "{problem:?}");
+        let message = &status.members[0].message;
+        assert!(
+            usable == 1 || message.contains("p has no price, so no budget"),
+            "{message}"
+        );
     }
 }
 

@@ -6,7 +6,7 @@
 use crate::kit::ready::{self, Plan};
 use jiff::Timestamp;
 use oarmaster_crds::conditions::{self, reason};
-use oarmaster_crds::kinds::provider::{KeyStatus, ProviderType};
+use oarmaster_crds::kinds::provider::{KeyStatus, ModelStatus, ProviderType};
 use oarmaster_crds::validate::{self, summary};
 use oarmaster_crds::{ModelProvider, ModelProviderStatus};
 use oarmaster_protocol::admin::{KeyHealth, KeyState, ProviderHealth};
@@ -34,7 +34,7 @@ pub fn plan(provider: &ModelProvider, seen: &Observed) -> Plan<ModelProviderStat
     let said: Vec<Said<'_>> = if problems.is_empty() {
         match provider.spec.r#type {
             ProviderType::Scripted => scripted(&mut status),
-            ProviderType::OpenAICompatible => upstream(provider, seen, &mut status),
+            _ => upstream(provider, seen, &mut status),
         }
     } else {
         vec![(
@@ -62,6 +62,7 @@ pub fn plan(provider: &ModelProvider, seen: &Observed) -> Plan<ModelProviderStat
 
 fn scripted(status: &mut ModelProviderStatus) -> Vec<Said<'static>> {
     status.keys.clear();
+    status.models.clear();
     let text = "answers from its script";
     vec![
         (
@@ -108,6 +109,14 @@ fn upstream(
         .map(|key| KeyStatus {
             name: key.name.clone(),
             state: state(key.state).to_owned(),
+        })
+        .collect();
+    status.models = health
+        .models
+        .iter()
+        .map(|model| ModelStatus {
+            name: model.name.clone(),
+            problem: model.problem.clone(),
         })
         .collect();
     let secrets = secrets(&health.keys);

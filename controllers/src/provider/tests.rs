@@ -3,7 +3,7 @@ use crate::kit::events::Reason;
 use jiff::Timestamp;
 use oarmaster_crds::ModelProvider;
 use oarmaster_crds::conditions;
-use oarmaster_protocol::admin::{KeyHealth, KeyState, ProviderHealth, Reachable};
+use oarmaster_protocol::admin::{KeyHealth, KeyState, ModelHealth, ProviderHealth, Reachable};
 use serde_json::{Value, json};
 
 fn provider(spec: Value) -> ModelProvider {
@@ -40,6 +40,10 @@ fn seen(generation: i64, state: KeyState, reachable: Option<bool>) -> Observed {
                 message: "connection refused".to_owned(),
             }),
             unusable: None,
+            models: vec![ModelHealth {
+                name: "m".to_owned(),
+                problem: "states no price".to_owned(),
+            }],
         }),
     }
 }
@@ -122,6 +126,8 @@ fn an_edit_keeps_what_is_known_until_the_gateway_has_loaded_it() {
     let mut old = upstream();
     old.status = plan(&old, &seen(2, KeyState::Ok, Some(true))).status;
     old.metadata.generation = Some(3);
+    let models = &old.status.as_ref().unwrap().models;
+    assert_eq!(models[0].problem, "states no price");
     let status = plan(&old, &seen(2, KeyState::Ok, Some(true)))
         .status
         .unwrap();

@@ -44,21 +44,22 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self.type != 'OpenAICompatible' || has(self.endpoint)").message("type OpenAICompatible needs endpoint, like https://api.example.com/v1"),
+    validation = Rule::new("self.type in ['OpenAICompatible', 'Scripted'] || has(self.endpoint) || (has(self.keys) && size(self.keys) > 0)").message("a vendor takes no request without a key: set keys, like [{name: main, secretKeyRef: {name: openai, key: api-key}}]"),
     validation = Rule::new("self.type != 'Scripted' || has(self.script)").message("type Scripted needs script with at least one rule"),
     validation = Rule::new("self.type == 'Scripted' || !has(self.script)").message("script is for type Scripted only"),
     validation = Rule::new("self.type != 'Scripted' || (!has(self.endpoint) && !has(self.keys))").message("type Scripted takes neither endpoint nor keys")
 )]
 pub struct ModelProviderSpec {
-    /// How to talk to it. `OpenAICompatible`: any server with OpenAI's chat completions. `Scripted`: answers from the script in this object, without a network; for demos and tests.
+    /// How to talk to it. A vendor (OpenAI, Anthropic, Gemini, Cohere, Mistral, Groq, OpenRouter), or `OpenAICompatible`: any server with OpenAI's chat completions, or `Scripted`: answers from the script in this object, without a network; for demos and tests.
     pub r#type: ProviderType,
-    /// Base URL up to and without `/chat/completions`, like `https://api.example.com/v1`. http or https. A private address is refused unless the chart's `gateway.privateEndpoints` lists it. Required for OpenAICompatible.
+    /// Base URL up to and without the path of a call: without `/chat/completions` where that is the call, like `https://api.example.com/v1`, and for Anthropic, Gemini and Cohere without the version, like `https://api.anthropic.com`. http or https. A private address is refused unless the chart's `gateway.privateEndpoints` lists it. Default: the vendor's own. Required for OpenAICompatible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 1024),
         regex(pattern = r"^https?://[^\s/?#@]+(/[^\s?#]*)?$")
     )]
     pub endpoint: Option<String>,
-    /// Keys, tried in this order; one that the provider refused is out until its Secret changes. None: requests carry no key. At most 16.
+    /// Keys, tried in this order; one that the provider refused is out until its Secret changes. Required for a vendor at its own endpoint; without any, requests carry no key. At most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub keys: Vec<ProviderKey>,
@@ -74,12 +75,56 @@ pub struct ModelProviderSpec {
 }
 
 /// How to talk to a provider.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ProviderType {
+    /// OpenAI.
+    OpenAI,
+    /// Anthropic.
+    Anthropic,
+    /// Google's Gemini API.
+    Gemini,
+    /// Cohere.
+    Cohere,
+    /// Mistral.
+    Mistral,
+    /// Groq.
+    Groq,
+    /// OpenRouter.
+    OpenRouter,
     /// Any server with OpenAI's chat completions: vLLM, Ollama, LM Studio, LiteLLM, and most vendors.
     OpenAICompatible,
     /// Answers from a script.
     Scripted,
+}
+
+impl ProviderType {
+    /// Every type.
+    pub const ALL: [Self; 9] = [
+        Self::OpenAI,
+        Self::Anthropic,
+        Self::Gemini,
+        Self::Cohere,
+        Self::Mistral,
+        Self::Groq,
+        Self::OpenRouter,
+        Self::OpenAICompatible,
+        Self::Scripted,
+    ];
+
+    /// The vendor's own base URL, where the type is a vendor.
+    #[must_use]
+    pub const fn endpoint(self) -> Option<&'static str> {
+        match self {
+            Self::OpenAI => Some("https://api.openai.com/v1"),
+            Self::Anthropic => Some("https://api.anthropic.com"),
+            Self::Gemini => Some("https://generativelanguage.googleapis.com"),
+            Self::Cohere => Some("https://api.cohere.com"),
+            Self::Mistral => Some("https://api.mistral.ai/v1"),
+            Self::Groq => Some("https://api.groq.com/openai/v1"),
+            Self::OpenRouter => Some("https://openrouter.ai/api/v1"),
+            Self::OpenAICompatible | Self::Scripted => None,
+        }
+    }
 }
 
 /// A key to a provider.
@@ -103,17 +148,13 @@ pub struct ProviderModel {
     /// The id that the provider knows.
     #[schemars(length(min = 1, max = 256))]
     pub name: String,
-    /// What it costs. A model without a price is refused, since a budget could not hold; state "0" for a server of your own.
+    /// What it costs. Default: what the built-in table has for this id at this vendor. A model without a price is refused, since a budget could not hold; state "0" for a server of your own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pricing: Option<Pricing>,
-    /// Most input and output tokens of one call together. Default 128000.
-    #[serde(default = "default_context")]
+    /// Most input and output tokens of one call together. Default: what the built-in table has for this id at this vendor, else 128000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000_000))]
-    pub context_tokens: i64,
-}
-
-fn default_context() -> i64 {
-    128_000
+    pub context_tokens: Option<i64>,
 }
 
 /// Prices in USD per million tokens.
@@ -127,6 +168,9 @@ pub struct Pricing {
     /// Input tokens read from the provider's cache. Default: as input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_read_per_million: Option<Usd>,
+    /// Input tokens written into the provider's cache, for however long. Default: as input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write_per_million: Option<Usd>,
 }
 
 /// How long the gateway waits for a provider.
@@ -170,6 +214,20 @@ pub struct ModelProviderStatus {
     /// Number of models.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_count: Option<i64>,
+    /// State of each model.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<ModelStatus>,
+}
+
+/// State of a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelStatus {
+    /// Name of the model.
+    pub name: String,
+    /// Why it is never asked: it has no price, so no budget could hold. Absent where it is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub problem: String,
 }
 
 /// State of a key.

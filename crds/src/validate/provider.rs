@@ -10,8 +10,15 @@ use std::time::Duration;
 pub fn provider(spec: &ModelProviderSpec) -> Vec<Problem> {
     let mut problems = Vec::new();
     match spec.r#type {
-        ProviderType::OpenAICompatible => open_ai_compatible(&mut problems, spec),
         ProviderType::Scripted => scripted(&mut problems, spec),
+        ProviderType::OpenAI
+        | ProviderType::Anthropic
+        | ProviderType::Gemini
+        | ProviderType::Cohere
+        | ProviderType::Mistral
+        | ProviderType::Groq
+        | ProviderType::OpenRouter
+        | ProviderType::OpenAICompatible => server(&mut problems, spec),
     }
     bounds::list(&mut problems, "spec.keys", &spec.keys, 16);
     bounds::list(&mut problems, "spec.models", &spec.models, 64);
@@ -37,13 +44,15 @@ pub fn provider(spec: &ModelProviderSpec) -> Vec<Problem> {
                 format!("'{}' is there twice", model.name),
             ));
         }
-        bounds::number(
-            &mut problems,
-            &format!("{field}.contextTokens"),
-            model.context_tokens,
-            1,
-            100_000_000,
-        );
+        if let Some(context) = model.context_tokens {
+            bounds::number(
+                &mut problems,
+                &format!("{field}.contextTokens"),
+                context,
+                1,
+                100_000_000,
+            );
+        }
         if let Some(pricing) = &model.pricing {
             let field = format!("{field}.pricing");
             bounds::money(
@@ -56,12 +65,13 @@ pub fn provider(spec: &ModelProviderSpec) -> Vec<Problem> {
                 &format!("{field}.outputPerMillion"),
                 &pricing.output_per_million,
             );
-            if let Some(price) = &pricing.cache_read_per_million {
-                bounds::money(
-                    &mut problems,
-                    &format!("{field}.cacheReadPerMillion"),
-                    price,
-                );
+            for (name, price) in [
+                ("cacheReadPerMillion", &pricing.cache_read_per_million),
+                ("cacheWritePerMillion", &pricing.cache_write_per_million),
+            ] {
+                if let Some(price) = price {
+                    bounds::money(&mut problems, &format!("{field}.{name}"), price);
+                }
             }
         }
     }
@@ -83,8 +93,16 @@ pub fn provider(spec: &ModelProviderSpec) -> Vec<Problem> {
     problems
 }
 
-fn open_ai_compatible(problems: &mut Vec<Problem>, spec: &ModelProviderSpec) {
+fn server(problems: &mut Vec<Problem>, spec: &ModelProviderSpec) {
+    let own = spec.r#type.endpoint();
+    if own.is_some() && spec.endpoint.is_none() && spec.keys.is_empty() {
+        problems.push(Problem::spec(
+            "spec.keys",
+            "a vendor takes no request without a key; name the Secret that holds one",
+        ));
+    }
     let bad_endpoint = match spec.endpoint.as_deref() {
+        None if own.is_some() => None,
         None => Some("type OpenAICompatible needs one, like https://api.example.com/v1"),
         Some(endpoint) => {
             let host = endpoint

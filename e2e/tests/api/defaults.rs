@@ -46,13 +46,7 @@ async fn what_is_left_out_is_filled_in() -> Result<()> {
                 ),
             ],
         ),
-        (
-            provider::remote(),
-            &[
-                ("/spec/timeouts", timeouts),
-                ("/spec/models/0/contextTokens", json!(128_000)),
-            ],
-        ),
+        (provider::remote(), &[("/spec/timeouts", timeouts)]),
         (
             object(
                 "ModelPool",

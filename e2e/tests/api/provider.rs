@@ -80,9 +80,34 @@ fn types() -> Vec<Case> {
             &[EXCLUSIVE],
         ),
         denied(
-            "a type of a later version",
-            p(json!({"type": "Anthropic"})),
-            &["spec.type", "\"OpenAICompatible\", \"Scripted\""],
+            "a type that there is not",
+            p(json!({"type": "Antropic"})),
+            &[
+                "spec.type",
+                "\"Anthropic\"",
+                "\"OpenAICompatible\", \"Scripted\"",
+            ],
+        ),
+        taken(
+            "a vendor at its own endpoint, at the table's price",
+            p(
+                json!({"type": "Anthropic", "endpoint": null, "keys": [key("main", "s")],
+                "models": [{"name": "claude-sonnet-4-5"}]}),
+            ),
+        ),
+        taken(
+            "a vendor behind a proxy that has the key",
+            p(json!({"type": "Gemini", "endpoint": "https://proxy.example.com"})),
+        ),
+        denied(
+            "a vendor without a key",
+            p(json!({"type": "Cohere", "endpoint": null})),
+            &["a vendor takes no request without a key: set keys"],
+        ),
+        denied(
+            "a vendor without a key, in an empty list",
+            p(json!({"type": "Groq", "endpoint": null, "keys": []})),
+            &["a vendor takes no request without a key: set keys"],
         ),
         denied(
             "no type",

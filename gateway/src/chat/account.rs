@@ -2,10 +2,11 @@
 
 use crate::error::ApiFailure;
 use crate::metrics::Hop;
-use crate::price::{Price, Tokens};
+use crate::price::Price;
 use crate::provider::answer::Answer;
 use crate::provider::failure::Failure;
 use crate::state::Gateway;
+use oarmaster_dialect::Usage;
 use oarmaster_protocol::journal::CallUsage;
 use oarmaster_store::{Billing, Call, HopEnd, HopRequest, HopTicket, SdkRow, Settled};
 use serde_json::Value;
@@ -19,7 +20,7 @@ pub enum Account {
 }
 
 /// The worst case of a hop.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Bound {
     /// Most input tokens.
     pub input: u64,
@@ -94,7 +95,8 @@ impl Open<'_> {
     /// # Errors
     /// When it cannot be written.
     pub async fn answered(self, answer: &Answer) -> Result<Option<Settled>, ApiFailure> {
-        let usage = answer.tokens.map(|tokens| self.bound.price.usage(tokens));
+        let usage = answer.usage.as_ref();
+        let usage = usage.map(|usage| self.bound.price.usage(usage));
         let end = HopEnd::Answer {
             model: answer.model.clone(),
             message: answer.message.clone(),
@@ -110,9 +112,9 @@ impl Open<'_> {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn streamed(self, tokens: Option<Tokens>) -> Result<(), ApiFailure> {
-        let billing = tokens.map_or(Billing::Unknown, |tokens| {
-            Billing::Usage(self.bound.price.usage(tokens))
+    pub async fn streamed(self, usage: Option<&Usage>) -> Result<(), ApiFailure> {
+        let billing = usage.map_or(Billing::Unknown, |usage| {
+            Billing::Usage(self.bound.price.usage(usage))
         });
         let end = HopEnd::Answer {
             model: String::new(),
@@ -124,17 +126,17 @@ impl Open<'_> {
         self.book(end, billing).await.map(drop)
     }
 
-    /// Books a failure; `tokens` is what the provider reported in spite of it.
+    /// Books a failure; `usage` is what the provider reported in spite of it.
     ///
     /// # Errors
     /// When it cannot be written.
     pub async fn failed(
         self,
         failure: &Failure,
-        tokens: Option<Tokens>,
+        usage: Option<&Usage>,
     ) -> Result<Option<Settled>, ApiFailure> {
-        let billing = tokens.map_or(failure.billing, |tokens| {
-            Billing::Usage(self.bound.price.usage(tokens))
+        let billing = usage.map_or(failure.billing, |usage| {
+            Billing::Usage(self.bound.price.usage(usage))
         });
         let end = HopEnd::Failed {
             class: failure.class.as_str().to_owned(),

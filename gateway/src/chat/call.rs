@@ -5,7 +5,6 @@ use super::hops::{complete, failed_call};
 use super::route::{Routed, for_task};
 use crate::error::ApiFailure;
 use crate::identity::sandbox::SandboxPod;
-use crate::price::Tokens;
 use crate::provider::answer::Answer;
 use crate::provider::failure::Class;
 use crate::request::ChatRequest;
@@ -13,6 +12,7 @@ use crate::state::Gateway;
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue};
+use oarmaster_dialect::Usage;
 use oarmaster_protocol::journal::{Body, Record};
 use oarmaster_protocol::task::{CALL_HEADER, ErrorCode, NEXT_HEADER, SESSION_HEADER};
 use oarmaster_store::{Call, CallState, Ended};
@@ -128,10 +128,11 @@ fn answer(record: Record, next: u64) -> Result<Response, ApiFailure> {
         message,
         finish_reason,
         replaced,
-        tokens: Some(Tokens {
-            input: usage.input_tokens,
+        usage: Some(Usage {
+            input: usage.input_tokens.saturating_sub(usage.cached_tokens),
+            cache_read: usage.cached_tokens,
             output: usage.output_tokens,
-            cached: usage.cached_tokens,
+            ..Usage::default()
         }),
     };
     let body = answer.to_json(&format!("chatcmpl-{call}"), record.at_ms / 1000);

@@ -1,18 +1,19 @@
 //! The chunks of a streamed answer: what each means for the meter, and how it is passed on.
 
-use crate::price::Tokens;
-use crate::provider::answer::tokens;
+use oarmaster_dialect::Usage;
+use oarmaster_dialect::chat::read_usage;
 use oarmaster_dialect::json::Fields;
 use oarmaster_protocol::text;
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 #[derive(Deserialize)]
 struct Chunk {
     #[serde(default)]
     choices: Option<Vec<Choice>>,
     #[serde(default)]
-    usage: Option<Value>,
+    usage: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -24,14 +25,14 @@ struct Choice {
 }
 
 /// What the chunks of a stream have said so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Meter {
     /// Content has come: the caller is shown the stream from here on.
     pub content: bool,
     /// A choice has a finish reason.
     pub finished: bool,
     /// Usage, if the provider said.
-    pub tokens: Option<Tokens>,
+    pub usage: Option<Usage>,
 }
 
 /// A chunk that is no JSON object of the known form.
@@ -57,8 +58,10 @@ impl Meter {
             self.content |= choice.delta.as_ref().is_some_and(has_content);
         }
         // The last report counts: some providers send running sums.
-        let reported = chunk.usage.as_ref();
-        self.tokens = reported.and_then(tokens).or(self.tokens);
+        let reported = chunk.usage.as_deref();
+        if let Some(usage) = reported.and_then(read_usage) {
+            self.usage = Some(usage);
+        }
         let has_usage = read.contains("\"usage\"");
         drop(read); // it may be the data itself
         if keep_usage || !has_usage {

@@ -6,10 +6,12 @@ use crate::catalog::Provider;
 use crate::error::ApiFailure;
 use crate::metrics::Hop;
 use crate::provider::failure::{Class, Failure};
+use crate::provider::http::Whole;
 use crate::provider::keys::ApiKey;
-use crate::provider::openai::Whole;
+use crate::provider::wire::Unfit;
 use crate::state::Gateway;
 use http::StatusCode;
+use oarmaster_dialect::Written;
 use oarmaster_protocol::journal::MAX_RECORD_BYTES;
 use oarmaster_protocol::task::ErrorCode;
 use oarmaster_store::Settled;
@@ -34,6 +36,8 @@ pub struct Try {
     pub bound: Bound,
     /// The body.
     pub body: String,
+    /// Fields of the request that the provider has no place for.
+    pub dropped: Vec<String>,
 }
 
 /// What is left to be tried.
@@ -88,7 +92,7 @@ impl<'a> Tries<'a> {
                 continue;
             };
             let price = match &model.price {
-                Ok(price) => *price,
+                Ok(price) => price.clone(),
                 Err(problem) => {
                     self.skip(
                         ErrorCode::UnknownPrice,
@@ -121,7 +125,21 @@ impl<'a> Tries<'a> {
             let (limit, write) = request.output_limit(self.routed.assigned, model.context);
             // Only a budget needs the limit in the request; other callers' bytes stay as they are.
             let write = write && self.routed.assigned.is_some();
-            let body = request.upstream(&member.model, write.then_some(limit))?;
+            let written = provider.backend.body(request, &member.model, limit, write);
+            let Written { body, dropped } = match written {
+                Ok(written) => written,
+                Err(Unfit::Invalid(error)) => return Err(error),
+                Err(Unfit::Unsupported(lack)) => {
+                    let model = &member.model;
+                    self.skip(
+                        ErrorCode::InvalidRequest,
+                        format!(
+                            "model {model} of ModelProvider {path} cannot take this request: {lack}"
+                        ),
+                    );
+                    continue;
+                }
+            };
             return Ok(Try {
                 provider: provider.clone(),
                 key,
@@ -138,6 +156,7 @@ impl<'a> Tries<'a> {
                     price,
                 },
                 body,
+                dropped,
             });
         }
         Err(self.last.take().unwrap_or_else(|| {
@@ -235,7 +254,7 @@ impl Try {
                 &routed.namespace,
                 &routed.pool,
                 &self.labels,
-                self.bound,
+                self.bound.clone(),
             )
             .await
     }
@@ -274,7 +293,7 @@ pub async fn complete(
                 tried.body.clone(),
             )
             .await;
-        let (failure, tokens) = match end {
+        let (failure, usage) = match end {
             Ok(whole) if matches!(account, Account::Task(_)) && too_long(&whole) => (
                 Failure {
                     class: Class::CallerFault,
@@ -283,9 +302,10 @@ pub async fn complete(
                         true,
                     )
                 },
-                whole.answer.tokens,
+                whole.answer.usage,
             ),
-            Ok(whole) => {
+            Ok(mut whole) => {
+                whole.dropped.clone_from(&tried.dropped);
                 tried.ended(gateway, started, Ok(()));
                 let settled = hop.answered(&whole.answer).await?;
                 return Ok((whole, settled));
@@ -294,7 +314,7 @@ pub async fn complete(
         };
         tried.ended(gateway, started, Err(&failure));
         next = hop
-            .failed(&failure, tokens)
+            .failed(&failure, usage.as_ref())
             .await?
             .map(|settled| settled.next)
             .or(next);

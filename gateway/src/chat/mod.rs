@@ -9,7 +9,7 @@ pub mod route;
 pub mod stream;
 
 use crate::error::ApiFailure;
-use crate::provider::openai::Whole;
+use crate::provider::http::Whole;
 use crate::request::ChatRequest;
 use crate::state::{Caller, Gateway};
 use account::Account;
@@ -20,6 +20,9 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, header};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Names the fields of a request that the provider had no place for; they do not change what the answer is about.
+pub const DROPPED_HEADER: &str = "x-oarmaster-dropped";
 
 /// Answers a chat request of a Task or of anybody else.
 ///
@@ -55,10 +58,15 @@ async fn whole(
 ) -> Result<Response, ApiFailure> {
     let calls = gateway.calls.clone();
     let running = calls.spawn(async move { hops::complete(&gateway, &routed, &account).await });
-    let (Whole { answer, body }, _) = running
+    let (whole, _) = running
         .await
         .map_err(|_| ApiFailure::internal("the call was ended by a defect"))??;
-    Ok(match body {
+    let Whole {
+        answer,
+        body,
+        dropped,
+    } = whole;
+    let mut response = match body {
         Some(bytes) => {
             let mut response = bytes.into_response();
             let kind = HeaderValue::from_static("application/json");
@@ -66,7 +74,19 @@ async fn whole(
             response
         }
         None => Json(answer.to_json(&new_id(), now_seconds())).into_response(),
-    })
+    };
+    tell_dropped(response.headers_mut(), &dropped);
+    Ok(response)
+}
+
+/// Names fields of the request that the provider had no place for.
+fn tell_dropped(headers: &mut HeaderMap, dropped: &[String]) {
+    // A name that is no header value is one that nobody could have meant.
+    if !dropped.is_empty()
+        && let Ok(names) = HeaderValue::from_str(&dropped.join(", "))
+    {
+        headers.insert(DROPPED_HEADER, names);
+    }
 }
 
 /// A fresh id of an answer that has none of its own.

@@ -5,7 +5,7 @@ use super::account::Account;
 use super::chunk::Meter;
 use super::hops::{Tries, Try, to_caller};
 use super::route::Routed;
-use super::{new_id, now_seconds};
+use super::{new_id, now_seconds, tell_dropped};
 use crate::error::ApiFailure;
 use crate::provider::AnswerStream;
 use crate::provider::failure::Failure;
@@ -28,7 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const MAX_PREAMBLE: usize = 64;
 const MAX_PREAMBLE_BYTES: usize = 256 << 10;
 
-type Started = oneshot::Sender<Result<mpsc::Receiver<Bytes>, ApiFailure>>;
+/// The events to come, and the fields of the request that the provider has no place for.
+type Started = oneshot::Sender<Result<(mpsc::Receiver<Bytes>, Vec<String>), ApiFailure>>;
 
 /// Streams an answer.
 ///
@@ -42,7 +43,7 @@ pub async fn run(
     let (started, starts) = oneshot::channel();
     let calls = gateway.calls.clone();
     calls.spawn(async move { attempt_all(&gateway, &routed, &account, started).await });
-    let events = starts
+    let (events, dropped) = starts
         .await
         .map_err(|_| ApiFailure::internal("the call was ended by a defect"))??;
     let events = futures::StreamExt::map(ReceiverStream::new(events), Ok::<_, Infallible>);
@@ -53,6 +54,7 @@ pub async fn run(
         HeaderValue::from_static("text/event-stream"),
     );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    tell_dropped(headers, &dropped);
     Ok(response)
 }
 
@@ -68,7 +70,7 @@ async fn attempt_all(gateway: &Gateway, routed: &Routed, account: &Account, star
                 Ok(live) => return Ok((tried, hop, begun, live)),
                 Err((failure, meter)) => {
                     tried.ended(gateway, begun, Err(&failure));
-                    hop.failed(&failure, meter.tokens).await?;
+                    hop.failed(&failure, meter.usage.as_ref()).await?;
                     tries.failed(&tried, &failure)?;
                 }
             }
@@ -82,13 +84,13 @@ async fn attempt_all(gateway: &Gateway, routed: &Routed, account: &Account, star
         }
     };
     let (sender, receiver) = mpsc::channel(AHEAD);
-    let _ = started.send(Ok(receiver));
+    let _ = started.send(Ok((receiver, tried.dropped.clone())));
     let mut caller = Some(sender);
     let (meter, end) = pass_on(live, &mut caller, routed.request.include_usage).await;
     tried.ended(gateway, begun, end.as_ref().copied());
     let booked = match &end {
-        Ok(()) => hop.streamed(meter.tokens).await,
-        Err(failure) => hop.failed(failure, meter.tokens).await.map(drop),
+        Ok(()) => hop.streamed(meter.usage.as_ref()).await,
+        Err(failure) => hop.failed(failure, meter.usage.as_ref()).await.map(drop),
     };
     if let Err(error) = &booked {
         tracing::error!(error = %error, "failed to book a stream");
@@ -126,7 +128,6 @@ async fn begin(
 ) -> Result<Live, (Failure, Meter)> {
     let key = tried.key.as_ref().map(|(_, key)| key);
     let (id, created) = (new_id(), now_seconds());
-    let mut meter = Meter::default();
     let backend = &tried.provider.backend;
     let mut stream = backend
         .stream(
@@ -138,7 +139,8 @@ async fn begin(
             created,
         )
         .await
-        .map_err(|failure| (failure, meter))?;
+        .map_err(|failure| (failure, Meter::default()))?;
+    let mut meter = Meter::default();
     let mut preamble = Vec::new();
     let mut bytes = 0;
     let mut done = false;
@@ -177,7 +179,7 @@ async fn step(
     keep_usage: bool,
 ) -> Result<Step, Failure> {
     let cut = || Failure::unknown("the stream ended before the answer did", true);
-    match stream.next().await? {
+    let step = match stream.next().await? {
         None if meter.may_end() => Ok(Step::Done),
         None => Err(cut()),
         Some(data) if data.trim_ascii() == b"[DONE]" => {
@@ -192,7 +194,12 @@ async fn step(
             Ok(None) => Ok(Step::Drop),
             Err(error) => Err(Failure::unknown(error.to_string(), true)),
         },
+    };
+    // Last: the chunk of a translation says less.
+    if let Some(usage) = stream.usage() {
+        meter.usage = Some(usage.clone());
     }
+    step
 }
 
 /// Passes the rest on, to the caller's end or without a caller to the answer's.

@@ -1,14 +1,12 @@
 //! Answers in the form of OpenAI's chat completions: what is read of them, and how one is written.
 
-use crate::price::Tokens;
+use oarmaster_dialect::{self as dialect, Envelope, Usage, chat};
 use oarmaster_protocol::text::Repaired;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::fmt;
-
-/// More tokens than this in one answer are not believed.
-const MAX_TOKENS: u64 = 1_000_000_000_000;
 
 /// A whole answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,7 +20,7 @@ pub struct Answer {
     /// How often the provider sent what is no character; each stands as U+FFFD.
     pub replaced: u64,
     /// What the provider counted, if it said.
-    pub tokens: Option<Tokens>,
+    pub usage: Option<Usage>,
 }
 
 #[derive(Deserialize)]
@@ -32,7 +30,7 @@ struct Completion {
     #[serde(default, rename = "choices", deserialize_with = "first")]
     choice: Option<Choice>,
     #[serde(default)]
-    usage: Option<Value>,
+    usage: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -68,7 +66,7 @@ pub struct NotAnAnswer {
     /// What is wrong.
     pub message: &'static str,
     /// What the provider counted, if it said.
-    pub tokens: Option<Tokens>,
+    pub usage: Option<Usage>,
 }
 
 impl Answer {
@@ -77,23 +75,48 @@ impl Answer {
     /// # Errors
     /// When it has no assistant message.
     pub fn read(body: &Repaired<'_>, asked: &str) -> Result<Self, NotAnAnswer> {
-        let wrong = |message, tokens| NotAnAnswer { message, tokens };
+        let wrong = |message, usage: &Option<Usage>| NotAnAnswer {
+            message,
+            usage: usage.clone(),
+        };
         let completion: Completion = serde_json::from_str(&body.text)
-            .map_err(|_| wrong("the answer is not a chat completion", None))?;
-        let tokens = completion.usage.as_ref().and_then(tokens);
+            .map_err(|_| wrong("the answer is not a chat completion", &None))?;
+        let usage = completion.usage.as_deref().and_then(chat::read_usage);
         let choice = completion
             .choice
-            .ok_or_else(|| wrong("the answer has no choice", tokens))?;
+            .ok_or_else(|| wrong("the answer has no choice", &usage))?;
         let message = choice
             .message
             .filter(Value::is_object)
-            .ok_or_else(|| wrong("the answer has no message", tokens))?;
+            .ok_or_else(|| wrong("the answer has no message", &usage))?;
         Ok(Self {
             model: completion.model.unwrap_or_else(|| asked.to_owned()),
             message,
             finish_reason: choice.finish_reason.unwrap_or_else(|| "stop".to_owned()),
             replaced: body.replaced,
-            tokens,
+            usage,
+        })
+    }
+
+    /// An answer of another dialect.
+    ///
+    /// # Errors
+    /// Never: what we write we can read.
+    pub fn translated(
+        answer: &dialect::Answer,
+        asked: &str,
+        replaced: u64,
+    ) -> Result<Self, NotAnAnswer> {
+        let envelope = Envelope {
+            id: String::new(),
+            created: 0,
+            model: asked.to_owned(),
+        };
+        let text = chat::write_answer(answer, &envelope).into();
+        let read = Self::read(&Repaired { text, replaced }, asked)?;
+        Ok(Self {
+            usage: answer.usage.clone(), // with what chat completions cannot say
+            ..read
         })
     }
 
@@ -107,45 +130,21 @@ impl Answer {
             "model": self.model,
             "choices": [{"index": 0, "message": self.message, "logprobs": null, "finish_reason": self.finish_reason}],
         });
-        if let (Some(tokens), Some(fields)) = (self.tokens, body.as_object_mut()) {
-            fields.insert("usage".to_owned(), usage_json(tokens));
+        if let (Some(usage), Some(fields)) = (&self.usage, body.as_object_mut()) {
+            fields.insert("usage".to_owned(), usage_json(usage));
         }
         body
     }
 }
 
-/// Reads OpenAI's usage object; `None` where a number is missing, negative or beyond belief.
-#[must_use]
-pub fn tokens(usage: &Value) -> Option<Tokens> {
-    let number = |pointer: &str| match usage.pointer(pointer) {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => value
-            .as_u64()
-            .filter(|number| *number <= MAX_TOKENS)
-            .map(Some)
-            .ok_or(()),
-    };
-    let input = number("/prompt_tokens").ok()??;
-    let output = number("/completion_tokens").ok()??;
-    let total = number("/total_tokens").ok()?.unwrap_or(0);
-    let cached = number("/prompt_tokens_details/cached_tokens")
-        .ok()?
-        .unwrap_or(0);
-    Some(Tokens {
-        input,
-        // Some providers count reasoning in the total only.
-        output: output.max(total.saturating_sub(input)),
-        cached: cached.min(input),
-    })
-}
-
 /// OpenAI's usage object.
 #[must_use]
-pub fn usage_json(tokens: Tokens) -> Value {
+pub fn usage_json(usage: &Usage) -> Value {
+    let input = usage.all_input();
     json!({
-        "prompt_tokens": tokens.input,
-        "completion_tokens": tokens.output,
-        "total_tokens": tokens.input.saturating_add(tokens.output),
-        "prompt_tokens_details": {"cached_tokens": tokens.cached},
+        "prompt_tokens": input,
+        "completion_tokens": usage.output,
+        "total_tokens": input.saturating_add(usage.output),
+        "prompt_tokens_details": {"cached_tokens": usage.cache_read},
     })
 }

@@ -2,12 +2,16 @@
 
 use crate::provider::keys::ApiKey;
 use crate::provider::redact::redact;
+use oarmaster_dialect::Said;
 use oarmaster_protocol::text;
 use oarmaster_store::Billing;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use std::time::Duration;
+
+/// Longest wait that is believed of a provider.
+const MAX_WAIT: Duration = Duration::from_secs(3600);
 
 /// What failed. One string each, also in the journal and as a metric label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -108,16 +112,15 @@ impl Failure {
         }
     }
 
-    /// A failure from an HTTP answer. `body` is its text, as far as it was read.
+    /// A failure from an HTTP answer with this error in its body.
     #[must_use]
     pub fn from_answer(
         status: u16,
         retry_after: Option<Duration>,
-        body: &[u8],
+        error: &ProviderError,
         key: Option<&ApiKey>,
     ) -> Self {
-        let error = ProviderError::read(body);
-        let class = classify(status, &error);
+        let class = classify(status, error);
         let said = if error.message.is_empty() {
             "no message".to_owned()
         } else {
@@ -134,9 +137,24 @@ impl Failure {
             } else {
                 Billing::Unknown
             },
-            retry_after,
+            retry_after: retry_after.or(error.retry_after),
             answered: true,
         }
+    }
+
+    /// An error that came with a success status: the provider may have worked before it, unless the class says that it did not.
+    #[must_use]
+    pub fn sent_as_success(error: &ProviderError, key: Option<&ApiKey>) -> Self {
+        let status = error.status.unwrap_or(500);
+        let mut failure = Self::from_answer(status, None, error, key);
+        let own = format!("status {status}");
+        failure.message = failure
+            .message
+            .replacen(&own, "status 200 with an error", 1);
+        if failure.class == Class::Transient {
+            failure.billing = Billing::Unknown;
+        }
+        failure
     }
 }
 
@@ -147,6 +165,29 @@ pub struct ProviderError {
     kind: String,
     message: String,
     is_object: bool,
+    /// The status that the body names, or that stands for its kind.
+    status: Option<u16>,
+    retry_after: Option<Duration>,
+}
+
+impl From<Said> for ProviderError {
+    fn from(said: Said) -> Self {
+        let Said {
+            status,
+            code,
+            kind,
+            message,
+            retry_after,
+        } = said;
+        Self {
+            code: code.unwrap_or_default(),
+            kind: kind.unwrap_or_default(),
+            message,
+            is_object: true,
+            status,
+            retry_after: retry_after.map(|wait| wait.min(MAX_WAIT)),
+        }
+    }
 }
 
 impl ProviderError {
@@ -185,6 +226,7 @@ impl ProviderError {
             kind: text("type"),
             message,
             is_object: error.is_object() || error.is_string(),
+            ..Self::default()
         }
     }
 
@@ -285,5 +327,5 @@ pub fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {
         .trim()
         .parse()
         .ok()?;
-    (seconds > 0).then(|| Duration::from_secs(seconds.min(3600)))
+    (seconds > 0).then(|| Duration::from_secs(seconds).min(MAX_WAIT))
 }

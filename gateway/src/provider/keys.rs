@@ -41,15 +41,20 @@ impl ApiKey {
         }
     }
 
-    /// The header that carries it.
+    /// The key as the value of a header.
     ///
     /// # Errors
     /// Never for a key that was read: its characters are header characters.
-    pub fn header(&self) -> Result<http::HeaderValue, http::header::InvalidHeaderValue> {
-        let mut value =
-            http::HeaderValue::from_str(&format!("Bearer {}", self.value.expose_secret()))?;
-        value.set_sensitive(true);
-        Ok(value)
+    pub fn plain(&self) -> Result<http::HeaderValue, http::header::InvalidHeaderValue> {
+        sensitive(self.value.expose_secret())
+    }
+
+    /// The key as the value of `Authorization`.
+    ///
+    /// # Errors
+    /// As [`Self::plain`].
+    pub fn bearer(&self) -> Result<http::HeaderValue, http::header::InvalidHeaderValue> {
+        sensitive(&format!("Bearer {}", self.value.expose_secret()))
     }
 
     /// Whether the text has the whole key in it.
@@ -69,6 +74,12 @@ impl ApiKey {
             .windows(length)
             .any(|part| key.windows(length).any(|window| window == part))
     }
+}
+
+fn sensitive(text: &str) -> Result<http::HeaderValue, http::header::InvalidHeaderValue> {
+    let mut value = http::HeaderValue::from_str(text)?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// What the gateway last saw of a Secret.

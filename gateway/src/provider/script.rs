@@ -1,10 +1,10 @@
 //! The Scripted provider: answers from the rules in its object. No network, no clock but the stated delays.
 
-use crate::price::Tokens;
 use crate::provider::answer::Answer;
-use crate::provider::failure::{Class, Failure};
+use crate::provider::failure::{Class, Failure, ProviderError};
 use crate::request::ChatRequest;
 use oarmaster_crds::kinds::script::{Script as Rules, ScriptReply, ScriptRule};
+use oarmaster_dialect::Usage;
 use oarmaster_store::Billing;
 use regex::{Regex, RegexBuilder};
 use serde_json::{Value, json};
@@ -139,7 +139,8 @@ impl Rule {
         if let Some(fault) = &self.reply.fault {
             let status = u16::try_from(fault.status).unwrap_or(500);
             let body = json!({"error": {"message": fault.message.as_deref().unwrap_or("a scripted fault")}});
-            let failure = Failure::from_answer(status, None, body.to_string().as_bytes(), None);
+            let error = ProviderError::read(body.to_string().as_bytes());
+            let failure = Failure::from_answer(status, None, &error, None);
             // Nobody bills a script.
             return Err(Failure {
                 billing: Billing::Unbilled,
@@ -180,24 +181,26 @@ impl Rule {
             .clone()
             .unwrap_or_else(|| if has_calls { "tool_calls" } else { "stop" }.to_owned());
         let quarter = |bytes: usize| u64::try_from(bytes.div_ceil(4)).unwrap_or(u64::MAX);
-        let tokens = match self.reply.usage {
-            Some(usage) => Tokens {
-                input: u64::try_from(usage.input_tokens).unwrap_or(0),
-                output: u64::try_from(usage.output_tokens).unwrap_or(0),
-                cached: 0,
-            },
-            None => Tokens {
-                input: quarter(request.messages_json().len()),
-                output: quarter(message.to_string().len()),
-                cached: 0,
-            },
+        let (input, output) = match self.reply.usage {
+            Some(usage) => (
+                u64::try_from(usage.input_tokens).unwrap_or(0),
+                u64::try_from(usage.output_tokens).unwrap_or(0),
+            ),
+            None => (
+                quarter(request.messages_json().len()),
+                quarter(message.to_string().len()),
+            ),
         };
         Ok(Answer {
             model: model.to_owned(),
             message,
             finish_reason: finish,
             replaced: 0,
-            tokens: Some(tokens),
+            usage: Some(Usage {
+                input,
+                output,
+                ..Usage::default()
+            }),
         })
     }
 }
@@ -310,11 +313,11 @@ pub fn chunks(answer: &Answer, id: &str, created: i64) -> Vec<String> {
         }
     }
     list.push(chunk(json!({}), json!(answer.finish_reason)));
-    if let Some(tokens) = answer.tokens {
+    if let Some(usage) = &answer.usage {
         list.push(
             json!({
                 "id": id, "object": "chat.completion.chunk", "created": created, "model": answer.model, "choices": [],
-                "usage": crate::provider::answer::usage_json(tokens),
+                "usage": crate::provider::answer::usage_json(usage),
             })
             .to_string(),
         );

@@ -73,7 +73,7 @@ fn an_answer_is_repaired_and_says_so() {
 #[test]
 fn an_error_is_read_whatever_text_it_has() {
     let body = br#"{"error": {"code": "insufficient_quota", "message": "for \ud83d: none left"}}"#;
-    let failure = Failure::from_answer(429, None, body, None);
+    let failure = Failure::from_answer(429, None, &ProviderError::read(body), None);
     assert_eq!(
         (failure.class, failure.billing),
         (Class::Quota, Billing::Unbilled)
@@ -158,7 +158,7 @@ proptest! {
 
     #[test]
     fn error_bodies_of_any_kind_are_read(body in proptest::collection::vec(any::<u8>(), 0..200), status in 300u16..600) {
-        let failure = Failure::from_answer(status, None, &body, None);
+        let failure = Failure::from_answer(status, None, &ProviderError::read(&body), None);
         prop_assert!(failure.message.chars().count() <= 600);
     }
 }
@@ -267,8 +267,10 @@ fn classes_come_from_the_code_first() {
 
 #[test]
 fn only_refusals_are_known_to_be_unbilled() {
-    let billing =
-        |status, body: &str| Failure::from_answer(status, None, body.as_bytes(), None).billing;
+    let billing = |status, body: &str| {
+        let error = ProviderError::read(body.as_bytes());
+        Failure::from_answer(status, None, &error, None).billing
+    };
     let reason = r#"{"error": {"message": "x"}}"#;
     for status in [400, 401, 404, 422, 429, 503, 529] {
         assert_eq!(billing(status, reason), Billing::Unbilled, "{status}");
@@ -387,5 +389,5 @@ fn keys_are_one_line_of_ascii() {
     }
     let key = ApiKey::new(b"secret-value", "1").unwrap();
     assert!(!format!("{key:?}").contains("secret"));
-    assert!(!format!("{:?}", key.header().unwrap()).contains("secret"));
+    assert!(!format!("{:?}", key.bearer().unwrap()).contains("secret"));
 }

@@ -31,6 +31,10 @@ pub enum Reply {
 /// A request that arrived.
 #[derive(Clone, Debug)]
 pub struct Got {
+    /// Path and query.
+    pub path: String,
+    pub headers: http::HeaderMap,
+    /// The bearer token.
     pub key: String,
     pub body: String,
 }
@@ -68,6 +72,18 @@ impl Reply {
         Self::json(200, completion(text, 10, 5))
     }
 
+    /// A stream of these bytes, in pieces of `size`.
+    pub fn bytes(bytes: &[u8], size: usize, cut: bool) -> Self {
+        Self::Pieces {
+            kind: "text/event-stream",
+            pieces: bytes
+                .chunks(size)
+                .map(|piece| (0, piece.to_vec()))
+                .collect(),
+            cut,
+        }
+    }
+
     pub fn events(events: &[Value], done: bool, cut: bool) -> Self {
         let mut pieces: Vec<(u64, Vec<u8>)> = events
             .iter()
@@ -85,6 +101,11 @@ impl Reply {
 }
 
 impl Upstream {
+    /// The address without a path, for vendors whose paths hold the version.
+    pub fn origin(&self) -> String {
+        self.url.trim_end_matches("/v1").to_owned()
+    }
+
     pub async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = Self {
@@ -113,10 +134,9 @@ impl Upstream {
 
 async fn handle(State(upstream): State<Upstream>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    if parts.uri.path() == "/v1/models" {
+    if parts.uri.path().ends_with("/models") {
         return axum::Json(json!({"data": []})).into_response();
     }
-    assert_eq!(parts.uri.path(), "/v1/chat/completions");
     let bytes = http_body_util::BodyExt::collect(body)
         .await
         .unwrap()
@@ -133,6 +153,8 @@ async fn handle(State(upstream): State<Upstream>, request: Request) -> Response 
         })
         .unwrap_or_default();
     upstream.got.lock().unwrap().push(Got {
+        path: parts.uri.to_string(),
+        headers: parts.headers,
         key,
         body: String::from_utf8_lossy(&bytes).into_owned(),
     });

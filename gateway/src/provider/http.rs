@@ -1,9 +1,10 @@
-//! Providers with OpenAI's chat completions, over HTTP.
+//! Providers over HTTP.
 
 use crate::provider::answer::{Answer, NotAnAnswer};
-use crate::provider::failure::{Class, Failure, ProviderError, retry_after};
+use crate::provider::failure::{Failure, ProviderError, retry_after};
 use crate::provider::guard::{GuardedResolver, PrivateAddress, PrivateEndpoints};
 use crate::provider::keys::ApiKey;
+use crate::provider::wire::Wire;
 use bytes::Bytes;
 use http::{HeaderValue, header};
 use oarmaster_dialect::sse::{Event, Parser};
@@ -33,9 +34,10 @@ pub struct Waits {
     pub response: Duration,
 }
 
-/// A server with OpenAI's chat completions.
+/// A provider's server.
 #[derive(Debug)]
-pub struct OpenAi {
+pub struct Http {
+    wire: Wire,
     client: reqwest::Client,
     base: url::Url,
     guard: Arc<PrivateEndpoints>,
@@ -56,16 +58,19 @@ pub enum Unreached {
 pub struct Whole {
     /// What was read of it.
     pub answer: Answer,
-    /// The provider's body, for callers that want it as it came; a script has none.
+    /// The provider's body, for callers that want it as it came; a script has none, nor has a translation.
     pub body: Option<Bytes>,
+    /// Fields of the request that the provider has no place for.
+    pub dropped: Vec<String>,
 }
 
-impl OpenAi {
+impl Http {
     /// A client for this endpoint alone: its connections are shared with nobody, and it follows no redirect and no proxy.
     ///
     /// # Errors
     /// When the endpoint is not a URL.
     pub fn new(
+        wire: Wire,
         endpoint: &str,
         waits: Waits,
         tls: &rustls::ClientConfig,
@@ -85,11 +90,18 @@ impl OpenAi {
             .build()
             .map_err(|error| format!("failed to make an HTTP client: {}", chain(&error)))?;
         Ok(Self {
+            wire,
             client,
             base,
             guard: guard.clone(),
             waits,
         })
+    }
+
+    /// What it speaks.
+    #[must_use]
+    pub const fn wire(&self) -> Wire {
+        self.wire
     }
 
     /// Asks for a whole answer.
@@ -104,14 +116,15 @@ impl OpenAi {
     ) -> Result<Whole, Failure> {
         let deadline = Instant::now() + self.waits.response;
         let late = || Failure::unknown(format!("no answer within {:?}", self.waits.response), true);
-        let mut response = timeout_at(deadline, self.send(key, body, "application/json"))
+        let path = self.wire.path(model, false);
+        let mut response = timeout_at(deadline, self.send(key, &path, body, "application/json"))
             .await
             .map_err(|_| late())??;
         let bytes = timeout_at(deadline, read(&mut response, MAX_ANSWER))
             .await
             .map_err(|_| late())??;
         let read = text::json(&bytes);
-        if let Some(failure) = error_in_success(&read.text, key) {
+        if let Some(failure) = self.error_in_success(&read.text, key) {
             return Err(failure);
         }
         if !is_type(&response, &["application/json"]) {
@@ -120,11 +133,15 @@ impl OpenAi {
                 true,
             ));
         }
-        let answer = Answer::read(&read, model)
-            .map_err(|NotAnAnswer { message, tokens: _ }| Failure::unknown(message, true))?;
+        let answer = self
+            .wire
+            .answer(&read, model)
+            .map_err(|NotAnAnswer { message, usage: _ }| Failure::unknown(message, true))?;
+        let as_it_came = matches!(self.wire, Wire::Chat(_));
         Ok(Whole {
             answer,
-            body: Some(bytes),
+            body: as_it_came.then_some(bytes),
+            dropped: Vec::new(),
         })
     }
 
@@ -132,11 +149,17 @@ impl OpenAi {
     ///
     /// # Errors
     /// [`Failure`], before the first event.
-    pub async fn stream(&self, key: Option<&Arc<ApiKey>>, body: String) -> Result<Stream, Failure> {
+    pub async fn stream(
+        &self,
+        key: Option<&Arc<ApiKey>>,
+        model: &str,
+        body: String,
+    ) -> Result<Stream, Failure> {
+        let path = self.wire.path(model, true);
         let deadline = Instant::now() + self.waits.first_token;
         let mut response = timeout_at(
             deadline,
-            self.send(key.map(|key| &**key), body, "text/event-stream"),
+            self.send(key.map(|key| &**key), &path, body, "text/event-stream"),
         )
         .await
         .map_err(|_| {
@@ -149,7 +172,7 @@ impl OpenAi {
             let bytes = timeout(self.waits.idle, read(&mut response, MAX_ERROR)).await;
             if let Ok(Ok(bytes)) = bytes
                 && let Some(failure) =
-                    error_in_success(&text::json(&bytes).text, key.map(|key| &**key))
+                    self.error_in_success(&text::json(&bytes).text, key.map(|key| &**key))
             {
                 return Err(failure);
             }
@@ -175,7 +198,7 @@ impl OpenAi {
     /// Why it does not.
     pub async fn probe(&self, key: Option<&ApiKey>) -> Result<(), Unreached> {
         let request = self
-            .request(reqwest::Method::GET, "models", key)
+            .request(reqwest::Method::GET, self.wire.probe(), key)
             .map_err(|failure| Unreached::Forbidden(failure.message))?;
         let limit = self.waits.connect + Duration::from_secs(10);
         match timeout(limit, request.send()).await {
@@ -198,16 +221,23 @@ impl OpenAi {
             .check_literal(&self.base)
             .map_err(|error| Failure::not_sent(error.to_string()))?;
         let mut url = self.base.clone();
-        url.path_segments_mut()
-            .map_err(|()| Failure::not_sent("endpoint has no path"))?
-            .pop_if_empty()
-            .extend(path.split('/'));
+        // Paths are encoded where they are made; a query stands in Gemini's.
+        let (path, query) = path
+            .split_once('?')
+            .map_or((path, None), |(path, query)| (path, Some(query)));
+        let below = format!(
+            "{}/{}",
+            url.path().trim_end_matches('/'),
+            path.trim_start_matches('/')
+        );
+        url.set_path(&below);
+        url.set_query(query);
         let mut request = self.client.request(method, url);
-        if let Some(key) = key {
-            let value = key
-                .header()
-                .map_err(|_| Failure::not_sent("the key is not a header value"))?;
-            request = request.header(header::AUTHORIZATION, value);
+        let headers = self.wire.headers(key);
+        for (name, value) in
+            headers.map_err(|_| Failure::not_sent("the key is not a header value"))?
+        {
+            request = request.header(name, value);
         }
         Ok(request)
     }
@@ -215,11 +245,12 @@ impl OpenAi {
     async fn send(
         &self,
         key: Option<&ApiKey>,
+        path: &str,
         body: String,
         accept: &'static str,
     ) -> Result<reqwest::Response, Failure> {
         let request = self
-            .request(reqwest::Method::POST, "chat/completions", key)?
+            .request(reqwest::Method::POST, path, key)?
             .header(
                 header::CONTENT_TYPE,
                 HeaderValue::from_static("application/json"),
@@ -255,7 +286,21 @@ impl OpenAi {
                 )
             });
         }
-        Err(Failure::from_answer(status, wait, &text, key))
+        Err(Failure::from_answer(
+            status,
+            wait,
+            &self.wire.error(&text),
+            key,
+        ))
+    }
+
+    /// An error in a body that came with a success status.
+    fn error_in_success(&self, body: &str, key: Option<&ApiKey>) -> Option<Failure> {
+        ProviderError::in_success(body).then(|| {
+            let read = Some(body.as_bytes()).filter(|body| body.len() <= MAX_ERROR);
+            let error = self.wire.error(read.unwrap_or_default());
+            Failure::sent_as_success(&error, key)
+        })
     }
 }
 
@@ -272,14 +317,21 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// The data of the next event, as it came; `None` at the end of the bytes, which is an end of the answer only after a finish reason.
+    /// The key that was used.
+    #[must_use]
+    pub fn key(&self) -> Option<&ApiKey> {
+        self.key.as_deref()
+    }
+
+    /// The next event; `None` at the end of the bytes.
     ///
     /// # Errors
-    /// [`Failure`]: nothing came in time, the connection broke, or the provider sent an error.
-    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+    /// [`Failure`]: nothing came in time, or the connection broke.
+    pub async fn event(&mut self) -> Result<Option<Event>, Failure> {
         loop {
             if let Some(event) = self.ready.pop_front() {
-                return self.data(event).map(Some);
+                self.first = None;
+                return Ok(Some(event));
             }
             let deadline = self.first.unwrap_or_else(|| Instant::now() + self.idle);
             let chunk = timeout_at(deadline, self.response.chunk())
@@ -303,37 +355,26 @@ impl Stream {
         }
     }
 
-    fn data(&mut self, event: Event) -> Result<Vec<u8>, Failure> {
-        self.first = None;
-        let key = self.key.as_deref();
-        if event.name == "error" {
-            return Err(sent_as_success(&event.data, key));
-        }
+    /// The data of the next event of a stream of chat completions, as it came; `None` at the end of the bytes, which is an end of the answer
+    /// only after a finish reason.
+    ///
+    /// # Errors
+    /// [`Failure`]: as [`Self::event`], or the provider sent an error.
+    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        let Some(event) = self.event().await? else {
+            return Ok(None);
+        };
         let read = text::json(&event.data);
-        if read.text.contains("\"error\"")
-            && let Some(failure) = error_in_success(&read.text, key)
-        {
-            return Err(failure);
+        let is_error = event.name == "error"
+            || (read.text.contains("\"error\"") && ProviderError::in_success(&read.text));
+        if is_error {
+            let read = Some(event.data.as_slice()).filter(|data| data.len() <= MAX_ERROR);
+            let error = ProviderError::read(read.unwrap_or_default());
+            return Err(Failure::sent_as_success(&error, self.key()));
         }
-        Ok(event.data)
+        drop(read); // it may be the data itself
+        Ok(Some(event.data))
     }
-}
-
-/// An error that came with a success status: the provider may have worked before it, unless the class says that it did not.
-fn sent_as_success(body: &[u8], key: Option<&ApiKey>) -> Failure {
-    let read = Some(body).filter(|body| body.len() <= MAX_ERROR);
-    let mut failure = Failure::from_answer(500, None, read.unwrap_or_default(), key);
-    failure.message = failure
-        .message
-        .replacen("status 500", "status 200 with an error", 1);
-    if failure.class == Class::Transient {
-        failure.billing = oarmaster_store::Billing::Unknown;
-    }
-    failure
-}
-
-fn error_in_success(body: &str, key: Option<&ApiKey>) -> Option<Failure> {
-    ProviderError::in_success(body).then(|| sent_as_success(body.as_bytes(), key))
 }
 
 fn is_type(response: &reqwest::Response, types: &[&str]) -> bool {
