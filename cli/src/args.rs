@@ -89,6 +89,8 @@ pub enum Command {
     Result(ResultArgs),
     /// Stop a Task for good
     Cancel(Cancel),
+    /// Stop the model calls of pools, or take them again
+    Pools(Pools),
 }
 
 #[derive(ClapArgs, Debug)]
@@ -204,6 +206,39 @@ pub struct Cancel {
     pub task: String,
 }
 
+#[derive(ClapArgs, Debug)]
+pub struct Pools {
+    #[command(subcommand)]
+    pub command: PoolsCommand,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum PoolsCommand {
+    /// Take no new calls: within seconds none is begun, those under way end
+    #[command(after_help = "\
+Examples:
+  oar pools suspend default
+  oar pools suspend --all            every pool of the cluster
+  oar pools suspend --all -n team-a  every pool of a namespace")]
+    Suspend(Which),
+    /// Take calls again
+    Resume(Which),
+}
+
+#[derive(ClapArgs, Debug)]
+pub struct Which {
+    /// The ModelPools
+    #[arg(
+        value_name = "POOL",
+        required_unless_present = "all",
+        conflicts_with = "all"
+    )]
+    pub names: Vec<String>,
+    /// Every ModelPool: of the namespace that -n names, else of the cluster
+    #[arg(long)]
+    pub all: bool,
+}
+
 /// How data are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -219,6 +254,15 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn which_pools_are_meant_is_said() {
+        let parse = |words: &[&str]| Args::try_parse_from([&["oar", "pools"], words].concat());
+        assert!(parse(&["suspend", "a", "b"]).is_ok());
+        assert!(parse(&["resume", "--all", "-n", "team"]).is_ok());
+        assert!(parse(&["suspend"]).is_err());
+        assert!(parse(&["suspend", "a", "--all"]).is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod cancel;
 mod get;
 mod list;
 mod logs;
+mod pools;
 mod result;
 mod run;
 mod watch;
@@ -26,6 +27,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
         Command::Logs(args) => logs::run(&cluster, args).await,
         Command::Result(args) => result::run(&cluster, args).await,
         Command::Cancel(args) => cancel::run(&cluster, args).await,
+        Command::Pools(args) => pools::run(&cluster, args).await,
     }
 }
 

@@ -142,8 +142,13 @@ impl World {
             let events = lean(watcher(Api::all(client.clone()), all()));
             let (to, agent_to, task_to) = (pool_to.clone(), agent_to.clone(), task_to.clone());
             let (agents, tasks) = (agent_store.clone(), task_store.clone());
+            let pools = pool_store.clone();
             (events, move |pool: &Guard<ModelPool>| {
                 send(&to, ObjectRef::from_obj(pool));
+                // An alias that it gave up or took may be another one's.
+                touch(&pools, &to, |other: &ModelPool| {
+                    !other.spec.aliases.is_empty() && other.namespace() == pool.namespace()
+                });
                 let fallback = shared.as_ref().is_some_and(|(namespace, name)| {
                     pool.namespace().as_ref() == Some(namespace) && pool.name_any() == *name
                 });

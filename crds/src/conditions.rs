@@ -10,6 +10,8 @@ pub const RESOLVED_REFS: &str = "ResolvedRefs";
 pub const SECRET_RESOLVED: &str = "SecretResolved";
 /// True: the endpoint answered when it was last tried. Unknown until it is. ModelProvider.
 pub const REACHABLE: &str = "Reachable";
+/// True: the object serves, but not with all that it names. The message says what does not. ModelPool.
+pub const DEGRADED: &str = "Degraded";
 /// True: the RuntimeClass that is named exists, or none is named. SandboxClass.
 pub const RUNTIME_CLASS_FOUND: &str = "RuntimeClassFound";
 /// True: a pod with the sandboxes' labels reached the gateway and nothing that its NetworkPolicy forbids. Unknown until that was tried, or
@@ -51,6 +53,8 @@ pub mod reason {
     pub const SECRET_FORBIDDEN: &str = "SecretForbidden";
     /// The provider refused the key.
     pub const KEY_REFUSED: &str = "KeyRefused";
+    /// The accounts behind the keys have no money or quota left, as the provider said. They are tried again within minutes.
+    pub const KEY_EXHAUSTED: &str = "KeyExhausted";
     /// Nothing is sent there until its owner or the administrator changes what the message says, like an address that providers may not have.
     pub const UNUSABLE: &str = "Unusable";
     /// The provider needs no key.
@@ -63,6 +67,14 @@ pub mod reason {
     pub const NOT_TRIED: &str = "NotTried";
     /// The gateway has not told about this object yet.
     pub const GATEWAY_PENDING: &str = "GatewayPending";
+    /// `spec.suspend` is true: no new call is taken.
+    pub const SUSPENDED: &str = "Suspended";
+    /// Everything that is named serves.
+    pub const ALL_USABLE: &str = "AllUsable";
+    /// A member of the pool cannot be used, or is left alone for a while.
+    pub const MEMBER_UNUSABLE: &str = "MemberUnusable";
+    /// An older pool of the namespace has the same alias, which means that one.
+    pub const ALIAS_TAKEN: &str = "AliasTaken";
     /// No member of the pool can be used.
     pub const NO_USABLE_MEMBER: &str = "NoUsableMember";
     /// No RuntimeClass is named: the cluster's default runtime is used.

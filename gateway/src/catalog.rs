@@ -8,13 +8,18 @@ use crate::provider::http::{Http, Waits};
 use crate::provider::keys::KeyRef;
 use crate::provider::script::Script;
 use crate::provider::wire::{self, Wire};
+use crate::routing::breaker::Limits;
+use crate::routing::limits;
+use crate::routing::quota::FreeQuota;
 use oarmaster_crds::duration::NotADuration;
+use oarmaster_crds::kinds::pool::{Breaker, Failover, Strategy};
 use oarmaster_crds::kinds::provider::{ProviderModel, ProviderType, Timeouts};
 use oarmaster_crds::names::DEFAULT;
-use oarmaster_crds::{ModelPool, ModelProvider, ModelProviderSpec};
+use oarmaster_crds::{ModelPool, ModelPoolSpec, ModelProvider, ModelProviderSpec};
 use oarmaster_prices::Table;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Namespace and name.
 pub type Id = (String, String);
@@ -30,6 +35,8 @@ pub struct Provider {
     pub backend: Backend,
     /// Its keys, in order.
     pub keys: Vec<KeyRef>,
+    /// What its owner allows.
+    pub limits: limits::Limits,
     /// Its models.
     pub models: BTreeMap<String, Model>,
 }
@@ -41,6 +48,25 @@ pub struct Model {
     pub price: Result<Price, String>,
     /// Most tokens of one call.
     pub context: u64,
+    /// What the provider gives away.
+    pub free_quota: FreeQuota,
+}
+
+/// A pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// How members of one priority are ordered.
+    pub strategy: Strategy,
+    /// The members, in the written order.
+    pub members: Vec<Member>,
+    /// Most hops of a call.
+    pub hops: u32,
+    /// No hop of a call starts after this long.
+    pub deadline: Duration,
+    /// When a lane is left alone.
+    pub breaker: Limits,
+    /// Whether no new call is taken.
+    pub suspended: bool,
 }
 
 /// A member of a pool.
@@ -50,13 +76,19 @@ pub struct Member {
     pub provider: Id,
     /// The model's id there.
     pub model: String,
+    /// Lower is tried first.
+    pub priority: i64,
+    /// Its share where members are drawn.
+    pub weight: u32,
 }
 
 /// Everything that requests are routed by.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    /// The pools, their members in the order of trying.
-    pub pools: BTreeMap<Id, Vec<Member>>,
+    /// The pools.
+    pub pools: BTreeMap<Id, Arc<Pool>>,
+    /// The pools that the other names of callers mean, by namespace and alias.
+    pub aliases: BTreeMap<Id, Id>,
     /// The providers.
     pub providers: BTreeMap<Id, Arc<Provider>>,
 }
@@ -79,10 +111,12 @@ impl Snapshot {
         before: &Self,
         outbound: &Outbound,
     ) -> Self {
+        let pools: Vec<_> = pools.into_iter().collect();
         Self {
+            aliases: aliases(&pools),
             pools: pools
                 .into_iter()
-                .map(|(id, pool)| (id.clone(), members(id, pool)))
+                .map(|(id, pool)| (id.clone(), Arc::new(Pool::new(id, &pool.spec))))
                 .collect(),
             providers: providers
                 .into_iter()
@@ -140,23 +174,68 @@ impl Snapshot {
         };
         candidates
             .iter()
-            .find(|id| self.pools.contains_key(*id))
+            .find_map(|id| {
+                let pool = self.pools.get_key_value(id).map(|(id, _)| id);
+                pool.or_else(|| self.aliases.get(id))
+            })
             .or(candidates.first())
             .cloned()
             .unwrap_or_default()
     }
 }
 
-fn members(id: &Id, pool: &ModelPool) -> Vec<Member> {
-    let mut members: Vec<_> = pool.spec.members.iter().collect();
-    members.sort_by_key(|member| member.priority); // stable: within one priority in the written order
-    members
-        .into_iter()
-        .map(|member| Member {
+/// Whom each alias means. Of two pools of a namespace that claim one, the older has it; of two of the same second, the first by name.
+fn aliases(pools: &[(&Id, &ModelPool)]) -> BTreeMap<Id, Id> {
+    let mut by_age = pools.to_vec();
+    by_age.sort_by_key(|(id, pool)| (pool.metadata.creation_timestamp.clone(), *id));
+    let mut aliases = BTreeMap::new();
+    for (id, pool) in by_age {
+        for alias in &pool.spec.aliases {
+            aliases
+                .entry((id.0.clone(), alias.clone()))
+                .or_insert_with(|| id.clone());
+        }
+    }
+    aliases
+}
+
+impl Pool {
+    /// A pool whose bounds cannot be read, which the API server takes from nobody, has the defaults.
+    fn new(id: &Id, spec: &ModelPoolSpec) -> Self {
+        let members = spec.members.iter().map(|member| Member {
             provider: (id.0.clone(), member.provider.name.clone()),
             model: member.model.clone(),
-        })
-        .collect()
+            priority: member.priority,
+            weight: small(member.weight),
+        });
+        let failover = Failover::default();
+        let deadline = spec.failover.deadline.get();
+        Self {
+            strategy: spec.strategy,
+            members: members.collect(),
+            hops: small(spec.failover.max_hops).max(1),
+            deadline: deadline
+                .or_else(|_| failover.deadline.get())
+                .unwrap_or_default(),
+            breaker: breaker(&spec.breaker).unwrap_or_default(),
+            suspended: spec.suspend,
+        }
+    }
+}
+
+fn breaker(breaker: &Breaker) -> Result<Limits, NotADuration> {
+    Ok(Limits {
+        error_percent: small(breaker.error_percent),
+        window: breaker.window.get()?,
+        min_requests: small(breaker.min_requests),
+        cooldown: breaker.cooldown.get()?,
+        max_cooldown: breaker.max_cooldown.get()?,
+    })
+}
+
+/// A number that the schema keeps small.
+fn small(number: i64) -> u32 {
+    u32::try_from(number.max(0)).unwrap_or(u32::MAX)
 }
 
 impl Provider {
@@ -174,6 +253,18 @@ impl Provider {
                     entry: key.secret_key_ref.key.clone(),
                 })
                 .collect(),
+            limits: spec
+                .limits
+                .as_ref()
+                .map_or_else(Default::default, |limits| {
+                    let bound =
+                        |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
+                    limits::Limits {
+                        requests: bound(limits.requests_per_minute),
+                        tokens: bound(limits.tokens_per_minute),
+                        concurrency: limits.concurrency.map(small),
+                    }
+                }),
             models: spec
                 .models
                 .iter()
@@ -213,6 +304,17 @@ impl Model {
         Self {
             price,
             context: stated.or(known).unwrap_or(DEFAULT_CONTEXT),
+            free_quota: model
+                .free_quota
+                .as_ref()
+                .map_or_else(FreeQuota::default, |quota| {
+                    let bound =
+                        |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
+                    FreeQuota {
+                        per_minute: bound(quota.requests_per_minute),
+                        per_day: bound(quota.requests_per_day),
+                    }
+                }),
         }
     }
 }

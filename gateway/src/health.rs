@@ -4,12 +4,16 @@ use crate::catalog::{Id, Provider, Snapshot};
 use crate::provider::Backend;
 use crate::provider::failure::{Class, Failure};
 use crate::provider::http::Unreached;
-use crate::provider::keys::{ApiKey, Keyring, SecretSight};
+use crate::provider::keys::{ApiKey, KeyRef, Keyring, SecretSight};
+use crate::routing::breaker::Circuit;
+use crate::routing::lanes::Lanes;
 use futures::StreamExt;
-use oarmaster_protocol::admin::{Health as Report, ModelHealth, ProviderHealth, Reachable};
-use std::collections::HashMap;
+use oarmaster_protocol::admin::{
+    CircuitHealth, Health as Report, ModelHealth, ProviderHealth, Reachable,
+};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
 
@@ -19,14 +23,21 @@ const FIRST_RETRY: Duration = Duration::from_secs(5);
 const LAST_RETRY: Duration = Duration::from_secs(60);
 /// Changes that a slow reader may lag behind.
 const CHANGES: usize = 256;
+/// Shortest time between two tellings of circuits.
+const BETWEEN_CIRCUITS: Duration = Duration::from_secs(5);
 
 /// Keys and reachability of all providers.
 pub struct Health {
+    /// What is known of lanes.
+    pub lanes: Lanes,
     keyring: Keyring,
     seen: Mutex<HashMap<Id, Seen>>,
     changes: broadcast::Sender<Id>,
     snapshots: tokio::sync::watch::Sender<Arc<Snapshot>>,
     look: Notify,
+    /// Providers with a circuit that opened or closed and of which nobody was told yet.
+    circuits: Mutex<BTreeSet<Id>>,
+    circuit: Notify,
 }
 
 struct Seen {
@@ -51,11 +62,14 @@ enum Tried {
 impl Default for Health {
     fn default() -> Self {
         Self {
+            lanes: Lanes::default(),
             keyring: Keyring::default(),
             seen: Mutex::default(),
             changes: broadcast::Sender::new(CHANGES),
             snapshots: tokio::sync::watch::Sender::new(Arc::default()),
             look: Notify::new(),
+            circuits: Mutex::default(),
+            circuit: Notify::new(),
         }
     }
 }
@@ -66,6 +80,12 @@ impl Health {
     pub fn usable_keys(&self, provider: &Provider) -> Vec<(String, Arc<ApiKey>)> {
         self.keyring
             .usable(&provider.id.0, &provider.id.1, &provider.keys)
+    }
+
+    /// A key, if it can be tried now.
+    #[must_use]
+    pub fn usable_key(&self, provider: &Provider, key: &KeyRef) -> Option<Arc<ApiKey>> {
+        self.keyring.usable_one(&provider.id.0, &provider.id.1, key)
     }
 
     /// Why no key of the provider can be used.
@@ -94,6 +114,7 @@ impl Health {
     /// The objects changed.
     pub fn snapshot_changed(&self, before: &Snapshot, now: &Arc<Snapshot>) {
         self.lock().retain(|id, _| now.providers.contains_key(id));
+        self.lanes.retain(|id| now.providers.contains_key(id));
         self.snapshots.send_replace(now.clone());
         for (id, provider) in &now.providers {
             if before.providers.get(id).map(|known| &known.version) != Some(&provider.version) {
@@ -141,9 +162,9 @@ impl Health {
                             .refused(&id.0, &id.1, name, key, &failure.message);
                         self.changed(id);
                     }
-                    (Class::RateLimit, Some((name, _))) if failure.retry_after.is_some() => {
+                    (Class::Quota, Some((name, key))) => {
                         self.keyring
-                            .limited(&id.0, &id.1, name, failure.retry_after);
+                            .exhausted(&id.0, &id.1, name, key, failure.retry_after);
                         self.changed(id);
                     }
                     _ => {}
@@ -180,6 +201,7 @@ impl Health {
                         .map(|(name, model)| ModelHealth {
                             name: name.clone(),
                             problem: model.price.as_ref().err().cloned().unwrap_or_default(),
+                            circuit: self.circuit(provider, name),
                         })
                         .collect(),
                     unusable: match &provider.backend {
@@ -192,8 +214,12 @@ impl Health {
         }
     }
 
-    /// Probes providers that are new, changed, or did not answer last time, for ever.
+    /// Probes providers that are new, changed, or did not answer last time, and tells of circuits, for ever.
     pub async fn run(&self) {
+        tokio::join!(self.probe_all(), self.tell_circuits());
+    }
+
+    async fn probe_all(&self) {
         loop {
             let due = self.due(Instant::now());
             futures::stream::iter(due)
@@ -299,6 +325,48 @@ impl Health {
         }
     }
 
+    /// The circuit of a lane of a provider opened or closed. It is told with others of the next seconds: where it goes back and forth, nobody is
+    /// to write that down each time.
+    pub fn circuit_changed(&self, id: &Id) {
+        self.circuits
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id.clone());
+        self.circuit.notify_one();
+    }
+
+    /// Tells of circuits, for ever.
+    async fn tell_circuits(&self) {
+        loop {
+            let reopens = self.lanes.reopens(std::time::Instant::now());
+            match reopens {
+                None => self.circuit.notified().await,
+                Some((at, id)) => tokio::select! {
+                    () = self.circuit.notified() => {}
+                    () = tokio::time::sleep_until(at.into()) => self.circuit_changed(&id),
+                },
+            }
+            let changed =
+                std::mem::take(&mut *self.circuits.lock().unwrap_or_else(PoisonError::into_inner));
+            for id in changed {
+                self.changed(&id);
+            }
+            tokio::time::sleep(BETWEEN_CIRCUITS).await;
+        }
+    }
+
+    fn circuit(&self, provider: &Provider, model: &str) -> CircuitHealth {
+        let keys = provider.keys.iter().map(|key| key.name.as_str());
+        let now = std::time::Instant::now();
+        match self.lanes.circuit(provider, model, keys, now) {
+            Circuit::Closed => CircuitHealth::Closed,
+            Circuit::HalfOpen => CircuitHealth::HalfOpen,
+            Circuit::Open { until } => CircuitHealth::Open {
+                until_ms: ms_since_epoch(until.saturating_duration_since(now)),
+            },
+        }
+    }
+
     fn changed(&self, id: &Id) {
         // Without a reader there is nobody to tell: readers start with everything.
         let _ = self.changes.send(id.clone());
@@ -307,4 +375,12 @@ impl Health {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Id, Seen>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The time in so long, in milliseconds since the Unix epoch.
+fn ms_since_epoch(ahead: Duration) -> i64 {
+    let at = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from((at + ahead).as_millis()).unwrap_or(i64::MAX)
 }

@@ -25,6 +25,7 @@ pub mod price;
 pub mod provider;
 pub mod read;
 pub mod request;
+pub mod routing;
 pub mod serve;
 pub mod state;
 pub mod tls;

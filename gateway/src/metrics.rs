@@ -29,6 +29,14 @@ struct Ended {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Chosen {
+    pool: String,
+    provider: String,
+    model: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Kind {
     pool: String,
     provider: String,
@@ -50,6 +58,7 @@ pub struct Metrics {
     requests: Family<Ended, Counter>,
     duration: Family<Hop, Histogram>,
     first_token: Family<Hop, Histogram>,
+    choices: Family<Chosen, Counter>,
     tokens: Family<Kind, Counter>,
     cost: Family<Cost, Counter<f64, AtomicU64>>,
 }
@@ -62,6 +71,7 @@ impl Default for Metrics {
             requests: Family::default(),
             duration: Family::new_with_constructor(seconds),
             first_token: Family::new_with_constructor(seconds),
+            choices: Family::default(),
             tokens: Family::default(),
             cost: Family::default(),
             registry: Registry::default(),
@@ -86,6 +96,11 @@ impl Default for Metrics {
             "Time from sending a request to the first content of its stream",
             metrics.first_token.clone(),
         );
+        registry.register(
+            "model_choices",
+            "Members that were chosen to be asked, by why",
+            metrics.choices.clone(),
+        );
         registry.register("tokens", "Tokens that were booked", metrics.tokens.clone());
         registry.register(
             "cost_usd",
@@ -100,6 +115,23 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// A member was chosen to be asked.
+    pub fn chosen(&self, hop: &Hop, reason: &'static str) {
+        let Hop {
+            pool,
+            provider,
+            model,
+        } = hop.clone();
+        self.choices
+            .get_or_create(&Chosen {
+                pool,
+                provider,
+                model,
+                reason,
+            })
+            .inc();
+    }
+
     /// A hop ended: `outcome` is `ok` or a failure class.
     pub fn hop_ended(&self, hop: &Hop, outcome: &'static str, took: std::time::Duration) {
         let Hop {

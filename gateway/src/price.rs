@@ -98,6 +98,22 @@ impl Price {
             .unwrap_or(u64::MAX)
     }
 
+    /// Whether nothing costs anything.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        let tiers = self.tiers.iter().map(|(_, rates)| rates);
+        std::iter::once(&self.base)
+            .chain(tiers)
+            .all(|rates| rates.dearest_input() == 0 && rates.output == 0)
+    }
+
+    /// What an answer with so many tokens costs where nothing is cached.
+    #[must_use]
+    pub fn expected(&self, input: u64, output: u64) -> u64 {
+        let rates = self.rates(input);
+        sum([(input, rates.input), (output, rates.output)])
+    }
+
     /// Tokens with their cost.
     #[must_use]
     pub fn usage(&self, usage: &Usage) -> CallUsage {

@@ -419,11 +419,16 @@ fn a_streamed_script_is_the_same_answer() {
 fn snapshot(pools: &[(&str, &str)]) -> Snapshot {
     let pools: Vec<_> = pools
         .iter()
-        .map(|(namespace, name)| {
-            let spec = json!({"members": [
+        .enumerate()
+        .map(|(age, (namespace, name))| {
+            let spec = json!({"aliases": ["gpt-4o", "house"], "members": [
                 {"provider": {"name": "c"}, "model": "m", "priority": 5}, {"provider": {"name": "a"}, "model": "m"}, {"provider": {"name": "b"}, "model": "m"},
             ]});
-            let pool = ModelPool::new(name, serde_json::from_value(spec).unwrap());
+            let mut pool = ModelPool::new(name, serde_json::from_value(spec).unwrap());
+            // Written from the youngest to the oldest, but for the last.
+            let second = if *name == "house" { 59 } else { 50 - age };
+            let created = json!(format!("2025-01-01T00:00:{second}Z"));
+            pool.metadata.creation_timestamp = serde_json::from_value(created).unwrap();
             (((*namespace).to_owned(), (*name).to_owned()), pool)
         })
         .collect();
@@ -471,11 +476,15 @@ fn names_mean_pools() {
     assert_eq!(means("default", None), "sys/house");
     assert_eq!(means("absent", Some("team")), "team/absent");
     assert_eq!(means("a/b/c", None), "a/b/c", "no pool has such a name");
-    let order: Vec<&str> = all.pools[&("sys".into(), "big".into())]
-        .iter()
-        .map(|member| member.provider.1.as_str())
-        .collect();
-    assert_eq!(order, ["a", "b", "c"], "by priority, then as written");
+    // The older of two pools has the alias, and a pool's own name comes before it.
+    assert_eq!(means("gpt-4o", Some("team")), "team/fast");
+    assert_eq!(means("team/gpt-4o", None), "team/fast");
+    assert_eq!(means("gpt-4o", Some("other")), "sys/big");
+    assert_eq!(means("house", Some("own")), "own/default");
+    assert_eq!(means("house", None), "sys/house");
+    let pool = &all.pools[&("sys".into(), "big".into())];
+    assert_eq!((pool.hops, pool.deadline.as_secs()), (4, 180));
+    assert_eq!(pool.breaker, crate::routing::breaker::Limits::default());
 }
 
 #[test]

@@ -159,6 +159,28 @@ pub struct ModelHealth {
     /// Why it is never asked, for a person; empty where it is.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub problem: String,
+    /// Whether requests pass.
+    pub circuit: CircuitHealth,
+}
+
+/// Whether requests to a model pass, with the best of its keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    tag = "state",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
+pub enum CircuitHealth {
+    /// They do.
+    #[default]
+    Closed,
+    /// None does, since too many failed or the provider asked to wait.
+    Open {
+        /// Until then, in milliseconds since the Unix epoch.
+        until_ms: i64,
+    },
+    /// One does, to try it.
+    HalfOpen,
 }
 
 /// One key. Never the key itself.
@@ -187,8 +209,8 @@ pub enum KeyState {
     SecretForbidden,
     /// The provider refused it (401 or 403); out until the Secret changes.
     Invalid,
-    /// The provider asked to wait.
-    RateLimited,
+    /// The account behind it has no money or quota left, as the provider said; it is tried again later, or when the Secret changes.
+    Exhausted,
 }
 
 /// Whether an endpoint answered.

@@ -106,6 +106,8 @@ pub enum ErrorCode {
     TooLarge,
     /// 429. The budget does not cover the worst case of this call.
     BudgetExceeded,
+    /// 429. The limits of the pool's providers allow no more now; `Retry-After` says when.
+    RateLimited,
     /// 400. The request has a field whose cost has no bound.
     UnboundedCost,
     /// 400. The provider states no price for the model.
@@ -131,6 +133,7 @@ impl ErrorCode {
             Self::InDoubt => "in_doubt",
             Self::TooLarge => "too_large",
             Self::BudgetExceeded => "budget_exceeded",
+            Self::RateLimited => "rate_limited",
             Self::UnboundedCost => "unbounded_cost",
             Self::UnknownPrice => "unknown_price",
             Self::ModelUnavailable => "model_unavailable",

@@ -1,6 +1,6 @@
 //! What is known of a pool's providers.
 
-use super::plan::Observed;
+use super::plan::{Namesake, Observed};
 use crate::kit::Context;
 use crate::kit::context::readable;
 use jiff::Timestamp;
@@ -19,6 +19,20 @@ pub fn observe(pool: &ModelPool, ctx: &Context) -> Observed {
                 let name = &member.provider.name;
                 let found = readable(&ctx.stores.providers, namespace, name)?;
                 Some((name.clone(), found))
+            })
+            .collect(),
+        namesakes: ctx
+            .stores
+            .pools
+            .state()
+            .iter()
+            .filter_map(|other| other.0.as_ref().ok())
+            .filter(|other| other.metadata.namespace == pool.metadata.namespace)
+            .filter(|other| !other.spec.aliases.is_empty())
+            .map(|other| Namesake {
+                created: other.metadata.creation_timestamp.clone(),
+                name: other.metadata.name.clone().unwrap_or_default(),
+                aliases: other.spec.aliases.clone(),
             })
             .collect(),
     }

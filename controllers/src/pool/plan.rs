@@ -3,6 +3,7 @@
 use crate::kit::ready::{self, Plan};
 use crate::task::refs::absent;
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use oarmaster_crds::conditions::{self, reason};
 use oarmaster_crds::kinds::pool::{MemberStatus, PoolMember};
 use oarmaster_crds::validate::{self, summary};
@@ -17,6 +18,19 @@ pub struct Observed {
     pub now: Timestamp,
     /// The providers that exist, by name.
     pub providers: BTreeMap<String, Arc<ModelProvider>>,
+    /// The pools of the namespace that have aliases.
+    pub namesakes: Vec<Namesake>,
+}
+
+/// A pool with aliases.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Namesake {
+    /// When it was created.
+    pub created: Option<Time>,
+    /// Its name.
+    pub name: String,
+    /// Its aliases.
+    pub aliases: Vec<String>,
 }
 
 /// Plans one pass.
@@ -40,8 +54,12 @@ pub fn plan(pool: &ModelPool, seen: &Observed) -> Plan<ModelPoolStatus> {
         .collect();
     let usable = members.iter().filter(|member| member.usable).count();
     let problems = validate::pool(&pool.spec);
+    let (degraded, how, lack) = degraded(pool, seen, &members);
     let (ready, why, message) = if !problems.is_empty() {
         (false, reason::INVALID_SPEC, summary(&problems))
+    } else if pool.spec.suspend {
+        let text = "spec.suspend is true: no new call is taken";
+        (false, reason::SUSPENDED, text.to_owned())
     } else if usable == 0 {
         let texts: Vec<&str> = members
             .iter()
@@ -66,7 +84,73 @@ pub fn plan(pool: &ModelPool, seen: &Observed) -> Plan<ModelPoolStatus> {
         pool.metadata.generation,
         seen.now,
     );
+    conditions::set(
+        &mut status.conditions,
+        conditions::DEGRADED,
+        Some(degraded),
+        how,
+        &lack,
+        pool.metadata.generation,
+        seen.now,
+    );
     ready::plan(pool.status.as_ref(), status, |status| &status.conditions)
+}
+
+/// Whether something that the pool names does not serve.
+fn degraded(
+    pool: &ModelPool,
+    seen: &Observed,
+    members: &[MemberStatus],
+) -> (bool, &'static str, String) {
+    let texts: Vec<String> = members
+        .iter()
+        .filter_map(|member| {
+            if !member.usable {
+                return Some(member.message.clone());
+            }
+            left_alone(member, seen)
+        })
+        .take(5)
+        .collect();
+    if !texts.is_empty() {
+        return (true, reason::MEMBER_UNUSABLE, texts.join("; "));
+    }
+    let name = pool.metadata.name.clone().unwrap_or_default();
+    let own = (&pool.metadata.creation_timestamp, &name);
+    let taken: Vec<String> = pool
+        .spec
+        .aliases
+        .iter()
+        .filter_map(|alias| {
+            let older = seen
+                .namesakes
+                .iter()
+                .filter(|other| other.aliases.contains(alias))
+                .min()?;
+            ((&older.created, &older.name) < own)
+                .then(|| format!("alias {alias} means the older ModelPool {}", older.name))
+        })
+        .collect();
+    if taken.is_empty() {
+        (false, reason::ALL_USABLE, String::new())
+    } else {
+        (true, reason::ALIAS_TAKEN, taken.join("; "))
+    }
+}
+
+/// Of a member that can be used: that nothing is sent there for a while.
+fn left_alone(member: &MemberStatus, seen: &Observed) -> Option<String> {
+    let provider = seen.providers.get(&member.provider)?;
+    let models = &provider.status.as_ref()?.models;
+    let model = models.iter().find(|model| model.name == member.model)?;
+    (model.circuit == "Open").then(|| {
+        format!(
+            "model {} of ModelProvider {} is left alone until {}, since too many requests failed or the provider asked to wait",
+            member.model,
+            member.provider,
+            model.until.as_deref().unwrap_or("later")
+        )
+    })
 }
 
 /// Why a member cannot be used.

@@ -1,5 +1,6 @@
-use super::plan::{Observed, plan};
+use super::plan::{Namesake, Observed, plan};
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use oarmaster_crds::kinds::provider::{ModelStatus, ProviderType};
 use oarmaster_crds::{ModelPool, ModelPoolStatus, ModelProvider, conditions};
 use serde_json::{Value, json};
@@ -35,11 +36,23 @@ fn after(pool: &ModelPool, providers: &[(&str, Arc<ModelProvider>)]) -> ModelPoo
             .iter()
             .map(|(name, provider)| ((*name).to_owned(), Arc::clone(provider)))
             .collect(),
+        namesakes: ["old", "young"]
+            .into_iter()
+            .map(|name| Namesake {
+                created: Some(created(if name == "old" { 1 } else { 3 })),
+                name: name.to_owned(),
+                aliases: vec!["gpt-4o".to_owned(), format!("of-{name}")],
+            })
+            .collect(),
     };
     let mut next = pool.clone();
     next.status = plan(pool, &seen).status;
     assert!(plan(&next, &seen).status.is_none(), "settled");
     next.status.unwrap()
+}
+
+fn created(second: i64) -> Time {
+    Time(Timestamp::from_second(second).unwrap())
 }
 
 fn member(provider: &str, model: &str) -> Value {
@@ -90,6 +103,8 @@ fn of_a_vendors_model_the_gateway_says_whether_it_has_a_price() {
             .map(|problem| ModelStatus {
                 name: "m".to_owned(),
                 problem: problem.to_owned(),
+                circuit: "Closed".to_owned(),
+                until: None,
             })
             .into_iter()
             .collect();
@@ -105,6 +120,75 @@ fn of_a_vendors_model_the_gateway_says_whether_it_has_a_price() {
             "{message}"
         );
     }
+}
+
+fn degraded(status: &ModelPoolStatus) -> (String, String, String) {
+    let held = conditions::find(&status.conditions, conditions::DEGRADED).unwrap();
+    let (reason, message) = (held.reason.clone(), held.message.clone());
+    (held.status.clone(), reason, message)
+}
+
+#[test]
+fn what_does_not_serve_is_told_while_the_rest_does() {
+    let two = pool(json!([member("p", "m"), member("q", "m")]));
+    let both = |provider: Arc<ModelProvider>| {
+        let status = after(&two, &[("p", provider), ("q", provider_ready())]);
+        assert!(conditions::is_true(&status.conditions, conditions::READY));
+        degraded(&status)
+    };
+    assert_eq!(both(provider_ready()).0, "False");
+    let (status, reason, message) = both(provider("False", true));
+    assert_eq!(
+        (status.as_str(), reason.as_str()),
+        ("True", "MemberUnusable")
+    );
+    assert!(message.contains("p is not ready"), "{message}");
+    let mut open = ModelProvider::clone(&provider_ready());
+    open.status.as_mut().unwrap().models = vec![ModelStatus {
+        name: "m".to_owned(),
+        problem: String::new(),
+        circuit: "Open".to_owned(),
+        until: Some("2025-01-01T00:00:15Z".to_owned()),
+    }];
+    let (status, _, message) = both(Arc::new(open));
+    assert_eq!(status, "True");
+    assert!(
+        message.contains("left alone until 2025-01-01T00:00:15Z"),
+        "{message}"
+    );
+}
+
+fn provider_ready() -> Arc<ModelProvider> {
+    provider("True", true)
+}
+
+#[test]
+fn an_alias_is_the_older_pools() {
+    let mut pool = pool(json!([member("p", "m")]));
+    pool.metadata.creation_timestamp = Some(created(2));
+    for (alias, reason) in [
+        ("gpt-4o", "AliasTaken"),
+        ("of-old", "AliasTaken"),
+        ("of-young", "AllUsable"),
+        ("own", "AllUsable"),
+    ] {
+        pool.spec.aliases = vec![alias.to_owned()];
+        let status = after(&pool, &[("p", provider_ready())]);
+        assert_eq!(degraded(&status).1, reason, "{alias}");
+        assert!(conditions::is_true(&status.conditions, conditions::READY));
+    }
+}
+
+#[test]
+fn a_suspended_pool_is_not_ready() {
+    let mut pool = pool(json!([member("p", "m")]));
+    pool.spec.suspend = true;
+    let status = after(&pool, &[("p", provider_ready())]);
+    let ready = conditions::find(&status.conditions, conditions::READY).unwrap();
+    assert_eq!(
+        (ready.status.as_str(), ready.reason.as_str()),
+        ("False", "Suspended")
+    );
 }
 
 #[test]

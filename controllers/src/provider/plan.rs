@@ -9,7 +9,7 @@ use oarmaster_crds::conditions::{self, reason};
 use oarmaster_crds::kinds::provider::{KeyStatus, ModelStatus, ProviderType};
 use oarmaster_crds::validate::{self, summary};
 use oarmaster_crds::{ModelProvider, ModelProviderStatus};
-use oarmaster_protocol::admin::{KeyHealth, KeyState, ProviderHealth};
+use oarmaster_protocol::admin::{CircuitHealth, KeyHealth, KeyState, ProviderHealth};
 
 /// Everything the planner may look at.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,6 +117,11 @@ fn upstream(
         .map(|model| ModelStatus {
             name: model.name.clone(),
             problem: model.problem.clone(),
+            circuit: circuit(model.circuit).to_owned(),
+            until: match model.circuit {
+                CircuitHealth::Open { until_ms } => until(until_ms),
+                CircuitHealth::Closed | CircuitHealth::HalfOpen => None,
+            },
         })
         .collect();
     let secrets = secrets(&health.keys);
@@ -131,13 +136,16 @@ fn upstream(
         (conditions::READY, Some(true), reason::READY, String::new())
     } else if secrets.1 == Some(false) {
         (conditions::READY, Some(false), secrets.2, secrets.3.clone())
+    } else if health
+        .keys
+        .iter()
+        .any(|key| key.state == KeyState::Exhausted)
+    {
+        let text = messages(&health.keys, |key| !usable(key));
+        (conditions::READY, Some(false), reason::KEY_EXHAUSTED, text)
     } else {
-        (
-            conditions::READY,
-            Some(false),
-            reason::KEY_REFUSED,
-            messages(&health.keys, |key| key.state == KeyState::Invalid),
-        )
+        let text = messages(&health.keys, |key| key.state == KeyState::Invalid);
+        (conditions::READY, Some(false), reason::KEY_REFUSED, text)
     };
     let reachable = match &health.reachable {
         None => (
@@ -199,7 +207,7 @@ fn messages(keys: &[KeyHealth], which: impl Fn(&KeyHealth) -> bool) -> String {
 }
 
 fn usable(key: &KeyHealth) -> bool {
-    matches!(key.state, KeyState::Ok | KeyState::RateLimited)
+    key.state == KeyState::Ok
 }
 
 fn unresolved(state: KeyState) -> bool {
@@ -209,6 +217,21 @@ fn unresolved(state: KeyState) -> bool {
     )
 }
 
+fn circuit(circuit: CircuitHealth) -> &'static str {
+    match circuit {
+        CircuitHealth::Closed => "Closed",
+        CircuitHealth::Open { .. } => "Open",
+        CircuitHealth::HalfOpen => "HalfOpen",
+    }
+}
+
+/// A time for people, whole seconds up.
+fn until(ms: i64) -> Option<String> {
+    let seconds = ms.checked_add(999)?.div_euclid(1000);
+    let at = Timestamp::from_second(seconds).ok()?;
+    Some(at.to_string())
+}
+
 fn state(state: KeyState) -> &'static str {
     match state {
         KeyState::Ok => "Ok",
@@ -216,6 +239,6 @@ fn state(state: KeyState) -> &'static str {
         KeyState::SecretInvalid => "SecretInvalid",
         KeyState::SecretForbidden => "SecretForbidden",
         KeyState::Invalid => "Invalid",
-        KeyState::RateLimited => "RateLimited",
+        KeyState::Exhausted => "Exhausted",
     }
 }

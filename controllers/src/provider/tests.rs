@@ -3,7 +3,9 @@ use crate::kit::events::Reason;
 use jiff::Timestamp;
 use oarmaster_crds::ModelProvider;
 use oarmaster_crds::conditions;
-use oarmaster_protocol::admin::{KeyHealth, KeyState, ModelHealth, ProviderHealth, Reachable};
+use oarmaster_protocol::admin::{
+    CircuitHealth, KeyHealth, KeyState, ModelHealth, ProviderHealth, Reachable,
+};
 use serde_json::{Value, json};
 
 fn provider(spec: Value) -> ModelProvider {
@@ -43,6 +45,7 @@ fn seen(generation: i64, state: KeyState, reachable: Option<bool>) -> Observed {
             models: vec![ModelHealth {
                 name: "m".to_owned(),
                 problem: "states no price".to_owned(),
+                circuit: CircuitHealth::Open { until_ms: 1 },
             }],
         }),
     }
@@ -128,6 +131,8 @@ fn an_edit_keeps_what_is_known_until_the_gateway_has_loaded_it() {
     old.metadata.generation = Some(3);
     let models = &old.status.as_ref().unwrap().models;
     assert_eq!(models[0].problem, "states no price");
+    assert_eq!(models[0].circuit, "Open");
+    assert_eq!(models[0].until.as_deref(), Some("1970-01-01T00:00:01Z"));
     let status = plan(&old, &seen(2, KeyState::Ok, Some(true)))
         .status
         .unwrap();
@@ -163,7 +168,11 @@ fn a_refused_key_is_not_ready_and_a_limited_one_is() {
         after(&upstream(), &refused, conditions::SECRET_RESOLVED).0,
         "True"
     );
-    assert_eq!(ready(&seen(2, KeyState::RateLimited, None)).0, "True");
+    let (status, reason, _) = ready(&seen(2, KeyState::Exhausted, None));
+    assert_eq!(
+        (status.as_str(), reason.as_str()),
+        ("False", "KeyExhausted")
+    );
 }
 
 #[test]

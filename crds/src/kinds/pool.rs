@@ -1,6 +1,7 @@
 //! ModelPool: models of providers behind one name.
 
 use crate::common::{LocalRef, conditions_schema};
+use crate::duration::GepDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
     status = "ModelPoolStatus",
     derive = "PartialEq",
     doc = "Models of one or more providers behind one name.",
+    printcolumn(name = "STRATEGY", type_ = "string", json_path = ".spec.strategy"),
     printcolumn(name = "MEMBERS", type_ = "integer", json_path = ".status.memberCount"),
     printcolumn(name = "USABLE", type_ = "integer", json_path = ".status.usableCount"),
     printcolumn(
@@ -40,9 +42,93 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ModelPoolSpec {
-    /// The members, tried by ascending priority, within one priority in this order. 1 to 32.
+    /// The order in which members of one priority are tried. `Priority`: as written. `Weighted`: drawn by `weight`. `Cheapest`: by what this request is expected to cost. `Fastest`: by the time to the first token of late, or to the end of answers that are not streamed; what nobody has tried comes first. `LeastBusy`: by the requests on their way. `FreeFirst`: those whose every price is 0 while their `freeQuota` lasts, then as `Cheapest`.
+    #[serde(default)]
+    pub strategy: Strategy,
+    /// The members, tried by ascending priority, within one priority in the order of `strategy`. 1 to 32.
     #[schemars(length(min = 1, max = 32))]
     pub members: Vec<PoolMember>,
+    /// Other names by which SDK callers of this namespace mean this pool, like `gpt-4o`. Where two pools claim one, the older has it. At most 32.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "set"), inner(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9._:@-]*[A-Za-z0-9])?$")))]
+    pub aliases: Vec<String>,
+    /// How far a call goes from one member to the next.
+    #[serde(default)]
+    pub failover: Failover,
+    /// When a key that fails is left alone for a while: counted for each key and model by itself.
+    #[serde(default)]
+    pub breaker: Breaker,
+    /// True stops new calls within 5 s; those under way end. Default false.
+    #[serde(default)]
+    pub suspend: bool,
+}
+
+/// The order in which members of one priority are tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Strategy {
+    /// As written.
+    #[default]
+    Priority,
+    /// Drawn by weight.
+    Weighted,
+    /// By what the request is expected to cost.
+    Cheapest,
+    /// By how fast they were of late.
+    Fastest,
+    /// By the requests on their way.
+    LeastBusy,
+    /// What costs nothing, then the cheapest.
+    FreeFirst,
+}
+
+/// How far a call goes from one member to the next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Failover {
+    /// Most requests to providers for one call. Default 4.
+    #[schemars(range(min = 1, max = 16))]
+    pub max_hops: i64,
+    /// After this long no further one is begun; one under way is bounded by its provider's timeouts. A Task's call waits as long for a member that is left alone for a while, others are refused at once. 1s to 1h. Default 180s.
+    pub deadline: GepDuration,
+}
+
+impl Default for Failover {
+    fn default() -> Self {
+        Self {
+            max_hops: 4,
+            deadline: GepDuration::new("180s"),
+        }
+    }
+}
+
+/// When a key that fails is left alone for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Breaker {
+    /// Share of failures at which it is left alone, in percent. Default 50.
+    #[schemars(range(min = 1, max = 100))]
+    pub error_percent: i64,
+    /// How far back requests count. 1s to 10m. Default 30s.
+    pub window: GepDuration,
+    /// Fewest requests of a window that say anything. Default 5.
+    #[schemars(range(min = 1, max = 1000))]
+    pub min_requests: i64,
+    /// How long it is left alone; then a single request tries it. Each failure of that one doubles the time, and what the provider asks to wait is the least. 1s to 1h. Default 15s.
+    pub cooldown: GepDuration,
+    /// Longest such time, unless the provider asks for more. 1s to 1h. Default 120s.
+    pub max_cooldown: GepDuration,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self {
+            error_percent: 50,
+            window: GepDuration::new("30s"),
+            min_requests: 5,
+            cooldown: GepDuration::new("15s"),
+            max_cooldown: GepDuration::new("120s"),
+        }
+    }
 }
 
 /// One model of one provider in the same namespace.
@@ -58,6 +144,14 @@ pub struct PoolMember {
     #[serde(default)]
     #[schemars(range(min = 0, max = 1000))]
     pub priority: i64,
+    /// Its share under `Weighted`; 0: only after the others. Default 1.
+    #[serde(default = "one")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub weight: i64,
+}
+
+const fn one() -> i64 {
+    1
 }
 
 /// What is known of a pool.
@@ -67,7 +161,7 @@ pub struct ModelPoolStatus {
     /// The generation that this status is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready: at least one member can be used.
+    /// Ready: at least one member can be used and the pool is not suspended. Degraded: a member cannot be used, or an alias belongs to an older pool.
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,
     /// Number of members.

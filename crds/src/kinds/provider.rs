@@ -66,6 +66,9 @@ pub struct ModelProviderSpec {
     /// The models that may be used, with their prices. 1 to 64.
     #[schemars(length(min = 1, max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub models: Vec<ProviderModel>,
+    /// What the gateway keeps within, over all models and keys. Default: no limit of its own; what the provider allows shows in its answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<ProviderLimits>,
     /// How long to wait for what.
     #[serde(default)]
     pub timeouts: Timeouts,
@@ -155,6 +158,24 @@ pub struct ProviderModel {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000_000))]
     pub context_tokens: Option<i64>,
+    /// What the provider gives away of it, for `FreeFirst`: when that much was asked for, other members come first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub free_quota: Option<FreeQuota>,
+}
+
+/// Requests that a provider gives away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.requestsPerMinute) || has(self.requestsPerDay)").message("set requestsPerMinute, requestsPerDay, or both"))]
+pub struct FreeQuota {
+    /// Requests of a minute. Default: no bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub requests_per_minute: Option<i64>,
+    /// Requests of a day, in UTC. Default: no bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub requests_per_day: Option<i64>,
 }
 
 /// Prices in USD per million tokens.
@@ -171,6 +192,25 @@ pub struct Pricing {
     /// Input tokens written into the provider's cache, for however long. Default: as input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_write_per_million: Option<Usd>,
+}
+
+/// What the gateway keeps within. A pool's other members are asked meanwhile; where there is none, callers get a 429 that says when, and Tasks wait.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.requestsPerMinute) || has(self.tokensPerMinute) || has(self.concurrency)").message("set requestsPerMinute, tokensPerMinute or concurrency"))]
+pub struct ProviderLimits {
+    /// Requests of a minute; as many at once, then at an even pace. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub requests_per_minute: Option<i64>,
+    /// Tokens of a minute, input and output together; those of a request are estimated until it has ended. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000_000_000_i64))]
+    pub tokens_per_minute: Option<i64>,
+    /// Requests at once. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub concurrency: Option<i64>,
 }
 
 /// How long the gateway waits for a provider.
@@ -228,6 +268,13 @@ pub struct ModelStatus {
     /// Why it is never asked: it has no price, so no budget could hold. Absent where it is.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub problem: String,
+    /// `Closed`: requests pass. `Open`: none passes with any key, since too many failed or the provider asked to wait. `HalfOpen`: one passes, to try it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub circuit: String,
+    /// Until when the circuit is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub until: Option<String>,
 }
 
 /// State of a key.
@@ -236,6 +283,6 @@ pub struct ModelStatus {
 pub struct KeyStatus {
     /// Name of the key.
     pub name: String,
-    /// `Ok`, `SecretMissing`, `SecretInvalid`, `SecretForbidden`, `Invalid` or `RateLimited`.
+    /// `Ok`, `SecretMissing`, `SecretInvalid`, `SecretForbidden`, `Invalid`: the provider refused it, or `Exhausted`: the account behind it has no money or quota left.
     pub state: String,
 }

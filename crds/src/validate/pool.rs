@@ -1,8 +1,10 @@
 //! Checks of a ModelPool.
 
 use super::{Problem, bounds};
+use crate::duration::GepDuration;
 use crate::kinds::pool::ModelPoolSpec;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// What is wrong with a ModelPool.
 #[must_use]
@@ -29,6 +31,13 @@ pub fn pool(spec: &ModelPoolSpec) -> Vec<Problem> {
             0,
             1000,
         );
+        bounds::number(
+            &mut problems,
+            &format!("{field}.weight"),
+            member.weight,
+            0,
+            1000,
+        );
         if !seen.insert((&member.provider.name, &member.model)) {
             problems.push(Problem::spec(
                 field,
@@ -39,5 +48,45 @@ pub fn pool(spec: &ModelPoolSpec) -> Vec<Problem> {
             ));
         }
     }
+    bounds::list(&mut problems, "spec.aliases", &spec.aliases, 32);
+    for (index, alias) in spec.aliases.iter().enumerate() {
+        let field = format!("spec.aliases[{index}]");
+        bounds::text(&mut problems, &field, alias, 128);
+        if alias.contains('/') {
+            problems.push(Problem::spec(
+                field,
+                "has a slash, which parts a namespace from a pool: leave out what stands before it",
+            ));
+        }
+    }
+    limits(&mut problems, spec);
     problems
+}
+
+fn limits(problems: &mut Vec<Problem>, spec: &ModelPoolSpec) {
+    let (failover, breaker) = (&spec.failover, &spec.breaker);
+    for (field, value, most) in [
+        ("failover.maxHops", failover.max_hops, 16),
+        ("breaker.errorPercent", breaker.error_percent, 100),
+        ("breaker.minRequests", breaker.min_requests, 1000),
+    ] {
+        bounds::number(problems, &format!("spec.{field}"), value, 1, most);
+    }
+    let mut duration = |field: &str, value: &GepDuration, most: u64| {
+        let (field, least) = (format!("spec.{field}"), Duration::from_secs(1));
+        bounds::duration(problems, &field, value, least, Duration::from_secs(most))
+    };
+    duration("failover.deadline", &failover.deadline, 3600);
+    duration("breaker.window", &breaker.window, 600);
+    let cooldown = duration("breaker.cooldown", &breaker.cooldown, 3600);
+    let longest = duration("breaker.maxCooldown", &breaker.max_cooldown, 3600);
+    if cooldown > longest && longest.is_some() {
+        problems.push(Problem::spec(
+            "spec.breaker.maxCooldown",
+            format!(
+                "{} is shorter than the cooldown of {}",
+                breaker.max_cooldown, breaker.cooldown
+            ),
+        ));
+    }
 }

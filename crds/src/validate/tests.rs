@@ -503,6 +503,38 @@ fn a_pool_lists_each_member_once() {
     assert_eq!(pool(json!([member])), []);
     assert_eq!(fields(&pool(json!([]))), ["spec.members"]);
     assert_eq!(fields(&pool(json!([member, member]))), ["spec.members[1]"]);
+    let spec = |more: Value| {
+        let mut spec = json!({ "members": [member] });
+        spec.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        super::pool(&parse::<ModelPoolSpec>(spec))
+    };
+    for (field, more) in [
+        (
+            "spec.aliases[1]",
+            json!({"aliases": ["gpt-4o", "openai/gpt-4o"]}),
+        ),
+        ("spec.failover.maxHops", json!({"failover": {"maxHops": 0}})),
+        (
+            "spec.failover.deadline",
+            json!({"failover": {"deadline": "2h"}}),
+        ),
+        (
+            "spec.breaker.errorPercent",
+            json!({"breaker": {"errorPercent": 101}}),
+        ),
+        (
+            "spec.breaker.window",
+            json!({"breaker": {"window": "500ms"}}),
+        ),
+        (
+            "spec.breaker.maxCooldown",
+            json!({"breaker": {"cooldown": "5m"}}),
+        ),
+    ] {
+        assert_eq!(fields(&spec(more.clone())), [field], "{more}");
+    }
 }
 
 #[test]

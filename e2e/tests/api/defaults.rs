@@ -52,7 +52,17 @@ async fn what_is_left_out_is_filled_in() -> Result<()> {
                 "ModelPool",
                 json!({"members": [{"provider": {"name": "p"}, "model": "m"}]}),
             ),
-            &[("/spec/members/0/priority", json!(0))],
+            &[
+                ("/spec/members/0/priority", json!(0)),
+                ("/spec/members/0/weight", json!(1)),
+                ("/spec/strategy", json!("Priority")),
+                ("/spec/suspend", json!(false)),
+                ("/spec/failover", json!({"maxHops": 4, "deadline": "180s"})),
+                (
+                    "/spec/breaker",
+                    json!({"errorPercent": 50, "window": "30s", "minRequests": 5, "cooldown": "15s", "maxCooldown": "120s"}),
+                ),
+            ],
         ),
         (
             object("SandboxClass", json!({})),

@@ -40,10 +40,46 @@ pub fn cases() -> Vec<Case> {
             members(json!([{"provider": {"name": "p"}, "model": "m", "priority": -1}])),
             &["spec.members[0].priority", "greater than or equal to 0"],
         ),
+        taken(
+            "a strategy with weights",
+            with_spec(
+                &pool,
+                json!({"strategy": "Weighted", "members": [{"provider": {"name": "p"}, "model": "m", "weight": 0}]}),
+            ),
+        ),
+        denied(
+            "an unknown strategy",
+            with_spec(&pool, json!({"strategy": "Random"})),
+            &["spec.strategy", "supported values", "\"FreeFirst\""],
+        ),
+        taken(
+            "aliases",
+            with_spec(&pool, json!({"aliases": ["gpt-4o", "claude-sonnet-4-5"]})),
+        ),
+        denied(
+            "an alias that would name another namespace",
+            with_spec(&pool, json!({"aliases": ["openai/gpt-4o"]})),
+            &["spec.aliases[0]", "should match"],
+        ),
+        denied(
+            "an alias twice",
+            with_spec(&pool, json!({"aliases": ["a", "a"]})),
+            &["spec.aliases[1]", "Duplicate value"],
+        ),
+        denied(
+            "no hop at all",
+            with_spec(&pool, json!({"failover": {"maxHops": 0}})),
+            &["spec.failover.maxHops", "greater than or equal to 1"],
+        ),
+        denied(
+            "a breaker over 100 percent",
+            with_spec(&pool, json!({"breaker": {"errorPercent": 101}})),
+            &["spec.breaker.errorPercent", "less than or equal to 100"],
+        ),
         denied(
             "a field of a later version",
-            with_spec(&pool, json!({"strategy": "Cheapest"})),
-            &["unknown field \"spec.strategy\""],
+            with_spec(&pool, json!({"cache": {"mode": "Exact"}})),
+            &["unknown field \"spec.cache\""],
         ),
     ]
 }

@@ -209,6 +209,17 @@ fn remotes() -> Vec<Case> {
                 "must be of type string",
             ],
         ),
+        taken("limits", p(json!({"limits": {"concurrency": 64}}))),
+        denied(
+            "limits of no kind",
+            p(json!({"limits": {}})),
+            &["spec.limits", "set requestsPerMinute"],
+        ),
+        denied(
+            "a free quota of no kind",
+            models(json!([{"name": "m", "freeQuota": {}}])),
+            &["spec.models[0].freeQuota", "set requestsPerMinute"],
+        ),
         denied(
             "no context",
             models(json!([{"name": "m", "contextTokens": 0}])),

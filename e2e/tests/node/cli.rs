@@ -2,6 +2,7 @@
 
 use crate::support::beside_others;
 use anyhow::{Context as _, Result};
+use oarmaster_crds::conditions::{ACCEPTED, find};
 use oarmaster_e2e::Space;
 use oarmaster_e2e::cluster::checkout;
 use oarmaster_e2e::command::{Output, Run, built};
@@ -200,6 +201,40 @@ async fn what_cannot_be_repaired_is_said_with_the_exit_code() -> Result<()> {
             assert_eq!(out.code, Some(2), "{}", out.text());
             assert!(out.stderr.contains(said), "no `{said}` in {}", out.text());
         }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_suspended_pool_keeps_tasks_waiting_until_it_is_resumed() -> Result<()> {
+    beside_others("pools", async |space| {
+        prepare(space).await?;
+        let kubeconfig = &space.cluster.kubeconfig;
+        let pools = async |words: &[&str]| {
+            let words = [&["pools"], words].concat();
+            oar(kubeconfig, &space.name, &words).await
+        };
+        let out = pools(&["suspend", "--all"]).await?.success()?;
+        let told = format!("ModelPool {}/default takes no new calls\n", space.name);
+        assert_eq!(out.stdout, told, "of this namespace alone");
+        let files = folder(&PROGRAM)?;
+        let path = files.path().to_string_lossy().into_owned();
+        let run = ["run", "python-fixer", "--name", "mine", "--files", &path];
+        oar(kubeconfig, &space.name, &run).await?.success()?;
+        let task = space
+            .task_until("mine", "waiting for its pool", |task| {
+                let held = task.status.clone().unwrap_or_default().conditions;
+                find(&held, ACCEPTED).is_some_and(|held| held.message.contains("suspend"))
+            })
+            .await?;
+        assert_eq!(task.status.unwrap_or_default().attempt, None, "no pod");
+        pools(&["resume", "default"]).await?.success()?;
+        space.complete("mine").await?;
+
+        let out = pools(&["suspend", "absent"]).await?;
+        assert_eq!(out.code, Some(2), "{}", out.text());
+        assert!(out.stderr.contains("absent"), "{}", out.text());
         Ok(())
     })
     .await

@@ -126,12 +126,12 @@ pub fn key(value: &str) -> Value {
     })
 }
 
-/// The ModelPool `default` of [`provider`].
+/// The ModelPool `default` of [`provider`]. A model that fails is not waited for as long as one outside of tests.
 pub fn pool() -> Value {
     object(
         "ModelPool",
         "default",
-        json!({"members": [{"provider": {"name": "model"}, "model": "mock"}]}),
+        json!({"members": [{"provider": {"name": "model"}, "model": "mock"}], "failover": {"deadline": "10s"}}),
     )
 }
 

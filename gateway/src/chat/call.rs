@@ -1,8 +1,9 @@
 //! The model calls of Tasks: numbered, in the journal, answered once.
 
 use super::account::Account;
-use super::hops::{complete, failed_call};
+use super::hops::complete;
 use super::route::{Routed, for_task};
+use super::tries::failed_call;
 use crate::error::ApiFailure;
 use crate::identity::sandbox::SandboxPod;
 use crate::provider::answer::Answer;
@@ -77,7 +78,7 @@ async fn first(gateway: &Arc<Gateway>, routed: Routed, call: Call) -> Result<Res
         let account = Account::Task(Box::new(call));
         complete(&inner, &routed, &account).await
     });
-    let (_, settled) = running
+    let (_, _, settled) = running
         .await
         .map_err(|_| ApiFailure::internal("the call was ended by a defect"))??;
     let settled = settled.ok_or_else(|| ApiFailure::internal("the call was not recorded"))?;

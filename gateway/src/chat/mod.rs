@@ -7,6 +7,7 @@ pub mod chunk;
 pub mod hops;
 pub mod route;
 pub mod stream;
+pub mod tries;
 
 use crate::error::ApiFailure;
 use crate::provider::http::Whole;
@@ -20,7 +21,16 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, header};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+use tries::Told;
 
+/// Names who answered: `<namespace>/<ModelProvider>`.
+pub const PROVIDER_HEADER: &str = "x-oarmaster-provider";
+/// Names the provider's model that answered.
+pub const MODEL_HEADER: &str = "x-oarmaster-model";
+/// Says why that one was asked: `Priority`, `Weighted`, `Cheapest`, `Fastest`, `LeastBusy`, `Free` or `Failover`.
+pub const REASON_HEADER: &str = "x-oarmaster-reason";
+/// Says how many requests to providers the call took.
+pub const HOPS_HEADER: &str = "x-oarmaster-hops";
 /// Names the fields of a request that the provider had no place for; they do not change what the answer is about.
 pub const DROPPED_HEADER: &str = "x-oarmaster-dropped";
 
@@ -58,14 +68,10 @@ async fn whole(
 ) -> Result<Response, ApiFailure> {
     let calls = gateway.calls.clone();
     let running = calls.spawn(async move { hops::complete(&gateway, &routed, &account).await });
-    let (whole, _) = running
+    let (whole, told, _) = running
         .await
         .map_err(|_| ApiFailure::internal("the call was ended by a defect"))??;
-    let Whole {
-        answer,
-        body,
-        dropped,
-    } = whole;
+    let Whole { answer, body } = whole;
     let mut response = match body {
         Some(bytes) => {
             let mut response = bytes.into_response();
@@ -75,17 +81,28 @@ async fn whole(
         }
         None => Json(answer.to_json(&new_id(), now_seconds())).into_response(),
     };
-    tell_dropped(response.headers_mut(), &dropped);
+    tell(response.headers_mut(), &told);
     Ok(response)
 }
 
-/// Names fields of the request that the provider had no place for.
-fn tell_dropped(headers: &mut HeaderMap, dropped: &[String]) {
-    // A name that is no header value is one that nobody could have meant.
-    if !dropped.is_empty()
-        && let Ok(names) = HeaderValue::from_str(&dropped.join(", "))
-    {
-        headers.insert(DROPPED_HEADER, names);
+/// Says who answered and why it was asked.
+fn tell(headers: &mut HeaderMap, told: &Told) {
+    let dropped = told.dropped.join(", ");
+    let hops = told.hops.to_string();
+    let told = [
+        (PROVIDER_HEADER, told.provider.as_str()),
+        (MODEL_HEADER, told.model.as_str()),
+        (REASON_HEADER, told.reason.as_str()),
+        (HOPS_HEADER, hops.as_str()),
+        (DROPPED_HEADER, dropped.as_str()),
+    ];
+    for (name, text) in told {
+        // A field's name that is no header value is one that nobody could have meant.
+        if !text.is_empty()
+            && let Ok(value) = HeaderValue::from_str(text)
+        {
+            headers.insert(name, value);
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::identity::User;
 use crate::identity::sandbox::SandboxPod;
 use crate::request::ChatRequest;
 use crate::state::Gateway;
+use oarmaster_protocol::task::ErrorCode;
 use std::sync::Arc;
 
 /// A request with its pool.
@@ -59,6 +60,7 @@ pub async fn for_task(
         )));
     }
     gateway.lookup.seen(&snapshot, &pool).await?;
+    takes_calls(&snapshot, &pool)?;
     Ok(Routed {
         snapshot,
         pool,
@@ -82,12 +84,22 @@ pub async fn for_user(
     let pool = snapshot.resolve(&request.model, own, &gateway.settings);
     // Asked before it is looked up: who may not use a pool does not learn whether there is one.
     if !gateway.may_use(user, &pool.0, &pool.1).await? {
+        let name = request.model.rsplit('/').next().unwrap_or_default();
+        let alias = (pool.0.clone(), name.to_owned());
+        if snapshot.aliases.contains_key(&alias) && !snapshot.pools.contains_key(&alias) {
+            // Nor which pool an alias means.
+            return Err(ApiFailure::forbidden(format!(
+                "{} may not use the ModelPool in namespace {} that has the alias {}: its owner can say which that is, and allow verb use on it",
+                user.name, pool.0, name
+            )));
+        }
         return Err(ApiFailure::forbidden(format!(
             "{} may not use modelpools/{} in namespace {}: a Role with resources [modelpools], resourceNames [{}] and verbs [use] in apiGroups [oarmaster.dev] allows it",
             user.name, pool.1, pool.0, pool.1
         )));
     }
     gateway.lookup.seen(&snapshot, &pool).await?;
+    takes_calls(&snapshot, &pool)?;
     let namespace = own.map_or_else(|| pool.0.clone(), str::to_owned);
     Ok(Routed {
         snapshot,
@@ -95,5 +107,23 @@ pub async fn for_user(
         namespace,
         assigned: None,
         request,
+    })
+}
+
+/// Whether the pool takes new calls.
+fn takes_calls(snapshot: &Snapshot, pool: &Id) -> Result<(), ApiFailure> {
+    let suspended = snapshot.pools.get(pool).is_some_and(|pool| pool.suspended);
+    if !suspended {
+        return Ok(());
+    }
+    Err(ApiFailure {
+        status: http::StatusCode::SERVICE_UNAVAILABLE,
+        ..ApiFailure::new(
+            ErrorCode::ModelUnavailable,
+            format!(
+                "ModelPool {}/{} is suspended; to take calls again: kubectl patch modelpools.oarmaster.dev {} -n {} --type merge -p '{{\"spec\":{{\"suspend\":false}}}}'",
+                pool.0, pool.1, pool.1, pool.0
+            ),
+        )
     })
 }

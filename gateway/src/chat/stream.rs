@@ -3,9 +3,9 @@
 
 use super::account::Account;
 use super::chunk::Meter;
-use super::hops::{Tries, Try, to_caller};
 use super::route::Routed;
-use super::{new_id, now_seconds, tell_dropped};
+use super::tries::{Told, Tries, Try, to_caller};
+use super::{new_id, now_seconds, tell};
 use crate::error::ApiFailure;
 use crate::provider::AnswerStream;
 use crate::provider::failure::Failure;
@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http::{HeaderValue, header};
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -28,8 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const MAX_PREAMBLE: usize = 64;
 const MAX_PREAMBLE_BYTES: usize = 256 << 10;
 
-/// The events to come, and the fields of the request that the provider has no place for.
-type Started = oneshot::Sender<Result<(mpsc::Receiver<Bytes>, Vec<String>), ApiFailure>>;
+/// The events to come, and who sends them.
+type Started = oneshot::Sender<Result<(mpsc::Receiver<Bytes>, Told), ApiFailure>>;
 
 /// Streams an answer.
 ///
@@ -43,7 +43,7 @@ pub async fn run(
     let (started, starts) = oneshot::channel();
     let calls = gateway.calls.clone();
     calls.spawn(async move { attempt_all(&gateway, &routed, &account, started).await });
-    let (events, dropped) = starts
+    let (events, told) = starts
         .await
         .map_err(|_| ApiFailure::internal("the call was ended by a defect"))??;
     let events = futures::StreamExt::map(ReceiverStream::new(events), Ok::<_, Infallible>);
@@ -54,29 +54,29 @@ pub async fn run(
         HeaderValue::from_static("text/event-stream"),
     );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    tell_dropped(headers, &dropped);
+    tell(headers, &told);
     Ok(response)
 }
 
 async fn attempt_all(gateway: &Gateway, routed: &Routed, account: &Account, started: Started) {
-    let mut tries = Tries::new(gateway, routed);
     // A caller who left while nothing was committed is told nothing; the send fails and that is all.
     let end = async {
+        let mut tries = Tries::new(gateway, routed)?;
         loop {
-            let tried = tries.advance()?;
+            let tried = tries.advance().await?;
             let hop = tried.open(gateway, routed, account).await?;
-            let begun = Instant::now();
-            match begin(gateway, routed, &tried, begun).await {
-                Ok(live) => return Ok((tried, hop, begun, live)),
+            match begin(gateway, routed, &tried).await {
+                Ok(live) => return Ok((tried, hop, live)),
                 Err((failure, meter)) => {
-                    tried.ended(gateway, begun, Err(&failure));
+                    let labels = tried.labels.clone();
+                    tried.ended(gateway, Err(&failure), None, None);
                     hop.failed(&failure, meter.usage.as_ref()).await?;
-                    tries.failed(&tried, &failure)?;
+                    tries.failed(&labels, &failure)?;
                 }
             }
         }
     };
-    let (tried, hop, begun, live) = match end.await {
+    let (tried, hop, live) = match end.await {
         Ok(committed) => committed,
         Err(error) => {
             let _ = started.send(Err(error));
@@ -84,10 +84,17 @@ async fn attempt_all(gateway: &Gateway, routed: &Routed, account: &Account, star
         }
     };
     let (sender, receiver) = mpsc::channel(AHEAD);
-    let _ = started.send(Ok((receiver, tried.dropped.clone())));
+    let _ = started.send(Ok((receiver, tried.told.clone())));
     let mut caller = Some(sender);
+    let first_token = live.first_token;
     let (meter, end) = pass_on(live, &mut caller, routed.request.include_usage).await;
-    tried.ended(gateway, begun, end.as_ref().copied());
+    let labels = tried.labels.clone();
+    tried.ended(
+        gateway,
+        end.as_ref().copied(),
+        Some(first_token),
+        meter.usage.as_ref(),
+    );
     let booked = match &end {
         Ok(()) => hop.streamed(meter.usage.as_ref()).await,
         Err(failure) => hop.failed(failure, meter.usage.as_ref()).await.map(drop),
@@ -99,7 +106,7 @@ async fn attempt_all(gateway: &Gateway, routed: &Routed, account: &Account, star
     match end {
         Ok(()) => send(&mut caller, Bytes::from_static(b"data: [DONE]\n\n")).await,
         Err(failure) => {
-            let body = to_caller(&tried.labels, &failure).body();
+            let body = to_caller(&labels, &failure).body();
             let text = serde_json::to_string(&body).unwrap_or_default();
             send(
                 &mut caller,
@@ -116,6 +123,8 @@ struct Live {
     meter: Meter,
     /// What came up to the first content.
     preamble: Vec<Vec<u8>>,
+    /// How long that took.
+    first_token: Duration,
     done: bool,
 }
 
@@ -123,8 +132,7 @@ struct Live {
 async fn begin(
     gateway: &Gateway,
     routed: &Routed,
-    tried: &Try,
-    begun: Instant,
+    tried: &Try<'_>,
 ) -> Result<Live, (Failure, Meter)> {
     let key = tried.key.as_ref().map(|(_, key)| key);
     let (id, created) = (new_id(), now_seconds());
@@ -158,8 +166,10 @@ async fn begin(
             break; // as long as this it is an answer, whatever it says
         }
     }
-    gateway.metrics.first_token(&tried.labels, begun.elapsed());
+    let first_token = tried.elapsed();
+    gateway.metrics.first_token(&tried.labels, first_token);
     Ok(Live {
+        first_token,
         stream,
         meter,
         preamble,

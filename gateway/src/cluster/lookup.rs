@@ -44,7 +44,7 @@ impl Lookup {
     /// `not_found` for a pool that does not exist; `unavailable` (to be tried again) for a pool or a provider that exists and was not
     /// seen yet.
     pub async fn seen(&self, snapshot: &Snapshot, pool: &Id) -> Result<(), ApiFailure> {
-        let Some(members) = snapshot.pools.get(pool) else {
+        let Some(found) = snapshot.pools.get(pool) else {
             return if self.exists::<ModelPool>(pool).await? {
                 Err(unseen("ModelPool", pool))
             } else {
@@ -56,6 +56,7 @@ impl Lookup {
         };
         // A member that is never there costs no question while another one serves.
         let served = |id: &Id| snapshot.providers.contains_key(id);
+        let members = &found.members;
         if members.iter().any(|member| served(&member.provider)) {
             return Ok(());
         }

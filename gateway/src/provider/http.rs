@@ -60,8 +60,6 @@ pub struct Whole {
     pub answer: Answer,
     /// The provider's body, for callers that want it as it came; a script has none, nor has a translation.
     pub body: Option<Bytes>,
-    /// Fields of the request that the provider has no place for.
-    pub dropped: Vec<String>,
 }
 
 impl Http {
@@ -141,7 +139,6 @@ impl Http {
         Ok(Whole {
             answer,
             body: as_it_came.then_some(bytes),
-            dropped: Vec::new(),
         })
     }
 

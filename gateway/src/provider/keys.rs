@@ -113,7 +113,7 @@ pub struct KeyRef {
 
 enum Mark {
     Refused { version: String, message: String },
-    Wait { until: Instant },
+    Exhausted { version: String, until: Instant },
 }
 
 type SecretName = (String, String);
@@ -126,8 +126,8 @@ pub struct Keyring {
     marks: RwLock<HashMap<Lane, Mark>>,
 }
 
-/// Rate limits without a stated wait hold this long.
-const DEFAULT_WAIT: Duration = Duration::from_secs(5);
+/// How long a key without money or quota is left alone, where the provider does not say: somebody has to pay first.
+const EXHAUSTED_FOR: Duration = Duration::from_secs(600);
 
 impl Keyring {
     /// Stores what was seen of a Secret.
@@ -150,12 +150,18 @@ impl Keyring {
     ) -> Vec<(String, Arc<ApiKey>)> {
         keys.iter()
             .filter_map(|key| {
-                let value = self.value(namespace, key).ok()?;
-                self.mark_of(namespace, provider, key, &value)
-                    .is_none()
-                    .then(|| (key.name.clone(), value))
+                let value = self.usable_one(namespace, provider, key)?;
+                Some((key.name.clone(), value))
             })
             .collect()
+    }
+
+    /// A key, if it can be tried now.
+    #[must_use]
+    pub fn usable_one(&self, namespace: &str, provider: &str, key: &KeyRef) -> Option<Arc<ApiKey>> {
+        let value = self.value(namespace, key).ok()?;
+        let marked = self.mark_of(namespace, provider, key, &value);
+        marked.is_none().then_some(value)
     }
 
     /// The provider refused the key: it is out until its Secret changes.
@@ -174,10 +180,20 @@ impl Keyring {
         write(&self.marks).insert(lane(namespace, provider, name), mark);
     }
 
-    /// The provider asked to wait with this key.
-    pub fn limited(&self, namespace: &str, provider: &str, name: &str, wait: Option<Duration>) {
-        let until = Instant::now() + wait.unwrap_or(DEFAULT_WAIT);
-        write(&self.marks).insert(lane(namespace, provider, name), Mark::Wait { until });
+    /// The account behind the key has no money or quota left.
+    pub fn exhausted(
+        &self,
+        namespace: &str,
+        provider: &str,
+        name: &str,
+        key: &ApiKey,
+        wait: Option<Duration>,
+    ) {
+        let mark = Mark::Exhausted {
+            version: key.version.clone(),
+            until: Instant::now() + wait.unwrap_or(EXHAUSTED_FOR),
+        };
+        write(&self.marks).insert(lane(namespace, provider, name), mark);
     }
 
     /// What is known of a provider's keys.
@@ -264,11 +280,13 @@ impl Keyring {
             Mark::Refused { version, message } if *version == value.version => {
                 Some((KeyState::Invalid, message.clone()))
             }
-            Mark::Wait { until } if *until > Instant::now() => Some((
-                KeyState::RateLimited,
-                "the provider asked to wait".to_owned(),
-            )),
-            Mark::Refused { .. } | Mark::Wait { .. } => None,
+            Mark::Exhausted { version, until }
+                if *version == value.version && *until > Instant::now() =>
+            {
+                let text = "the provider says that the account behind it has no money or quota left; it is tried again within minutes";
+                Some((KeyState::Exhausted, text.to_owned()))
+            }
+            Mark::Refused { .. } | Mark::Exhausted { .. } => None,
         }
     }
 }

@@ -82,11 +82,7 @@ impl Backend {
             Self::Script(script) => {
                 let (delay, answer) = script.reply(request, model);
                 tokio::time::sleep(delay).await;
-                answer.map(|answer| Whole {
-                    answer,
-                    body: None,
-                    dropped: Vec::new(),
-                })
+                answer.map(|answer| Whole { answer, body: None })
             }
             Self::Broken(problem) => Err(Failure::not_sent(problem.clone())),
         }

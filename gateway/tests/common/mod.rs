@@ -110,8 +110,13 @@ impl World {
     }
 
     pub async fn pool(&self, namespace: &str, name: &str, members: Value) {
+        self.pool_with(namespace, name, json!({ "members": members }))
+            .await;
+    }
+
+    pub async fn pool_with(&self, namespace: &str, name: &str, spec: Value) {
         self.kube.apply("modelpools", json!({
-            "apiVersion": "oarmaster.dev/v1alpha1", "kind": "ModelPool", "metadata": {"namespace": namespace, "name": name}, "spec": {"members": members},
+            "apiVersion": "oarmaster.dev/v1alpha1", "kind": "ModelPool", "metadata": {"namespace": namespace, "name": name}, "spec": spec,
         }));
         self.until(|gateway| {
             gateway

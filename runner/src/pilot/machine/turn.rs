@@ -106,7 +106,9 @@ impl Machine {
             "invalid_request" => FailureClass::InvalidInput,
             // The conversation has outgrown what the gateway takes.
             "too_large" => FailureClass::LimitReached,
-            "in_doubt" | "model_unavailable" | "not_found" => FailureClass::ModelUnavailable,
+            "in_doubt" | "model_unavailable" | "rate_limited" | "not_found" => {
+                FailureClass::ModelUnavailable
+            }
             _ => FailureClass::Internal,
         };
         self.fail(class, message)

@@ -1,0 +1,69 @@
+//! `oar pools`: stops and resumes the calls of pools.
+
+use crate::args::{Pools, PoolsCommand, Which};
+use crate::cluster::{Cluster, call};
+use crate::error::Error;
+use crate::output;
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::core::PartialObjectMeta;
+use kube::{Api, ResourceExt as _};
+use oarmaster_crds::ModelPool;
+use serde_json::json;
+
+pub async fn run(cluster: &Cluster, args: Pools) -> Result<(), Error> {
+    let (which, suspend) = match args.command {
+        PoolsCommand::Suspend(which) => (which, true),
+        PoolsCommand::Resume(which) => (which, false),
+    };
+    let pools = chosen(cluster, which).await?;
+    if pools.is_empty() {
+        return output::line("There are no ModelPools.");
+    }
+    let (mut failed, all) = (Vec::new(), pools.len());
+    for (namespace, name) in pools {
+        let api: Api<ModelPool> = Api::namespaced(cluster.client.clone(), &namespace);
+        let patch = Patch::Merge(json!({"spec": {"suspend": suspend}}));
+        let act = format!("failed to change ModelPool {namespace}/{name}");
+        // One that cannot be changed keeps none of the others running.
+        match call(&act, api.patch(&name, &PatchParams::default(), &patch)).await {
+            Ok(_) => {
+                let done = if suspend {
+                    "takes no new calls"
+                } else {
+                    "takes calls again"
+                };
+                output::line(&format!("ModelPool {namespace}/{name} {done}"))?;
+            }
+            Err(error) => failed.push(error),
+        }
+    }
+    let count = failed.len();
+    match failed.into_iter().next() {
+        None => Ok(()),
+        Some(error) if count == 1 => Err(error),
+        Some(error) => {
+            let what = format!("{count} of {all} ModelPools were not changed; the first");
+            Err(Error::cluster(what).source(error))
+        }
+    }
+}
+
+/// Namespace and name of the pools that are meant.
+async fn chosen(cluster: &Cluster, which: Which) -> Result<Vec<(String, String)>, Error> {
+    let Which { names, all } = which;
+    if !all {
+        let own = |name| (cluster.namespace.clone(), name);
+        return Ok(names.into_iter().map(own).collect());
+    }
+    let client = cluster.client.clone();
+    let api: Api<ModelPool> = match &cluster.global.namespace {
+        Some(namespace) => Api::namespaced(client, namespace),
+        None => Api::all(client),
+    };
+    let listed = api.list_metadata(&ListParams::default());
+    let listed = call("failed to list ModelPools", listed).await?;
+    let id = |pool: &PartialObjectMeta<ModelPool>| {
+        (pool.namespace().unwrap_or_default(), pool.name_any())
+    };
+    Ok(listed.items.iter().map(id).collect())
+}

@@ -1,0 +1,334 @@
+//! What is known of lanes from one call to the next: whether they may be asked, and how busy and how fast their models are.
+
+use super::breaker::{Breaker, Circuit, Limits, Outcome, Pass};
+use super::course::Admission;
+use super::latency::Latency;
+use super::limits::{Room, Taken};
+use super::quota::Used;
+use crate::catalog::{Id, Provider};
+use crate::provider::failure::{Class, Failure};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// Output tokens that are expected of a model of which nothing was seen.
+const FIRST_OUTPUT: u64 = 512;
+
+/// All lanes.
+#[derive(Debug, Default)]
+pub struct Lanes {
+    known: Mutex<Known>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    models: HashMap<(Id, String), Model>,
+    /// What of the bounds of providers is taken.
+    taken: HashMap<Id, Taken>,
+}
+
+/// A model of a provider.
+#[derive(Debug, Default)]
+struct Model {
+    /// UID and generation of the provider; of another one nothing is known.
+    version: (String, i64),
+    /// Whether the provider serves it at all.
+    served: Breaker,
+    keys: HashMap<String, Breaker>,
+    seen: Seen,
+    used: Used,
+}
+
+/// What was seen of a model.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// Requests on their way.
+    pub busy: u32,
+    /// Until the first content of a stream.
+    pub first_token: Latency,
+    /// Until the end of an answer that is not streamed.
+    pub whole: Latency,
+    /// Output tokens of an answer, on average.
+    pub output: u64,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self {
+            busy: 0,
+            first_token: Latency::default(),
+            whole: Latency::default(),
+            output: FIRST_OUTPUT,
+        }
+    }
+}
+
+/// A lane by its names.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The provider.
+    pub provider: &'a Provider,
+    /// The model.
+    pub model: &'a str,
+    /// The name of the key; empty where none is used.
+    pub key: &'a str,
+}
+
+/// Why a request is not let through now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// The lane is left alone, since it failed or the provider asked to wait.
+    Circuit(Admission),
+    /// The provider's owner allows no more.
+    Limit(Admission),
+}
+
+impl Held {
+    /// When it may be let through.
+    #[must_use]
+    pub const fn admission(self) -> Admission {
+        match self {
+            Self::Circuit(admission) | Self::Limit(admission) => admission,
+        }
+    }
+}
+
+/// A request on a lane. Dropped without an end, it says nothing about the lane.
+#[derive(Debug)]
+pub struct Ticket<'a> {
+    lanes: &'a Lanes,
+    model: (Id, String),
+    key: String,
+    limits: super::limits::Limits,
+    /// Tokens that were expected.
+    tokens: u64,
+    passes: Option<(Pass, Pass)>,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug)]
+pub struct End<'a> {
+    /// With an answer, or with a failure.
+    pub result: Result<(), &'a Failure>,
+    /// How long the first content took, of a stream.
+    pub first_token: Option<Duration>,
+    /// How long the answer took, where it was not streamed.
+    pub whole: Option<Duration>,
+    /// Its output tokens.
+    pub output: Option<u64>,
+    /// Its tokens, input and output.
+    pub tokens: Option<u64>,
+}
+
+impl Lanes {
+    /// What was seen of a model, and whether its free quota is used up at `clock`, the time since the Unix epoch.
+    #[must_use]
+    pub fn seen(&self, provider: &Provider, model: &str, clock: Duration) -> (Seen, bool) {
+        let known = self.lock();
+        let known = known
+            .models
+            .get(&(provider.id.clone(), model.to_owned()))
+            .filter(|known| known.version == provider.version);
+        let quota = provider.models.get(model).map(|model| model.free_quota);
+        known.map_or((Seen::default(), false), |known| {
+            let is_up = quota.is_some_and(|quota| known.used.is_up(&quota, clock));
+            (known.seen, is_up)
+        })
+    }
+
+    /// Lets a request of so many tokens through. `clock` is the time since the Unix epoch.
+    ///
+    /// # Errors
+    /// When it may be let through instead.
+    pub fn admit(
+        &self,
+        place: Place<'_>,
+        tokens: u64,
+        now: Instant,
+        clock: Duration,
+    ) -> Result<Ticket<'_>, Held> {
+        let mut all = self.lock();
+        let Known { models, taken } = &mut *all;
+        let id = (place.provider.id.clone(), place.model.to_owned());
+        let known = models.entry(id.clone()).or_default();
+        if known.version != place.provider.version {
+            *known = Model {
+                version: place.provider.version.clone(),
+                ..Model::default()
+            };
+        }
+        let limits = place.provider.limits;
+        let taken = taken.entry(place.provider.id.clone()).or_default();
+        match taken.room(tokens, &limits, now) {
+            Room::Yes => {}
+            Room::From(at) => return Err(Held::Limit(Admission::From(at))),
+            Room::Busy => return Err(Held::Limit(Admission::Busy)),
+        }
+        let lane = known.keys.entry(place.key.to_owned()).or_default();
+        let passes = match (known.served.admits(now), lane.admits(now)) {
+            (Admission::Yes, Admission::Yes) => known.served.admit(now).zip(lane.admit(now)),
+            (Admission::Yes, other) | (other, _) => return Err(Held::Circuit(other)),
+        };
+        let passes = passes.ok_or(Held::Circuit(Admission::Busy))?;
+        taken.begin(tokens, &limits, now);
+        known.seen.busy = known.seen.busy.saturating_add(1);
+        known.used.count(clock);
+        Ok(Ticket {
+            lanes: self,
+            model: id,
+            key: place.key.to_owned(),
+            limits,
+            tokens,
+            passes: Some(passes),
+        })
+    }
+
+    /// Where a model stands with these keys: as well as the best of its lanes.
+    #[must_use]
+    pub fn circuit<'a>(
+        &self,
+        provider: &Provider,
+        model: &str,
+        keys: impl IntoIterator<Item = &'a str>,
+        now: Instant,
+    ) -> Circuit {
+        let known = self.lock();
+        let known = known
+            .models
+            .get(&(provider.id.clone(), model.to_owned()))
+            .filter(|known| known.version == provider.version);
+        let Some(known) = known else {
+            return Circuit::Closed;
+        };
+        let mut keys = keys.into_iter().peekable();
+        let none = keys.peek().is_none().then_some("");
+        let best = none
+            .into_iter()
+            .chain(keys)
+            .map(|key| {
+                known
+                    .keys
+                    .get(key)
+                    .map_or(Circuit::Closed, |lane| lane.circuit(now))
+            })
+            .min();
+        best.unwrap_or(Circuit::Closed)
+            .max(known.served.circuit(now))
+    }
+
+    /// When the first open lane may be tried again, and whose it is.
+    #[must_use]
+    pub fn reopens(&self, now: Instant) -> Option<(Instant, Id)> {
+        let known = self.lock();
+        let open = known.models.iter().flat_map(|((provider, _), model)| {
+            let breakers = model.keys.values().chain([&model.served]);
+            breakers.filter_map(move |breaker| match breaker.circuit(now) {
+                Circuit::Open { until } => Some((until, provider)),
+                Circuit::Closed | Circuit::HalfOpen => None,
+            })
+        });
+        open.min()
+            .map(|(until, provider)| (until, provider.clone()))
+    }
+
+    /// Forgets providers that there are no more.
+    pub fn retain(&self, exists: impl Fn(&Id) -> bool) {
+        let mut known = self.lock();
+        known.models.retain(|(provider, _), _| exists(provider));
+        known.taken.retain(|provider, _| exists(provider));
+    }
+
+    /// Resolves when a request has ended. Made before a look at the lanes, it misses no end after the look.
+    pub fn changed(&self) -> tokio::sync::futures::Notified<'_> {
+        self.changed.notified()
+    }
+
+    // A panic while the lock was held leaves plain values, which are whole.
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ticket<'_> {
+    /// The request has ended. Returns whether the lane's circuit, or its model's, is another one now.
+    pub fn ended(mut self, end: End<'_>, now: Instant, limits: &Limits) -> bool {
+        let (served, lane) = outcomes(end.result);
+        self.end(served, lane, Some(end), now, limits)
+    }
+
+    fn end(
+        &mut self,
+        served: Outcome,
+        lane: Outcome,
+        end: Option<End<'_>>,
+        now: Instant,
+        limits: &Limits,
+    ) -> bool {
+        let Some((served_pass, lane_pass)) = self.passes.take() else {
+            return false;
+        };
+        let mut all = self.lanes.lock();
+        if let Some(taken) = all.taken.get_mut(&self.model.0) {
+            match end {
+                Some(end) => taken.end(self.tokens, end.tokens, &self.limits, now),
+                None => taken.undo(self.tokens, &self.limits, now),
+            }
+        }
+        let Some(known) = all.models.get_mut(&self.model) else {
+            return false; // its provider is gone
+        };
+        known.seen.busy = known.seen.busy.saturating_sub(1);
+        if let Some(end) = end {
+            known.seen.learn(&end, now);
+        }
+        let mut changed = known.served.ended(served_pass, served, now, limits);
+        if let Some(breaker) = known.keys.get_mut(&self.key) {
+            changed |= breaker.ended(lane_pass, lane, now, limits);
+        }
+        drop(all);
+        self.lanes.changed.notify_waiters();
+        changed
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        let nothing = Outcome::Nothing;
+        self.end(nothing, nothing, None, Instant::now(), &Limits::default());
+    }
+}
+
+impl Seen {
+    fn learn(&mut self, end: &End<'_>, now: Instant) {
+        if let Some(took) = end.first_token {
+            self.first_token.observe(took, now);
+        }
+        if end.result.is_err() {
+            return;
+        }
+        if let Some(took) = end.whole {
+            self.whole.observe(took, now);
+        }
+        if let Some(tokens) = end.output {
+            self.output = (self.output.saturating_mul(7).saturating_add(tokens)) / 8;
+        }
+    }
+}
+
+/// What an end says about the model, whatever the key, and about the lane.
+const fn outcomes(result: Result<(), &Failure>) -> (Outcome, Outcome) {
+    let Err(failure) = result else {
+        return (Outcome::Worked, Outcome::Worked);
+    };
+    match failure.class {
+        Class::ModelGone => (Outcome::Out(failure.retry_after), Outcome::Nothing),
+        Class::RateLimit => (Outcome::Nothing, Outcome::Out(failure.retry_after)),
+        Class::Transient => (Outcome::Nothing, Outcome::Failed(failure.retry_after)),
+        // The key is the keyring's business, the request the caller's.
+        Class::Credential | Class::Quota | Class::ContextLength | Class::CallerFault => {
+            (Outcome::Nothing, Outcome::Nothing)
+        }
+    }
+}

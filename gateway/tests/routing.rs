@@ -1,0 +1,289 @@
+//! Pools: who is asked first, what is remembered of failures, and what callers see of it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)] // a helper of tests is a test
+
+mod common;
+
+use common::upstream::{Reply, Upstream};
+use common::{World, ask, http_provider, usable};
+use oarmaster_protocol::admin::{CircuitHealth, KeyState, TaskBudget};
+use serde_json::{Value, json};
+
+/// Two providers, `one` and `two`, and the pool `fast` of both with more of its spec.
+async fn two(more: Value) -> (World, Upstream, Upstream) {
+    let (world, one, two) = (
+        World::start().await,
+        Upstream::start().await,
+        Upstream::start().await,
+    );
+    for (name, upstream) in [("one", &one), ("two", &two)] {
+        let spec = http_provider(&upstream.url, &[]);
+        world.provider("team", name, spec).await;
+    }
+    let member = |name: &str| json!({"provider": {"name": name}, "model": "m"});
+    let mut spec = json!({"members": [member("one"), member("two")]});
+    for (field, value) in more.as_object().unwrap() {
+        spec[field] = value.clone();
+    }
+    world.pool_with("team", "fast", spec).await;
+    (world, one, two)
+}
+
+/// Status, provider, reason and hops of an answer.
+fn told(response: &reqwest::Response) -> (u16, String, String, String) {
+    let header = |name: &str| {
+        let value = response.headers().get(name);
+        value.map_or_else(String::new, |value| value.to_str().unwrap().to_owned())
+    };
+    (
+        response.status().as_u16(),
+        header("x-oarmaster-provider"),
+        header("x-oarmaster-reason"),
+        header("x-oarmaster-hops"),
+    )
+}
+
+fn answered(provider: &str, reason: &str, hops: u32) -> (u16, String, String, String) {
+    (
+        200,
+        provider.to_owned(),
+        reason.to_owned(),
+        hops.to_string(),
+    )
+}
+
+#[tokio::test]
+async fn who_answered_and_why_is_told() {
+    let (world, one, _) = two(json!({})).await;
+    let user = world.user();
+    let first = world.chat(user, ask("hi")).await;
+    assert_eq!(first.headers()["x-oarmaster-model"], "m");
+    assert_eq!(told(&first), answered("team/one", "Priority", 1));
+    one.reply(Reply::error(500, "", "broken"));
+    let second = world.chat(user, ask("hi")).await;
+    assert_eq!(told(&second), answered("team/two", "Failover", 2));
+    let metrics = world.metrics().await;
+    for (provider, reason, count) in [("one", "Priority", 2), ("two", "Failover", 1)] {
+        let line = format!(
+            r#"oarmaster_model_choices_total{{pool="team/fast",provider="team/{provider}",model="m",reason="{reason}"}} {count}"#
+        );
+        assert!(metrics.contains(&line), "{line}: {metrics}");
+    }
+}
+
+#[tokio::test]
+async fn a_lane_that_asked_to_wait_is_left_alone_and_shown() {
+    let (world, one, two) = two(json!({})).await;
+    let user = world.user();
+    one.reply(Reply::error(429, "rate_limit_exceeded", "slow down"));
+    for reason_and_hops in [("Failover", 2), ("Failover", 1), ("Failover", 1)] {
+        let answer = world.chat(user, ask("hi")).await;
+        let (reason, hops) = reason_and_hops;
+        assert_eq!(told(&answer), answered("team/two", reason, hops));
+    }
+    assert_eq!((one.got().len(), two.got().len()), (1, 3));
+    let report = world.gateway.health.report();
+    let circuit = |name: &str| {
+        let provider = report.providers.iter().find(|known| known.name == name);
+        provider.unwrap().models[0].circuit
+    };
+    assert!(matches!(circuit("one"), CircuitHealth::Open { until_ms } if until_ms > 0));
+    assert_eq!(circuit("two"), CircuitHealth::Closed);
+}
+
+#[tokio::test]
+async fn failures_open_the_breaker_and_then_nobody_waits_for_them() {
+    let breaker = json!({"errorPercent": 50, "window": "10m", "minRequests": 3, "cooldown": "10m", "maxCooldown": "1h"});
+    let (world, one, two) = two(json!({ "breaker": breaker })).await;
+    let user = world.user();
+    for _ in 0..3 {
+        one.reply(Reply::error(500, "", "broken"));
+        let answer = world.chat(user, ask("hi")).await;
+        assert_eq!(told(&answer), answered("team/two", "Failover", 2));
+    }
+    for _ in 0..3 {
+        two.reply(Reply::error(502, "", "broken, too"));
+        let answer = world.chat(user, ask("hi")).await;
+        assert_eq!(answer.status(), 502);
+    }
+    // Both are out: refused at once, with a time.
+    let refused = world.chat(user, ask("hi")).await;
+    let wait = refused.headers()["retry-after"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    assert!((1..=600).contains(&wait.parse::<u64>().unwrap()), "{wait}");
+    assert_eq!(refused.status(), 503);
+    let text = refused.text().await.unwrap();
+    assert!(text.contains("ModelPool team/fast"), "{text}");
+    assert_eq!((one.got().len(), two.got().len()), (3, 6));
+}
+
+#[tokio::test]
+async fn hops_are_bounded() {
+    let (world, one, two) = two(json!({"failover": {"maxHops": 1}})).await;
+    let user = world.user();
+    one.reply(Reply::error(500, "", "broken"));
+    let answer = world.chat(user, ask("hi")).await;
+    assert_eq!(answer.status(), 502);
+    assert!(answer.text().await.unwrap().contains("broken"));
+    assert!(two.got().is_empty());
+}
+
+#[tokio::test]
+async fn a_key_without_money_is_left_alone_with_every_model() {
+    let (world, upstream) = (World::start().await, Upstream::start().await);
+    world.upstream(&upstream, &["poor", "rich"]).await;
+    let user = world.user();
+    upstream.reply(Reply::error(429, "insufficient_quota", "no money"));
+    for _ in 0..2 {
+        assert_eq!(world.chat(user, ask("hi")).await.status(), 200);
+    }
+    let keys: Vec<String> = upstream.got().into_iter().map(|got| got.key).collect();
+    assert_eq!(keys, ["poor", "rich", "rich"]);
+    assert_eq!(usable(&world.gateway, "team", "up"), 1);
+    let report = world.gateway.health.report();
+    assert_eq!(report.providers[0].keys[0].state, KeyState::Exhausted);
+    // Somebody paid, or took another account's key.
+    world.kube.secret("team", "poor", &[("key", b"paid")]);
+    world
+        .until(|gateway| usable(gateway, "team", "up") == 2)
+        .await;
+}
+
+#[tokio::test]
+async fn the_cheapest_and_the_free_come_first() {
+    let world = World::start().await;
+    let upstream = Upstream::start().await;
+    let mut spec = http_provider(&upstream.url, &[]);
+    let model = |name: &str, price: &str| json!({"name": name, "pricing": {"inputPerMillion": price, "outputPerMillion": price}});
+    let mut free = model("free", "0");
+    free["freeQuota"] = json!({"requestsPerDay": 1});
+    spec["models"] = json!([model("dear", "3"), model("cheap", "1"), free]);
+    world.provider("team", "up", spec).await;
+    let members: Vec<Value> = ["dear", "cheap", "free"]
+        .iter()
+        .map(|model| json!({"provider": {"name": "up"}, "model": model}))
+        .collect();
+    let user = world.user();
+    for (pool, strategy) in [("fast", "FreeFirst"), ("low", "Cheapest")] {
+        let spec = json!({"strategy": strategy, "members": members});
+        world.pool_with("team", pool, spec).await;
+    }
+    world
+        .kube
+        .allow("system:serviceaccount:team:app use modelpools team/low");
+    let mut asked = Vec::new();
+    for pool in ["fast", "fast", "low"] {
+        let mut body = ask("hi");
+        body["model"] = json!(format!("team/{pool}"));
+        let answer = world.chat(user, body).await;
+        let model = answer.headers()["x-oarmaster-model"].to_str().unwrap();
+        asked.push(format!("{model} {}", told(&answer).2));
+    }
+    assert_eq!(asked, ["free Free", "cheap Cheapest", "free Cheapest"]);
+}
+
+#[tokio::test]
+async fn an_alias_means_its_pool_and_tells_nobody_else_which() {
+    let (world, one, _) = two(json!({"aliases": ["gpt-4o"]})).await;
+    let user = world.user();
+    let mut body = ask("hi");
+    body["model"] = json!("gpt-4o");
+    assert_eq!(world.chat(user, body.clone()).await.status(), 200);
+    assert!(one.got()[0].body.contains(r#""model":"m""#));
+    world.kube.token(
+        "stranger",
+        "system:serviceaccount:team:other",
+        "oarmaster-gateway",
+        None,
+    );
+    let refused = world.chat("stranger", body).await;
+    assert_eq!(refused.status(), 403);
+    let text = refused.text().await.unwrap();
+    assert!(
+        text.contains("alias gpt-4o") && !text.contains("fast"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_suspended_pool_takes_no_calls_until_it_is_resumed() {
+    let (world, one, _) = two(json!({"suspend": true})).await;
+    let user = world.user();
+    let refused = world.chat(user, ask("hi")).await;
+    assert_eq!(refused.status(), 503);
+    let text = refused.text().await.unwrap();
+    assert!(
+        text.contains("suspended") && text.contains("kubectl patch"),
+        "{text}"
+    );
+    assert!(one.got().is_empty());
+    let member = json!({"provider": {"name": "one"}, "model": "m"});
+    world.pool("team", "fast", json!([member])).await;
+    world
+        .until(|gateway| {
+            gateway
+                .snapshot
+                .load()
+                .pools
+                .values()
+                .all(|pool| !pool.suspended)
+        })
+        .await;
+    assert_eq!(world.chat(user, ask("hi")).await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_tasks_call_outlasts_a_failure_that_passes() {
+    let (world, upstream) = (World::start().await, Upstream::start().await);
+    world.upstream(&upstream, &["k"]).await;
+    let claim = world.task(TaskBudget::default()).await;
+    upstream.reply(Reply::error(503, "overloaded", "later"));
+    let (status, next, body) = world
+        .call(&claim.session, claim.next_call, claim.next, "hi")
+        .await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(upstream.got().len(), 2, "asked again by itself");
+    assert!(next.is_some_and(|next| next > claim.next));
+
+    // A wrong request is not asked again, however long the call may wait.
+    upstream.reply(Reply::error(400, "bad", "temperature is wrong"));
+    let next = next.unwrap();
+    let (status, ..) = world
+        .call(&claim.session, claim.next_call + 1, next, "hi")
+        .await;
+    assert_eq!((status, upstream.got().len()), (400, 3));
+}
+
+#[tokio::test]
+async fn what_the_owner_allows_is_kept_and_the_rest_goes_elsewhere() {
+    let world = World::start().await;
+    let (one, two) = (Upstream::start().await, Upstream::start().await);
+    for (name, upstream) in [("one", &one), ("two", &two)] {
+        let mut spec = http_provider(&upstream.url, &[]);
+        spec["limits"] = json!({"requestsPerMinute": 2});
+        world.provider("team", name, spec).await;
+    }
+    let members: Vec<Value> = ["one", "two"]
+        .iter()
+        .map(|name| json!({"provider": {"name": name}, "model": "m"}))
+        .collect();
+    world.pool("team", "fast", json!(members)).await;
+    let user = world.user();
+    for _ in 0..4 {
+        assert_eq!(world.chat(user, ask("hi")).await.status(), 200);
+    }
+    assert_eq!((one.got().len(), two.got().len()), (2, 2));
+    let refused = world.chat(user, ask("hi")).await;
+    let wait = refused.headers()["retry-after"].to_str().unwrap().to_owned();
+    assert!((1..=30).contains(&wait.parse::<u64>().unwrap()), "{wait}");
+    assert_eq!(refused.status(), 429);
+    let body: Value = refused.json().await.unwrap();
+    assert_eq!(body["error"]["code"], "rate_limited", "{body}");
+}
