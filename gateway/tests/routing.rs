@@ -281,7 +281,10 @@ async fn what_the_owner_allows_is_kept_and_the_rest_goes_elsewhere() {
     }
     assert_eq!((one.got().len(), two.got().len()), (2, 2));
     let refused = world.chat(user, ask("hi")).await;
-    let wait = refused.headers()["retry-after"].to_str().unwrap().to_owned();
+    let wait = refused.headers()["retry-after"]
+        .to_str()
+        .unwrap()
+        .to_owned();
     assert!((1..=30).contains(&wait.parse::<u64>().unwrap()), "{wait}");
     assert_eq!(refused.status(), 429);
     let body: Value = refused.json().await.unwrap();

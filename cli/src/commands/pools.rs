@@ -60,8 +60,8 @@ async fn chosen(cluster: &Cluster, which: Which) -> Result<Vec<(String, String)>
         Some(namespace) => Api::namespaced(client, namespace),
         None => Api::all(client),
     };
-    let listed = api.list_metadata(&ListParams::default());
-    let listed = call("failed to list ModelPools", listed).await?;
+    let all = ListParams::default();
+    let listed = call("failed to list ModelPools", api.list_metadata(&all)).await?;
     let id = |pool: &PartialObjectMeta<ModelPool>| {
         (pool.namespace().unwrap_or_default(), pool.name_any())
     };
