@@ -102,12 +102,16 @@ fn types() -> Vec<Case> {
         denied(
             "a vendor without a key",
             p(json!({"type": "Cohere", "endpoint": null})),
-            &["a vendor takes no request without a key: set keys"],
+            &[
+                "a vendor takes no request without a key: set keys, like [{name: main, secretKeyRef: {name: openai, key: api-key}}]",
+            ],
         ),
         denied(
             "a vendor without a key, in an empty list",
             p(json!({"type": "Groq", "endpoint": null, "keys": []})),
-            &["a vendor takes no request without a key: set keys"],
+            &[
+                "a vendor takes no request without a key: set keys, like [{name: main, secretKeyRef: {name: openai, key: api-key}}]",
+            ],
         ),
         denied(
             "no type",
@@ -213,12 +217,18 @@ fn remotes() -> Vec<Case> {
         denied(
             "limits of no kind",
             p(json!({"limits": {}})),
-            &["spec.limits", "set requestsPerMinute"],
+            &[
+                "spec.limits",
+                "set requestsPerMinute, tokensPerMinute or concurrency",
+            ],
         ),
         denied(
             "a free quota of no kind",
             models(json!([{"name": "m", "freeQuota": {}}])),
-            &["spec.models[0].freeQuota", "set requestsPerMinute"],
+            &[
+                "spec.models[0].freeQuota",
+                "set requestsPerMinute, requestsPerDay, or both",
+            ],
         ),
         denied(
             "no context",
