@@ -337,21 +337,38 @@ impl Health {
 
     /// Tells of circuits, for ever.
     async fn tell_circuits(&self) {
+        // The last reopening that was told: what reopens during the pause between two tellings comes after it.
+        let mut told = std::time::Instant::now();
         loop {
-            let reopens = self.lanes.reopens(std::time::Instant::now());
-            match reopens {
-                None => self.circuit.notified().await,
-                Some((at, id)) => tokio::select! {
-                    () = self.circuit.notified() => {}
-                    () = tokio::time::sleep_until(at.into()) => self.circuit_changed(&id),
-                },
-            }
-            let changed =
+            let mut changed =
                 std::mem::take(&mut *self.circuits.lock().unwrap_or_else(PoisonError::into_inner));
-            for id in changed {
-                self.changed(&id);
+            let now = std::time::Instant::now();
+            let next = loop {
+                match self.lanes.reopens(told) {
+                    Some((at, id)) if at <= now => {
+                        told = at;
+                        changed.insert(id);
+                    }
+                    next => break next,
+                }
+            };
+            if !changed.is_empty() {
+                for id in changed {
+                    self.changed(&id);
+                }
+                tokio::time::sleep(BETWEEN_CIRCUITS).await;
+                continue;
             }
-            tokio::time::sleep(BETWEEN_CIRCUITS).await;
+            let reopens = async {
+                match next {
+                    Some((at, _)) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.circuit.notified() => {}
+                () = reopens => {}
+            }
         }
     }
 

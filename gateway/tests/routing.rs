@@ -97,6 +97,30 @@ async fn a_lane_that_asked_to_wait_is_left_alone_and_shown() {
 }
 
 #[tokio::test]
+async fn that_a_lane_may_be_tried_again_is_told_without_a_request() {
+    // It reopens before the next telling of circuits is due.
+    let breaker = json!({"cooldown": "1s", "maxCooldown": "1s"});
+    let (world, one, _) = two(json!({ "breaker": breaker })).await;
+    let user = world.user();
+    assert_eq!(world.chat(user, ask("hi")).await.status(), 200);
+    let mut changes = world.gateway.health.changes();
+    one.reply(Reply::error(429, "rate_limit_exceeded", "slow down"));
+    assert_eq!(world.chat(user, ask("hi")).await.status(), 200);
+    let told = async {
+        for _ in 0..2 {
+            let (_, provider) = changes.recv().await.unwrap();
+            assert_eq!(provider, "one");
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), told)
+        .await
+        .expect("told that it opened, and that it may be tried");
+    let report = world.gateway.health.report();
+    let provider = report.providers.iter().find(|known| known.name == "one");
+    assert_eq!(provider.unwrap().models[0].circuit, CircuitHealth::HalfOpen);
+}
+
+#[tokio::test]
 async fn failures_open_the_breaker_and_then_nobody_waits_for_them() {
     let breaker = json!({"errorPercent": 50, "window": "10m", "minRequests": 3, "cooldown": "10m", "maxCooldown": "1h"});
     let (world, one, two) = two(json!({ "breaker": breaker })).await;
