@@ -214,7 +214,7 @@ pub struct Pools {
 
 #[derive(Subcommand, Debug)]
 pub enum PoolsCommand {
-    /// Take no new calls: within seconds none is begun, those under way end
+    /// Take no new calls; those under way end
     #[command(after_help = "\
 Examples:
   oar pools suspend default

@@ -13,7 +13,9 @@ use crate::routing::limits;
 use crate::routing::quota::FreeQuota;
 use oarmaster_crds::duration::NotADuration;
 use oarmaster_crds::kinds::pool::{Breaker, Failover, Strategy};
-use oarmaster_crds::kinds::provider::{ProviderModel, ProviderType, Timeouts};
+use oarmaster_crds::kinds::provider::{
+    self, ProviderLimits, ProviderModel, ProviderType, Timeouts,
+};
 use oarmaster_crds::names::DEFAULT;
 use oarmaster_crds::{ModelPool, ModelPoolSpec, ModelProvider, ModelProviderSpec};
 use oarmaster_prices::Table;
@@ -233,6 +235,27 @@ fn breaker(breaker: &Breaker) -> Result<Limits, NotADuration> {
     })
 }
 
+/// What a provider's owner allows.
+fn allowed(limits: &ProviderLimits) -> limits::Limits {
+    limits::Limits {
+        requests: count(limits.requests_per_minute),
+        tokens: count(limits.tokens_per_minute),
+        concurrency: limits.concurrency.map(small),
+    }
+}
+
+fn given_away(quota: &provider::FreeQuota) -> FreeQuota {
+    FreeQuota {
+        per_minute: count(quota.requests_per_minute),
+        per_day: count(quota.requests_per_day),
+    }
+}
+
+/// A count that the schema keeps above 0.
+fn count(number: Option<i64>) -> Option<u64> {
+    number.and_then(|number| u64::try_from(number).ok())
+}
+
 /// A number that the schema keeps small.
 fn small(number: i64) -> u32 {
     u32::try_from(number.max(0)).unwrap_or(u32::MAX)
@@ -253,18 +276,7 @@ impl Provider {
                     entry: key.secret_key_ref.key.clone(),
                 })
                 .collect(),
-            limits: spec
-                .limits
-                .as_ref()
-                .map_or_else(Default::default, |limits| {
-                    let bound =
-                        |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
-                    limits::Limits {
-                        requests: bound(limits.requests_per_minute),
-                        tokens: bound(limits.tokens_per_minute),
-                        concurrency: limits.concurrency.map(small),
-                    }
-                }),
+            limits: spec.limits.as_ref().map(allowed).unwrap_or_default(),
             models: spec
                 .models
                 .iter()
@@ -297,24 +309,17 @@ impl Model {
             )),
             (None, None) => Err("states no price".to_owned()),
         };
-        let stated = model
-            .context_tokens
-            .and_then(|tokens| u64::try_from(tokens).ok());
         let known = row.and_then(|row| row.context_tokens).map(u64::from);
         Self {
             price,
-            context: stated.or(known).unwrap_or(DEFAULT_CONTEXT),
+            context: count(model.context_tokens)
+                .or(known)
+                .unwrap_or(DEFAULT_CONTEXT),
             free_quota: model
                 .free_quota
                 .as_ref()
-                .map_or_else(FreeQuota::default, |quota| {
-                    let bound =
-                        |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
-                    FreeQuota {
-                        per_minute: bound(quota.requests_per_minute),
-                        per_day: bound(quota.requests_per_day),
-                    }
-                }),
+                .map(given_away)
+                .unwrap_or_default(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What is known of providers: their keys and whether they answer. The operator writes it into the objects' status.
 
 use crate::catalog::{Id, Provider, Snapshot};
+use crate::clock::since_epoch;
 use crate::provider::Backend;
 use crate::provider::failure::{Class, Failure};
 use crate::provider::http::Unreached;
@@ -13,7 +14,7 @@ use oarmaster_protocol::admin::{
 };
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
 
@@ -148,29 +149,26 @@ impl Health {
         end: Result<(), &Failure>,
     ) {
         let id = &provider.id;
-        match end {
-            Ok(()) => self.tried(id, Tried::Answered),
-            Err(failure) => {
-                if failure.answered {
-                    self.tried(id, Tried::Answered);
-                } else {
-                    self.tried(id, Tried::HopFailed(failure.message.clone()));
-                }
-                match (failure.class, key) {
-                    (Class::Credential, Some((name, key))) => {
-                        self.keyring
-                            .refused(&id.0, &id.1, name, key, &failure.message);
-                        self.changed(id);
-                    }
-                    (Class::Quota, Some((name, key))) => {
-                        self.keyring
-                            .exhausted(&id.0, &id.1, name, key, failure.retry_after);
-                        self.changed(id);
-                    }
-                    _ => {}
-                }
+        let tried = match end {
+            Err(failure) if !failure.answered => Tried::HopFailed(failure.message.clone()),
+            Ok(()) | Err(_) => Tried::Answered,
+        };
+        self.tried(id, tried);
+        let (Err(failure), Some((name, key))) = (end, key) else {
+            return;
+        };
+        match failure.class {
+            Class::Credential => {
+                self.keyring
+                    .refused(&id.0, &id.1, name, key, &failure.message);
             }
+            Class::Quota => {
+                self.keyring
+                    .exhausted(&id.0, &id.1, name, key, failure.retry_after);
+            }
+            _ => return,
         }
+        self.changed(id);
     }
 
     /// The report for the operator.
@@ -396,8 +394,5 @@ impl Health {
 
 /// The time in so long, in milliseconds since the Unix epoch.
 fn ms_since_epoch(ahead: Duration) -> i64 {
-    let at = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from((at + ahead).as_millis()).unwrap_or(i64::MAX)
+    i64::try_from((since_epoch() + ahead).as_millis()).unwrap_or(i64::MAX)
 }

@@ -13,6 +13,7 @@
 pub mod admin;
 pub mod catalog;
 pub mod chat;
+pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod data;

@@ -22,34 +22,30 @@ pub struct Hop {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Ended {
-    pool: String,
-    provider: String,
-    model: String,
+    #[prometheus(flatten)]
+    hop: Hop,
     outcome: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Chosen {
-    pool: String,
-    provider: String,
-    model: String,
+    #[prometheus(flatten)]
+    hop: Hop,
     reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Kind {
-    pool: String,
-    provider: String,
-    model: String,
+    #[prometheus(flatten)]
+    hop: Hop,
     kind: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Cost {
     namespace: String,
-    pool: String,
-    provider: String,
-    model: String,
+    #[prometheus(flatten)]
+    hop: Hop,
 }
 
 /// The gateway's metrics.
@@ -117,16 +113,9 @@ impl Default for Metrics {
 impl Metrics {
     /// A member was chosen to be asked.
     pub fn chosen(&self, hop: &Hop, reason: &'static str) {
-        let Hop {
-            pool,
-            provider,
-            model,
-        } = hop.clone();
         self.choices
             .get_or_create(&Chosen {
-                pool,
-                provider,
-                model,
+                hop: hop.clone(),
                 reason,
             })
             .inc();
@@ -134,16 +123,9 @@ impl Metrics {
 
     /// A hop ended: `outcome` is `ok` or a failure class.
     pub fn hop_ended(&self, hop: &Hop, outcome: &'static str, took: std::time::Duration) {
-        let Hop {
-            pool,
-            provider,
-            model,
-        } = hop.clone();
         self.requests
             .get_or_create(&Ended {
-                pool,
-                provider,
-                model,
+                hop: hop.clone(),
                 outcome,
             })
             .inc();
@@ -174,31 +156,17 @@ impl Metrics {
         ];
         for (kind, count) in counts {
             if count > 0 {
-                let Hop {
-                    pool,
-                    provider,
-                    model,
-                } = hop.clone();
                 self.tokens
                     .get_or_create(&Kind {
-                        pool,
-                        provider,
-                        model,
+                        hop: hop.clone(),
                         kind,
                     })
                     .inc_by(count);
             }
         }
-        let Hop {
-            pool,
-            provider,
-            model,
-        } = hop.clone();
         let cost = Cost {
             namespace: namespace.to_owned(),
-            pool,
-            provider,
-            model,
+            hop: hop.clone(),
         };
         #[allow(clippy::cast_precision_loss)] // a metric; the ledger has the integers
         self.cost

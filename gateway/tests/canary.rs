@@ -10,7 +10,7 @@
 mod common;
 
 use common::upstream::{Reply, Upstream};
-use common::{OPERATOR, PILOT, World, ask};
+use common::{OPERATOR, PILOT, World, ask, members};
 use oarmaster_protocol::admin::TaskBudget;
 use serde_json::json;
 use std::io::Write;
@@ -47,13 +47,7 @@ async fn the_key_and_the_prompt_are_in_no_output() {
     world
         .provider("team", "up", common::http_provider(&upstream.url, &["k"]))
         .await;
-    world
-        .pool(
-            "team",
-            "fast",
-            json!([{"provider": {"name": "up"}, "model": "m"}]),
-        )
-        .await;
+    world.pool("team", "fast", members(&["up"])).await;
     world
         .until(|gateway| common::usable(gateway, "team", "up") == 1)
         .await;

@@ -10,7 +10,7 @@
 mod common;
 
 use common::upstream::{Reply, Upstream};
-use common::{OPERATOR, PILOT, UID, World, ask, scripted};
+use common::{OPERATOR, PILOT, UID, World, ask, members, scripted};
 use oarmaster_protocol::admin::TaskBudget;
 use serde_json::{Value, json};
 
@@ -21,13 +21,7 @@ async fn world() -> World {
     world
         .provider("team", "play", scripted(json!([{"reply": {"text": "hi"}}])))
         .await;
-    world
-        .pool(
-            "team",
-            "fast",
-            json!([{"provider": {"name": "play"}, "model": "m"}]),
-        )
-        .await;
+    world.pool("team", "fast", members(&["play"])).await;
     world
 }
 
@@ -232,19 +226,9 @@ async fn one_review_serves_many_requests() {
 async fn pools_are_for_those_who_may_use_them() {
     let world = world().await;
     let user = world.user();
+    world.pool("team", "secret", members(&["play"])).await;
     world
-        .pool(
-            "team",
-            "secret",
-            json!([{"provider": {"name": "play"}, "model": "m"}]),
-        )
-        .await;
-    world
-        .pool(
-            common::RELEASE,
-            "house",
-            json!([{"provider": {"name": "play"}, "model": "m"}]),
-        )
+        .pool(common::RELEASE, "house", members(&["play"]))
         .await;
     let with = |model: &str| {
         let mut body = ask("hi");
@@ -311,13 +295,7 @@ async fn what_does_not_exist_is_asked_for_once_and_what_is_no_name_never() {
 #[tokio::test]
 async fn a_task_has_its_own_pool_only() {
     let world = world().await;
-    world
-        .pool(
-            "team",
-            "other",
-            json!([{"provider": {"name": "play"}, "model": "m"}]),
-        )
-        .await;
+    world.pool("team", "other", members(&["play"])).await;
     let claim = world.task(TaskBudget::default()).await;
     let mut body = ask("hi");
     body["model"] = json!("team/other");

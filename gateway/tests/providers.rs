@@ -10,7 +10,7 @@
 mod common;
 
 use common::upstream::{Reply, Upstream, completion};
-use common::{World, ask, http_provider, usable};
+use common::{World, ask, http_provider, members, usable};
 use oarmaster_gateway::state::Gateway;
 use serde_json::{Value, json};
 
@@ -51,7 +51,7 @@ async fn two_members() -> (World, Upstream, Upstream) {
     world
         .provider("team", "good", http_provider(&good.url, &[]))
         .await;
-    world.pool("team", "fast", json!([{"provider": {"name": "bad"}, "model": "m"}, {"provider": {"name": "good"}, "model": "m"}])).await;
+    world.pool("team", "fast", members(&["bad", "good"])).await;
     (world, bad, good)
 }
 
@@ -294,13 +294,7 @@ async fn each_bad_secret_has_its_state_and_recovers() {
     world
         .provider("team", "up", http_provider(&upstream.url, &names))
         .await;
-    world
-        .pool(
-            "team",
-            "fast",
-            json!([{"provider": {"name": "up"}, "model": "m"}]),
-        )
-        .await;
+    world.pool("team", "fast", members(&["up"])).await;
     world
         .until(|gateway| {
             let report = serde_json::to_value(gateway.health.report()).unwrap();
@@ -363,13 +357,7 @@ async fn endpoints_that_do_not_answer_say_so() {
         ),
     ] {
         world.provider("team", name, http_provider(url, &[])).await;
-        world
-            .pool(
-                "team",
-                "fast",
-                json!([{"provider": {"name": name}, "model": "m"}]),
-            )
-            .await;
+        world.pool("team", "fast", members(&[name])).await;
         world
             .until(|gateway| {
                 gateway
@@ -424,13 +412,7 @@ async fn a_redirect_is_not_followed_and_a_model_without_price_not_asked() {
     let mut spec = http_provider(&upstream.url, &[]);
     spec["models"][0].as_object_mut().unwrap().remove("pricing");
     world.provider("team", "free", spec).await;
-    world
-        .pool(
-            "team",
-            "fast",
-            json!([{"provider": {"name": "free"}, "model": "m"}]),
-        )
-        .await;
+    world.pool("team", "fast", members(&["free"])).await;
     world
         .until(|gateway| {
             gateway

@@ -10,26 +10,33 @@
 mod common;
 
 use common::upstream::{Reply, Upstream};
-use common::{World, ask, http_provider, usable};
+use common::{World, ask, http_provider, members, usable};
 use oarmaster_protocol::admin::{CircuitHealth, KeyState, TaskBudget};
 use serde_json::{Value, json};
 
-/// Two providers, `one` and `two`, and the pool `fast` of both with more of its spec.
-async fn two(more: Value) -> (World, Upstream, Upstream) {
-    let (world, one, two) = (
-        World::start().await,
-        Upstream::start().await,
-        Upstream::start().await,
-    );
-    for (name, upstream) in [("one", &one), ("two", &two)] {
-        let spec = http_provider(&upstream.url, &[]);
+/// Two providers, `one` and `two`, each with these fields more.
+async fn two_providers(more: &Value) -> (World, Upstream, Upstream) {
+    let world = World::start().await;
+    let upstreams = (Upstream::start().await, Upstream::start().await);
+    for (name, upstream) in [("one", &upstreams.0), ("two", &upstreams.1)] {
+        let spec = with(http_provider(&upstream.url, &[]), more);
         world.provider("team", name, spec).await;
     }
-    let member = |name: &str| json!({"provider": {"name": name}, "model": "m"});
-    let mut spec = json!({"members": [member("one"), member("two")]});
+    (world, upstreams.0, upstreams.1)
+}
+
+/// An object with more fields.
+fn with(mut base: Value, more: &Value) -> Value {
     for (field, value) in more.as_object().unwrap() {
-        spec[field] = value.clone();
+        base[field] = value.clone();
     }
+    base
+}
+
+/// As [`two_providers`], and the pool `fast` of both with more of its spec.
+async fn two(more: Value) -> (World, Upstream, Upstream) {
+    let (world, one, two) = two_providers(&json!({})).await;
+    let spec = with(json!({"members": members(&["one", "two"])}), &more);
     world.pool_with("team", "fast", spec).await;
     (world, one, two)
 }
@@ -248,8 +255,7 @@ async fn a_suspended_pool_takes_no_calls_until_it_is_resumed() {
         "{text}"
     );
     assert!(one.got().is_empty());
-    let member = json!({"provider": {"name": "one"}, "model": "m"});
-    world.pool("team", "fast", json!([member])).await;
+    world.pool("team", "fast", members(&["one"])).await;
     world
         .until(|gateway| {
             gateway
@@ -287,18 +293,9 @@ async fn a_tasks_call_outlasts_a_failure_that_passes() {
 
 #[tokio::test]
 async fn what_the_owner_allows_is_kept_and_the_rest_goes_elsewhere() {
-    let world = World::start().await;
-    let (one, two) = (Upstream::start().await, Upstream::start().await);
-    for (name, upstream) in [("one", &one), ("two", &two)] {
-        let mut spec = http_provider(&upstream.url, &[]);
-        spec["limits"] = json!({"requestsPerMinute": 2});
-        world.provider("team", name, spec).await;
-    }
-    let members: Vec<Value> = ["one", "two"]
-        .iter()
-        .map(|name| json!({"provider": {"name": name}, "model": "m"}))
-        .collect();
-    world.pool("team", "fast", json!(members)).await;
+    let limits = json!({"limits": {"requestsPerMinute": 2}});
+    let (world, one, two) = two_providers(&limits).await;
+    world.pool("team", "fast", members(&["one", "two"])).await;
     let user = world.user();
     for _ in 0..4 {
         assert_eq!(world.chat(user, ask("hi")).await.status(), 200);

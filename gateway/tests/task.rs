@@ -10,7 +10,7 @@
 mod common;
 
 use common::upstream::{Reply, Upstream, completion};
-use common::{OPERATOR, PILOT, UID, World, ask, http_provider, scripted, usable};
+use common::{OPERATOR, PILOT, UID, World, ask, http_provider, members, scripted, usable};
 use oarmaster_protocol::admin::TaskBudget;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,13 +19,7 @@ use std::time::Duration;
 async fn scripted_world(rules: Value) -> World {
     let world = World::start().await;
     world.provider("team", "play", scripted(rules)).await;
-    world
-        .pool(
-            "team",
-            "fast",
-            json!([{"provider": {"name": "play"}, "model": "m"}]),
-        )
-        .await;
+    world.pool("team", "fast", members(&["play"])).await;
     world
 }
 
@@ -331,7 +325,7 @@ async fn the_budget_holds_under_64_concurrent_calls() {
     world.kube.secret("team", "key", &[("key", b"key")]);
     let provider = http_provider(&upstream.url, &["key"]);
     world.provider("team", "up", provider).await;
-    let members = json!([{"provider": {"name": "up"}, "model": "m"}]);
+    let members = members(&["up"]);
     world.pool("team", "fast", members).await;
     world
         .until(|gateway| usable(gateway, "team", "up") == 1)

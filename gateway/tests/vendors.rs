@@ -11,7 +11,7 @@
 mod common;
 
 use common::upstream::{Reply, Upstream};
-use common::{World, ask, http_provider, usable};
+use common::{World, ask, http_provider, members, usable};
 use oarmaster_dialect::Usage;
 use oarmaster_gateway::price::Price;
 use oarmaster_prices::{Table, Vendor};
@@ -105,11 +105,25 @@ async fn world(kind: &str, bare: bool) -> (World, Upstream) {
     world
         .provider("team", "up", provider(kind, &endpoint, &["k1"]))
         .await;
-    let member = json!([{"provider": {"name": "up"}, "model": "m"}]);
+    let member = members(&["up"]);
     world.pool("team", "fast", member).await;
     world
         .until(|gateway| usable(gateway, "team", "up") == 1)
         .await;
+    (world, upstream)
+}
+
+/// As [`world`], with the pool `two` whose second member answers `ok`.
+async fn world_beside_good(kind: &str) -> (World, Upstream) {
+    let (world, upstream) = world(kind, true).await;
+    let good = Upstream::start().await;
+    world
+        .provider("team", "good", http_provider(&good.url, &[]))
+        .await;
+    world.pool("team", "two", members(&["up", "good"])).await;
+    world
+        .kube
+        .allow("system:serviceaccount:team:app use modelpools team/two");
     (world, upstream)
 }
 
@@ -278,16 +292,7 @@ async fn a_vendors_error_is_classed_by_its_own_words_and_the_next_member_is_aske
             "ModelGone",
         ),
     ] {
-        let (world, upstream) = world(kind, true).await;
-        let good = Upstream::start().await;
-        world
-            .provider("team", "good", http_provider(&good.url, &[]))
-            .await;
-        let members = json!([{"provider": {"name": "up"}, "model": "m"}, {"provider": {"name": "good"}, "model": "m"}]);
-        world.pool("team", "two", members).await;
-        world
-            .kube
-            .allow("system:serviceaccount:team:app use modelpools team/two");
+        let (world, upstream) = world_beside_good(kind).await;
         let user = world.user();
         upstream.reply(Reply::json(status, body));
         let mut body = ask("hi");
@@ -309,16 +314,7 @@ async fn a_vendors_error_is_classed_by_its_own_words_and_the_next_member_is_aske
 
 #[tokio::test]
 async fn a_member_without_words_for_a_request_is_passed_over() {
-    let (world, upstream) = world("Anthropic", true).await;
-    let good = Upstream::start().await;
-    world
-        .provider("team", "good", http_provider(&good.url, &[]))
-        .await;
-    let members = json!([{"provider": {"name": "up"}, "model": "m"}, {"provider": {"name": "good"}, "model": "m"}]);
-    world.pool("team", "two", members).await;
-    world
-        .kube
-        .allow("system:serviceaccount:team:app use modelpools team/two");
+    let (world, upstream) = world_beside_good("Anthropic").await;
     let user = world.user();
     let sound = json!({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}});
     let mut body = json!({"model": "two", "messages": [{"role": "user", "content": [sound]}], "max_tokens": 10});

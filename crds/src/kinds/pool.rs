@@ -58,7 +58,7 @@ pub struct ModelPoolSpec {
     /// When a key that fails is left alone for a while: counted for each key and model by itself.
     #[serde(default)]
     pub breaker: Breaker,
-    /// True stops new calls within 5 s; those under way end. Default false.
+    /// True stops new calls; those under way end. Default false.
     #[serde(default)]
     pub suspend: bool,
 }

@@ -95,6 +95,23 @@ pub fn number(problems: &mut Vec<Problem>, field: &str, value: i64, least: i64, 
     }
 }
 
+/// Numbers from 1 to their bound, each with its name, of which at least one is to be there; `none` says what to set.
+pub fn some_of(
+    problems: &mut Vec<Problem>,
+    field: &str,
+    none: &str,
+    numbers: &[(&str, Option<i64>, i64)],
+) {
+    if numbers.iter().all(|(_, value, _)| value.is_none()) {
+        problems.push(Problem::spec(field, none));
+    }
+    for (name, value, most) in numbers {
+        if let Some(value) = value {
+            number(problems, &format!("{field}.{name}"), *value, 1, *most);
+        }
+    }
+}
+
 /// A list with at most `most` entries.
 pub fn list<T>(problems: &mut Vec<Problem>, field: &str, list: &[T], most: usize) {
     if list.len() > most {

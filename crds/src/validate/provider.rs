@@ -54,23 +54,19 @@ pub fn provider(spec: &ModelProviderSpec) -> Vec<Problem> {
             );
         }
         if let Some(quota) = &model.free_quota {
-            let field = format!("{field}.freeQuota");
-            let all = [
-                ("requestsPerMinute", quota.requests_per_minute),
-                ("requestsPerDay", quota.requests_per_day),
-            ];
-            if all.iter().all(|(_, bound)| bound.is_none()) {
-                problems.push(Problem::spec(
-                    field.clone(),
-                    "set requestsPerMinute, requestsPerDay, or both",
-                ));
-            }
-            for (name, bound) in all {
-                if let Some(bound) = bound {
-                    let field = format!("{field}.{name}");
-                    bounds::number(&mut problems, &field, bound, 1, 1_000_000_000);
-                }
-            }
+            bounds::some_of(
+                &mut problems,
+                &format!("{field}.freeQuota"),
+                "set requestsPerMinute, requestsPerDay, or both",
+                &[
+                    (
+                        "requestsPerMinute",
+                        quota.requests_per_minute,
+                        1_000_000_000,
+                    ),
+                    ("requestsPerDay", quota.requests_per_day, 1_000_000_000),
+                ],
+            );
         }
         if let Some(pricing) = &model.pricing {
             let field = format!("{field}.pricing");
@@ -95,36 +91,24 @@ pub fn provider(spec: &ModelProviderSpec) -> Vec<Problem> {
         }
     }
     if let Some(limits) = &spec.limits {
-        let all = [
-            (
-                "requestsPerMinute",
-                limits.requests_per_minute,
-                1_000_000_000,
-            ),
-            (
-                "tokensPerMinute",
-                limits.tokens_per_minute,
-                1_000_000_000_000,
-            ),
-            ("concurrency", limits.concurrency, 1_000_000),
-        ];
-        if all.iter().all(|(_, bound, _)| bound.is_none()) {
-            problems.push(Problem::spec(
-                "spec.limits",
-                "set requestsPerMinute, tokensPerMinute or concurrency",
-            ));
-        }
-        for (name, bound, most) in all {
-            if let Some(bound) = bound {
-                bounds::number(
-                    &mut problems,
-                    &format!("spec.limits.{name}"),
-                    bound,
-                    1,
-                    most,
-                );
-            }
-        }
+        bounds::some_of(
+            &mut problems,
+            "spec.limits",
+            "set requestsPerMinute, tokensPerMinute or concurrency",
+            &[
+                (
+                    "requestsPerMinute",
+                    limits.requests_per_minute,
+                    1_000_000_000,
+                ),
+                (
+                    "tokensPerMinute",
+                    limits.tokens_per_minute,
+                    1_000_000_000_000,
+                ),
+                ("concurrency", limits.concurrency, 1_000_000),
+            ],
+        );
     }
     let times = &spec.timeouts;
     for (name, value, most) in [

@@ -40,7 +40,7 @@ pub async fn complete(
             .backend
             .complete(
                 key,
-                &tried.labels.model,
+                &tried.told.by.model,
                 &routed.request,
                 tried.body.clone(),
             )
@@ -57,23 +57,20 @@ pub async fn complete(
                 whole.answer.usage,
             ),
             Ok(whole) => {
-                let told = tried.told.clone();
-                let usage = whole.answer.usage.as_ref();
-                tried.ended(gateway, Ok(()), None, usage);
+                let told = tried.ended(gateway, Ok(()), None, whole.answer.usage.as_ref());
                 let settled = hop.answered(&whole.answer).await?;
                 return Ok((whole, told, settled));
             }
             Err(failure) => (failure, None),
         };
-        let labels = tried.labels.clone();
-        tried.ended(gateway, Err(&failure), None, None);
+        let told_of = tried.ended(gateway, Err(&failure), None, None);
         next = hop
             .failed(&failure, usage.as_ref())
             .await?
             .map(|settled| settled.next)
             .or(next);
         tries
-            .failed(&labels, &failure)
+            .failed(&told_of.by, &failure)
             .map_err(|error| told(error, next))?;
     }
 }

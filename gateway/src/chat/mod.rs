@@ -5,10 +5,12 @@ pub mod assigned;
 pub mod call;
 pub mod chunk;
 pub mod hops;
+pub mod members;
 pub mod route;
 pub mod stream;
 pub mod tries;
 
+use crate::clock::since_epoch;
 use crate::error::ApiFailure;
 use crate::provider::http::Whole;
 use crate::request::ChatRequest;
@@ -20,7 +22,6 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, header};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 use tries::Told;
 
 /// Names who answered: `<namespace>/<ModelProvider>`.
@@ -90,8 +91,8 @@ fn tell(headers: &mut HeaderMap, told: &Told) {
     let dropped = told.dropped.join(", ");
     let hops = told.hops.to_string();
     let told = [
-        (PROVIDER_HEADER, told.provider.as_str()),
-        (MODEL_HEADER, told.model.as_str()),
+        (PROVIDER_HEADER, told.by.provider.as_str()),
+        (MODEL_HEADER, told.by.model.as_str()),
         (REASON_HEADER, told.reason.as_str()),
         (HOPS_HEADER, hops.as_str()),
         (DROPPED_HEADER, dropped.as_str()),
@@ -121,9 +122,5 @@ pub fn new_id() -> String {
 /// Seconds since the Unix epoch.
 #[must_use]
 pub fn now_seconds() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| {
-            i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-        })
+    i64::try_from(since_epoch().as_secs()).unwrap_or(i64::MAX)
 }

@@ -68,10 +68,9 @@ async fn attempt_all(gateway: &Gateway, routed: &Routed, account: &Account, star
             match begin(gateway, routed, &tried).await {
                 Ok(live) => return Ok((tried, hop, live)),
                 Err((failure, meter)) => {
-                    let labels = tried.labels.clone();
-                    tried.ended(gateway, Err(&failure), None, None);
+                    let told = tried.ended(gateway, Err(&failure), None, None);
                     hop.failed(&failure, meter.usage.as_ref()).await?;
-                    tries.failed(&labels, &failure)?;
+                    tries.failed(&told.by, &failure)?;
                 }
             }
         }
@@ -88,8 +87,7 @@ async fn attempt_all(gateway: &Gateway, routed: &Routed, account: &Account, star
     let mut caller = Some(sender);
     let first_token = live.first_token;
     let (meter, end) = pass_on(live, &mut caller, routed.request.include_usage).await;
-    let labels = tried.labels.clone();
-    tried.ended(
+    let told = tried.ended(
         gateway,
         end.as_ref().copied(),
         Some(first_token),
@@ -106,7 +104,7 @@ async fn attempt_all(gateway: &Gateway, routed: &Routed, account: &Account, star
     match end {
         Ok(()) => send(&mut caller, Bytes::from_static(b"data: [DONE]\n\n")).await,
         Err(failure) => {
-            let body = to_caller(&labels, &failure).body();
+            let body = to_caller(&told.by, &failure).body();
             let text = serde_json::to_string(&body).unwrap_or_default();
             send(
                 &mut caller,
@@ -140,7 +138,7 @@ async fn begin(
     let mut stream = backend
         .stream(
             key,
-            &tried.labels.model,
+            &tried.told.by.model,
             &routed.request,
             tried.body.clone(),
             &id,
@@ -167,7 +165,7 @@ async fn begin(
         }
     }
     let first_token = tried.elapsed();
-    gateway.metrics.first_token(&tried.labels, first_token);
+    gateway.metrics.first_token(&tried.told.by, first_token);
     Ok(Live {
         first_token,
         stream,

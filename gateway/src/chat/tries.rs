@@ -1,26 +1,24 @@
-//! What of a pool is asked for a call, one lane after the other: the pool's members with their models, prices and keys, put in the strategy's
-//! order and taken along the [`Course`].
+//! What of a pool is asked for a call, one lane after the other: its members, put in the strategy's order and taken along the [`Course`].
 
 use super::account::{Account, Bound, Open};
+use super::members::{Member, lanes};
 use super::route::Routed;
-use crate::catalog::{Model, Pool, Provider};
+use crate::catalog::{Pool, Provider};
+use crate::clock::since_epoch;
 use crate::error::ApiFailure;
 use crate::metrics::Hop;
 use crate::provider::failure::{Class, Failure};
 use crate::provider::keys::ApiKey;
 use crate::provider::wire::Unfit;
-use crate::routing::course::{Admission, Bounds, Course, Fault, Lane, Over, Step};
-use crate::routing::lanes::{End, Held, Place, Seen, Ticket};
-use crate::routing::order::{Candidate, Free, Reason, order};
+use crate::routing::course::{Admission, Bounds, Course, Fault, Over, Step};
+use crate::routing::lanes::{End, Held, Place, Ticket};
+use crate::routing::order::{Candidate, Reason, order};
 use crate::state::Gateway;
 use http::StatusCode;
 use oarmaster_dialect::{Usage, Written};
 use oarmaster_protocol::task::ErrorCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-/// Bytes of a request that are expected to be one token. What a request may cost at most is bounded otherwise: this is only for comparing.
-const BYTES_PER_TOKEN: u64 = 4;
+use std::time::{Duration, Instant};
 
 /// A key with its name in the provider.
 pub type NamedKey = (String, Arc<ApiKey>);
@@ -31,8 +29,6 @@ pub struct Try<'a> {
     pub provider: Arc<Provider>,
     /// The key.
     pub key: Option<NamedKey>,
-    /// Pool, provider and model.
-    pub labels: Hop,
     /// The worst case.
     pub bound: Bound,
     /// The body.
@@ -47,10 +43,8 @@ pub struct Try<'a> {
 /// What the caller is told of a try that answered.
 #[derive(Clone, Debug)]
 pub struct Told {
-    /// `<namespace>/<provider>`.
-    pub provider: String,
-    /// The provider's model.
-    pub model: String,
+    /// Pool, provider and model.
+    pub by: Hop,
     /// Why it was asked.
     pub reason: Reason,
     /// How many requests to providers it took.
@@ -59,24 +53,14 @@ pub struct Told {
     pub dropped: Vec<String>,
 }
 
-/// A member that can be asked.
-struct Member<'a> {
-    provider: &'a Arc<Provider>,
-    name: &'a str,
-    model: &'a Model,
-    seen: Seen,
-    free: Free,
-    /// Input and output tokens that this request is expected to have.
-    expected: (u64, u64),
-}
-
 /// What is left to be tried.
 pub struct Tries<'a> {
     gateway: &'a Gateway,
     routed: &'a Routed,
     pool: &'a Arc<Pool>,
-    /// By place in the pool; `None` for what cannot be asked at all.
-    members: Vec<Option<Member<'a>>>,
+    /// Those that can be asked, in the written order.
+    members: Vec<Member<'a>>,
+    /// Which of them the strategy put first.
     first: Option<usize>,
     course: Course,
     /// Why members were passed over.
@@ -93,30 +77,21 @@ impl<'a> Tries<'a> {
     /// When the pool takes no calls.
     pub fn new(gateway: &'a Gateway, routed: &'a Routed) -> Result<Self, ApiFailure> {
         let pool = routed.snapshot.pools.get(&routed.pool).ok_or_else(nobody)?;
-        let now = Instant::now();
-        let mut passed = Vec::new();
-        let members: Vec<Option<Member<'a>>> = pool
-            .members
+        let (now, clock) = (Instant::now(), since_epoch());
+        let (mut members, mut passed) = (Vec::new(), Vec::new());
+        for written in &pool.members {
+            match Member::find(gateway, routed, written, clock) {
+                Ok(member) => members.push(member),
+                Err(error) => passed.push(error),
+            }
+        }
+        let candidates: Vec<Candidate> = members
             .iter()
-            .map(|member| {
-                find(gateway, routed, member)
-                    .map_err(|error| passed.push(error))
-                    .ok()
-            })
-            .collect();
-        let candidates: Vec<Candidate> = pool
-            .members
-            .iter()
-            .zip(&members)
-            .map(|(written, found)| candidate(routed, written, found.as_ref(), now))
+            .map(|member| member.candidate(routed.request.stream, now))
             .collect();
         let places = order(pool.strategy, &candidates, |below| {
             fastrand::u64(..below.max(1))
         });
-        let first = places
-            .iter()
-            .copied()
-            .find(|place| matches!(members.get(*place), Some(Some(_))));
         let course = Course::new(
             lanes(&members, &places),
             Bounds {
@@ -130,7 +105,7 @@ impl<'a> Tries<'a> {
             routed,
             pool,
             members,
-            first,
+            first: places.first().copied(),
             course,
             passed,
             limited: false,
@@ -159,11 +134,11 @@ impl<'a> Tries<'a> {
                 }
                 (Step::Over(over), _) => return Err(self.over(over)),
             };
-            let Some(Some(member)) = self.members.get(lane.member) else {
+            let Some(member) = self.members.get(lane.member) else {
                 return Err(ApiFailure::internal("a lane of no member"));
             };
             let request = &self.routed.request;
-            let (limit, write) = request.output_limit(self.routed.assigned, member.model.context);
+            let (limit, write) = request.output_limit(self.routed.assigned, member.context);
             // Only a budget needs the limit in the request; other callers' bytes stay as they are.
             let write = write && self.routed.assigned.is_some();
             let backend = &member.provider.backend;
@@ -180,20 +155,18 @@ impl<'a> Tries<'a> {
                     continue;
                 }
             };
-            let price = member.model.price.clone();
-            let price = price.map_err(|_| ApiFailure::internal("a lane without a price"))?;
             let is_first = self.course.hops() == 1 && self.first == Some(lane.member);
             let reason = if is_first {
                 Reason::first(self.pool.strategy, member.free)
             } else {
                 Reason::Failover
             };
-            let labels = Hop {
-                pool: format!("{}/{}", self.routed.pool.0, self.routed.pool.1),
+            let by = Hop {
+                pool: self.pool_path(),
                 provider: member.provider.path(),
                 model: member.name.to_owned(),
             };
-            self.gateway.metrics.chosen(&labels, reason.as_str());
+            self.gateway.metrics.chosen(&by, reason.as_str());
             return Ok(Try {
                 provider: member.provider.clone(),
                 key,
@@ -202,17 +175,15 @@ impl<'a> Tries<'a> {
                         .input_bound()
                         .max(u64::try_from(body.len()).unwrap_or(u64::MAX)),
                     output: limit.saturating_mul(request.choices),
-                    price,
+                    price: member.price.clone(),
                 },
                 body,
                 told: Told {
-                    provider: labels.provider.clone(),
-                    model: labels.model.clone(),
+                    by,
                     reason,
                     hops: self.course.hops(),
                     dropped,
                 },
-                labels,
                 pool: self.pool.clone(),
                 begun: Instant::now(),
                 ticket,
@@ -226,7 +197,7 @@ impl<'a> Tries<'a> {
         let clock = since_epoch();
         let (mut with, mut limited) = (None, false);
         let step = self.course.next(now, |lane| {
-            let Some(Some(member)) = members.get(lane.member) else {
+            let Some(member) = members.get(lane.member) else {
                 return Admission::Never;
             };
             let key = match member.provider.keys.get(lane.key) {
@@ -241,8 +212,11 @@ impl<'a> Tries<'a> {
                 model: member.name,
                 key: key.as_ref().map_or("", |(name, _)| name),
             };
-            let tokens = member.expected.0.saturating_add(member.expected.1);
-            match gateway.health.lanes.admit(place, tokens, now, clock) {
+            match gateway
+                .health
+                .lanes
+                .admit(place, member.tokens(), now, clock)
+            {
                 Ok(ticket) => {
                     with = Some((key, ticket));
                     Admission::Yes
@@ -261,8 +235,8 @@ impl<'a> Tries<'a> {
     ///
     /// # Errors
     /// The failure, when it lies with the request.
-    pub fn failed(&mut self, labels: &Hop, failure: &Failure) -> Result<(), ApiFailure> {
-        let error = to_caller(labels, failure);
+    pub fn failed(&mut self, by: &Hop, failure: &Failure) -> Result<(), ApiFailure> {
+        let error = to_caller(by, failure);
         let fault = Fault {
             class: failure.class,
             wait: failure.retry_after,
@@ -277,64 +251,63 @@ impl<'a> Tries<'a> {
 
     /// The error of a call that ends without an answer. What a provider said is worth more than that nothing is left.
     fn over(&self, over: Over) -> ApiFailure {
-        let (out, until) = match over {
-            Over::Out(until) => (true, until),
-            Over::Tried | Over::Hops | Over::Late => (false, None),
+        let wait = match over {
+            Over::Out(until) => until.map(|at| at.saturating_duration_since(Instant::now())),
+            Over::Tried | Over::Hops | Over::Late => None,
         };
-        let wait = until.map(|until| until.saturating_duration_since(Instant::now()));
         if let Some(last) = self.last.clone() {
             return ApiFailure {
                 retry_after: last.retry_after.or(wait),
                 ..last
             };
         }
-        if out && self.limited {
-            return ApiFailure {
-                retry_after: wait.or(Some(Duration::from_secs(1))),
+        let pool = self.pool_path();
+        let soon = wait.or(Some(Duration::from_secs(1)));
+        match over {
+            Over::Out(_) if self.limited => ApiFailure {
+                retry_after: soon,
                 ..ApiFailure::new(
                     ErrorCode::RateLimited,
                     format!(
-                        "the members of ModelPool {}/{} may not be asked more now: spec.limits of their ModelProviders",
-                        self.routed.pool.0, self.routed.pool.1
+                        "the members of ModelPool {pool} may not be asked more now: spec.limits of their ModelProviders"
                     ),
                 )
-            };
-        }
-        if out {
-            return ApiFailure {
+            },
+            Over::Out(_) => ApiFailure {
                 status: StatusCode::SERVICE_UNAVAILABLE,
-                retry_after: wait.or(Some(Duration::from_secs(1))),
+                retry_after: soon,
                 ..ApiFailure::new(
                     ErrorCode::ModelUnavailable,
                     format!(
-                        "every member of ModelPool {}/{} that could take this is left alone for a while, since it failed or asked to wait",
-                        self.routed.pool.0, self.routed.pool.1
+                        "every member of ModelPool {pool} that could take this is left alone for a while, since it failed or asked to wait"
                     ),
                 )
-            };
-        }
-        if matches!(over, Over::Late) {
-            return ApiFailure::new(
+            },
+            Over::Late => ApiFailure::new(
                 ErrorCode::ModelUnavailable,
                 format!(
-                    "no member of ModelPool {}/{} could be asked within its deadline of {:?}",
-                    self.routed.pool.0, self.routed.pool.1, self.pool.deadline
+                    "no member of ModelPool {pool} could be asked within its deadline of {:?}",
+                    self.pool.deadline
                 ),
-            );
+            ),
+            Over::Tried | Over::Hops => self.passed.first().cloned().unwrap_or_else(nobody),
         }
-        self.passed.first().cloned().unwrap_or_else(nobody)
+    }
+
+    fn pool_path(&self) -> String {
+        format!("{}/{}", self.routed.pool.0, self.routed.pool.1)
     }
 }
 
 impl Try<'_> {
-    /// What metrics, health and the lane are told of the try's end.
+    /// Tells metrics, health and the lane of the try's end.
     pub fn ended(
         self,
         gateway: &Gateway,
         result: Result<(), &Failure>,
         first_token: Option<Duration>,
         usage: Option<&Usage>,
-    ) {
+    ) -> Told {
         let (now, took) = (Instant::now(), self.begun.elapsed());
         let key = self.key.as_ref().map(|(name, key)| (name.as_str(), &**key));
         gateway.health.hop_ended(&self.provider, key, result);
@@ -349,7 +322,8 @@ impl Try<'_> {
             gateway.health.circuit_changed(&self.provider.id);
         }
         let outcome = result.map_or_else(|failure| failure.class.as_str(), |()| "ok");
-        gateway.metrics.hop_ended(&self.labels, outcome, took);
+        gateway.metrics.hop_ended(&self.told.by, outcome, took);
+        self.told
     }
 
     /// How long it has been under way.
@@ -373,118 +347,11 @@ impl Try<'_> {
                 gateway,
                 &routed.namespace,
                 &routed.pool,
-                &self.labels,
+                &self.told.by,
                 self.bound.clone(),
             )
             .await
     }
-}
-
-/// A member with its provider and model.
-fn find<'a>(
-    gateway: &'a Gateway,
-    routed: &'a Routed,
-    member: &'a crate::catalog::Member,
-) -> Result<Member<'a>, ApiFailure> {
-    let gone = |text: String| ApiFailure::new(ErrorCode::ModelUnavailable, text);
-    let (path, name) = (
-        format!("{}/{}", member.provider.0, member.provider.1),
-        member.model.as_str(),
-    );
-    let provider = routed.snapshot.providers.get(&member.provider);
-    let provider = provider.ok_or_else(|| {
-        gone(format!(
-            "ModelProvider {path} does not exist or is malformed"
-        ))
-    })?;
-    let model = provider.models.get(name);
-    let model =
-        model.ok_or_else(|| gone(format!("ModelProvider {path} does not list model {name}")))?;
-    let price = model.price.as_ref().map_err(|problem| {
-        ApiFailure::new(
-            ErrorCode::UnknownPrice,
-            format!("model {name} of ModelProvider {path} has no usable price: {problem}; state pricing (\"0\" for a server of your own)"),
-        )
-    })?;
-    if !provider.keys.is_empty() && gateway.health.usable_keys(provider).is_empty() {
-        let problem = gateway.health.key_problem(provider);
-        return Err(gone(format!(
-            "ModelProvider {path} has no usable key: {problem}"
-        )));
-    }
-    let (seen, used_up) = gateway.health.lanes.seen(provider, name, since_epoch());
-    let request = &routed.request;
-    let (limit, _) = request.output_limit(routed.assigned, model.context);
-    let input = u64::try_from(request.len()).unwrap_or(u64::MAX) / BYTES_PER_TOKEN;
-    let free = match (price.is_free(), used_up) {
-        (true, false) => Free::Yes,
-        (true, true) => Free::UsedUp,
-        (false, _) => Free::No,
-    };
-    Ok(Member {
-        provider,
-        name,
-        model,
-        seen,
-        free,
-        expected: (input, seen.output.min(limit)),
-    })
-}
-
-fn candidate(
-    routed: &Routed,
-    written: &crate::catalog::Member,
-    found: Option<&Member<'_>>,
-    now: Instant,
-) -> Candidate {
-    let place = Candidate {
-        priority: written.priority,
-        weight: written.weight,
-        cost: None,
-        free: Free::No,
-        wait: None,
-        busy: 0,
-    };
-    let Some(member) = found else {
-        return place;
-    };
-    let (seen, (input, output)) = (&member.seen, member.expected);
-    let price = member.model.price.as_ref().ok();
-    Candidate {
-        cost: price.map(|price| price.expected(input, output)),
-        free: member.free,
-        wait: if routed.request.stream {
-            seen.first_token.expected(now)
-        } else {
-            seen.whole.expected(now)
-        },
-        busy: seen.busy,
-        ..place
-    }
-}
-
-/// The lanes of the members in this order: each with its keys, in order.
-fn lanes(members: &[Option<Member<'_>>], places: &[usize]) -> Vec<Lane> {
-    let mut lanes = Vec::new();
-    for place in places {
-        let Some(Some(member)) = members.get(*place) else {
-            continue;
-        };
-        let same = |other: &Option<Member<'_>>| {
-            other
-                .as_ref()
-                .is_some_and(|other| other.provider.id == member.provider.id)
-        };
-        let provider = members.iter().position(same).unwrap_or(*place);
-        lanes.extend((0..member.provider.keys.len().max(1)).map(|key| Lane {
-            member: *place,
-            provider,
-            model: *place, // a pool has no member twice
-            key,
-            context: member.model.context,
-        }));
-    }
-    lanes
 }
 
 fn nobody() -> ApiFailure {
@@ -494,19 +361,13 @@ fn nobody() -> ApiFailure {
     )
 }
 
-fn since_epoch() -> Duration {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-}
-
 /// A provider's failure as the caller sees it.
 #[must_use]
-pub fn to_caller(labels: &Hop, failure: &Failure) -> ApiFailure {
+pub fn to_caller(by: &Hop, failure: &Failure) -> ApiFailure {
     let text = format!(
         "{} of {} ({}): {}",
-        labels.model,
-        labels.provider,
+        by.model,
+        by.provider,
         failure.class.as_str(),
         failure.message
     );

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 /// Parts of a window that are counted by themselves and forgotten one after the other.
 const SLICES: u32 = 10;
+
 /// When a breaker opens, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -127,14 +128,15 @@ impl Breaker {
 
     /// Lets a request through, or not.
     pub fn admit(&mut self, now: Instant) -> Option<Pass> {
+        if self.admits(now) != Admission::Yes {
+            return None;
+        }
         match &mut self.state {
             State::Closed(_) => {}
-            State::Open { until } if now < *until => return None,
             State::Open { .. } => {
                 self.epoch += 1;
                 self.state = State::HalfOpen { out: true };
             }
-            State::HalfOpen { out: true } => return None,
             State::HalfOpen { out } => *out = true,
         }
         Some(Pass(self.epoch))

@@ -3,7 +3,7 @@
 use super::breaker::{Breaker, Circuit, Limits, Outcome, Pass};
 use super::course::Admission;
 use super::latency::Latency;
-use super::limits::{Room, Taken};
+use super::limits::Taken;
 use super::quota::Used;
 use crate::catalog::{Id, Provider};
 use crate::provider::failure::{Class, Failure};
@@ -162,9 +162,8 @@ impl Lanes {
         let limits = place.provider.limits;
         let taken = taken.entry(place.provider.id.clone()).or_default();
         match taken.room(tokens, &limits, now) {
-            Room::Yes => {}
-            Room::From(at) => return Err(Held::Limit(Admission::From(at))),
-            Room::Busy => return Err(Held::Limit(Admission::Busy)),
+            Admission::Yes => {}
+            held => return Err(Held::Limit(held)),
         }
         let lane = known.keys.entry(place.key.to_owned()).or_default();
         let passes = match (known.served.admits(now), lane.admits(now)) {
@@ -218,13 +217,13 @@ impl Lanes {
             .max(known.served.circuit(now))
     }
 
-    /// When the first open lane may be tried again, and whose it is.
+    /// When the first of the lanes that were open at a time may be tried again, and whose it is.
     #[must_use]
-    pub fn reopens(&self, now: Instant) -> Option<(Instant, Id)> {
+    pub fn reopens(&self, since: Instant) -> Option<(Instant, Id)> {
         let known = self.lock();
         let open = known.models.iter().flat_map(|((provider, _), model)| {
             let breakers = model.keys.values().chain([&model.served]);
-            breakers.filter_map(move |breaker| match breaker.circuit(now) {
+            breakers.filter_map(move |breaker| match breaker.circuit(since) {
                 Circuit::Open { until } => Some((until, provider)),
                 Circuit::Closed | Circuit::HalfOpen => None,
             })

@@ -1,5 +1,6 @@
 //! What a ModelProvider's owner allows: requests and tokens a minute, and requests at once.
 
+use super::course::Admission;
 use std::time::{Duration, Instant};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -64,21 +65,10 @@ pub struct Taken {
     busy: u32,
 }
 
-/// Whether another request is within the bounds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Room {
-    /// It is.
-    Yes,
-    /// From that time on.
-    From(Instant),
-    /// When one that is on its way has ended.
-    Busy,
-}
-
 impl Taken {
-    /// Whether a request of so many tokens is within the bounds.
+    /// Whether a request of so many tokens is within the bounds; `Busy` where too many are on their way.
     #[must_use]
-    pub fn room(&self, tokens: u64, limits: &Limits, now: Instant) -> Room {
+    pub fn room(&self, tokens: u64, limits: &Limits, now: Instant) -> Admission {
         let requests = limits
             .requests
             .map_or(now, |limit| self.requests.ready(1, limit, now));
@@ -87,11 +77,11 @@ impl Taken {
             .map_or(now, |limit| self.tokens.ready(tokens, limit, now));
         let ready = requests.max(tokens);
         if ready > now {
-            return Room::From(ready);
+            return Admission::From(ready);
         }
         match limits.concurrency {
-            Some(limit) if self.busy >= limit => Room::Busy,
-            _ => Room::Yes,
+            Some(limit) if self.busy >= limit => Admission::Busy,
+            _ => Admission::Yes,
         }
     }
 

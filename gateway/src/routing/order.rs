@@ -10,8 +10,8 @@ pub struct Candidate {
     pub priority: i64,
     /// Its share under `Weighted`; 0: only after the others.
     pub weight: u32,
-    /// What this request is expected to cost there, in pico-USD. `None` without a price: it is not asked, wherever it stands.
-    pub cost: Option<u64>,
+    /// What this request is expected to cost there, in pico-USD.
+    pub cost: u64,
     /// Whether it costs nothing.
     pub free: Free,
     /// How long it is expected to take; `None` before anything was seen of it.
@@ -88,15 +88,13 @@ pub fn order(
     draw: impl FnMut(u64) -> u64,
 ) -> Vec<usize> {
     let mut places: Vec<usize> = (0..candidates.len()).collect();
-    // Without a price a member is the dearest: what it costs is not known to be little.
-    let cost = |of: &Candidate| of.cost.unwrap_or(u64::MAX);
     let mut by = |rank: &dyn Fn(&Candidate) -> (u8, u64)| {
         places.sort_by_key(|place| candidates.get(*place).map(rank));
     };
     match strategy {
         Strategy::Priority => {}
         Strategy::Weighted => places = drawn(candidates, draw),
-        Strategy::Cheapest => by(&|of| (0, cost(of))),
+        Strategy::Cheapest => by(&|of| (0, of.cost)),
         Strategy::Fastest => by(&|of| {
             // What nobody has tried is tried: else it would never be known to be fast.
             let nanos = of.wait.map_or(0, |wait| wait.as_nanos());
@@ -108,7 +106,7 @@ pub fn order(
         Strategy::LeastBusy => by(&|of| (0, u64::from(of.busy))),
         Strategy::FreeFirst => by(&|of| match of.free {
             Free::Yes => (0, 0),
-            Free::No => (1, cost(of)),
+            Free::No => (1, of.cost),
             Free::UsedUp => (2, 0),
         }),
     }

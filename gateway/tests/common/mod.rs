@@ -135,12 +135,7 @@ impl World {
         }
         self.provider("team", "up", http_provider(&upstream.url, keys))
             .await;
-        self.pool(
-            "team",
-            "fast",
-            json!([{"provider": {"name": "up"}, "model": "m"}]),
-        )
-        .await;
+        self.pool("team", "fast", members(&["up"])).await;
         let keys = keys.len();
         self.until(|gateway| usable(gateway, "team", "up") == keys)
             .await;
@@ -327,6 +322,14 @@ pub fn assignment() -> Value {
             "maxOutputTokens": 200, "tools": [], "maxTurns": 10, "maxToolCalls": 10,
         }},
     })
+}
+
+/// Members of a pool: model `m` of each of these providers of its namespace.
+pub fn members(providers: &[&str]) -> Value {
+    providers
+        .iter()
+        .map(|name| json!({"provider": {"name": name}, "model": "m"}))
+        .collect()
 }
 
 pub fn ask(text: &str) -> Value {

@@ -1,4 +1,5 @@
-use crate::routing::limits::{Limits, Room, Taken};
+use crate::routing::course::Admission;
+use crate::routing::limits::{Limits, Taken};
 use proptest::prelude::*;
 use std::time::{Duration, Instant};
 
@@ -20,16 +21,19 @@ fn a_minutes_worth_passes_at_once_and_the_rest_at_an_even_pace() {
     );
     let mut taken = Taken::default();
     for _ in 0..6 {
-        assert_eq!(taken.room(0, &limits, now), Room::Yes);
+        assert_eq!(taken.room(0, &limits, now), Admission::Yes);
         taken.begin(0, &limits, now);
     }
-    assert_eq!(taken.room(0, &limits, now), Room::From(now + 10 * SECOND));
+    assert_eq!(
+        taken.room(0, &limits, now),
+        Admission::From(now + 10 * SECOND)
+    );
     let later = now + 10 * SECOND;
-    assert_eq!(taken.room(0, &limits, later), Room::Yes);
+    assert_eq!(taken.room(0, &limits, later), Admission::Yes);
     taken.begin(0, &limits, later);
     assert_eq!(
         taken.room(0, &limits, later),
-        Room::From(later + 10 * SECOND)
+        Admission::From(later + 10 * SECOND)
     );
 }
 
@@ -44,35 +48,38 @@ fn tokens_are_corrected_by_what_was_counted() {
     );
     let mut taken = Taken::default();
     taken.begin(600, &limits, now);
-    assert_eq!(taken.room(100, &limits, now), Room::From(now + 10 * SECOND));
+    assert_eq!(
+        taken.room(100, &limits, now),
+        Admission::From(now + 10 * SECOND)
+    );
     taken.end(600, Some(300), &limits, now);
     assert_eq!(
         taken.room(300, &limits, now),
-        Room::Yes,
+        Admission::Yes,
         "half was not used"
     );
     taken.begin(100, &limits, now);
     taken.end(100, Some(300), &limits, now);
     assert_eq!(
         taken.room(60, &limits, now),
-        Room::From(now + 6 * SECOND),
+        Admission::From(now + 6 * SECOND),
         "more than expected"
     );
     let mut large = Taken::default();
     assert_eq!(
         large.room(6000, &limits, now),
-        Room::Yes,
+        Admission::Yes,
         "larger than the limit, but alone"
     );
     large.begin(6000, &limits, now);
     assert_eq!(
         large.room(1, &limits, now + 60 * SECOND),
-        Room::From(now + 540 * SECOND + SECOND / 10)
+        Admission::From(now + 540 * SECOND + SECOND / 10)
     );
     large.end(6000, None, &limits, now);
     assert_ne!(
         large.room(1, &limits, now),
-        Room::Yes,
+        Admission::Yes,
         "not known: as expected"
     );
 }
@@ -89,9 +96,9 @@ fn so_many_at_once() {
     let mut taken = Taken::default();
     taken.begin(0, &limits, now);
     taken.begin(0, &limits, now);
-    assert_eq!(taken.room(0, &limits, now), Room::Busy);
+    assert_eq!(taken.room(0, &limits, now), Admission::Busy);
     taken.end(0, None, &limits, now);
-    assert_eq!(taken.room(0, &limits, now), Room::Yes);
+    assert_eq!(taken.room(0, &limits, now), Admission::Yes);
 }
 
 #[test]
@@ -104,9 +111,9 @@ fn what_was_not_sent_takes_nothing() {
     };
     let mut taken = Taken::default();
     taken.begin(10, &limits, now);
-    assert_ne!(taken.room(10, &limits, now), Room::Yes);
+    assert_ne!(taken.room(10, &limits, now), Admission::Yes);
     taken.undo(10, &limits, now);
-    assert_eq!(taken.room(10, &limits, now), Room::Yes);
+    assert_eq!(taken.room(10, &limits, now), Admission::Yes);
 }
 
 proptest! {
@@ -123,12 +130,12 @@ proptest! {
         for pause in pauses {
             now += Duration::from_millis(u64::from(pause));
             match taken.room(0, &limits, now) {
-                Room::Yes => {
+                Admission::Yes => {
                     taken.begin(0, &limits, now);
                     begun.push(now);
                 }
-                Room::From(at) => prop_assert!(at > now && at <= now + 61 * SECOND),
-                Room::Busy => prop_assert!(false, "there is no such bound"),
+                Admission::From(at) => prop_assert!(at > now && at <= now + 61 * SECOND),
+                Admission::Busy | Admission::Never => prop_assert!(false, "there is no such bound"),
             }
             let recent = begun.iter().filter(|at| now - **at < 60 * SECOND).count();
             prop_assert!(u64::try_from(recent).unwrap() <= 2 * limit);

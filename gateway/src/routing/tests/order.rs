@@ -5,7 +5,7 @@ use std::time::Duration;
 const PLAIN: Candidate = Candidate {
     priority: 0,
     weight: 1,
-    cost: Some(10),
+    cost: 10,
     free: Free::No,
     wait: None,
     busy: 0,
@@ -19,7 +19,7 @@ fn ordered(strategy: Strategy, candidates: &[Candidate]) -> Vec<usize> {
 fn priority_comes_before_every_strategy_and_the_written_order_after_it() {
     let low = Candidate {
         priority: 5,
-        cost: Some(0),
+        cost: 0,
         free: Free::Yes,
         ..PLAIN
     };
@@ -42,11 +42,11 @@ fn priority_comes_before_every_strategy_and_the_written_order_after_it() {
 #[test]
 fn each_strategy_has_its_order() {
     let cost = |cost| Candidate { cost, ..PLAIN };
-    let costs = [cost(Some(3)), cost(None), cost(Some(0)), cost(Some(2))];
+    let costs = [cost(3), cost(u64::MAX), cost(0), cost(2)];
     assert_eq!(
         ordered(Strategy::Cheapest, &costs),
         [2, 3, 0, 1],
-        "0 is a price, none is no price"
+        "0 is a price"
     );
 
     let wait = |ms: u64| Candidate {
@@ -68,7 +68,7 @@ fn each_strategy_has_its_order() {
 
     let free = |free, cost| Candidate {
         free,
-        cost: Some(cost),
+        cost,
         ..PLAIN
     };
     let some = [

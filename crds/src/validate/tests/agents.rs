@@ -1,0 +1,146 @@
+use super::{fields, parse, with};
+use crate::kinds::class::SandboxClassSpec;
+use crate::validate::{self, Rule};
+use crate::{AgentSpec, Size};
+use serde_json::{Value, json};
+
+#[test]
+fn a_sandbox_is_held_to_its_class() {
+    let agent: AgentSpec = parse(
+        json!({ "instructions": "x", "sandbox": { "image": "evil.io/x", "cpu": "5", "memory": "5Gi", "disk": "9Gi", "callTimeout": "2h" } }),
+    );
+    let mut class = SandboxClassSpec::default();
+    let problems = validate::within_class("spec.sandbox", &agent.sandbox, "default", &class);
+    assert_eq!(
+        fields(&problems),
+        [
+            "spec.sandbox.image",
+            "spec.sandbox.cpu",
+            "spec.sandbox.memory",
+            "spec.sandbox.disk",
+            "spec.sandbox.callTimeout"
+        ]
+    );
+    assert!(
+        problems
+            .iter()
+            .all(|problem| problem.rule == Rule::Class && problem.message.contains("default"))
+    );
+    class.images.require_digest = true;
+    let agent: AgentSpec = parse(json!({ "instructions": "x" }));
+    let problems = validate::within_class("s", &agent.sandbox, "strict", &class);
+    assert!(problems[0].message.contains("digest"), "{problems:?}");
+}
+
+#[test]
+fn an_agent_is_checked_beyond_its_schema() {
+    let agent = |changes: Value| {
+        validate::agent(&parse::<AgentSpec>(with(
+            json!({ "instructions": "x" }),
+            changes,
+        )))
+    };
+    let deep = (0..70).fold(json!({}), |inner, _| json!({ "not": inner }));
+    for (changes, field) in [
+        (json!({ "instructions": " " }), "spec.instructions"),
+        (
+            json!({ "model": { "temperature": "2.1" } }),
+            "spec.model.temperature",
+        ),
+        (
+            json!({ "model": { "temperature": "warm" } }),
+            "spec.model.temperature",
+        ),
+        (
+            json!({ "model": { "maxOutputTokens": 0 } }),
+            "spec.model.maxOutputTokens",
+        ),
+        (
+            json!({ "tools": [{ "builtin": "Shell" }, { "builtin": "Shell" }] }),
+            "spec.tools[1]",
+        ),
+        (
+            json!({ "sandbox": { "image": "A B" } }),
+            "spec.sandbox.image",
+        ),
+        (
+            json!({ "sandbox": { "memory": "1Mi" } }),
+            "spec.sandbox.memory",
+        ),
+        (json!({ "sandbox": { "cpu": "0" } }), "spec.sandbox.cpu"),
+        (
+            json!({ "sandbox": { "callTimeout": "1ms" } }),
+            "spec.sandbox.callTimeout",
+        ),
+        (
+            json!({ "output": { "schema": true } }),
+            "spec.output.schema",
+        ),
+        (
+            json!({ "output": { "schema": { "$ref": "https://x/y" } } }),
+            "spec.output.schema.$ref",
+        ),
+        (
+            json!({ "output": { "schema": { "description": "x".repeat(33_000) } } }),
+            "spec.output.schema",
+        ),
+        (
+            json!({ "output": { "schema": deep } }),
+            "spec.output.schema",
+        ),
+        (json!({ "limits": { "turns": 0 } }), "spec.limits.turns"),
+        (
+            json!({ "limits": { "toolCalls": 10_001 } }),
+            "spec.limits.toolCalls",
+        ),
+    ] {
+        assert_eq!(fields(&agent(changes.clone())), [field], "{changes}");
+    }
+    for temperature in ["0", "0.2", "1.9999", "2", "2.0"] {
+        assert_eq!(
+            agent(json!({ "model": { "temperature": temperature } })),
+            []
+        );
+    }
+    assert_eq!(
+        agent(json!({ "output": { "schema": { "$ref": "#/$defs/a" } } })),
+        []
+    );
+}
+
+#[test]
+fn a_class_is_checked_beyond_its_schema() {
+    let class = |change: fn(&mut SandboxClassSpec)| {
+        let mut spec = SandboxClassSpec::default();
+        change(&mut spec);
+        validate::class(&spec)
+            .into_iter()
+            .map(|problem| problem.field)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        class(|spec| spec.users.exec = spec.users.pilot),
+        ["spec.users"]
+    );
+    assert_eq!(class(|spec| spec.users.exec = 0), ["spec.users.exec"]);
+    assert_eq!(
+        class(|spec| spec.images.allow = vec!["python".to_owned()]),
+        ["spec.images.allow[0]"]
+    );
+    assert_eq!(
+        class(|spec| spec.maximum.memory = Size::new("huge")),
+        ["spec.maximum.memory"]
+    );
+    assert_eq!(
+        class(|spec| spec.maximum.cpu = crate::quantity::Cpu::new("10m")),
+        ["spec.requests.cpu"]
+    );
+    assert_eq!(
+        class(|spec| spec.startup_timeout = crate::GepDuration::new("0s")),
+        ["spec.startupTimeout"]
+    );
+    assert_eq!(
+        class(|spec| spec.default_task_budget = crate::Budget::default()),
+        ["spec.defaultTaskBudget"]
+    );
+}

@@ -1,0 +1,136 @@
+//! The members of a pool that can be asked for a call, with what their place in the order depends on, and the lanes to them.
+
+use super::route::Routed;
+use crate::catalog::{self, Provider};
+use crate::error::ApiFailure;
+use crate::price::Price;
+use crate::routing::course::Lane;
+use crate::routing::lanes::Seen;
+use crate::routing::order::{Candidate, Free};
+use crate::state::Gateway;
+use oarmaster_protocol::task::ErrorCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Bytes of a request that are expected to be one token. What a request may cost at most is bounded otherwise: this is only for comparing.
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// A member that can be asked.
+pub struct Member<'a> {
+    /// Its provider.
+    pub provider: &'a Arc<Provider>,
+    /// Its model.
+    pub name: &'a str,
+    /// What that costs.
+    pub price: &'a Price,
+    /// Most tokens of a call.
+    pub context: u64,
+    /// Whether it costs nothing.
+    pub free: Free,
+    written: &'a catalog::Member,
+    seen: Seen,
+    /// Input and output tokens that this request is expected to have.
+    expected: (u64, u64),
+}
+
+impl<'a> Member<'a> {
+    /// A member with its provider and model. `clock` is the time since the Unix epoch.
+    ///
+    /// # Errors
+    /// Why it cannot be asked.
+    pub fn find(
+        gateway: &Gateway,
+        routed: &'a Routed,
+        written: &'a catalog::Member,
+        clock: Duration,
+    ) -> Result<Self, ApiFailure> {
+        let gone = |text: String| ApiFailure::new(ErrorCode::ModelUnavailable, text);
+        let path = format!("{}/{}", written.provider.0, written.provider.1);
+        let name = written.model.as_str();
+        let provider = routed.snapshot.providers.get(&written.provider);
+        let provider = provider.ok_or_else(|| {
+            gone(format!(
+                "ModelProvider {path} does not exist or is malformed"
+            ))
+        })?;
+        let model = provider.models.get(name);
+        let model = model
+            .ok_or_else(|| gone(format!("ModelProvider {path} does not list model {name}")))?;
+        let price = model.price.as_ref().map_err(|problem| {
+            ApiFailure::new(
+                ErrorCode::UnknownPrice,
+                format!("model {name} of ModelProvider {path} has no usable price: {problem}; state pricing (\"0\" for a server of your own)"),
+            )
+        })?;
+        let usable = |key| gateway.health.usable_key(provider, key).is_some();
+        if !provider.keys.is_empty() && !provider.keys.iter().any(usable) {
+            let problem = gateway.health.key_problem(provider);
+            return Err(gone(format!(
+                "ModelProvider {path} has no usable key: {problem}"
+            )));
+        }
+        let (seen, used_up) = gateway.health.lanes.seen(provider, name, clock);
+        let request = &routed.request;
+        let (limit, _) = request.output_limit(routed.assigned, model.context);
+        let input = u64::try_from(request.len()).unwrap_or(u64::MAX) / BYTES_PER_TOKEN;
+        Ok(Self {
+            provider,
+            name,
+            price,
+            context: model.context,
+            free: match (price.is_free(), used_up) {
+                (true, false) => Free::Yes,
+                (true, true) => Free::UsedUp,
+                (false, _) => Free::No,
+            },
+            written,
+            seen,
+            expected: (input, seen.output.min(limit)),
+        })
+    }
+
+    /// What its place in the order depends on.
+    #[must_use]
+    pub fn candidate(&self, stream: bool, now: Instant) -> Candidate {
+        let (input, output) = self.expected;
+        Candidate {
+            priority: self.written.priority,
+            weight: self.written.weight,
+            cost: self.price.expected(input, output),
+            free: self.free,
+            wait: if stream {
+                self.seen.first_token.expected(now)
+            } else {
+                self.seen.whole.expected(now)
+            },
+            busy: self.seen.busy,
+        }
+    }
+
+    /// Tokens that this request is expected to have.
+    #[must_use]
+    pub fn tokens(&self) -> u64 {
+        self.expected.0.saturating_add(self.expected.1)
+    }
+}
+
+/// The lanes to members in this order of their places: to each with its keys, in order.
+#[must_use]
+pub fn lanes(members: &[Member<'_>], places: &[usize]) -> Vec<Lane> {
+    let mut lanes = Vec::new();
+    for place in places {
+        let Some(member) = members.get(*place) else {
+            continue;
+        };
+        let same = |other: &Member<'_>| other.provider.id == member.provider.id;
+        let provider = members.iter().position(same).unwrap_or(*place);
+        lanes.extend((0..member.provider.keys.len().max(1)).map(|key| Lane {
+            member: *place,
+            provider,
+            model: *place, // a pool has no member twice
+            key,
+            context: member.context,
+        }));
+    }
+    lanes
+}
