@@ -12,7 +12,7 @@ use oarmaster_crds::duration::NotADuration;
 use oarmaster_crds::kinds::provider::{ProviderModel, ProviderType, Timeouts};
 use oarmaster_crds::names::DEFAULT;
 use oarmaster_crds::{ModelPool, ModelProvider, ModelProviderSpec};
-use oarmaster_prices::Table;
+use oarmaster_prices::{Row, Table};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -41,6 +41,8 @@ pub struct Model {
     pub price: Result<Price, String>,
     /// Most tokens of one call.
     pub context: u64,
+    /// What the built-in table knows of it.
+    pub row: Option<&'static Row>,
 }
 
 /// A member of a pool.
@@ -213,6 +215,7 @@ impl Model {
         Self {
             price,
             context: stated.or(known).unwrap_or(DEFAULT_CONTEXT),
+            row,
         }
     }
 }

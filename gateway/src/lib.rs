@@ -27,6 +27,7 @@ pub mod read;
 pub mod request;
 pub mod serve;
 pub mod state;
+pub mod surface;
 pub mod tls;
 
 #[cfg(test)]

@@ -5,13 +5,14 @@ use super::route::Routed;
 use crate::catalog::Provider;
 use crate::error::ApiFailure;
 use crate::metrics::Hop;
+use crate::provider::Asked;
 use crate::provider::failure::{Class, Failure};
-use crate::provider::http::Whole;
 use crate::provider::keys::ApiKey;
-use crate::provider::wire::Unfit;
+use crate::provider::whole::{Reply, Whole};
+use crate::provider::wire::{Sent, Unfit};
 use crate::state::Gateway;
+use bytes::Bytes;
 use http::StatusCode;
-use oarmaster_dialect::Written;
 use oarmaster_protocol::journal::MAX_RECORD_BYTES;
 use oarmaster_protocol::task::ErrorCode;
 use oarmaster_store::Settled;
@@ -34,10 +35,8 @@ pub struct Try {
     pub labels: Hop,
     /// The worst case.
     pub bound: Bound,
-    /// The body.
-    pub body: String,
-    /// Fields of the request that the provider has no place for.
-    pub dropped: Vec<String>,
+    /// The request in the provider's words.
+    pub sent: Sent,
 }
 
 /// What is left to be tried.
@@ -125,9 +124,9 @@ impl<'a> Tries<'a> {
             let (limit, write) = request.output_limit(self.routed.assigned, model.context);
             // Only a budget needs the limit in the request; other callers' bytes stay as they are.
             let write = write && self.routed.assigned.is_some();
-            let written = provider.backend.body(request, &member.model, limit, write);
-            let Written { body, dropped } = match written {
-                Ok(written) => written,
+            let asked = (member.model.as_str(), model.row);
+            let sent = match provider.backend.say(request, asked, limit, write) {
+                Ok(sent) => sent,
                 Err(Unfit::Invalid(error)) => return Err(error),
                 Err(Unfit::Unsupported(lack)) => {
                     let model = &member.model;
@@ -149,14 +148,11 @@ impl<'a> Tries<'a> {
                     model: member.model.clone(),
                 },
                 bound: Bound {
-                    input: request
-                        .input_bound()
-                        .max(u64::try_from(body.len()).unwrap_or(u64::MAX)),
+                    input: sent.input_bound(request),
                     output: limit.saturating_mul(request.choices),
                     price,
                 },
-                body,
-                dropped,
+                sent,
             });
         }
         Err(self.last.take().unwrap_or_else(|| {
@@ -228,6 +224,17 @@ pub fn failed_call(class: Class, text: String, retry_after: Option<Duration>) ->
 }
 
 impl Try {
+    /// The call.
+    #[must_use]
+    pub fn asked<'a>(&'a self, routed: &'a Routed) -> Asked<'a> {
+        Asked {
+            request: &routed.request,
+            sent: &self.sent,
+            model: &self.labels.model,
+            key: self.key.as_ref().map(|(_, key)| key),
+        }
+    }
+
     /// What metrics and health are told of the try's end.
     pub fn ended(&self, gateway: &Gateway, started: Instant, end: Result<(), &Failure>) {
         let key = self.key.as_ref().map(|(name, key)| (name.as_str(), &**key));
@@ -238,7 +245,7 @@ impl Try {
             .hop_ended(&self.labels, outcome, started.elapsed());
     }
 
-    /// Opens the try's hop in the ledger.
+    /// Opens a hop of the try in the ledger.
     ///
     /// # Errors
     /// What the ledger refuses.
@@ -260,6 +267,28 @@ impl Try {
     }
 }
 
+/// A whole answer for the caller.
+pub struct Answered {
+    /// In the caller's words.
+    pub body: Bytes,
+    /// Fields of the request that the provider had no place for.
+    pub dropped: Vec<String>,
+    /// How a Task's call was booked.
+    pub settled: Option<Settled>,
+}
+
+/// What came of a call so far.
+#[derive(Default)]
+struct Progress {
+    /// Who gave the replies.
+    by: Option<Hop>,
+    /// The replies to the first bodies.
+    replies: Vec<Reply>,
+    settled: Option<Settled>,
+    /// The sequence number of the Task's next record.
+    next: Option<u64>,
+}
+
 /// Runs a call that is not streamed to its end.
 ///
 /// # Errors
@@ -268,60 +297,92 @@ pub async fn complete(
     gateway: &Gateway,
     routed: &Routed,
     account: &Account,
-) -> Result<(Whole, Option<Settled>), ApiFailure> {
-    let mut tries = Tries::new(gateway, routed);
-    let mut next = None;
-    let told = |error: ApiFailure, next: Option<u64>| ApiFailure {
-        next: error.next.or(next),
+) -> Result<Answered, ApiFailure> {
+    let mut progress = Progress::default();
+    let end = complete_by(gateway, routed, account, &mut progress).await;
+    end.map_err(|error| ApiFailure {
+        next: error.next.or(progress.next),
         ..error
-    };
+    })
+}
+
+async fn complete_by(
+    gateway: &Gateway,
+    routed: &Routed,
+    account: &Account,
+    progress: &mut Progress,
+) -> Result<Answered, ApiFailure> {
+    let mut tries = Tries::new(gateway, routed);
     loop {
-        let tried = tries.advance().map_err(|error| told(error, next))?;
-        let hop = tried
-            .open(gateway, routed, account)
-            .await
-            .map_err(|error| told(error, next))?;
-        let started = Instant::now();
-        let key = tried.key.as_ref().map(|(_, key)| &**key);
-        let end = tried
-            .provider
-            .backend
-            .complete(
-                key,
-                &tried.labels.model,
-                &routed.request,
-                tried.body.clone(),
-            )
-            .await;
-        let (failure, usage) = match end {
-            Ok(whole) if matches!(account, Account::Task(_)) && too_long(&whole) => (
-                Failure {
-                    class: Class::CallerFault,
-                    ..Failure::unknown(
-                        "the answer is larger than a record of the journal; lower max_tokens",
-                        true,
-                    )
-                },
-                whole.answer.usage,
-            ),
-            Ok(mut whole) => {
-                whole.dropped.clone_from(&tried.dropped);
-                tried.ended(gateway, started, Ok(()));
-                let settled = hop.answered(&whole.answer).await?;
-                return Ok((whole, settled));
+        let tried = tries.advance()?;
+        // Another model's replies are no part of this one's.
+        if progress.by.as_ref() != Some(&tried.labels) {
+            progress.by = Some(tried.labels.clone());
+            progress.replies.clear();
+        }
+        let mut failed = None;
+        for body in tried.sent.bodies.iter().skip(progress.replies.len()) {
+            failed = hop(gateway, routed, account, &tried, body, progress).await?;
+            if failed.is_some() {
+                break;
             }
-            Err(failure) => (failure, None),
+        }
+        let failure = match failed {
+            Some(failure) => failure,
+            None => {
+                let replies = std::mem::take(&mut progress.replies);
+                match Reply::join(replies, &tried.asked(routed)) {
+                    Ok(body) => {
+                        return Ok(Answered {
+                            body,
+                            dropped: tried.sent.dropped,
+                            settled: progress.settled.take(),
+                        });
+                    }
+                    Err(not) => Failure::unknown(not.message, true),
+                }
+            }
         };
-        tried.ended(gateway, started, Err(&failure));
-        next = hop
-            .failed(&failure, usage.as_ref())
-            .await?
-            .map(|settled| settled.next)
-            .or(next);
-        tries
-            .failed(&tried, &failure)
-            .map_err(|error| told(error, next))?;
+        tries.failed(&tried, &failure)?;
     }
+}
+
+/// One hop: a body goes out, and what comes back is booked. `Some` where no answer did.
+async fn hop(
+    gateway: &Gateway,
+    routed: &Routed,
+    account: &Account,
+    tried: &Try,
+    body: &Bytes,
+    progress: &mut Progress,
+) -> Result<Option<Failure>, ApiFailure> {
+    let open = tried.open(gateway, routed, account).await?;
+    let started = Instant::now();
+    let backend = &tried.provider.backend;
+    let end = backend.complete(&tried.asked(routed), body.clone()).await;
+    let (failure, usage) = match end {
+        Ok(whole) if matches!(account, Account::Task(_)) && too_long(&whole) => (
+            Failure {
+                class: Class::CallerFault,
+                ..Failure::unknown(
+                    "the answer is larger than a record of the journal; lower max_tokens",
+                    true,
+                )
+            },
+            whole.answer.usage,
+        ),
+        Ok(whole) => {
+            tried.ended(gateway, started, Ok(()));
+            progress.settled = open.answered(&whole.answer).await?;
+            progress.replies.push(whole.reply);
+            return Ok(None);
+        }
+        Err(failure) => (failure, None),
+    };
+    tried.ended(gateway, started, Err(&failure));
+    let settled = open.failed(&failure, usage.as_ref()).await?;
+    progress.next = settled.map(|settled| settled.next).or(progress.next);
+    Ok(Some(failure))
 }
 
 fn too_long(whole: &Whole) -> bool {

@@ -193,6 +193,7 @@ fn errors() {
         code: "budget_exceeded".to_owned(),
         message: "the budget of team is spent".to_owned(),
         field: None,
+        request: None,
     };
     for (status, kind, back) in [
         (400, "invalid_request_error", 400),

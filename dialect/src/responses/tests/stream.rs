@@ -62,6 +62,7 @@ fn a_broken_stream_ends_as_failed() {
         code: "provider_failed".to_owned(),
         message: "the provider's stream broke".to_owned(),
         field: None,
+        request: None,
     };
     writer.fail(&refused, &mut out);
     let stream = String::from_utf8(out).unwrap();
