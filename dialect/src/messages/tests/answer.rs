@@ -223,7 +223,11 @@ fn errors() {
             }
         );
     }
-    check_fixture("messages/error.json", write_error(&refused(429)).as_bytes());
+    let named = Refused {
+        request: Some("req_01J9".to_owned()),
+        ..refused(429)
+    };
+    check_fixture("messages/error.json", write_error(&named).as_bytes());
     let new = read_error(r#"{"type":"error","error":{"type":"moon_error","message":"x"}}"#);
     assert_eq!(new.unwrap().status, None);
     for body in ["", "<html>", "{}", r#"{"error":"x"}"#, r#"{"error":{}}"#] {
