@@ -325,3 +325,6 @@ fn cut() -> Failure {
 fn is_beginning(event: &Frame) -> bool {
     event.name.is_empty() || BEGINNINGS.contains(&event.name.as_str())
 }
+
+#[cfg(test)]
+mod tests;

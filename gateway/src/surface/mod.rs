@@ -8,6 +8,8 @@ mod error;
 pub mod fields;
 pub mod messages;
 pub mod responses;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use error::frame;

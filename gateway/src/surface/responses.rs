@@ -52,6 +52,7 @@ pub const BOUNDED: Bounded = Bounded {
         "refusal",
         "summary_text",
         "reasoning_text",
+        "text",
     ],
 };
 
