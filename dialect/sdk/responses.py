@@ -25,6 +25,9 @@ def answers():
             check_model(ResponseStreamEvent, f"responses/{name}.sse", event)
             same("the event's name", kind, event["type"])
             same("the event's number", position, event["sequence_number"])
+    # The end of a stream whose other events were not ours.
+    for _, event in events("responses/stream-passed-failed.sse"):
+        check_model(ResponseStreamEvent, "responses/stream-passed-failed.sse", json.loads(event))
 
 
 def client():

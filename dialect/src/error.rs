@@ -203,4 +203,6 @@ pub struct Refused {
     pub message: String,
     /// The field that is wrong.
     pub field: Option<String>,
+    /// The request's name, which Anthropic's errors repeat.
+    pub request: Option<String>,
 }

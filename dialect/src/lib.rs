@@ -28,6 +28,9 @@
 //! - `Reader::default()`; `read(&mut self, name: &str, data: &str, out: &mut Vec<Event>) -> Result<(), Broken>` for each event with its type;
 //!   `end(&mut self, out: &mut Vec<Event>)` at the end of the bytes, which flushes what was held back and adds no stop that was not sent.
 //!
+//! A caller's body for an upstream of its own dialect is not written anew but passed on; `adapt(fields, ...)` edits of it what the upstream would
+//! refuse.
+//!
 //! What a vendor signed goes back to it alone: [`signature`].
 //!
 //! What a target cannot carry is [`Unsupported`] where it would change the answer,
@@ -43,6 +46,7 @@ pub mod event;
 mod gather;
 pub mod gemini;
 pub mod json;
+mod kept;
 pub mod messages;
 mod names;
 mod object;

@@ -18,7 +18,7 @@ use oarmaster_crds::kinds::provider::{
 };
 use oarmaster_crds::names::DEFAULT;
 use oarmaster_crds::{ModelPool, ModelPoolSpec, ModelProvider, ModelProviderSpec};
-use oarmaster_prices::Table;
+use oarmaster_prices::{Row, Table};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +50,8 @@ pub struct Model {
     pub price: Result<Price, String>,
     /// Most tokens of one call.
     pub context: u64,
+    /// What the built-in table knows of it.
+    pub row: Option<&'static Row>,
     /// What the provider gives away.
     pub free_quota: FreeQuota,
 }
@@ -315,6 +317,7 @@ impl Model {
             context: count(model.context_tokens)
                 .or(known)
                 .unwrap_or(DEFAULT_CONTEXT),
+            row,
             free_quota: model
                 .free_quota
                 .as_ref()

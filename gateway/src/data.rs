@@ -5,6 +5,7 @@ use crate::chat;
 use crate::chat::call::text;
 use crate::error::ApiFailure;
 use crate::state::{Caller, Gateway, read_body, too_large};
+use crate::surface::Surface;
 use axum::Json;
 use axum::Router;
 use axum::body::Body;
@@ -32,8 +33,12 @@ const MAX_SMALL: usize = 64 << 10;
 
 /// The routes.
 pub fn router(gateway: Arc<Gateway>) -> Router {
-    Router::new()
-        .route("/v1/chat/completions", post(chat::completions))
+    let calls = Surface::ALL
+        .into_iter()
+        .fold(Router::new(), |router, surface| {
+            router.route(surface.path(), chat::route(surface))
+        });
+    calls
         .route("/v1/models", get(models))
         .route("/task/v1/claim", post(claim))
         .route("/task/v1/assignment", get(assignment))
@@ -58,40 +63,62 @@ pub async fn no_method() -> ApiFailure {
     }
 }
 
-async fn models(
-    State(gateway): State<Arc<Gateway>>,
-    headers: HeaderMap,
-) -> Result<Json<Value>, ApiFailure> {
-    let names: Vec<String> = match gateway.caller(&headers).await? {
+/// The pools that the caller may use, in the form that the caller's SDK knows.
+async fn models(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
+    let surface = Surface::of(&headers);
+    match usable(&gateway, surface, &headers).await {
+        Ok(names) => Json(list(surface, &names)).into_response(),
+        Err(error) => surface.refuse(&error, &chat::new_id()),
+    }
+}
+
+async fn usable(
+    gateway: &Arc<Gateway>,
+    surface: Surface,
+    headers: &HeaderMap,
+) -> Result<Vec<String>, ApiFailure> {
+    let user = match gateway.caller(surface.token(headers)?).await? {
         Caller::Task(pod) => {
             let assigned = gateway
                 .assignments
                 .get(&gateway.store, &pod.task_uid, pod.attempt)
                 .await?;
-            assigned.model.clone().into_iter().collect()
+            return Ok(assigned.model.clone().into_iter().collect());
         }
-        Caller::User(user) => {
-            let snapshot = gateway.snapshot.load_full();
-            let pools: Vec<Id> = snapshot.pools.keys().cloned().collect();
-            futures::stream::iter(pools)
-                .map(|(namespace, pool)| {
-                    let (gateway, user) = (gateway.clone(), user.clone());
-                    async move {
-                        let may = gateway.may_use(&user, &namespace, &pool).await?;
-                        Ok::<_, ApiFailure>(may.then(|| format!("{namespace}/{pool}")))
-                    }
-                })
-                .buffered(CHECKS)
-                .try_filter_map(|name| async move { Ok(name) })
-                .try_collect()
-                .await?
-        }
+        Caller::User(user) => user,
     };
-    let data: Vec<Value> = names
-        .iter()
-        .map(|name| json!({"id": name, "object": "model", "created": 0, "owned_by": "oarmaster"}))
-        .collect();
-    Ok(Json(json!({"object": "list", "data": data})))
+    let snapshot = gateway.snapshot.load_full();
+    let pools: Vec<Id> = snapshot.pools.keys().cloned().collect();
+    futures::stream::iter(pools)
+        .map(|(namespace, pool)| {
+            let (gateway, user) = (gateway.clone(), user.clone());
+            async move {
+                let may = gateway.may_use(&user, &namespace, &pool).await?;
+                Ok::<_, ApiFailure>(may.then(|| format!("{namespace}/{pool}")))
+            }
+        })
+        .buffered(CHECKS)
+        .try_filter_map(|name| async move { Ok(name) })
+        .try_collect()
+        .await
+}
+
+/// A list of models. Nobody knows when a pool came out, which Anthropic's form wants to be told.
+fn list(surface: Surface, names: &[String]) -> Value {
+    if !surface.is_anthropics() {
+        let model =
+            |name| json!({"id": name, "object": "model", "created": 0, "owned_by": "oarmaster"});
+        let data: Vec<Value> = names.iter().map(model).collect();
+        return json!({"object": "list", "data": data});
+    }
+    let model = |name| {
+        json!({
+            "type": "model", "id": name, "display_name": name, "created_at": "1970-01-01T00:00:00Z",
+            "lifecycle": "active",
+        })
+    };
+    let data: Vec<Value> = names.iter().map(model).collect();
+    json!({"data": data, "has_more": false, "first_id": names.first(), "last_id": names.last()})
 }
 
 async fn claim(

@@ -1,8 +1,9 @@
-//! Errors as callers see them: OpenAI's form, our codes.
+//! Errors as callers see them: our codes, in OpenAI's form where the surface has no other.
 
-use axum::Json;
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use oarmaster_dialect::Refused;
 use oarmaster_protocol::task::{ApiError, ApiErrorBody, ErrorCode};
 use oarmaster_store::Refusal;
 use std::time::Duration;
@@ -69,6 +70,46 @@ impl ApiFailure {
         }
     }
 
+    /// The error in no dialect; `id` is the request's.
+    #[must_use]
+    pub fn refused(&self, id: &str) -> Refused {
+        Refused {
+            status: self.status.as_u16(),
+            code: self.code.as_str().to_owned(),
+            message: self.message.clone(),
+            field: None,
+            request: Some(format!("req_{id}")),
+        }
+    }
+
+    /// The error as a response with this status and body.
+    #[must_use]
+    pub fn respond(&self, status: StatusCode, body: String) -> Response {
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        if let Some(wait) = self.retry_after {
+            headers.insert(
+                header::RETRY_AFTER,
+                HeaderValue::from(wait.as_secs().max(1)),
+            );
+        }
+        if let Some(next) = self.next {
+            headers.insert(
+                oarmaster_protocol::task::NEXT_HEADER,
+                HeaderValue::from(next),
+            );
+        }
+        if self.code == ErrorCode::Unauthenticated {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+
     /// The body.
     #[must_use]
     pub fn body(&self) -> ApiError {
@@ -99,24 +140,9 @@ impl IntoResponse for ApiFailure {
         if self.code == ErrorCode::Internal {
             tracing::error!(error = %self.message, "request failed");
         }
-        let mut response = (self.status, Json(self.body())).into_response();
-        let headers = response.headers_mut();
-        if let Some(wait) = self.retry_after {
-            headers.insert(
-                header::RETRY_AFTER,
-                HeaderValue::from(wait.as_secs().max(1)),
-            );
-        }
-        if let Some(next) = self.next {
-            headers.insert(
-                oarmaster_protocol::task::NEXT_HEADER,
-                HeaderValue::from(next),
-            );
-        }
-        if self.code == ErrorCode::Unauthenticated {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        response
+        // A struct of strings is JSON.
+        let body = serde_json::to_string(&self.body()).unwrap_or_default();
+        self.respond(self.status, body)
     }
 }
 

@@ -29,6 +29,7 @@ pub mod request;
 pub mod routing;
 pub mod serve;
 pub mod state;
+pub mod surface;
 pub mod tls;
 
 #[cfg(test)]

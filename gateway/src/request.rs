@@ -1,14 +1,11 @@
-//! A request to `/v1/chat/completions`: what the gateway must know of it, and the body for the provider. Everything else is passed on
-//! byte by byte.
+//! A request of a caller: what the gateway must know of it, and its body for a provider of the same dialect. Everything else is passed on byte by byte.
 
 use crate::error::ApiFailure;
-use oarmaster_dialect::Written;
-use oarmaster_dialect::chat::{self, Flavour, adapt};
-use oarmaster_dialect::json::{Fields, quote, raw};
-use oarmaster_protocol::task::ErrorCode;
+use crate::surface::fields::{Peek, typed};
+use crate::surface::{Surface, chat};
+use http::HeaderValue;
+use oarmaster_dialect::json::{BadJson, Fields, quote, raw};
 use oarmaster_protocol::text;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
 /// Input tokens that a chat template may add to a request, to each message and to each tool, beside their bytes.
 const TOKENS_PER_REQUEST: u64 = 1024;
@@ -52,51 +49,22 @@ const DESTINATION: &[&str] = &[
     "vertex_project",
 ];
 
-/// Fields that cannot raise the cost of a request above the bound of its bytes and its output limit. Under a budget only these pass.
-const BOUNDED: &[&str] = &[
-    "frequency_penalty",
-    "function_call",
-    "functions",
-    "logit_bias",
-    "logprobs",
-    "max_completion_tokens",
-    "max_tokens",
-    "messages",
-    "metadata",
-    "min_p",
-    "model",
-    "n",
-    "parallel_tool_calls",
-    "presence_penalty",
-    "prompt_cache_key",
-    "reasoning_effort",
-    "repetition_penalty",
-    "response_format",
-    "safety_identifier",
-    "seed",
-    "stop",
-    "store",
-    "stream",
-    "stream_options",
-    "temperature",
-    "tool_choice",
-    "tools",
-    "top_k",
-    "top_logprobs",
-    "top_p",
-    "user",
-    "verbosity",
-];
-
-/// A chat request.
+/// A request.
 #[derive(Clone, Debug)]
-pub struct ChatRequest {
+pub struct Request {
+    /// What the caller speaks.
+    pub surface: Surface,
+    /// The call's name: letters, digits and `-`. Answers have it that have no name of their own.
+    pub id: String,
+    /// What the caller of Anthropic's messages wants that is not in general use: its header `anthropic-beta`.
+    pub beta: Option<HeaderValue>,
     /// As they came, for the provider.
     fields: Fields,
     /// For us to read, where they hold escapes of half a surrogate pair.
     repaired: Option<Fields>,
     bytes: usize,
-    messages: usize,
+    /// Messages, items or inputs.
+    pub items: usize,
     tools: usize,
     /// The `model` of the caller: the name of a pool.
     pub model: String,
@@ -110,20 +78,17 @@ pub struct ChatRequest {
     pub choices: u64,
 }
 
-impl ChatRequest {
-    /// Reads a body.
+impl Request {
+    /// Reads a body. The request has no name yet.
     ///
     /// # Errors
     /// `invalid_request`, naming the field.
-    pub fn parse(body: &[u8]) -> Result<Self, ApiFailure> {
-        let parse = |body: &[u8]| {
-            Fields::parse(body).map_err(|error| ApiFailure::invalid(error.to_string()))
-        };
-        let passed = parse(body)?;
+    pub fn parse(surface: Surface, body: &[u8]) -> Result<Self, ApiFailure> {
+        let passed = Fields::parse(body).map_err(broken)?;
         let read = text::json(body);
         let repaired = match read.replaced {
             0 => None,
-            _ => Some(parse(read.text.as_bytes())?),
+            _ => Some(Fields::parse(read.text.as_bytes()).map_err(broken)?),
         };
         let fields = repaired.as_ref().unwrap_or(&passed);
         if let Some(name) = fields.names().find(|name| DESTINATION.contains(name)) {
@@ -133,31 +98,24 @@ impl ChatRequest {
         }
         let model: String = typed(fields, "model", "the name of a pool")?
             .ok_or_else(|| ApiFailure::invalid("field model is missing: name a pool"))?;
-        let messages: Vec<&RawValue> = typed(fields, "messages", "a list of messages")?
-            .ok_or_else(|| ApiFailure::invalid("field messages is missing"))?;
-        if messages.is_empty() {
-            return Err(ApiFailure::invalid("field messages is empty"));
-        }
-        let tools: Vec<&RawValue> = typed(fields, "tools", "a list of tools")?.unwrap_or_default();
-        let functions: Vec<&RawValue> =
-            typed(fields, "functions", "a list of functions")?.unwrap_or_default();
-        let options: Option<StreamOptions> = typed(fields, "stream_options", "an object")?;
-        let limits = [
-            limit(fields, "max_tokens")?,
-            limit(fields, "max_completion_tokens")?,
-        ];
-        let choices = limit(fields, "n")?.unwrap_or(1);
-        if choices > 128 {
-            return Err(ApiFailure::invalid("field n is over 128"));
-        }
+        let Peek {
+            items,
+            tools,
+            stream,
+            include_usage,
+            max_output,
+            choices,
+        } = surface.peek(fields)?;
         Ok(Self {
+            surface,
+            id: String::new(),
+            beta: None,
             bytes: body.len(),
-            messages: messages.len(),
-            tools: tools.len() + functions.len(),
-            stream: typed(fields, "stream", "true or false")?.unwrap_or(false),
-            include_usage: options.is_some_and(|options| options.include_usage),
-            // Which of the two a provider obeys is not ours to know: the larger one bounds.
-            max_output: limits.into_iter().flatten().max(),
+            items,
+            tools,
+            stream,
+            include_usage,
+            max_output,
             choices,
             model,
             fields: passed,
@@ -170,57 +128,19 @@ impl ChatRequest {
         self.repaired.as_ref().unwrap_or(&self.fields)
     }
 
+    /// Bytes of the body.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty)] // a request is never empty
+    pub const fn len(&self) -> usize {
+        self.bytes
+    }
+
     /// Refuses what a budget cannot bound.
     ///
     /// # Errors
     /// `unbounded_cost`, naming the field.
     pub fn check_bounded(&self) -> Result<(), ApiFailure> {
-        let fields = self.read();
-        let refuse = |what: String| Err(ApiFailure::new(ErrorCode::UnboundedCost, what));
-        for name in fields.names() {
-            let is_default_tier = name == "service_tier"
-                && fields
-                    .get(name)
-                    .is_some_and(|tier| tier.get() == "\"default\"");
-            if !BOUNDED.contains(&name) && !is_default_tier {
-                return refuse(format!(
-                    "field {name} may change what the call costs and a budget is set: leave it out"
-                ));
-            }
-        }
-        let tools: Vec<Typed> = typed(fields, "tools", "a list of tools")?.unwrap_or_default();
-        if let Some(kind) = tools
-            .iter()
-            .find_map(|tool| tool.other_than(&["function", "custom"]))
-        {
-            return refuse(format!(
-                "a tool of type {} has a price of its own and a budget is set",
-                quote(kind)
-            ));
-        }
-        let messages: Vec<Message> =
-            typed(fields, "messages", "a list of messages")?.unwrap_or_default();
-        for message in messages {
-            let Some(content) = message
-                .content
-                .filter(|content| content.get().starts_with('['))
-            else {
-                continue;
-            };
-            let parts: Vec<Typed> = serde_json::from_str(content.get()).map_err(|_| {
-                ApiFailure::invalid("field messages has a content that is no list of parts")
-            })?;
-            if let Some(kind) = parts
-                .iter()
-                .find_map(|part| part.other_than(&["text", "refusal"]))
-            {
-                return refuse(format!(
-                    "a message part of type {} has a number of tokens that its bytes do not bound and a budget is set",
-                    quote(kind)
-                ));
-            }
-        }
-        Ok(())
+        self.surface.bounded().check(self.read())
     }
 
     /// The most input tokens that the request can be counted as.
@@ -230,10 +150,16 @@ impl ChatRequest {
     /// This is two to five times what English text comes to; a tighter bound would need the tokenizer of each model.
     #[must_use]
     pub fn input_bound(&self) -> u64 {
+        self.bound_of(self.bytes)
+    }
+
+    /// The same for a body of this size that is made of a part of the request.
+    #[must_use]
+    pub fn bound_of(&self, bytes: usize) -> u64 {
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-        count(self.bytes)
+        count(bytes)
             .saturating_add(TOKENS_PER_REQUEST)
-            .saturating_add(TOKENS_PER_MESSAGE.saturating_mul(count(self.messages)))
+            .saturating_add(TOKENS_PER_MESSAGE.saturating_mul(count(self.items)))
             .saturating_add(TOKENS_PER_TOOL.saturating_mul(count(self.tools)))
     }
 
@@ -241,6 +167,7 @@ impl ChatRequest {
     #[must_use]
     pub fn output_limit(&self, assigned: Option<u64>, context: u64) -> (u64, bool) {
         match self.max_output {
+            _ if self.surface.limit().is_none() => (0, false),
             Some(limit) => (limit, false),
             None => (
                 assigned.unwrap_or_else(|| DEFAULT_OUTPUT.min(context)),
@@ -249,115 +176,41 @@ impl ChatRequest {
         }
     }
 
-    /// The body for a provider of chat completions: its model's name in place of the pool's, the output limit written in where one is given,
-    /// usage asked for in a stream, and what the vendor wants otherwise.
+    /// The fields for a provider of the same dialect: its model's name in place of the pool's, the output limit written in where one is given, and usage
+    /// asked for in a stream. Everything else keeps its bytes.
     ///
     /// # Errors
     /// Never for a request that was parsed.
-    pub fn upstream(
-        &self,
-        model: &str,
-        limit: Option<u64>,
-        flavour: Flavour,
-    ) -> Result<Written, ApiFailure> {
-        let broken =
-            |error: oarmaster_dialect::json::BadJson| ApiFailure::invalid(error.to_string());
+    pub fn spliced(&self, model: &str, limit: Option<u64>) -> Result<Fields, ApiFailure> {
         let mut fields = self.fields.clone();
         fields.set("model", raw(quote(model)).map_err(broken)?);
-        if let Some(limit) = limit {
-            fields.set("max_tokens", raw(limit.to_string()).map_err(broken)?);
+        if let (Some(limit), Some(name)) = (limit, self.surface.limit()) {
+            fields.set(name, raw(limit.to_string()).map_err(broken)?);
         }
         if self.stream && !self.include_usage {
-            let mut options = match fields.get("stream_options") {
-                Some(options) => Fields::parse(options.get().as_bytes()).map_err(broken)?,
-                None => Fields::parse(b"{}").map_err(broken)?,
-            };
-            options.set("include_usage", raw("true".to_owned()).map_err(broken)?);
-            fields.set("stream_options", raw(options.to_json()).map_err(broken)?);
+            chat::ask_for_usage(&mut fields).map_err(broken)?;
         }
-        // A server that nobody knows gets what the caller wrote.
-        let dropped = match flavour {
-            Flavour::Compatible => Vec::new(),
-            vendor => adapt(&mut fields, vendor),
-        };
-        Ok(Written {
-            body: fields.to_json(),
-            dropped,
-        })
+        Ok(fields)
     }
 
-    /// The request in no dialect, for a provider that does not speak chat completions.
+    /// The body as we read it, for a provider that speaks something else.
+    #[must_use]
+    pub fn readable(&self) -> String {
+        self.read().to_json()
+    }
+
+    /// The request in no dialect.
     ///
     /// # Errors
     /// `invalid_request`, naming the field.
     pub fn neutral(&self) -> Result<oarmaster_dialect::Request, ApiFailure> {
-        chat::read_request(self.read().to_json().as_bytes())
+        self.surface
+            .neutral(self.readable().as_bytes())
             .map_err(|error| ApiFailure::invalid(error.to_string()))
     }
-
-    /// The messages' JSON, for a provider that answers by itself. Every string in it can be read.
-    #[must_use]
-    pub fn messages_json(&self) -> &str {
-        self.read().get("messages").map_or("[]", RawValue::get)
-    }
-
-    /// Size of the body in bytes.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.bytes
-    }
-
-    /// Whether the body is empty, which no request is.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.bytes == 0
-    }
 }
 
-#[derive(Deserialize)]
-struct StreamOptions {
-    #[serde(default)]
-    include_usage: bool,
-}
-
-#[derive(Deserialize)]
-struct Typed {
-    #[serde(default)]
-    r#type: Option<String>,
-}
-
-impl Typed {
-    fn other_than(&self, known: &[&str]) -> Option<&str> {
-        let kind = self.r#type.as_deref().unwrap_or("");
-        (!known.contains(&kind)).then_some(kind)
-    }
-}
-
-#[derive(Deserialize)]
-struct Message<'a> {
-    #[serde(default, borrow)]
-    content: Option<&'a RawValue>,
-}
-
-fn typed<'a, T: Deserialize<'a>>(
-    fields: &'a Fields,
-    name: &str,
-    what: &str,
-) -> Result<Option<T>, ApiFailure> {
-    fields
-        .get(name)
-        .map(|value| {
-            serde_json::from_str(value.get())
-                .map_err(|_| ApiFailure::invalid(format!("field {name} is not {what}")))
-        })
-        .transpose()
-}
-
-fn limit(fields: &Fields, name: &str) -> Result<Option<u64>, ApiFailure> {
-    match typed::<u64>(fields, name, "a whole number of at least 1")? {
-        Some(0) => Err(ApiFailure::invalid(format!(
-            "field {name} is not a whole number of at least 1"
-        ))),
-        other => Ok(other),
-    }
+#[allow(clippy::needless_pass_by_value)] // as map_err wants it
+fn broken(error: BadJson) -> ApiFailure {
+    ApiFailure::invalid(error.to_string())
 }

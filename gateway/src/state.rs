@@ -86,12 +86,12 @@ impl Gateway {
         }
     }
 
-    /// The caller of the data listener.
+    /// The caller of the data listener, by the token.
     ///
     /// # Errors
     /// `unauthenticated`; `forbidden` for a sandbox identity without an open attempt; `fenced` for an attempt that is over.
-    pub async fn caller(&self, headers: &HeaderMap) -> Result<Caller, ApiFailure> {
-        let user = self.data_tokens.review(bearer(headers)?).await?;
+    pub async fn caller(&self, token: &str) -> Result<Caller, ApiFailure> {
+        let user = self.data_tokens.review(token).await?;
         let Some(pod) = self.sandboxes.identify(&user).await? else {
             return Ok(Caller::User(user));
         };
@@ -104,7 +104,7 @@ impl Gateway {
     /// # Errors
     /// As [`Gateway::caller`]; `forbidden` for everybody else.
     pub async fn task(&self, headers: &HeaderMap) -> Result<Arc<SandboxPod>, ApiFailure> {
-        match self.caller(headers).await? {
+        match self.caller(bearer(headers)?).await? {
             Caller::Task(pod) => Ok(pod),
             Caller::User(_) => Err(ApiFailure::forbidden(
                 "the task API is for the pods of Tasks",

@@ -1,11 +1,13 @@
 use crate::catalog::{Outbound, Snapshot};
-use crate::chat::chunk::Meter;
 use crate::config::{Args, Settings};
 use crate::price::Price;
 use crate::provider::Backend;
 use crate::provider::answer::Answer;
+use crate::provider::chunk::Meter;
 use crate::provider::script::{Script, chunks};
-use crate::request::ChatRequest;
+use crate::provider::wire::Wire;
+use crate::request::Request;
+use crate::surface::Surface;
 use clap::Parser as _;
 use oarmaster_crds::{ModelPool, ModelProvider};
 use oarmaster_dialect::Usage;
@@ -16,8 +18,16 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-fn request(body: Value) -> ChatRequest {
-    ChatRequest::parse(body.to_string().as_bytes()).unwrap()
+fn request(body: Value) -> Request {
+    Request::parse(Surface::Chat, body.to_string().as_bytes()).unwrap()
+}
+
+/// The body for a server of the same dialect.
+fn passed(request: &Request, model: &str) -> String {
+    let wire = Wire::Chat(Flavour::Compatible);
+    let sent = wire.say(request, model, 0, false).unwrap();
+    assert!(sent.dropped.is_empty());
+    String::from_utf8(sent.bodies[0].to_vec()).unwrap()
 }
 
 fn price(input: &str, output: &str, cached: Option<&str>) -> Price {
@@ -56,7 +66,9 @@ fn fields_keep_their_bytes() {
 proptest! {
     #[test]
     fn any_bytes_are_answered(body in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let _ = ChatRequest::parse(&body);
+        for surface in Surface::ALL {
+            let _ = Request::parse(surface, &body);
+        }
     }
 
     #[test]
@@ -215,12 +227,10 @@ fn limits_are_the_larger_of_two_and_written_where_absent() {
     let mut both = with("max_tokens", json!(10));
     both["max_completion_tokens"] = json!(30);
     assert_eq!(request(both).output_limit(Some(77), 1000), (30, false));
-    assert!(ChatRequest::parse(with("max_tokens", json!(1.5)).to_string().as_bytes()).is_err());
-    assert!(ChatRequest::parse(with("n", json!(1000)).to_string().as_bytes()).is_err());
-    let streamed = request(with("stream", json!(true)))
-        .upstream("m", None, Flavour::Compatible)
-        .unwrap()
-        .body;
+    let parse = |body: Value| Request::parse(Surface::Chat, body.to_string().as_bytes());
+    assert!(parse(with("max_tokens", json!(1.5))).is_err());
+    assert!(parse(with("n", json!(1000))).is_err());
+    let streamed = passed(&request(with("stream", json!(true))), "m");
     assert!(
         streamed.contains(r#""stream_options":{"include_usage":true}"#),
         "{streamed}"
@@ -276,14 +286,10 @@ fn chunks_are_metered() {
 #[test]
 fn half_a_surrogate_pair_is_passed_on_and_read_as_a_replacement() {
     let body = r#"{"model":"p","messages":[{"role":"user","content":"a\ud800b"}],"user":"\udfff","tools":[{"type":"func\ud800"}]}"#;
-    let request = ChatRequest::parse(body.as_bytes()).unwrap();
-    let upstream = request.upstream("p", None, Flavour::Compatible).unwrap();
-    assert_eq!(
-        (upstream.body.as_str(), upstream.dropped),
-        (body, Vec::new())
-    );
-    let read: Value = serde_json::from_str(request.messages_json()).unwrap();
-    assert_eq!(read[0]["content"], "a\u{fffd}b");
+    let request = Request::parse(Surface::Chat, body.as_bytes()).unwrap();
+    assert_eq!(passed(&request, "p"), body);
+    let read: Value = serde_json::from_str(&request.readable()).unwrap();
+    assert_eq!(read["messages"][0]["content"], "a\u{fffd}b");
     let refused = request.check_bounded().unwrap_err().message;
     assert!(refused.contains("func\u{fffd}"), "{refused}");
 }
@@ -313,9 +319,8 @@ fn chunks_keep_bytes_that_are_not_utf_8() {
 
 fn play(rules: Value, messages: Value) -> Result<Answer, String> {
     let script = Script::compile(&serde_json::from_value(json!({"rules": rules})).unwrap())?;
-    let request = request(json!({"model": "p", "messages": messages}));
     script
-        .reply(&request, "m")
+        .reply(&messages.to_string(), "m")
         .1
         .map_err(|failure| failure.message)
 }

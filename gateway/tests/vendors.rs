@@ -11,7 +11,7 @@
 mod common;
 
 use common::upstream::{Reply, Upstream};
-use common::{World, ask, http_provider, members, usable};
+use common::{World, ask, http_provider, members, usable, vendor, vendor_world};
 use oarmaster_dialect::Usage;
 use oarmaster_gateway::price::Price;
 use oarmaster_prices::{Table, Vendor};
@@ -21,8 +21,6 @@ use serde_json::{Value, json};
 /// A vendor as it is told apart from others.
 struct Case {
     kind: &'static str,
-    /// Whether the endpoint ends before the version.
-    bare: bool,
     path: &'static str,
     streamed: &'static str,
     /// The header of the key, and what stands before the key in it.
@@ -35,7 +33,6 @@ struct Case {
 
 const CHAT: Case = Case {
     kind: "OpenAI",
-    bare: false,
     path: "/v1/chat/completions",
     streamed: "/v1/chat/completions",
     key: ("authorization", "Bearer "),
@@ -54,7 +51,6 @@ fn cases() -> Vec<Case> {
         chat("OpenRouter"),
         Case {
             kind: "Anthropic",
-            bare: true,
             path: "/v1/messages",
             streamed: "/v1/messages",
             key: ("x-api-key", ""),
@@ -65,7 +61,6 @@ fn cases() -> Vec<Case> {
         },
         Case {
             kind: "Gemini",
-            bare: true,
             path: "/v1beta/models/m:generateContent",
             streamed: "/v1beta/models/m:streamGenerateContent?alt=sse",
             key: ("x-goog-api-key", ""),
@@ -76,7 +71,6 @@ fn cases() -> Vec<Case> {
         },
         Case {
             kind: "Cohere",
-            bare: true,
             path: "/v2/chat",
             streamed: "/v2/chat",
             key: ("authorization", "Bearer "),
@@ -88,34 +82,9 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-fn provider(kind: &str, endpoint: &str, keys: &[&str]) -> Value {
-    let mut spec = http_provider(endpoint, keys);
-    spec["type"] = json!(kind);
-    spec
-}
-
-async fn world(kind: &str, bare: bool) -> (World, Upstream) {
-    let (world, upstream) = (World::start().await, Upstream::start().await);
-    world.kube.secret("team", "k1", &[("key", b"secret-of-k1")]);
-    let endpoint = if bare {
-        upstream.origin()
-    } else {
-        upstream.url.clone()
-    };
-    world
-        .provider("team", "up", provider(kind, &endpoint, &["k1"]))
-        .await;
-    let member = members(&["up"]);
-    world.pool("team", "fast", member).await;
-    world
-        .until(|gateway| usable(gateway, "team", "up") == 1)
-        .await;
-    (world, upstream)
-}
-
-/// As [`world`], with the pool `two` whose second member answers `ok`.
+/// As [`vendor_world`], with the pool `two` whose second member answers `ok`.
 async fn world_beside_good(kind: &str) -> (World, Upstream) {
-    let (world, upstream) = world(kind, true).await;
+    let (world, upstream) = vendor_world(kind).await;
     let good = Upstream::start().await;
     world
         .provider("team", "good", http_provider(&good.url, &[]))
@@ -149,7 +118,7 @@ fn content(events: &[&str]) -> String {
 async fn each_vendor_is_spoken_to_in_its_own_words_and_callers_hear_chat_completions() {
     for case in cases() {
         let kind = case.kind;
-        let (world, upstream) = world(kind, case.bare).await;
+        let (world, upstream) = vendor_world(kind).await;
         let user = world.user();
         upstream.reply(Reply::json(200, serde_json::from_str(case.answer).unwrap()));
         let response = world.chat(user, ask("hi")).await;
@@ -200,8 +169,8 @@ async fn each_vendor_is_spoken_to_in_its_own_words_and_callers_hear_chat_complet
 
 #[tokio::test]
 async fn what_was_cached_and_thought_is_booked_at_the_tables_own_prices() {
-    let (world, upstream) = world("Anthropic", true).await;
-    let mut spec = provider("Anthropic", &upstream.origin(), &["k1"]);
+    let (world, upstream) = vendor_world("Anthropic").await;
+    let mut spec = vendor("Anthropic", &upstream.origin(), &["k1"]);
     spec["models"] = json!([{"name": "claude-sonnet-4-5"}]);
     world.provider("team", "priced", spec).await;
     let member = json!([{"provider": {"name": "priced"}, "model": "claude-sonnet-4-5"}]);
@@ -334,7 +303,7 @@ async fn a_member_without_words_for_a_request_is_passed_over() {
 
 #[tokio::test]
 async fn what_a_vendor_has_no_place_for_is_named_in_a_header() {
-    let (world, upstream) = world("Anthropic", true).await;
+    let (world, upstream) = vendor_world("Anthropic").await;
     let user = world.user();
     let answer = include_str!("../../dialect/fixtures/messages/answer-bare.json");
     upstream.reply(Reply::json(200, serde_json::from_str(answer).unwrap()));
@@ -356,7 +325,7 @@ async fn a_translated_stream_that_is_cut_or_fails_ends_with_an_error() {
         (cut, true, "the stream broke"),
         (failed.as_str(), false, "Overloaded"),
     ] {
-        let (world, upstream) = world("Anthropic", true).await;
+        let (world, upstream) = vendor_world("Anthropic").await;
         let user = world.user();
         upstream.reply(Reply::bytes(bytes.as_bytes(), 11, broken));
         let mut body = ask("hi");
@@ -376,7 +345,7 @@ async fn a_translated_stream_that_is_cut_or_fails_ends_with_an_error() {
 
 #[tokio::test]
 async fn a_tasks_call_to_a_vendor_is_recorded_as_any_other() {
-    let (world, upstream) = world("Anthropic", true).await;
+    let (world, upstream) = vendor_world("Anthropic").await;
     let claim = world.task(TaskBudget::default()).await;
     let answer = include_str!("../../dialect/fixtures/messages/provider-answer.json");
     upstream.reply(Reply::json(200, serde_json::from_str(answer).unwrap()));

@@ -22,6 +22,7 @@ mod writer;
 mod tests;
 
 pub use answer::{read_answer, write_answer};
+pub(crate) use flavour::rename;
 pub use flavour::{Flavour, adapt};
 pub use outgoing::write_request;
 pub use request::read_request;

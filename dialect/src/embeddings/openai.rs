@@ -1,8 +1,11 @@
-//! Servers that speak OpenAI's embeddings. The fields that were not understood do not go to them: who keeps the caller's bytes writes none.
+//! Servers that speak OpenAI's embeddings. The fields that were not understood do not go to them: who keeps the caller's bytes writes none, but
+//! edits them with [`adapt`] and reads the answer with [`read_passed`].
 
 use super::{EmbedRequest, Embedded, Encoding, Input, vectors};
 use crate::answer::MAX_TOKENS;
+use crate::chat::{Flavour, rename};
 use crate::error::{NotAnAnswer, Unsupported};
+use crate::json::Fields;
 use crate::reading::{Json, filled};
 use crate::request::Written;
 use crate::writing::serialize;
@@ -50,6 +53,48 @@ pub fn write_requests(request: &EmbedRequest, model: &str) -> Result<Vec<Written
     }])
 }
 
+/// Edits a body that goes on as it came: Mistral has another name for the length of vectors, and refuses the name of a user. Returns the names of what
+/// was left out.
+pub fn adapt(fields: &mut Fields, flavour: Flavour) -> Vec<String> {
+    let mut dropped = Vec::new();
+    if flavour == Flavour::Mistral {
+        rename(fields, "dimensions", "output_dimension");
+        let stated = fields.get("user").is_some();
+        if fields.remove("user") && stated {
+            dropped.push("user".to_owned());
+        }
+    }
+    dropped
+}
+
+/// Reads how many vectors an answer has that goes on as it came, and what was counted. The vectors themselves are not read.
+///
+/// # Errors
+/// [`NotAnAnswer`] for what has no vectors.
+pub fn read_passed(body: &str) -> Result<(usize, Embedded), NotAnAnswer> {
+    let body = Json::parse(body).ok_or_else(|| NotAnAnswer::new("the body is not JSON"))?;
+    let [data, model, usage] = body.pick(["data", "model", "usage"]);
+    let mut vectors = 0;
+    if let Some(data) = data {
+        data.each(|_| {
+            vectors += 1;
+            true
+        });
+    }
+    let counted = Embedded {
+        model: filled(model),
+        vectors: Vec::new(),
+        input_tokens: tokens(usage),
+    };
+    if vectors == 0 {
+        return Err(NotAnAnswer {
+            message: "the body has no embeddings",
+            usage: counted.usage(),
+        });
+    }
+    Ok((vectors, counted))
+}
+
 /// Reads an answer. Vectors are put into the order of their indices.
 ///
 /// # Errors
@@ -74,13 +119,15 @@ pub fn read_answer(body: &str) -> Result<Embedded, NotAnAnswer> {
     if !each {
         return Err(NotAnAnswer::new("the embeddings' indices do not count up"));
     }
-    let tokens = usage.and_then(|usage| {
-        let [prompt, total] = usage.pick(["prompt_tokens", "total_tokens"]);
-        prompt.or(total)?.count()
-    });
     Ok(Embedded {
         model: filled(model),
         vectors: placed.into_iter().map(|(_, vector)| vector).collect(),
-        input_tokens: tokens.filter(|tokens| *tokens <= MAX_TOKENS),
+        input_tokens: tokens(usage),
     })
+}
+
+fn tokens(usage: Option<Json<'_>>) -> Option<u64> {
+    let [prompt, total] = usage?.pick(["prompt_tokens", "total_tokens"]);
+    let tokens = prompt.or(total)?.count()?;
+    (tokens <= MAX_TOKENS).then_some(tokens)
 }

@@ -40,6 +40,8 @@ fn kind_of(status: u16) -> &'static str {
 struct Body<'a> {
     r#type: &'static str,
     error: Inner<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -67,6 +69,7 @@ pub fn write_error(refused: &Refused) -> String {
                 error_code: &refused.code,
             },
         },
+        request_id: refused.request.as_deref(),
     })
 }
 

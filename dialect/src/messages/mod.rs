@@ -9,6 +9,7 @@ pub(crate) mod claude;
 mod content;
 mod error;
 mod fields;
+mod kept;
 mod reader;
 mod request;
 pub(crate) mod turns;
@@ -18,6 +19,7 @@ mod writer;
 
 pub use answer::{read_answer, read_count, write_answer, write_count};
 pub use error::{read_error, write_error};
+pub use kept::adapt;
 pub use reader::Reader;
 pub use request::{read_count_request, read_request};
 pub use upstream::{write_count_request, write_request};

@@ -117,6 +117,7 @@ impl Writer {
                 code: "answer_cut".to_owned(),
                 message: "the answer was cut before its end".to_owned(),
                 field: None,
+                request: None,
             };
             return self.fail(&cut, out);
         };

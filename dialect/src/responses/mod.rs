@@ -5,6 +5,7 @@
 mod answer;
 mod input;
 mod item;
+mod kept;
 mod outgoing;
 mod output;
 mod request;
@@ -16,10 +17,11 @@ mod writer;
 mod tests;
 
 pub use answer::{read_answer, write_answer};
+pub use kept::adapt;
 pub use outgoing::write_request;
 pub use request::read_request;
 pub use stream::Reader;
-pub use writer::Writer;
+pub use writer::{Writer, write_failure};
 
 use crate::error::{Refused, Said};
 

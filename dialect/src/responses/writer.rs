@@ -294,6 +294,16 @@ impl Writer {
     }
 }
 
+/// Ends a stream that was passed on as it came, after so many events, with an error.
+pub fn write_failure(refused: &Refused, events: u64, out: &mut Vec<u8>) {
+    let event = Object::of_type("error")
+        .text("code", &refused.code)
+        .text("message", &refused.message)
+        .raw("param", "null")
+        .plain("sequence_number", events);
+    sse::write(Some("error"), &event.end(), out);
+}
+
 /// A signature without the vendor's name for its thought: the item has told the name that it has.
 fn unnamed(signature: &Signature) -> Signature {
     Signature::new(signature.by, signature.value.clone())

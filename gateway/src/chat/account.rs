@@ -9,7 +9,6 @@ use crate::state::Gateway;
 use oarmaster_dialect::Usage;
 use oarmaster_protocol::journal::CallUsage;
 use oarmaster_store::{Billing, Call, HopEnd, HopRequest, HopTicket, SdkRow, Settled};
-use serde_json::Value;
 
 /// Who pays.
 pub enum Account {
@@ -113,17 +112,11 @@ impl Open<'_> {
     /// # Errors
     /// When it cannot be written.
     pub async fn streamed(self, usage: Option<&Usage>) -> Result<(), ApiFailure> {
-        let billing = usage.map_or(Billing::Unknown, |usage| {
-            Billing::Usage(self.bound.price.usage(usage))
-        });
-        let end = HopEnd::Answer {
-            model: String::new(),
-            message: Value::Null,
-            finish_reason: String::new(),
-            replaced: 0,
-            usage: None,
+        let answer = Answer {
+            usage: usage.cloned(),
+            ..Answer::default()
         };
-        self.book(end, billing).await.map(drop)
+        self.answered(&answer).await.map(drop)
     }
 
     /// Books a failure; `usage` is what the provider reported in spite of it.

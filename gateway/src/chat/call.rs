@@ -8,7 +8,7 @@ use crate::error::ApiFailure;
 use crate::identity::sandbox::SandboxPod;
 use crate::provider::answer::Answer;
 use crate::provider::failure::Class;
-use crate::request::ChatRequest;
+use crate::request::Request;
 use crate::state::Gateway;
 use axum::Json;
 use axum::response::{IntoResponse, Response};
@@ -30,7 +30,7 @@ pub async fn run(
     gateway: &Arc<Gateway>,
     pod: &Arc<SandboxPod>,
     headers: &HeaderMap,
-    request: ChatRequest,
+    request: Request,
     body: &[u8],
 ) -> Result<Response, ApiFailure> {
     let session = text(headers, SESSION_HEADER)?.to_owned();
@@ -78,10 +78,12 @@ async fn first(gateway: &Arc<Gateway>, routed: Routed, call: Call) -> Result<Res
         let account = Account::Task(Box::new(call));
         complete(&inner, &routed, &account).await
     });
-    let (_, _, settled) = running
+    let answered = running
         .await
         .map_err(|_| ApiFailure::internal("the call was ended by a defect"))??;
-    let settled = settled.ok_or_else(|| ApiFailure::internal("the call was not recorded"))?;
+    let settled = answered
+        .settled
+        .ok_or_else(|| ApiFailure::internal("the call was not recorded"))?;
     answer(settled.record, settled.next)
 }
 

@@ -2,16 +2,41 @@
 
 use super::account::Account;
 use super::route::Routed;
-use super::tries::{Told, Tries};
+use super::tries::{Paced, Told, Tries, Try};
 use crate::error::ApiFailure;
+use crate::metrics::Hop;
 use crate::provider::failure::{Class, Failure};
-use crate::provider::http::Whole;
+use crate::provider::whole::{Reply, Whole};
 use crate::state::Gateway;
+use bytes::Bytes;
+use oarmaster_dialect::Usage;
 use oarmaster_protocol::journal::MAX_RECORD_BYTES;
 use oarmaster_store::Settled;
 
 /// Room for the rest of a record beside its message.
 const RECORD_MARGIN: usize = 16 << 10;
+
+/// A whole answer for the caller.
+pub struct Answered {
+    /// In the caller's words.
+    pub body: Bytes,
+    /// Who gave it, and why it was asked.
+    pub told: Told,
+    /// How a Task's call was booked.
+    pub settled: Option<Settled>,
+}
+
+/// What came of a call so far.
+#[derive(Default)]
+struct Progress {
+    /// Who gave the replies.
+    by: Option<Hop>,
+    /// The replies to the first bodies.
+    replies: Vec<Reply>,
+    settled: Option<Settled>,
+    /// The sequence number of the Task's next record.
+    next: Option<u64>,
+}
 
 /// Runs a call that is not streamed to its end.
 ///
@@ -21,58 +46,110 @@ pub async fn complete(
     gateway: &Gateway,
     routed: &Routed,
     account: &Account,
-) -> Result<(Whole, Told, Option<Settled>), ApiFailure> {
-    let mut tries = Tries::new(gateway, routed)?;
-    let mut next = None;
-    let told = |error: ApiFailure, next: Option<u64>| ApiFailure {
-        next: error.next.or(next),
+) -> Result<Answered, ApiFailure> {
+    let mut progress = Progress::default();
+    let end = complete_by(gateway, routed, account, &mut progress).await;
+    end.map_err(|error| ApiFailure {
+        next: error.next.or(progress.next),
         ..error
-    };
+    })
+}
+
+async fn complete_by(
+    gateway: &Gateway,
+    routed: &Routed,
+    account: &Account,
+    progress: &mut Progress,
+) -> Result<Answered, ApiFailure> {
+    let mut tries = Tries::new(gateway, routed)?;
     loop {
-        let tried = tries.advance().await.map_err(|error| told(error, next))?;
-        let hop = tried
-            .open(gateway, routed, account)
-            .await
-            .map_err(|error| told(error, next))?;
-        let key = tried.key.as_ref().map(|(_, key)| &**key);
-        let end = tried
-            .provider
-            .backend
-            .complete(
-                key,
-                &tried.told.by.model,
-                &routed.request,
-                tried.body.clone(),
-            )
-            .await;
-        let (failure, usage) = match end {
-            Ok(whole) if matches!(account, Account::Task(_)) && too_long(&whole) => (
-                Failure {
-                    class: Class::CallerFault,
-                    ..Failure::unknown(
-                        "the answer is larger than a record of the journal; lower max_tokens",
-                        true,
-                    )
-                },
-                whole.answer.usage,
-            ),
-            Ok(whole) => {
-                let told = tried.ended(gateway, Ok(()), None, whole.answer.usage.as_ref());
-                let settled = hop.answered(&whole.answer).await?;
-                return Ok((whole, told, settled));
+        let tried = tries.advance().await?;
+        // Another model's replies are no part of this one's.
+        if progress.by.as_ref() != Some(&tried.told.by) {
+            progress.by = Some(tried.told.by.clone());
+            progress.replies.clear();
+        }
+        let failure = match ask(gateway, routed, account, &tried, progress).await? {
+            Ok((body, usage)) => {
+                return Ok(Answered {
+                    body,
+                    told: tried.ended(gateway, Ok(()), Paced::Whole, usage.as_ref()),
+                    settled: progress.settled.take(),
+                });
             }
-            Err(failure) => (failure, None),
+            Err(failure) => failure,
         };
-        let told_of = tried.ended(gateway, Err(&failure), None, None);
-        next = hop
-            .failed(&failure, usage.as_ref())
-            .await?
-            .map(|settled| settled.next)
-            .or(next);
-        tries
-            .failed(&told_of.by, &failure)
-            .map_err(|error| told(error, next))?;
+        let told = tried.ended(gateway, Err(&failure), Paced::Whole, None);
+        tries.failed(&told.by, &failure)?;
     }
+}
+
+/// Asks for the replies that are missing, one body after the other, and makes one answer of all, with the usage of those asked for.
+async fn ask(
+    gateway: &Gateway,
+    routed: &Routed,
+    account: &Account,
+    tried: &Try<'_>,
+    progress: &mut Progress,
+) -> Result<Result<(Bytes, Option<Usage>), Failure>, ApiFailure> {
+    let mut usages = Vec::new();
+    for body in tried.sent.bodies.iter().skip(progress.replies.len()) {
+        match hop(gateway, routed, account, tried, body, progress).await? {
+            Ok(usage) => usages.push(usage),
+            Err(failure) => return Ok(Err(failure)),
+        }
+    }
+    let replies = std::mem::take(&mut progress.replies);
+    let usage = usages.into_iter().reduce(sum).flatten();
+    Ok(match Reply::join(replies, &tried.asked(routed)) {
+        Ok(body) => Ok((body, usage)),
+        Err(not) => Err(Failure::unknown(not.message, true)),
+    })
+}
+
+/// All tokens of two answers, if both say how many they are.
+fn sum(one: Option<Usage>, other: Option<Usage>) -> Option<Usage> {
+    let (one, other) = one.zip(other)?;
+    Some(Usage {
+        input: one.all_input().saturating_add(other.all_input()),
+        output: one.output.saturating_add(other.output),
+        ..Usage::default()
+    })
+}
+
+/// One request: a body goes out, and what comes back is booked.
+async fn hop(
+    gateway: &Gateway,
+    routed: &Routed,
+    account: &Account,
+    tried: &Try<'_>,
+    body: &Bytes,
+    progress: &mut Progress,
+) -> Result<Result<Option<Usage>, Failure>, ApiFailure> {
+    let open = tried.open(gateway, routed, account).await?;
+    let backend = &tried.provider.backend;
+    let end = backend.complete(&tried.asked(routed), body.clone()).await;
+    let (failure, usage) = match end {
+        Ok(whole) if matches!(account, Account::Task(_)) && too_long(&whole) => (
+            Failure {
+                class: Class::CallerFault,
+                ..Failure::unknown(
+                    "the answer is larger than a record of the journal; lower max_tokens",
+                    true,
+                )
+            },
+            whole.answer.usage,
+        ),
+        Ok(whole) => {
+            progress.settled = open.answered(&whole.answer).await?;
+            progress.replies.push(whole.reply);
+            return Ok(Ok(whole.answer.usage));
+        }
+        Err(failure) => (failure, None),
+    };
+    let settled = open.failed(&failure, usage.as_ref()).await?;
+    progress.next = settled.map(|settled| settled.next).or(progress.next);
+    Ok(Err(failure))
 }
 
 fn too_long(whole: &Whole) -> bool {

@@ -8,6 +8,7 @@ use crate::routing::course::Lane;
 use crate::routing::lanes::Seen;
 use crate::routing::order::{Candidate, Free};
 use crate::state::Gateway;
+use oarmaster_prices::Row;
 use oarmaster_protocol::task::ErrorCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,6 +26,8 @@ pub struct Member<'a> {
     pub price: &'a Price,
     /// Most tokens of a call.
     pub context: u64,
+    /// What the built-in table knows of the model.
+    pub row: Option<&'static Row>,
     /// Whether it costs nothing.
     pub free: Free,
     written: &'a catalog::Member,
@@ -78,6 +81,7 @@ impl<'a> Member<'a> {
             name,
             price,
             context: model.context,
+            row: model.row,
             free: match (price.is_free(), used_up) {
                 (true, false) => Free::Yes,
                 (true, true) => Free::UsedUp,

@@ -1,9 +1,10 @@
-//! `/v1/chat/completions`.
+//! Model calls, on whichever surface: who pays, which members are asked, and what the caller is told. What is said in a call is for
+//! [`crate::surface`] and [`crate::provider::wire`].
 
 pub mod account;
 pub mod assigned;
 pub mod call;
-pub mod chunk;
+pub mod count;
 pub mod hops;
 pub mod members;
 pub mod route;
@@ -12,14 +13,15 @@ pub mod tries;
 
 use crate::clock::since_epoch;
 use crate::error::ApiFailure;
-use crate::provider::http::Whole;
-use crate::request::ChatRequest;
+use crate::request::Request;
 use crate::state::{Caller, Gateway};
+use crate::surface::Surface;
 use account::Account;
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
+use axum::routing::{MethodRouter, post};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use std::sync::Arc;
 use tries::Told;
@@ -34,31 +36,65 @@ pub const REASON_HEADER: &str = "x-oarmaster-reason";
 pub const HOPS_HEADER: &str = "x-oarmaster-hops";
 /// Names the fields of a request that the provider had no place for; they do not change what the answer is about.
 pub const DROPPED_HEADER: &str = "x-oarmaster-dropped";
+/// What callers of Anthropic's messages want that is not in general use.
+const BETA_HEADER: &str = "anthropic-beta";
 
-/// Answers a chat request of a Task or of anybody else.
-///
-/// # Errors
-/// [`ApiFailure`].
-pub async fn completions(
-    State(gateway): State<Arc<Gateway>>,
-    headers: HeaderMap,
+/// The calls of a surface.
+pub fn route(surface: Surface) -> MethodRouter<Arc<Gateway>> {
+    post(
+        move |State(gateway): State<Arc<Gateway>>, headers: HeaderMap, body: Body| async move {
+            let id = new_id();
+            let answer = answer(surface, gateway, &headers, body, &id).await;
+            let mut response = answer.unwrap_or_else(|error| surface.refuse(&error, &id));
+            surface.name(&id, &mut response);
+            response
+        },
+    )
+}
+
+/// Answers a request of a Task or of anybody else.
+async fn answer(
+    surface: Surface,
+    gateway: Arc<Gateway>,
+    headers: &HeaderMap,
     body: Body,
+    id: &str,
 ) -> Result<Response, ApiFailure> {
-    let caller = gateway.caller(&headers).await?;
+    let caller = gateway.caller(surface.token(headers)?).await?;
     let body = gateway.body(body).await?;
-    let request = ChatRequest::parse(&body)?;
+    let mut request = Request::parse(surface, &body)?;
+    id.clone_into(&mut request.id);
+    request.beta = beta(surface, headers);
     match caller {
-        Caller::Task(pod) => call::run(&gateway, &pod, &headers, request, &body).await,
+        Caller::Task(pod) if surface == Surface::Chat => {
+            call::run(&gateway, &pod, headers, request, &body).await
+        }
+        Caller::Task(_) => Err(ApiFailure::forbidden(format!(
+            "a Task's calls go to {}",
+            Surface::Chat.path()
+        ))),
         Caller::User(user) => {
             let routed = route::for_user(&gateway, &user, request).await?;
             let account = Account::User(user.name.clone());
-            if routed.request.stream {
-                stream::run(gateway, routed, account).await
-            } else {
-                whole(gateway, routed, account).await
+            match surface {
+                Surface::CountTokens => count::run(gateway, routed).await,
+                _ if routed.request.stream => stream::run(gateway, routed, account).await,
+                _ => whole(gateway, routed, account).await,
             }
         }
     }
+}
+
+/// What a caller of Anthropic's messages wants beside what is in general use, as one value.
+fn beta(surface: Surface, headers: &HeaderMap) -> Option<HeaderValue> {
+    if !surface.is_anthropics() {
+        return None;
+    }
+    let values = headers.get_all(BETA_HEADER).iter();
+    let names: Vec<&str> = values.filter_map(|value| value.to_str().ok()).collect();
+    HeaderValue::from_str(&names.join(","))
+        .ok()
+        .filter(|names| !names.is_empty())
 }
 
 /// A whole answer for a user. It is booked even when the user does not wait for it.
@@ -69,21 +105,22 @@ async fn whole(
 ) -> Result<Response, ApiFailure> {
     let calls = gateway.calls.clone();
     let running = calls.spawn(async move { hops::complete(&gateway, &routed, &account).await });
-    let (whole, told, _) = running
+    let answered = running
         .await
         .map_err(|_| ApiFailure::internal("the call was ended by a defect"))??;
-    let Whole { answer, body } = whole;
-    let mut response = match body {
-        Some(bytes) => {
-            let mut response = bytes.into_response();
-            let kind = HeaderValue::from_static("application/json");
-            response.headers_mut().insert(header::CONTENT_TYPE, kind);
-            response
-        }
-        None => Json(answer.to_json(&new_id(), now_seconds())).into_response(),
-    };
-    tell(response.headers_mut(), &told);
-    Ok(response)
+    Ok(json(answered.body, &answered.told))
+}
+
+/// A body of JSON.
+fn json(body: Bytes, told: &Told) -> Response {
+    let mut response = Response::new(Body::from(body));
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    tell(headers, told);
+    response
 }
 
 /// Says who answered and why it was asked.
@@ -107,13 +144,13 @@ fn tell(headers: &mut HeaderMap, told: &Told) {
     }
 }
 
-/// A fresh id of an answer that has none of its own.
+/// A fresh name of a call.
 #[must_use]
 pub fn new_id() -> String {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(0);
     format!(
-        "chatcmpl-{:x}-{:x}",
+        "{:x}-{:x}",
         now_seconds(),
         NEXT.fetch_add(1, Ordering::Relaxed)
     )

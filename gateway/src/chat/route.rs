@@ -4,7 +4,7 @@ use crate::catalog::{Id, Snapshot};
 use crate::error::ApiFailure;
 use crate::identity::User;
 use crate::identity::sandbox::SandboxPod;
-use crate::request::ChatRequest;
+use crate::request::Request;
 use crate::state::Gateway;
 use oarmaster_protocol::task::ErrorCode;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub struct Routed {
     /// Output bound of the caller's assignment.
     pub assigned: Option<u64>,
     /// The request.
-    pub request: ChatRequest,
+    pub request: Request,
 }
 
 /// Routes the call of a Task: to the pool of its assignment and no other.
@@ -30,7 +30,7 @@ pub struct Routed {
 pub async fn for_task(
     gateway: &Gateway,
     pod: &SandboxPod,
-    request: ChatRequest,
+    request: Request,
 ) -> Result<Routed, ApiFailure> {
     if request.stream {
         return Err(ApiFailure::invalid(
@@ -77,7 +77,7 @@ pub async fn for_task(
 pub async fn for_user(
     gateway: &Gateway,
     user: &User,
-    request: ChatRequest,
+    request: Request,
 ) -> Result<Routed, ApiFailure> {
     let snapshot = gateway.snapshot.load_full();
     let own = user.service_account().map(|(namespace, _)| namespace);

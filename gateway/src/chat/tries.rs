@@ -7,15 +7,16 @@ use crate::catalog::{Pool, Provider};
 use crate::clock::since_epoch;
 use crate::error::ApiFailure;
 use crate::metrics::Hop;
+use crate::provider::Asked;
 use crate::provider::failure::{Class, Failure};
 use crate::provider::keys::ApiKey;
-use crate::provider::wire::Unfit;
+use crate::provider::wire::{Sent, Unfit};
 use crate::routing::course::{Admission, Bounds, Course, Fault, Over, Step};
 use crate::routing::lanes::{End, Held, Place, Ticket};
 use crate::routing::order::{Candidate, Reason, order};
 use crate::state::Gateway;
 use http::StatusCode;
-use oarmaster_dialect::{Usage, Written};
+use oarmaster_dialect::Usage;
 use oarmaster_protocol::task::ErrorCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,8 +32,8 @@ pub struct Try<'a> {
     pub key: Option<NamedKey>,
     /// The worst case.
     pub bound: Bound,
-    /// The body.
-    pub body: String,
+    /// The request in the provider's words.
+    pub sent: Sent,
     /// What the caller is told.
     pub told: Told,
     pool: Arc<Pool>,
@@ -51,6 +52,17 @@ pub struct Told {
     pub hops: u32,
     /// Fields of the request that the provider has no place for.
     pub dropped: Vec<String>,
+}
+
+/// How long a try took, as far as it says how fast the model is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Paced {
+    /// The whole answer came at once.
+    Whole,
+    /// The first content of a stream came after this long.
+    FirstToken(Duration),
+    /// It was no answer of the model, or the stream had no content.
+    Not,
 }
 
 /// What is left to be tried.
@@ -142,8 +154,9 @@ impl<'a> Tries<'a> {
             // Only a budget needs the limit in the request; other callers' bytes stay as they are.
             let write = write && self.routed.assigned.is_some();
             let backend = &member.provider.backend;
-            let Written { body, dropped } = match backend.body(request, member.name, limit, write) {
-                Ok(written) => written,
+            let asked = (member.name, member.row);
+            let mut sent = match backend.say(request, asked, limit, write) {
+                Ok(sent) => sent,
                 Err(Unfit::Invalid(error)) => return Err(error),
                 Err(Unfit::Unsupported(lack)) => {
                     self.passed.push(ApiFailure::invalid(format!(
@@ -171,19 +184,17 @@ impl<'a> Tries<'a> {
                 provider: member.provider.clone(),
                 key,
                 bound: Bound {
-                    input: request
-                        .input_bound()
-                        .max(u64::try_from(body.len()).unwrap_or(u64::MAX)),
+                    input: sent.input_bound(request),
                     output: limit.saturating_mul(request.choices),
                     price: member.price.clone(),
                 },
-                body,
                 told: Told {
                     by,
                     reason,
                     hops: self.course.hops(),
-                    dropped,
+                    dropped: std::mem::take(&mut sent.dropped),
                 },
+                sent,
                 pool: self.pool.clone(),
                 begun: Instant::now(),
                 ticket,
@@ -300,12 +311,23 @@ impl<'a> Tries<'a> {
 }
 
 impl Try<'_> {
+    /// The call.
+    #[must_use]
+    pub fn asked<'b>(&'b self, routed: &'b Routed) -> Asked<'b> {
+        Asked {
+            request: &routed.request,
+            sent: &self.sent,
+            model: &self.told.by.model,
+            key: self.key.as_ref().map(|(_, key)| key),
+        }
+    }
+
     /// Tells metrics, health and the lane of the try's end.
     pub fn ended(
         self,
         gateway: &Gateway,
         result: Result<(), &Failure>,
-        first_token: Option<Duration>,
+        paced: Paced,
         usage: Option<&Usage>,
     ) -> Told {
         let (now, took) = (Instant::now(), self.begun.elapsed());
@@ -313,8 +335,11 @@ impl Try<'_> {
         gateway.health.hop_ended(&self.provider, key, result);
         let end = End {
             result,
-            first_token,
-            whole: first_token.is_none().then_some(took),
+            first_token: match paced {
+                Paced::FirstToken(after) => Some(after),
+                Paced::Whole | Paced::Not => None,
+            },
+            whole: (paced == Paced::Whole).then_some(took),
             output: usage.map(|usage| usage.output),
             tokens: usage.map(|usage| usage.all_input().saturating_add(usage.output)),
         };

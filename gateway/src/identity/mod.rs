@@ -15,6 +15,9 @@ use std::time::Duration;
 pub const API_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest token.
 const MAX_TOKEN: usize = 16 << 10;
+const AUTHORIZATION: &str = "authorization";
+/// Where Anthropic's SDKs send a key.
+const API_KEY: &str = "x-api-key";
 
 /// An authenticated user of Kubernetes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -58,24 +61,48 @@ impl User {
 /// `unauthenticated` when there is none, more than one, or one that cannot be a token.
 pub fn bearer(headers: &HeaderMap) -> Result<&str, ApiFailure> {
     let missing = || ApiFailure::unauthenticated("send one header 'Authorization: Bearer TOKEN'");
-    let mut values = headers.get_all(http::header::AUTHORIZATION).iter();
-    let (Some(value), None) = (values.next(), values.next()) else {
-        return Err(missing());
-    };
-    let (scheme, token) = value
-        .to_str()
-        .ok()
+    let (scheme, token) = only(headers, AUTHORIZATION)
         .and_then(|text| text.split_once(' '))
         .ok_or_else(missing)?;
     let token = token.trim_start_matches(' ');
-    let plain = !token.is_empty()
-        && token.len() <= MAX_TOKEN
-        && token.bytes().all(|byte| (0x21..0x7f).contains(&byte));
-    if scheme.eq_ignore_ascii_case("bearer") && plain {
+    if scheme.eq_ignore_ascii_case("bearer") && is_plain(token) {
         Ok(token)
     } else {
         Err(missing())
     }
+}
+
+/// The token of a caller of Anthropic's SDKs: a bearer token, else what they send as an API key.
+///
+/// # Errors
+/// As [`bearer`].
+pub fn api_key(headers: &HeaderMap) -> Result<&str, ApiFailure> {
+    if headers.contains_key(AUTHORIZATION) {
+        return bearer(headers);
+    }
+    only(headers, API_KEY)
+        .filter(|token| is_plain(token))
+        .ok_or_else(|| {
+            ApiFailure::unauthenticated(
+                "send one header 'x-api-key: TOKEN' or 'Authorization: Bearer TOKEN'",
+            )
+        })
+}
+
+/// The text of a header that is there once.
+fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok(),
+        _ => None,
+    }
+}
+
+/// Whether it can be a token.
+fn is_plain(token: &str) -> bool {
+    !token.is_empty()
+        && token.len() <= MAX_TOKEN
+        && token.bytes().all(|byte| (0x21..0x7f).contains(&byte))
 }
 
 /// SHA-256 of parts, each with its length before it: a cache key that reveals nothing.

@@ -1,6 +1,6 @@
-//! Answers in the form of OpenAI's chat completions: what is read of them, and how one is written.
+//! What is read of an answer: what is booked, and its message in the form of OpenAI's chat completions, which a Task's journal keeps.
 
-use oarmaster_dialect::{self as dialect, Envelope, Usage, chat};
+use oarmaster_dialect::{NotAnAnswer, Usage, chat};
 use oarmaster_protocol::text::Repaired;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use std::fmt;
 
 /// A whole answer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answer {
     /// Model id that the provider reported.
     pub model: String,
-    /// The assistant message of the first choice.
+    /// The assistant message of the first choice; `null` for callers that speak something else, since no Task does.
     pub message: Value,
-    /// Why the model stopped.
+    /// Why the model stopped; empty where there is no message.
     pub finish_reason: String,
     /// How often the provider sent what is no character; each stands as U+FFFD.
     pub replaced: u64,
@@ -60,15 +60,6 @@ fn first<'de, D: Deserializer<'de>>(choices: D) -> Result<Option<Choice>, D::Err
     choices.deserialize_seq(First)
 }
 
-/// Why a body is not an answer, and the tokens that it reports all the same.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotAnAnswer {
-    /// What is wrong.
-    pub message: &'static str,
-    /// What the provider counted, if it said.
-    pub usage: Option<Usage>,
-}
-
 impl Answer {
     /// Reads the body of an answer that is not streamed.
     ///
@@ -98,26 +89,14 @@ impl Answer {
         })
     }
 
-    /// An answer of another dialect.
-    ///
-    /// # Errors
-    /// Never: what we write we can read.
-    pub fn translated(
-        answer: &dialect::Answer,
-        asked: &str,
-        replaced: u64,
-    ) -> Result<Self, NotAnAnswer> {
-        let envelope = Envelope {
-            id: String::new(),
-            created: 0,
-            model: asked.to_owned(),
-        };
-        let text = chat::write_answer(answer, &envelope).into();
-        let read = Self::read(&Repaired { text, replaced }, asked)?;
-        Ok(Self {
-            usage: answer.usage.clone(), // with what chat completions cannot say
-            ..read
-        })
+    /// What is booked of an answer whose message nobody keeps.
+    #[must_use]
+    pub fn booked(model: Option<String>, asked: &str, usage: Option<Usage>) -> Self {
+        Self {
+            model: model.unwrap_or_else(|| asked.to_owned()),
+            usage,
+            ..Self::default()
+        }
     }
 
     /// The answer as a chat completion.

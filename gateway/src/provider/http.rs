@@ -1,12 +1,14 @@
 //! Providers over HTTP.
 
-use crate::provider::answer::{Answer, NotAnAnswer};
+use crate::provider::Asked;
 use crate::provider::failure::{Failure, ProviderError, retry_after};
 use crate::provider::guard::{GuardedResolver, PrivateAddress, PrivateEndpoints};
 use crate::provider::keys::ApiKey;
+use crate::provider::whole::Whole;
 use crate::provider::wire::Wire;
 use bytes::Bytes;
 use http::{HeaderValue, header};
+use oarmaster_dialect::messages;
 use oarmaster_dialect::sse::{Event, Parser};
 use oarmaster_protocol::text;
 use std::collections::VecDeque;
@@ -16,6 +18,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 /// Largest answer that is not streamed: 2 million tokens.
 const MAX_ANSWER: usize = 8 << 20;
+/// Largest answer of embeddings: the most inputs of a request, each a vector of 3072 numbers as base64.
+const MAX_VECTORS: usize = 64 << 20;
 /// Largest stream.
 const MAX_STREAM: usize = 256 << 20;
 /// What is read of an error.
@@ -51,15 +55,6 @@ pub enum Unreached {
     Forbidden(String),
     /// It does not answer.
     Silent(String),
-}
-
-/// A whole answer, with the provider's own bytes.
-#[derive(Debug)]
-pub struct Whole {
-    /// What was read of it.
-    pub answer: Answer,
-    /// The provider's body, for callers that want it as it came; a script has none, nor has a translation.
-    pub body: Option<Bytes>,
 }
 
 impl Http {
@@ -102,76 +97,80 @@ impl Http {
         self.wire
     }
 
-    /// Asks for a whole answer.
+    /// Asks for a whole answer to one body.
     ///
     /// # Errors
     /// [`Failure`].
-    pub async fn complete(
+    pub async fn complete(&self, asked: &Asked<'_>, body: Bytes) -> Result<Whole, Failure> {
+        let path = asked.sent.wire.path(asked.model, false);
+        let most = match asked.sent.wire {
+            Wire::Embeddings(_) => MAX_VECTORS,
+            _ => MAX_ANSWER,
+        };
+        let bytes = self.fetch(asked, &path, body, most).await?;
+        let read = text::json(&bytes);
+        self.check(&read.text, asked)?;
+        Whole::read(asked, &read, &bytes).map_err(|not| Failure::unknown(not.message, true))
+    }
+
+    /// Asks how many tokens a request has, and returns the answer as it came.
+    ///
+    /// # Errors
+    /// [`Failure`]; nothing is ever billed for it.
+    pub async fn count(&self, asked: &Asked<'_>, body: Bytes) -> Result<Bytes, Failure> {
+        let bytes = self.fetch(asked, Wire::COUNT, body, MAX_ERROR).await?;
+        let read = text::json(&bytes);
+        self.check(&read.text, asked)?;
+        messages::read_count(&read.text).map_err(|not| Failure::unknown(not.message, true))?;
+        drop(read); // it may be the bytes themselves
+        Ok(bytes)
+    }
+
+    /// The body of an answer of type JSON.
+    async fn fetch(
         &self,
-        key: Option<&ApiKey>,
-        model: &str,
-        body: String,
-    ) -> Result<Whole, Failure> {
+        asked: &Asked<'_>,
+        path: &str,
+        body: Bytes,
+        most: usize,
+    ) -> Result<Bytes, Failure> {
         let deadline = Instant::now() + self.waits.response;
         let late = || Failure::unknown(format!("no answer within {:?}", self.waits.response), true);
-        let path = self.wire.path(model, false);
-        let mut response = timeout_at(deadline, self.send(key, &path, body, "application/json"))
+        let mut response = timeout_at(deadline, self.send(asked, path, body, "application/json"))
             .await
             .map_err(|_| late())??;
-        let bytes = timeout_at(deadline, read(&mut response, MAX_ANSWER))
+        let bytes = timeout_at(deadline, read(&mut response, most))
             .await
             .map_err(|_| late())??;
-        let read = text::json(&bytes);
-        if let Some(failure) = self.error_in_success(&read.text, key) {
-            return Err(failure);
-        }
         if !is_type(&response, &["application/json"]) {
+            self.check(&text::json(&bytes).text, asked)?;
             return Err(Failure::unknown(
                 "the answer is not of type application/json",
                 true,
             ));
         }
-        let answer = self
-            .wire
-            .answer(&read, model)
-            .map_err(|NotAnAnswer { message, usage: _ }| Failure::unknown(message, true))?;
-        let as_it_came = matches!(self.wire, Wire::Chat(_));
-        Ok(Whole {
-            answer,
-            body: as_it_came.then_some(bytes),
-        })
+        Ok(bytes)
     }
 
     /// Asks for a stream.
     ///
     /// # Errors
     /// [`Failure`], before the first event.
-    pub async fn stream(
-        &self,
-        key: Option<&Arc<ApiKey>>,
-        model: &str,
-        body: String,
-    ) -> Result<Stream, Failure> {
-        let path = self.wire.path(model, true);
+    pub async fn stream(&self, asked: &Asked<'_>, body: Bytes) -> Result<Stream, Failure> {
+        let path = asked.sent.wire.path(asked.model, true);
         let deadline = Instant::now() + self.waits.first_token;
-        let mut response = timeout_at(
-            deadline,
-            self.send(key.map(|key| &**key), &path, body, "text/event-stream"),
-        )
-        .await
-        .map_err(|_| {
-            Failure::unknown(
-                format!("no answer within {:?}", self.waits.first_token),
-                true,
-            )
-        })??;
+        let mut response = timeout_at(deadline, self.send(asked, &path, body, "text/event-stream"))
+            .await
+            .map_err(|_| {
+                Failure::unknown(
+                    format!("no answer within {:?}", self.waits.first_token),
+                    true,
+                )
+            })??;
         if !is_type(&response, &["text/event-stream"]) {
             let bytes = timeout(self.waits.idle, read(&mut response, MAX_ERROR)).await;
-            if let Ok(Ok(bytes)) = bytes
-                && let Some(failure) =
-                    self.error_in_success(&text::json(&bytes).text, key.map(|key| &**key))
-            {
-                return Err(failure);
+            if let Ok(Ok(bytes)) = bytes {
+                self.check(&text::json(&bytes).text, asked)?;
             }
             return Err(Failure::unknown(
                 "the answer is not of type text/event-stream",
@@ -182,7 +181,7 @@ impl Http {
             response,
             parser: Parser::default(),
             ready: VecDeque::new(),
-            key: key.cloned(),
+            key: asked.key.cloned(),
             idle: self.waits.idle,
             first: Some(deadline),
             size: 0,
@@ -241,12 +240,13 @@ impl Http {
 
     async fn send(
         &self,
-        key: Option<&ApiKey>,
+        asked: &Asked<'_>,
         path: &str,
-        body: String,
+        body: Bytes,
         accept: &'static str,
     ) -> Result<reqwest::Response, Failure> {
-        let request = self
+        let key = asked.key.map(|key| &**key);
+        let mut request = self
             .request(reqwest::Method::POST, path, key)?
             .header(
                 header::CONTENT_TYPE,
@@ -254,6 +254,9 @@ impl Http {
             )
             .header(header::ACCEPT, HeaderValue::from_static(accept))
             .body(body);
+        if let Some(beta) = &asked.sent.beta {
+            request = request.header("anthropic-beta", beta);
+        }
         let mut response = request.send().await.map_err(|error| {
             let text = chain(&error);
             if error.is_connect() || error.is_builder() {
@@ -291,13 +294,15 @@ impl Http {
         ))
     }
 
-    /// An error in a body that came with a success status.
-    fn error_in_success(&self, body: &str, key: Option<&ApiKey>) -> Option<Failure> {
-        ProviderError::in_success(body).then(|| {
-            let read = Some(body.as_bytes()).filter(|body| body.len() <= MAX_ERROR);
-            let error = self.wire.error(read.unwrap_or_default());
-            Failure::sent_as_success(&error, key)
-        })
+    /// Whether a body that came with a success status is an error.
+    fn check(&self, body: &str, asked: &Asked<'_>) -> Result<(), Failure> {
+        if !ProviderError::in_success(body) {
+            return Ok(());
+        }
+        let read = Some(body.as_bytes()).filter(|body| body.len() <= MAX_ERROR);
+        let error = self.wire.error(read.unwrap_or_default());
+        let key = asked.key.map(|key| &**key);
+        Err(Failure::sent_as_success(&error, key))
     }
 }
 
@@ -350,27 +355,6 @@ impl Stream {
                 .map_err(|error| Failure::unknown(error.to_string(), true))?;
             self.ready.extend(events);
         }
-    }
-
-    /// The data of the next event of a stream of chat completions, as it came; `None` at the end of the bytes, which is an end of the answer
-    /// only after a finish reason.
-    ///
-    /// # Errors
-    /// [`Failure`]: as [`Self::event`], or the provider sent an error.
-    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
-        let Some(event) = self.event().await? else {
-            return Ok(None);
-        };
-        let read = text::json(&event.data);
-        let is_error = event.name == "error"
-            || (read.text.contains("\"error\"") && ProviderError::in_success(&read.text));
-        if is_error {
-            let read = Some(event.data.as_slice()).filter(|data| data.len() <= MAX_ERROR);
-            let error = ProviderError::read(read.unwrap_or_default());
-            return Err(Failure::sent_as_success(&error, self.key()));
-        }
-        drop(read); // it may be the data itself
-        Ok(Some(event.data))
     }
 }
 

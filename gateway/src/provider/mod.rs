@@ -1,27 +1,33 @@
 //! Providers: how to talk to each type, its keys, and its failures.
 
 pub mod answer;
+pub mod chunk;
 pub mod failure;
 pub mod guard;
 pub mod http;
 pub mod keys;
 pub mod redact;
 pub mod script;
+pub mod stream;
 #[cfg(test)]
 mod tests;
-pub mod translated;
+pub mod whole;
 pub mod wire;
 
-use crate::request::ChatRequest;
+use crate::chat::now_seconds;
+use crate::request::Request;
+use crate::surface::Surface;
+use bytes::Bytes;
 use failure::Failure;
-use http::{Http, Whole};
+use http::Http;
 use keys::ApiKey;
-use oarmaster_dialect::{Envelope, Usage, Written};
+use oarmaster_dialect::{Envelope, Written};
+use oarmaster_prices::Row;
 use script::Script;
-use std::collections::VecDeque;
 use std::sync::Arc;
-use translated::Translated;
-use wire::Unfit;
+use stream::{AnswerStream, Source};
+use whole::Whole;
+use wire::{Sent, Unfit};
 
 /// How to reach a provider.
 #[derive(Debug)]
@@ -34,56 +40,70 @@ pub enum Backend {
     Broken(String),
 }
 
-/// A running stream.
-#[derive(Debug)]
-pub enum AnswerStream {
-    /// From the network.
-    Http(Box<http::Stream>),
-    /// From the network, in another dialect.
-    Translated(Box<Translated>),
-    /// From a script: what is left of it.
-    Script(VecDeque<String>),
+/// A call of a provider.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The caller's request.
+    pub request: &'a Request,
+    /// The same in the provider's words.
+    pub sent: &'a Sent,
+    /// The model's id there.
+    pub model: &'a str,
+    /// The key.
+    pub key: Option<&'a Arc<ApiKey>>,
+}
+
+impl Asked<'_> {
+    /// What an answer says of itself that the provider did not write in the caller's words.
+    #[must_use]
+    pub fn envelope(&self) -> Envelope {
+        Envelope {
+            id: self.request.id.clone(),
+            created: now_seconds(),
+            model: self.model.to_owned(),
+        }
+    }
 }
 
 impl Backend {
-    /// The body of a request; a script is sent none.
+    /// A request in the provider's words. `row` is what is known of the model; `limit` and `write` as [`wire::Wire::say`] has them.
     ///
     /// # Errors
     /// [`Unfit`].
-    pub fn body(
+    pub fn say(
         &self,
-        request: &ChatRequest,
-        model: &str,
+        request: &Request,
+        (model, row): (&str, Option<&Row>),
         limit: u64,
         write: bool,
-    ) -> Result<Written, Unfit> {
+    ) -> Result<Sent, Unfit> {
         match self {
-            Self::Http(provider) => provider.wire().body(request, model, limit, write),
-            Self::Script(_) | Self::Broken(_) => Ok(Written {
-                body: String::new(),
-                dropped: Vec::new(),
-            }),
+            Self::Http(provider) => {
+                let wire = provider.wire().for_call(request.surface, row)?;
+                wire.say(request, model, limit, write)
+            }
+            Self::Script(_) if request.surface == Surface::Embeddings => {
+                Err(Unfit::Unsupported("a script has no embeddings".to_owned()))
+            }
+            Self::Script(_) => Script::WIRE.say(request, model, limit, write),
+            Self::Broken(_) => Ok(Sent::one(
+                Script::WIRE,
+                Written {
+                    body: String::new(),
+                    dropped: Vec::new(),
+                },
+            )),
         }
     }
 
-    /// Asks for a whole answer.
+    /// Asks for a whole answer to one of the bodies.
     ///
     /// # Errors
     /// [`Failure`].
-    pub async fn complete(
-        &self,
-        key: Option<&ApiKey>,
-        model: &str,
-        request: &ChatRequest,
-        body: String,
-    ) -> Result<Whole, Failure> {
+    pub async fn complete(&self, asked: &Asked<'_>, body: Bytes) -> Result<Whole, Failure> {
         match self {
-            Self::Http(provider) => provider.complete(key, model, body).await,
-            Self::Script(script) => {
-                let (delay, answer) = script.reply(request, model);
-                tokio::time::sleep(delay).await;
-                answer.map(|answer| Whole { answer, body: None })
-            }
+            Self::Http(provider) => provider.complete(asked, body).await,
+            Self::Script(script) => script.complete(asked, &body).await,
             Self::Broken(problem) => Err(Failure::not_sent(problem.clone())),
         }
     }
@@ -92,59 +112,24 @@ impl Backend {
     ///
     /// # Errors
     /// [`Failure`], before the first event.
-    pub async fn stream(
-        &self,
-        key: Option<&Arc<ApiKey>>,
-        model: &str,
-        request: &ChatRequest,
-        body: String,
-        id: &str,
-        created: i64,
-    ) -> Result<AnswerStream, Failure> {
-        match self {
-            Self::Http(provider) => {
-                let stream = provider.stream(key, model, body).await?;
-                let Some(reader) = provider.wire().reader() else {
-                    return Ok(AnswerStream::Http(Box::new(stream)));
-                };
-                let envelope = Envelope {
-                    id: id.trim_start_matches("chatcmpl-").to_owned(), // the writer's own prefix
-                    created,
-                    model: model.to_owned(),
-                };
-                let stream = Translated::new(stream, reader, envelope, request.include_usage);
-                Ok(AnswerStream::Translated(Box::new(stream)))
-            }
-            Self::Script(script) => {
-                let (delay, answer) = script.reply(request, model);
-                tokio::time::sleep(delay).await;
-                answer
-                    .map(|answer| AnswerStream::Script(script::chunks(&answer, id, created).into()))
-            }
-            Self::Broken(problem) => Err(Failure::not_sent(problem.clone())),
-        }
-    }
-}
-
-impl AnswerStream {
-    /// What the provider counted so far, where the chunks do not say all of it.
-    #[must_use]
-    pub const fn usage(&self) -> Option<&Usage> {
-        match self {
-            Self::Translated(stream) => stream.usage(),
-            Self::Http(_) | Self::Script(_) => None,
-        }
+    pub async fn stream(&self, asked: &Asked<'_>, body: Bytes) -> Result<AnswerStream, Failure> {
+        let source = match self {
+            Self::Http(provider) => Source::Http(Box::new(provider.stream(asked, body).await?)),
+            Self::Script(script) => Source::Script(script.stream(asked, &body).await?),
+            Self::Broken(problem) => return Err(Failure::not_sent(problem.clone())),
+        };
+        Ok(AnswerStream::new(asked, source))
     }
 
-    /// The data of the next event; `None` at the end of the bytes.
+    /// Asks how many tokens a request has, and returns the answer as it came.
     ///
     /// # Errors
     /// [`Failure`].
-    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+    pub async fn count(&self, asked: &Asked<'_>, body: Bytes) -> Result<Bytes, Failure> {
         match self {
-            Self::Http(stream) => stream.next().await,
-            Self::Translated(stream) => stream.next().await,
-            Self::Script(rest) => Ok(rest.pop_front().map(String::into_bytes)),
+            Self::Http(provider) => provider.count(asked, body).await,
+            Self::Script(_) => Err(Failure::not_sent("a script counts no tokens")),
+            Self::Broken(problem) => Err(Failure::not_sent(problem.clone())),
         }
     }
 }

@@ -1,13 +1,22 @@
-//! The Scripted provider: answers from the rules in its object. No network, no clock but the stated delays.
+//! The Scripted provider: answers from the rules in its object, in OpenAI's chat completions. No network, no clock but the stated delays.
 
+use crate::provider::Asked;
 use crate::provider::answer::Answer;
 use crate::provider::failure::{Class, Failure, ProviderError};
-use crate::request::ChatRequest;
+use crate::provider::whole::Whole;
+use crate::provider::wire::Wire;
+use bytes::Bytes;
 use oarmaster_crds::kinds::script::{Script as Rules, ScriptReply, ScriptRule};
 use oarmaster_dialect::Usage;
+use oarmaster_dialect::chat::Flavour;
+use oarmaster_dialect::json::Fields;
+use oarmaster_dialect::sse::Event;
+use oarmaster_protocol::text;
 use oarmaster_store::Billing;
 use regex::{Regex, RegexBuilder};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Largest compiled regular expression, in bytes.
@@ -57,9 +66,52 @@ impl Script {
         Ok(Self { rules })
     }
 
-    /// The answer of the first rule that holds, and how long to wait before it.
-    pub fn reply(&self, request: &ChatRequest, model: &str) -> (Duration, Result<Answer, Failure>) {
-        let messages: Vec<Value> = match serde_json::from_str(request.messages_json()) {
+    /// What it speaks.
+    pub const WIRE: Wire = Wire::Chat(Flavour::Compatible);
+
+    /// A whole answer to a body.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn complete(&self, asked: &Asked<'_>, body: &[u8]) -> Result<Whole, Failure> {
+        let answer = self.wait(asked, body).await?;
+        let envelope = asked.envelope();
+        let answer = answer.to_json(&format!("chatcmpl-{}", envelope.id), envelope.created);
+        let bytes = Bytes::from(answer.to_string());
+        Whole::read(asked, &text::json(&bytes), &bytes)
+            .map_err(|not| Failure::unknown(not.message, true))
+    }
+
+    /// The events of a streamed answer to a body.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn stream(&self, asked: &Asked<'_>, body: &[u8]) -> Result<VecDeque<Event>, Failure> {
+        let answer = self.wait(asked, body).await?;
+        let envelope = asked.envelope();
+        let id = format!("chatcmpl-{}", envelope.id);
+        let events = chunks(&answer, &id, envelope.created).into_iter();
+        Ok(events
+            .map(|data| Event {
+                data: data.into_bytes(),
+                ..Event::default()
+            })
+            .collect())
+    }
+
+    async fn wait(&self, asked: &Asked<'_>, body: &[u8]) -> Result<Answer, Failure> {
+        let fields = Fields::parse(body).map_err(|error| refuse(&error.to_string()))?;
+        let messages = fields.get("messages").map_or("[]", RawValue::get);
+        let messages = text::json(messages.as_bytes()).text;
+        let (delay, answer) = self.reply(&messages, asked.model);
+        tokio::time::sleep(delay).await;
+        answer
+    }
+
+    /// The answer of the first rule that holds for messages in JSON, and how long to wait before it.
+    pub fn reply(&self, messages: &str, model: &str) -> (Duration, Result<Answer, Failure>) {
+        let size = messages.len();
+        let messages: Vec<Value> = match serde_json::from_str(messages) {
             Ok(messages) => messages,
             Err(error) => return (Duration::ZERO, Err(refuse(&error.to_string()))),
         };
@@ -75,7 +127,7 @@ impl Script {
             );
             return (Duration::ZERO, Err(refuse(&text)));
         };
-        (rule.delay, rule.answer(&seen, request, model))
+        (rule.delay, rule.answer(&seen, size, model))
     }
 }
 
@@ -135,7 +187,7 @@ impl Rule {
                 .is_none_or(|tool| Some(tool) == seen.tool.as_ref())
     }
 
-    fn answer(&self, seen: &Seen, request: &ChatRequest, model: &str) -> Result<Answer, Failure> {
+    fn answer(&self, seen: &Seen, size: usize, model: &str) -> Result<Answer, Failure> {
         if let Some(fault) = &self.reply.fault {
             let status = u16::try_from(fault.status).unwrap_or(500);
             let body = json!({"error": {"message": fault.message.as_deref().unwrap_or("a scripted fault")}});
@@ -186,10 +238,7 @@ impl Rule {
                 u64::try_from(usage.input_tokens).unwrap_or(0),
                 u64::try_from(usage.output_tokens).unwrap_or(0),
             ),
-            None => (
-                quarter(request.messages_json().len()),
-                quarter(message.to_string().len()),
-            ),
+            None => (quarter(size), quarter(message.to_string().len())),
         };
         Ok(Answer {
             model: model.to_owned(),

@@ -1,32 +1,69 @@
-//! How each type of provider is talked to over HTTP: where, with which headers, in which words. What callers say is OpenAI's chat completions; a
-//! provider that speaks them gets the caller's bytes, any other a translation (`oarmaster_dialect`).
+//! How each type of provider is talked to over HTTP: where, with which headers, in which words. A provider that speaks what the caller does gets the
+//! caller's bytes, any other a translation (`oarmaster_dialect`).
 
 use crate::error::ApiFailure;
-use crate::provider::answer::{Answer, NotAnAnswer};
 use crate::provider::failure::ProviderError;
 use crate::provider::keys::ApiKey;
-use crate::request::ChatRequest;
+use crate::request::Request;
+use crate::surface::Surface;
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
 use oarmaster_crds::kinds::provider::ProviderType;
-use oarmaster_dialect::chat::Flavour;
-use oarmaster_dialect::{Broken, Event, Said, Unsupported, Written, cohere, gemini, messages};
-use oarmaster_prices::Vendor;
-use oarmaster_protocol::text::{self, Repaired};
+use oarmaster_dialect::chat::{self, Flavour};
+use oarmaster_dialect::embeddings::{self, Embedded};
+use oarmaster_dialect::json::Fields;
+use oarmaster_dialect::{
+    Answer, Broken, Event, NotAnAnswer, Said, Unsupported, Written, cohere, gemini, messages,
+    responses,
+};
+use oarmaster_prices::{Capability, Mode, Row, Vendor};
+use oarmaster_protocol::text;
 
 /// The version of Anthropic's API that is spoken.
 const ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 
-/// What a provider speaks.
+/// What a provider speaks: its own words for conversations, and what else it has for some calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wire {
     /// OpenAI's chat completions.
     Chat(Flavour),
+    /// OpenAI's responses.
+    Responses {
+        /// Whether the model is known to think.
+        thinks: bool,
+    },
     /// Anthropic's messages.
     Messages,
     /// Google's generateContent.
     Gemini,
     /// Cohere's chat, version 2.
     Cohere,
+    /// Embeddings.
+    Embeddings(Embedder),
+}
+
+/// Whose embeddings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Embedder {
+    /// OpenAI's, and those of servers that speak as it does.
+    OpenAi(Flavour),
+    /// Google's.
+    Gemini,
+    /// Cohere's.
+    Cohere,
+}
+
+/// A request in a provider's words.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// The words.
+    pub wire: Wire,
+    /// Bodies whose answers together are the answer: one, but for embeddings. None where the provider has no such call.
+    pub bodies: Vec<Bytes>,
+    /// Fields of the request that the provider has no place for.
+    pub dropped: Vec<String>,
+    /// The header `anthropic-beta`.
+    pub beta: Option<HeaderValue>,
 }
 
 /// Why a request is not sent to a provider.
@@ -34,8 +71,52 @@ pub enum Wire {
 pub enum Unfit {
     /// The request is wrong whoever is asked.
     Invalid(ApiFailure),
-    /// This provider has no words for it.
-    Unsupported(Unsupported),
+    /// This provider, or its model, cannot take it.
+    Unsupported(String),
+}
+
+impl From<Unsupported> for Unfit {
+    fn from(lack: Unsupported) -> Self {
+        Self::Unsupported(lack.to_string())
+    }
+}
+
+impl Sent {
+    /// One body.
+    #[must_use]
+    pub fn one(wire: Wire, written: Written) -> Self {
+        Self::several(wire, vec![written])
+    }
+
+    /// Several, of which the first says what is dropped from all.
+    #[must_use]
+    pub fn several(wire: Wire, written: Vec<Written>) -> Self {
+        let mut dropped = Vec::new();
+        let bodies = written.into_iter().map(|written| {
+            dropped.extend(written.dropped);
+            Bytes::from(written.body)
+        });
+        Self {
+            wire,
+            bodies: bodies.collect(),
+            dropped,
+            beta: None,
+        }
+    }
+
+    /// The most input tokens that any of the bodies can be counted as.
+    #[must_use]
+    pub fn input_bound(&self, request: &Request) -> u64 {
+        match self.bodies.as_slice() {
+            [body] => request
+                .input_bound()
+                .max(u64::try_from(body.len()).unwrap_or(u64::MAX)),
+            several => {
+                let largest = several.iter().map(Bytes::len).max().unwrap_or_default();
+                request.bound_of(largest)
+            }
+        }
+    }
 }
 
 impl Wire {
@@ -55,24 +136,76 @@ impl Wire {
         })
     }
 
+    /// What a call of this surface is said in. A vendor that has the caller's words takes them; a model that is called in one way alone, as the built-in
+    /// table knows, is called so.
+    ///
+    /// # Errors
+    /// [`Unfit`] where the model or its provider has no such call.
+    pub fn for_call(self, surface: Surface, row: Option<&Row>) -> Result<Self, Unfit> {
+        let lacks = |what: &str| Err(Unfit::Unsupported(what.to_owned()));
+        let mode = row.map(|row| row.mode);
+        if surface == Surface::Embeddings {
+            return match (self.embedder(), mode) {
+                (_, Some(Mode::Chat | Mode::Responses)) => lacks("it makes no embeddings"),
+                (Some(embedder), _) => Ok(Self::Embeddings(embedder)),
+                (None, _) => lacks("its provider has no embeddings"),
+            };
+        }
+        let is_openai = self == Self::Chat(Flavour::OpenAi);
+        match mode {
+            Some(Mode::Embedding) => lacks("it makes embeddings and no answers"),
+            Some(Mode::Responses) if is_openai => Ok(Self::responses(row)),
+            _ if is_openai && surface == Surface::Responses => Ok(Self::responses(row)),
+            _ => Ok(self),
+        }
+    }
+
+    fn responses(row: Option<&Row>) -> Self {
+        Self::Responses {
+            thinks: row.is_some_and(|row| row.capabilities.has(Capability::Reasoning)),
+        }
+    }
+
+    const fn embedder(self) -> Option<Embedder> {
+        Some(match self {
+            Self::Chat(flavour @ (Flavour::OpenAi | Flavour::Mistral | Flavour::Compatible)) => {
+                Embedder::OpenAi(flavour)
+            }
+            Self::Gemini => Embedder::Gemini,
+            Self::Cohere => Embedder::Cohere,
+            Self::Chat(_) | Self::Responses { .. } | Self::Messages | Self::Embeddings(_) => {
+                return None;
+            }
+        })
+    }
+
     /// Where a call goes, below the endpoint.
     #[must_use]
     pub fn path(self, model: &str, stream: bool) -> String {
         match self {
             Self::Chat(_) => "chat/completions".to_owned(),
+            Self::Responses { .. } => "responses".to_owned(),
             Self::Messages => "v1/messages".to_owned(),
             Self::Gemini => gemini::path(model, stream),
             Self::Cohere => cohere::PATH.to_owned(),
+            Self::Embeddings(Embedder::OpenAi(_)) => "embeddings".to_owned(),
+            Self::Embeddings(Embedder::Gemini) => embeddings::gemini::path(model),
+            Self::Embeddings(Embedder::Cohere) => embeddings::cohere::PATH.to_owned(),
         }
     }
+
+    /// Where Anthropic counts tokens, below the endpoint.
+    pub const COUNT: &'static str = "v1/messages/count_tokens";
 
     /// The cheapest thing to ask for, below the endpoint.
     #[must_use]
     pub const fn probe(self) -> &'static str {
         match self {
-            Self::Chat(_) => "models",
-            Self::Messages | Self::Cohere => "v1/models",
-            Self::Gemini => "v1beta/models",
+            Self::Chat(_) | Self::Responses { .. } | Self::Embeddings(Embedder::OpenAi(_)) => {
+                "models"
+            }
+            Self::Messages | Self::Cohere | Self::Embeddings(Embedder::Cohere) => "v1/models",
+            Self::Gemini | Self::Embeddings(Embedder::Gemini) => "v1beta/models",
         }
     }
 
@@ -93,88 +226,165 @@ impl Wire {
         }
         if let Some(key) = key {
             headers.push(match self {
-                Self::Chat(_) | Self::Cohere => (header::AUTHORIZATION, key.bearer()?),
+                Self::Chat(_)
+                | Self::Responses { .. }
+                | Self::Cohere
+                | Self::Embeddings(Embedder::OpenAi(_) | Embedder::Cohere) => {
+                    (header::AUTHORIZATION, key.bearer()?)
+                }
                 Self::Messages => (HeaderName::from_static("x-api-key"), key.plain()?),
-                Self::Gemini => (HeaderName::from_static("x-goog-api-key"), key.plain()?),
+                Self::Gemini | Self::Embeddings(Embedder::Gemini) => {
+                    (HeaderName::from_static("x-goog-api-key"), key.plain()?)
+                }
             });
         }
         Ok(headers)
     }
 
-    /// The body of a request. `limit` is the most output tokens of one choice; where it need not be said (`write` is false) a provider gets what
+    /// A request in these words. `limit` is the most output tokens of one choice; where it need not be said (`write` is false) a provider gets what
     /// the caller wrote, unless it takes no request without a limit.
     ///
     /// # Errors
     /// [`Unfit`].
-    pub fn body(
+    pub fn say(
         self,
-        request: &ChatRequest,
+        request: &Request,
         model: &str,
         limit: u64,
         write: bool,
-    ) -> Result<Written, Unfit> {
-        if let Self::Chat(flavour) = self {
-            return request
-                .upstream(model, write.then_some(limit), flavour)
-                .map_err(Unfit::Invalid);
+    ) -> Result<Sent, Unfit> {
+        if request.surface.is(self) {
+            let limit = write.then_some(limit);
+            let mut fields = request.spliced(model, limit).map_err(Unfit::Invalid)?;
+            let dropped = self.adapt(&mut fields, model);
+            let body = fields.to_json();
+            return Ok(Sent {
+                beta: request.beta.clone(),
+                ..Sent::one(self, Written { body, dropped })
+            });
         }
-        let mut neutral = request.neutral().map_err(Unfit::Invalid)?;
-        if write {
-            neutral.max_output = Some(limit);
+        let mut sent = match request.surface {
+            Surface::Embeddings => self.say_embeddings(request, model)?,
+            // Anthropic alone counts.
+            Surface::CountTokens => Sent::several(self, Vec::new()),
+            Surface::Chat | Surface::Responses | Surface::Messages => {
+                let mut neutral = request.neutral().map_err(Unfit::Invalid)?;
+                if write {
+                    neutral.max_output = Some(limit);
+                }
+                Sent::one(self, self.write(&neutral, model, limit)?)
+            }
+        };
+        if request.beta.is_some() {
+            sent.dropped.push("anthropic-beta".to_owned());
         }
+        Ok(sent)
+    }
+
+    /// Edits a body that goes on as it came. A server that nobody knows gets what the caller wrote.
+    fn adapt(self, fields: &mut Fields, model: &str) -> Vec<String> {
         match self {
-            Self::Chat(_) | Self::Messages => messages::write_request(&neutral, model, limit),
-            Self::Gemini => gemini::write_request(&neutral, model),
-            Self::Cohere => cohere::write_request(&neutral, model),
+            Self::Chat(Flavour::Compatible) => Vec::new(),
+            Self::Chat(vendor) => chat::adapt(fields, vendor),
+            Self::Responses { thinks } => responses::adapt(fields, model, thinks),
+            Self::Messages => messages::adapt(fields, model),
+            Self::Embeddings(Embedder::OpenAi(flavour)) => {
+                embeddings::openai::adapt(fields, flavour)
+            }
+            Self::Gemini | Self::Cohere | Self::Embeddings(_) => Vec::new(),
         }
-        .map_err(Unfit::Unsupported)
+    }
+
+    fn write(
+        self,
+        request: &oarmaster_dialect::Request,
+        model: &str,
+        limit: u64,
+    ) -> Result<Written, Unsupported> {
+        match self {
+            Self::Chat(flavour) => chat::write_request(request, model, flavour),
+            Self::Responses { .. } => responses::write_request(request, model),
+            Self::Messages | Self::Embeddings(_) => messages::write_request(request, model, limit),
+            Self::Gemini => gemini::write_request(request, model),
+            Self::Cohere => cohere::write_request(request, model),
+        }
+    }
+
+    fn say_embeddings(self, request: &Request, model: &str) -> Result<Sent, Unfit> {
+        let neutral = embeddings::read_request(request.readable().as_bytes())
+            .map_err(|error| Unfit::Invalid(ApiFailure::invalid(error.to_string())))?;
+        let written = match self {
+            Self::Embeddings(Embedder::Gemini) => {
+                embeddings::gemini::write_requests(&neutral, model)
+            }
+            Self::Embeddings(Embedder::Cohere) => {
+                embeddings::cohere::write_requests(&neutral, model)
+            }
+            _ => embeddings::openai::write_requests(&neutral, model),
+        };
+        Ok(Sent::several(self, written?))
     }
 
     /// Reads an answer that is not streamed.
     ///
     /// # Errors
     /// When it is none.
-    pub fn answer(self, body: &Repaired<'_>, model: &str) -> Result<Answer, NotAnAnswer> {
-        let answer = match self {
-            Self::Chat(_) => return Answer::read(body, model),
-            Self::Messages => messages::read_answer(&body.text),
-            Self::Gemini => gemini::read_answer(&body.text),
-            Self::Cohere => cohere::read_answer(&body.text),
-        };
-        let answer = answer.map_err(|error| NotAnAnswer {
-            message: error.message,
-            usage: error.usage,
-        })?;
-        Answer::translated(&answer, model, body.replaced)
+    pub fn answer(self, body: &str) -> Result<Answer, NotAnAnswer> {
+        match self {
+            Self::Chat(_) | Self::Embeddings(_) => chat::read_answer(body),
+            Self::Responses { .. } => responses::read_answer(body),
+            Self::Messages => messages::read_answer(body),
+            Self::Gemini => gemini::read_answer(body),
+            Self::Cohere => cohere::read_answer(body),
+        }
+    }
+
+    /// Reads vectors.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub fn vectors(self, body: &str) -> Result<Embedded, NotAnAnswer> {
+        match self {
+            Self::Embeddings(Embedder::Gemini) => embeddings::gemini::read_answer(body),
+            Self::Embeddings(Embedder::Cohere) => embeddings::cohere::read_answer(body),
+            _ => embeddings::openai::read_answer(body),
+        }
     }
 
     /// The error in a body, as far as it has one.
     #[must_use]
     pub fn error(self, body: &[u8]) -> ProviderError {
         let said: fn(&str) -> Option<Said> = match self {
-            Self::Chat(_) => return ProviderError::read(body),
+            Self::Chat(_) | Self::Responses { .. } | Self::Embeddings(Embedder::OpenAi(_)) => {
+                return ProviderError::read(body);
+            }
             Self::Messages => messages::read_error,
-            Self::Gemini => gemini::read_error,
-            Self::Cohere => cohere::read_error,
+            Self::Gemini | Self::Embeddings(Embedder::Gemini) => gemini::read_error,
+            Self::Cohere | Self::Embeddings(Embedder::Cohere) => cohere::read_error,
         };
         said(&text::json(body).text).map_or_else(|| ProviderError::read(body), ProviderError::from)
     }
 
-    /// A reader of its streams; `None` for one that is passed on as it comes.
+    /// A reader of its streams.
     #[must_use]
-    pub fn reader(self) -> Option<Reader> {
+    pub fn reader(self) -> Reader {
         match self {
-            Self::Chat(_) => None,
-            Self::Messages => Some(Reader::Messages(Box::default())),
-            Self::Gemini => Some(Reader::Gemini(Box::default())),
-            Self::Cohere => Some(Reader::Cohere(Box::default())),
+            Self::Chat(_) | Self::Embeddings(_) => Reader::Chat(Box::default()),
+            Self::Responses { .. } => Reader::Responses(Box::default()),
+            Self::Messages => Reader::Messages(Box::default()),
+            Self::Gemini => Reader::Gemini(Box::default()),
+            Self::Cohere => Reader::Cohere(Box::default()),
         }
     }
 }
 
-/// Reads a stream that is translated.
+/// Reads a stream.
 #[derive(Debug)]
 pub enum Reader {
+    /// OpenAI's chat completions.
+    Chat(Box<chat::Reader>),
+    /// OpenAI's responses.
+    Responses(Box<responses::Reader>),
     /// Anthropic's.
     Messages(Box<messages::Reader>),
     /// Google's.
@@ -190,6 +400,8 @@ impl Reader {
     /// When it cannot be read, or is an error of the provider.
     pub fn read(&mut self, name: &str, data: &str, into: &mut Vec<Event>) -> Result<(), Broken> {
         match self {
+            Self::Chat(reader) => reader.read(name, data, into),
+            Self::Responses(reader) => reader.read(name, data, into),
             Self::Messages(reader) => reader.read(name, data, into),
             Self::Gemini(reader) => reader.read(name, data, into),
             Self::Cohere(reader) => reader.read(name, data, into),
@@ -199,6 +411,8 @@ impl Reader {
     /// Hands over what was held back, at the end of the bytes.
     pub fn end(&mut self, into: &mut Vec<Event>) {
         match self {
+            Self::Chat(reader) => reader.end(into),
+            Self::Responses(reader) => reader.end(into),
             Self::Messages(reader) => reader.end(into),
             Self::Gemini(reader) => reader.end(into),
             Self::Cohere(reader) => reader.end(into),

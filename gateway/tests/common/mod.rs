@@ -264,8 +264,12 @@ impl World {
     }
 
     pub async fn chat(&self, token: &str, body: Value) -> reqwest::Response {
+        self.post("/v1/chat/completions", token, body).await
+    }
+
+    pub async fn post(&self, path: &str, token: &str, body: Value) -> reqwest::Response {
         self.http
-            .post(format!("{}/v1/chat/completions", self.data))
+            .post(format!("{}{path}", self.data))
             .bearer_auth(token)
             .json(&body)
             .send()
@@ -305,6 +309,34 @@ pub fn http_provider(url: &str, keys: &[&str]) -> Value {
         // A pause of the machine is no fault of a provider: only what a test waits for to run out is short.
         "timeouts": {"connect": "1m", "firstToken": "1m", "idle": "2s", "response": "1m"},
     })
+}
+
+/// A provider of this type.
+pub fn vendor(kind: &str, endpoint: &str, keys: &[&str]) -> Value {
+    let mut spec = http_provider(endpoint, keys);
+    spec["type"] = json!(kind);
+    spec
+}
+
+/// A pool `fast` of a provider `up` of this type, with a key.
+pub async fn vendor_world(kind: &str) -> (World, upstream::Upstream) {
+    let (world, upstream) = (World::start().await, upstream::Upstream::start().await);
+    world.kube.secret("team", "k1", &[("key", b"secret-of-k1")]);
+    // Theirs ends before the version.
+    let endpoint = if ["Anthropic", "Gemini", "Cohere"].contains(&kind) {
+        upstream.origin()
+    } else {
+        upstream.url.clone()
+    };
+    world
+        .provider("team", "up", vendor(kind, &endpoint, &["k1"]))
+        .await;
+    let member = members(&["up"]);
+    world.pool("team", "fast", member).await;
+    world
+        .until(|gateway| usable(gateway, "team", "up") == 1)
+        .await;
+    (world, upstream)
 }
 
 pub fn scripted(rules: Value) -> Value {

@@ -150,6 +150,7 @@ fn writes_errors_as_openai_does() {
         code: "budget_exceeded".to_owned(),
         message: "the budget of team a is spent".to_owned(),
         field: Some("messages[0].content".to_owned()),
+        request: None,
     };
     check_fixture("chat/error.json", &write_error(&refused));
     let said = read_error(&write_error(&refused)).unwrap();

@@ -74,6 +74,7 @@ fn a_broken_stream_ends_with_an_error_and_not_with_done() {
         code: "provider_failed".to_owned(),
         message: "the provider's stream broke".to_owned(),
         field: None,
+        request: None,
     };
     writer.fail(&refused, &mut out);
     let stream = String::from_utf8(out).unwrap();

@@ -1,6 +1,8 @@
 use super::two;
+use crate::chat::Flavour;
 use crate::embeddings::{EmbedRequest, Embedded, Input, bedrock, cohere, gemini, openai};
 use crate::error::{Feature, NotAnAnswer, Unsupported};
+use crate::json::Fields;
 use crate::request::Written;
 use crate::testing::{arbitrary, check_fixture, fixture};
 use proptest::prelude::*;
@@ -136,6 +138,43 @@ fn answers_are_read() {
     }
     let titan = bedrock::read_answer(&fixture("embeddings/answer-titan.json")).unwrap();
     assert_eq!((titan.vectors.len(), titan.input_tokens), (1, Some(3)));
+}
+
+#[test]
+fn a_body_that_goes_on_has_mistrals_names_for_mistral_alone() {
+    let body = r#"{"model":"m","input":[ "a" ],"dimensions":256,"user":"u"}"#;
+    for (flavour, becomes, dropped) in [
+        (Flavour::OpenAi, body, &[][..]),
+        (Flavour::Compatible, body, &[]),
+        (
+            Flavour::Mistral,
+            r#"{"model":"m","input":[ "a" ],"output_dimension":256}"#,
+            &["user"],
+        ),
+    ] {
+        let mut fields = Fields::parse(body.as_bytes()).unwrap();
+        assert_eq!(openai::adapt(&mut fields, flavour), dropped);
+        assert_eq!(fields.to_json(), becomes);
+    }
+    let mut fields = Fields::parse(br#"{"user":null}"#).unwrap();
+    assert!(openai::adapt(&mut fields, Flavour::Mistral).is_empty());
+}
+
+#[test]
+fn an_answer_that_goes_on_is_counted() {
+    let read = openai::read_passed(&fixture("embeddings/answer-openai.json"));
+    let whole = openai::read_answer(&fixture("embeddings/answer-openai.json")).unwrap();
+    let (vectors, counted) = read.unwrap();
+    assert_eq!(vectors, whole.vectors.len());
+    assert_eq!(
+        (counted.model, counted.input_tokens),
+        (whole.model, whole.input_tokens)
+    );
+    for body in ["", "[]", "{}", r#"{"data":[]}"#, r#"{"data":{}}"#] {
+        assert!(openai::read_passed(body).is_err(), "{body}");
+    }
+    let paid = openai::read_passed(r#"{"data":[],"usage":{"prompt_tokens":5}}"#).unwrap_err();
+    assert_eq!(paid.usage.map(|usage| usage.input), Some(5));
 }
 
 #[test]

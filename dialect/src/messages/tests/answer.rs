@@ -193,6 +193,7 @@ fn errors() {
         code: "budget_exceeded".to_owned(),
         message: "the budget of team is spent".to_owned(),
         field: None,
+        request: None,
     };
     for (status, kind, back) in [
         (400, "invalid_request_error", 400),
@@ -222,7 +223,11 @@ fn errors() {
             }
         );
     }
-    check_fixture("messages/error.json", write_error(&refused(429)).as_bytes());
+    let named = Refused {
+        request: Some("req_01J9".to_owned()),
+        ..refused(429)
+    };
+    check_fixture("messages/error.json", write_error(&named).as_bytes());
     let new = read_error(r#"{"type":"error","error":{"type":"moon_error","message":"x"}}"#);
     assert_eq!(new.unwrap().status, None);
     for body in ["", "<html>", "{}", r#"{"error":"x"}"#, r#"{"error":{}}"#] {

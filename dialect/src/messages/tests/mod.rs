@@ -3,6 +3,7 @@
 
 mod answer;
 mod hostile;
+mod kept;
 mod request;
 mod settings;
 mod stream;

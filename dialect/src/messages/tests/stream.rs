@@ -154,6 +154,7 @@ fn failures_have_no_clean_end() {
         code: "provider_failed".to_owned(),
         message: "the provider's stream\nbroke off".to_owned(),
         field: None,
+        request: None,
     };
     writer.fail(&refused, &mut out);
     check_fixture("messages/stream-failed.sse", &out);

@@ -136,6 +136,7 @@ fn writes_errors_as_openai_does() {
         code: "invalid_request".to_owned(),
         message: "field input must be a string".to_owned(),
         field: Some("input".to_owned()),
+        request: None,
     };
     check_fixture("responses/error.json", &write_error(&refused));
     let said = read_error(&write_error(&refused)).unwrap();

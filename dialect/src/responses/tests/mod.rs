@@ -1,6 +1,7 @@
 //! Tests of responses. The fixtures are checked against the `openai` package by `sdk/responses.py`.
 
 mod answer;
+mod kept;
 mod properties;
 mod request;
 mod stream;

@@ -1,5 +1,5 @@
 use super::full_stream;
-use crate::responses::{Reader, Writer};
+use crate::responses::{Reader, Writer, write_failure};
 use crate::signature::{Signature, Signer};
 use crate::testing::{check_fixture, check_order, envelope, fixture, joined, lines, read_stream};
 use crate::{Broken, Delta, Event, Refused, Stop};
@@ -62,6 +62,7 @@ fn a_broken_stream_ends_as_failed() {
         code: "provider_failed".to_owned(),
         message: "the provider's stream broke".to_owned(),
         field: None,
+        request: None,
     };
     writer.fail(&refused, &mut out);
     let stream = String::from_utf8(out).unwrap();
@@ -70,6 +71,25 @@ fn a_broken_stream_ends_as_failed() {
         panic!("no error");
     };
     assert_eq!(said.message, "provider_failed: the provider's stream broke");
+}
+
+#[test]
+fn a_broken_stream_that_was_passed_on_ends_with_an_error() {
+    let refused = Refused {
+        status: 502,
+        code: "model_unavailable".to_owned(),
+        message: "the stream broke".to_owned(),
+        field: None,
+        request: None,
+    };
+    let mut out = Vec::new();
+    write_failure(&refused, 7, &mut out);
+    let stream = String::from_utf8(out).unwrap();
+    check_fixture("responses/stream-passed-failed.sse", &stream);
+    let Err(Broken::Said(said)) = read(&stream) else {
+        panic!("no error");
+    };
+    assert_eq!(said.message, "the stream broke");
 }
 
 #[test]

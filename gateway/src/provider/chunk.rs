@@ -1,4 +1,4 @@
-//! The chunks of a streamed answer: what each means for the meter, and how it is passed on.
+//! The chunks of a streamed chat completion that is passed on as it comes: what each means for the meter, and what the caller gets of it.
 
 use oarmaster_dialect::Usage;
 use oarmaster_dialect::chat::read_usage;

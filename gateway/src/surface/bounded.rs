@@ -1,0 +1,123 @@
+//! What of a request a budget can bound: everything that cannot raise its cost above the bound of its bytes and its output limit. Under a budget only
+//! this passes.
+
+use super::fields::typed;
+use crate::error::ApiFailure;
+use oarmaster_dialect::json::{Fields, quote};
+use oarmaster_protocol::task::ErrorCode;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// The lists of a surface. An empty kind stands for one that is not stated.
+#[derive(Debug)]
+pub struct Bounded {
+    /// Fields.
+    pub fields: &'static [&'static str],
+    /// Whether another field is bounded with this value.
+    pub with_value: fn(&str, &RawValue) -> bool,
+    /// Kinds of tools that have no price of their own.
+    pub tools: &'static [&'static str],
+    /// Fields that hold what is said, as items.
+    pub said: &'static [&'static str],
+    /// Kinds of items.
+    pub items: &'static [&'static str],
+    /// Fields that hold parts without items around them.
+    pub told: &'static [&'static str],
+    /// Kinds of parts, within items and other parts, that have no more tokens than bytes.
+    pub parts: &'static [&'static str],
+}
+
+#[derive(Deserialize)]
+struct Typed {
+    #[serde(default)]
+    r#type: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Item<'a> {
+    #[serde(default)]
+    r#type: Option<String>,
+    #[serde(default, borrow)]
+    content: Option<&'a RawValue>,
+    /// What a tool answered, in OpenAI's responses.
+    #[serde(default, borrow)]
+    output: Option<&'a RawValue>,
+}
+
+impl Bounded {
+    /// Refuses what is not bounded.
+    ///
+    /// # Errors
+    /// `unbounded_cost`, naming the field or kind; `invalid_request`.
+    pub fn check(&self, fields: &Fields) -> Result<(), ApiFailure> {
+        for name in fields.names() {
+            let bounded = self.fields.contains(&name)
+                || fields
+                    .get(name)
+                    .is_some_and(|value| (self.with_value)(name, value));
+            if !bounded {
+                return Err(refuse(format!(
+                    "field {name} may change what the call costs and a budget is set: leave it out"
+                )));
+            }
+        }
+        let tools: Vec<Typed> = typed(fields, "tools", "a list of tools")?.unwrap_or_default();
+        for tool in tools {
+            if let Some(kind) = other_than(tool.r#type.as_deref(), self.tools) {
+                return Err(refuse(format!(
+                    "a tool of type {} has a price of its own and a budget is set",
+                    quote(kind)
+                )));
+            }
+        }
+        for (names, kinds) in [(self.said, self.items), (self.told, self.parts)] {
+            for name in names {
+                if let Some(list) = list(fields.get(name)) {
+                    self.check_items(list, kinds, name)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_items(&self, list: &RawValue, kinds: &[&str], field: &str) -> Result<(), ApiFailure> {
+        let items: Vec<Item> = serde_json::from_str(list.get()).map_err(|_| {
+            ApiFailure::invalid(format!(
+                "field {field} has a content that is no list of parts"
+            ))
+        })?;
+        for item in items {
+            if let Some(kind) = other_than(item.r#type.as_deref(), kinds) {
+                return Err(refuse(format!(
+                    "a message part of type {} has a number of tokens that its bytes do not bound and a budget is set",
+                    quote(kind)
+                )));
+            }
+            for inner in [item.content, item.output] {
+                if let Some(inner) = self::list(inner) {
+                    self.check_items(inner, self.parts, field)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Nothing is bounded by its value.
+#[must_use]
+pub fn never(_: &str, _: &RawValue) -> bool {
+    false
+}
+
+fn list(value: Option<&RawValue>) -> Option<&RawValue> {
+    value.filter(|value| value.get().starts_with('['))
+}
+
+fn other_than<'a>(kind: Option<&'a str>, known: &[&str]) -> Option<&'a str> {
+    let kind = kind.unwrap_or("");
+    (!known.contains(&kind)).then_some(kind)
+}
+
+fn refuse(what: String) -> ApiFailure {
+    ApiFailure::new(ErrorCode::UnboundedCost, what)
+}
