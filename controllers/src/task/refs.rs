@@ -210,6 +210,10 @@ fn pool(missing: &mut Vec<String>, agent: &Agent, pool: Option<&ModelPool>, name
     let name = &agent.spec.model.pool.name;
     match pool {
         None => missing.push(absent("ModelPool", name, namespace)),
+        // Its status says so too, but later: a Task that was made in between would start and find its calls refused.
+        Some(pool) if pool.spec.suspend => missing.push(format!(
+            "ModelPool {name} is suspended; to take calls again: oar pools resume {name} -n {namespace}"
+        )),
         Some(pool) => {
             let status = pool.status.clone().unwrap_or_default();
             if !conditions::is_true(&status.conditions, conditions::READY) {

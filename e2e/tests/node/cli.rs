@@ -2,11 +2,14 @@
 
 use crate::support::beside_others;
 use anyhow::{Context as _, Result};
-use oarmaster_crds::conditions::{ACCEPTED, find};
+use oarmaster_crds::ModelPool;
+use oarmaster_crds::conditions::{ACCEPTED, READY, find, reason};
 use oarmaster_e2e::Space;
 use oarmaster_e2e::cluster::checkout;
 use oarmaster_e2e::command::{Output, Run, built};
 use oarmaster_e2e::installed::image;
+use oarmaster_e2e::task::SOON;
+use oarmaster_e2e::wait;
 use serde_json::Value;
 use std::path::Path;
 use std::time::Duration;
@@ -218,6 +221,12 @@ async fn a_suspended_pool_keeps_tasks_waiting_until_it_is_resumed() -> Result<()
         let out = pools(&["suspend", "--all"]).await?.success()?;
         let told = format!("ModelPool {}/default takes no new calls\n", space.name);
         assert_eq!(out.stdout, told, "of this namespace alone");
+        let suspended = |pool: &ModelPool| {
+            let held = pool.status.clone().unwrap_or_default().conditions;
+            find(&held, READY).is_some_and(|ready| ready.reason == reason::SUSPENDED)
+        };
+        let what = "the operator has seen it";
+        wait::until(space.api(), "default", what, SOON, suspended).await?;
         let files = folder(&PROGRAM)?;
         let path = files.path().to_string_lossy().into_owned();
         let run = ["run", "python-fixer", "--name", "mine", "--files", &path];

@@ -226,7 +226,15 @@ mod tests {
             .spawn()
             .unwrap();
         let pid = i32::try_from(child.id()).unwrap();
-        let seen = usage(getpid()).unwrap();
+        // A program that has just begun may be counted before any of its memory is.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let seen = loop {
+            let seen = usage(getpid()).unwrap();
+            if seen.resident > 0 || Instant::now() > deadline {
+                break seen;
+            }
+            std::thread::yield_now();
+        };
         assert!(seen.pids.contains(&pid));
         assert!(seen.tasks >= 1 && seen.resident > 0);
         assert!(proportional(&BTreeSet::from([pid])) > 0);

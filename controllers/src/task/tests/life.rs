@@ -130,6 +130,15 @@ fn a_pool_or_class_that_is_not_ready_is_waited_for() {
             .contains("ModelPool default is not ready")
     );
     let mut sim = Sim::new(json!({}));
+    sim.pool.as_mut().unwrap().spec.suspend = true; // its status still says that it is ready
+    sim.settle();
+    assert!(
+        sim.condition(conditions::ACCEPTED)
+            .2
+            .contains("ModelPool default is suspended")
+    );
+    assert_eq!(sim.attempt(), 0);
+    let mut sim = Sim::new(json!({}));
     sim.class.as_mut().unwrap().status = None;
     sim.settle();
     assert!(
