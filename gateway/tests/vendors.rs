@@ -53,6 +53,17 @@ fn cases() -> Vec<Case> {
         chat("Groq"),
         chat("OpenRouter"),
         Case {
+            kind: "AzureOpenAI",
+            bare: true,
+            path: "/openai/v1/chat/completions",
+            streamed: "/openai/v1/chat/completions",
+            key: ("api-key", ""),
+            answer: include_str!("../../dialect/fixtures/chat/provider-azure.json"),
+            text: "",
+            stream: include_str!("../../dialect/fixtures/chat/provider-azure.sse"),
+            streamed_text: "I can",
+        },
+        Case {
             kind: "Anthropic",
             bare: true,
             path: "/v1/messages",

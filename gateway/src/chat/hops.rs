@@ -282,7 +282,7 @@ pub async fn complete(
             .await
             .map_err(|error| told(error, next))?;
         let started = Instant::now();
-        let key = tried.key.as_ref().map(|(_, key)| &**key);
+        let key = tried.key.as_ref().map(|(_, key)| key);
         let end = tried
             .provider
             .backend

@@ -14,6 +14,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderValue, header};
+use oarmaster_store::Billing;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -87,6 +88,11 @@ async fn attempt_all(gateway: &Gateway, routed: &Routed, account: &Account, star
     let _ = started.send(Ok((receiver, tried.dropped.clone())));
     let mut caller = Some(sender);
     let (meter, end) = pass_on(live, &mut caller, routed.request.include_usage).await;
+    // Whatever its class, the provider worked before it failed: there was content.
+    let end = end.map_err(|failure| Failure {
+        billing: Billing::Unknown,
+        ..failure
+    });
     tried.ended(gateway, begun, end.as_ref().copied());
     let booked = match &end {
         Ok(()) => hop.streamed(meter.usage.as_ref()).await,

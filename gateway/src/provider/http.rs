@@ -1,17 +1,21 @@
 //! Providers over HTTP.
 
 use crate::provider::answer::{Answer, NotAnAnswer};
+use crate::provider::aws::sign::sign;
+use crate::provider::aws::workload::Workload;
 use crate::provider::failure::{Failure, ProviderError, retry_after};
+use crate::provider::framing::Framing;
 use crate::provider::guard::{GuardedResolver, PrivateAddress, PrivateEndpoints};
 use crate::provider::keys::ApiKey;
 use crate::provider::wire::Wire;
 use bytes::Bytes;
-use http::{HeaderValue, header};
-use oarmaster_dialect::sse::{Event, Parser};
+use http::{HeaderMap, HeaderValue, header};
+use jiff::Timestamp;
+use oarmaster_dialect::converse::frames::Frame;
 use oarmaster_protocol::text;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// Largest answer that is not streamed: 2 million tokens.
@@ -42,6 +46,8 @@ pub struct Http {
     base: url::Url,
     guard: Arc<PrivateEndpoints>,
     waits: Waits,
+    /// The gateway's own identity, where that is the key.
+    own: Option<Arc<Workload>>,
 }
 
 /// Why an endpoint was not reached.
@@ -65,7 +71,8 @@ pub struct Whole {
 }
 
 impl Http {
-    /// A client for this endpoint alone: its connections are shared with nobody, and it follows no redirect and no proxy.
+    /// A client for this endpoint alone: its connections are shared with nobody, and it follows no redirect and no proxy. With `own` requests are
+    /// signed with the gateway's identity in place of a key.
     ///
     /// # Errors
     /// When the endpoint is not a URL.
@@ -75,6 +82,7 @@ impl Http {
         waits: Waits,
         tls: &rustls::ClientConfig,
         guard: &Arc<PrivateEndpoints>,
+        own: Option<Arc<Workload>>,
     ) -> Result<Self, String> {
         let base =
             url::Url::parse(endpoint).map_err(|error| format!("endpoint is not a URL: {error}"))?;
@@ -95,13 +103,23 @@ impl Http {
             base,
             guard: guard.clone(),
             waits,
+            own,
         })
     }
 
     /// What it speaks.
     #[must_use]
-    pub const fn wire(&self) -> Wire {
-        self.wire
+    pub const fn wire(&self) -> &Wire {
+        &self.wire
+    }
+
+    /// The key of a request: the one that was chosen, or the gateway's own.
+    async fn key(&self, chosen: Option<&Arc<ApiKey>>) -> Result<Option<Arc<ApiKey>>, Failure> {
+        let Some(own) = &self.own else {
+            return Ok(chosen.cloned());
+        };
+        let key = own.key(Timestamp::now()).await;
+        key.map(Some).map_err(Failure::not_sent)
     }
 
     /// Asks for a whole answer.
@@ -110,10 +128,12 @@ impl Http {
     /// [`Failure`].
     pub async fn complete(
         &self,
-        key: Option<&ApiKey>,
+        key: Option<&Arc<ApiKey>>,
         model: &str,
         body: String,
     ) -> Result<Whole, Failure> {
+        let key = self.key(key).await?;
+        let key = key.as_deref();
         let deadline = Instant::now() + self.waits.response;
         let late = || Failure::unknown(format!("no answer within {:?}", self.waits.response), true);
         let path = self.wire.path(model, false);
@@ -124,10 +144,10 @@ impl Http {
             .await
             .map_err(|_| late())??;
         let read = text::json(&bytes);
-        if let Some(failure) = self.error_in_success(&read.text, key) {
+        if let Some(failure) = self.error_in_success(response.headers(), &read.text, key) {
             return Err(failure);
         }
-        if !is_type(&response, &["application/json"]) {
+        if !is_type(&response, "application/json") {
             return Err(Failure::unknown(
                 "the answer is not of type application/json",
                 true,
@@ -137,7 +157,7 @@ impl Http {
             .wire
             .answer(&read, model)
             .map_err(|NotAnAnswer { message, usage: _ }| Failure::unknown(message, true))?;
-        let as_it_came = matches!(self.wire, Wire::Chat(_));
+        let as_it_came = self.wire.flavour().is_some();
         Ok(Whole {
             answer,
             body: as_it_came.then_some(bytes),
@@ -155,37 +175,37 @@ impl Http {
         model: &str,
         body: String,
     ) -> Result<Stream, Failure> {
+        let key = self.key(key).await?;
         let path = self.wire.path(model, true);
+        let kind = self.wire.stream_type();
         let deadline = Instant::now() + self.waits.first_token;
-        let mut response = timeout_at(
-            deadline,
-            self.send(key.map(|key| &**key), &path, body, "text/event-stream"),
-        )
-        .await
-        .map_err(|_| {
-            Failure::unknown(
-                format!("no answer within {:?}", self.waits.first_token),
-                true,
-            )
-        })??;
-        if !is_type(&response, &["text/event-stream"]) {
+        let mut response = timeout_at(deadline, self.send(key.as_deref(), &path, body, kind))
+            .await
+            .map_err(|_| {
+                Failure::unknown(
+                    format!("no answer within {:?}", self.waits.first_token),
+                    true,
+                )
+            })??;
+        if !is_type(&response, kind) {
             let bytes = timeout(self.waits.idle, read(&mut response, MAX_ERROR)).await;
-            if let Ok(Ok(bytes)) = bytes
-                && let Some(failure) =
-                    self.error_in_success(&text::json(&bytes).text, key.map(|key| &**key))
-            {
-                return Err(failure);
+            if let Ok(Ok(bytes)) = bytes {
+                let body = text::json(&bytes).text;
+                let failure = self.error_in_success(response.headers(), &body, key.as_deref());
+                if let Some(failure) = failure {
+                    return Err(failure);
+                }
             }
             return Err(Failure::unknown(
-                "the answer is not of type text/event-stream",
+                format!("the answer is not of type {kind}"),
                 true,
             ));
         }
         Ok(Stream {
             response,
-            parser: Parser::default(),
+            framing: Framing::of(&self.wire),
             ready: VecDeque::new(),
-            key: key.cloned(),
+            key,
             idle: self.waits.idle,
             first: Some(deadline),
             size: 0,
@@ -197,8 +217,12 @@ impl Http {
     /// # Errors
     /// Why it does not.
     pub async fn probe(&self, key: Option<&ApiKey>) -> Result<(), Unreached> {
+        if let Some(own) = &self.own {
+            let key = own.key(Timestamp::now()).await;
+            key.map_err(Unreached::Forbidden)?;
+        }
         let request = self
-            .request(reqwest::Method::GET, self.wire.probe(), key)
+            .request(reqwest::Method::GET, &self.wire.probe(), key)
             .map_err(|failure| Unreached::Forbidden(failure.message))?;
         let limit = self.waits.connect + Duration::from_secs(10);
         match timeout(limit, request.send()).await {
@@ -221,7 +245,7 @@ impl Http {
             .check_literal(&self.base)
             .map_err(|error| Failure::not_sent(error.to_string()))?;
         let mut url = self.base.clone();
-        // Paths are encoded where they are made; a query stands in Gemini's.
+        // Paths are encoded where they are made; a query stands in Gemini's and Azure's.
         let (path, query) = path
             .split_once('?')
             .map_or((path, None), |(path, query)| (path, Some(query)));
@@ -234,9 +258,7 @@ impl Http {
         url.set_query(query);
         let mut request = self.client.request(method, url);
         let headers = self.wire.headers(key);
-        for (name, value) in
-            headers.map_err(|_| Failure::not_sent("the key is not a header value"))?
-        {
+        for (name, value) in headers.map_err(|error| Failure::not_sent(error.to_string()))? {
             request = request.header(name, value);
         }
         Ok(request)
@@ -257,7 +279,14 @@ impl Http {
             )
             .header(header::ACCEPT, HeaderValue::from_static(accept))
             .body(body);
-        let mut response = request.send().await.map_err(|error| {
+        let mut request = request
+            .build()
+            .map_err(|error| Failure::not_sent(chain(&error)))?;
+        if let (Wire::Converse { region }, Some(key)) = (&self.wire, key.and_then(ApiKey::signs)) {
+            sign(&mut request, key, region, SystemTime::now())
+                .map_err(|error| Failure::not_sent(error.to_string()))?;
+        }
+        let mut response = self.client.execute(request).await.map_err(|error| {
             let text = chain(&error);
             if error.is_connect() || error.is_builder() {
                 Failure::not_sent(text)
@@ -289,16 +318,21 @@ impl Http {
         Err(Failure::from_answer(
             status,
             wait,
-            &self.wire.error(&text),
+            &self.wire.error(response.headers(), &text),
             key,
         ))
     }
 
     /// An error in a body that came with a success status.
-    fn error_in_success(&self, body: &str, key: Option<&ApiKey>) -> Option<Failure> {
-        ProviderError::in_success(body).then(|| {
+    fn error_in_success(
+        &self,
+        headers: &HeaderMap,
+        body: &str,
+        key: Option<&ApiKey>,
+    ) -> Option<Failure> {
+        self.wire.is_error(body).then(|| {
             let read = Some(body.as_bytes()).filter(|body| body.len() <= MAX_ERROR);
-            let error = self.wire.error(read.unwrap_or_default());
+            let error = self.wire.error(headers, read.unwrap_or_default());
             Failure::sent_as_success(&error, key)
         })
     }
@@ -308,8 +342,8 @@ impl Http {
 #[derive(Debug)]
 pub struct Stream {
     response: reqwest::Response,
-    parser: Parser,
-    ready: VecDeque<Event>,
+    framing: Framing,
+    ready: VecDeque<Frame>,
     key: Option<Arc<ApiKey>>,
     idle: Duration,
     first: Option<Instant>,
@@ -327,7 +361,7 @@ impl Stream {
     ///
     /// # Errors
     /// [`Failure`]: nothing came in time, or the connection broke.
-    pub async fn event(&mut self) -> Result<Option<Event>, Failure> {
+    pub async fn event(&mut self) -> Result<Option<Frame>, Failure> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 self.first = None;
@@ -341,17 +375,13 @@ impl Stream {
                     Failure::unknown(format!("the stream broke: {}", chain(&error)), true)
                 })?;
             let Some(chunk) = chunk else {
-                return Ok(None);
+                return self.framing.end().map(|()| None);
             };
             self.size += chunk.len();
             if self.size > MAX_STREAM {
                 return Err(Failure::unknown("the stream is larger than 256 MiB", true));
             }
-            let events = self
-                .parser
-                .push(&chunk)
-                .map_err(|error| Failure::unknown(error.to_string(), true))?;
-            self.ready.extend(events);
+            self.ready.extend(self.framing.push(&chunk)?);
         }
     }
 
@@ -364,30 +394,26 @@ impl Stream {
         let Some(event) = self.event().await? else {
             return Ok(None);
         };
-        let read = text::json(&event.data);
+        let read = text::json(&event.payload);
         let is_error = event.name == "error"
             || (read.text.contains("\"error\"") && ProviderError::in_success(&read.text));
         if is_error {
-            let read = Some(event.data.as_slice()).filter(|data| data.len() <= MAX_ERROR);
+            let read = Some(event.payload.as_slice()).filter(|data| data.len() <= MAX_ERROR);
             let error = ProviderError::read(read.unwrap_or_default());
             return Err(Failure::sent_as_success(&error, self.key()));
         }
         drop(read); // it may be the data itself
-        Ok(Some(event.data))
+        Ok(Some(event.payload))
     }
 }
 
-fn is_type(response: &reqwest::Response, types: &[&str]) -> bool {
+fn is_type(response: &reqwest::Response, kind: &str) -> bool {
     response
         .headers()
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split(';').next())
-        .is_some_and(|value| {
-            types
-                .iter()
-                .any(|known| value.trim().eq_ignore_ascii_case(known))
-        })
+        .is_some_and(|value| value.trim().eq_ignore_ascii_case(kind))
 }
 
 async fn read(response: &mut reqwest::Response, most: usize) -> Result<Bytes, Failure> {

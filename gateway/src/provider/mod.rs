@@ -1,7 +1,10 @@
 //! Providers: how to talk to each type, its keys, and its failures.
 
 pub mod answer;
+pub mod aws;
+pub mod entries;
 pub mod failure;
+pub mod framing;
 pub mod guard;
 pub mod http;
 pub mod keys;
@@ -72,7 +75,7 @@ impl Backend {
     /// [`Failure`].
     pub async fn complete(
         &self,
-        key: Option<&ApiKey>,
+        key: Option<&Arc<ApiKey>>,
         model: &str,
         request: &ChatRequest,
         body: String,

@@ -5,7 +5,6 @@ use crate::provider::http::Stream;
 use crate::provider::wire::Reader;
 use oarmaster_dialect::sse::Parser;
 use oarmaster_dialect::{Broken, Envelope, Event, Usage, chat};
-use oarmaster_protocol::text;
 use std::collections::VecDeque;
 
 /// The stream, and what of it is not handed on yet.
@@ -64,8 +63,7 @@ impl Translated {
             let mut events = Vec::new();
             match self.stream.event().await? {
                 Some(event) => {
-                    let data = text::json(&event.data).text;
-                    let read = self.reader.read(&event.name, &data, &mut events);
+                    let read = self.reader.read(&event, &mut events);
                     // What came before an error counts.
                     self.take(&events)?;
                     read.map_err(|broken| self.failure(broken))?;
