@@ -16,7 +16,7 @@ use oarmaster_crds::kinds::provider::{
 };
 use oarmaster_crds::names::DEFAULT;
 use oarmaster_crds::{ModelPool, ModelProvider, ModelProviderSpec};
-use oarmaster_prices::Table;
+use oarmaster_prices::{Table, Vendor};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -209,9 +209,10 @@ impl Model {
     /// What the object says, else what the built-in table does.
     fn new(spec: &ModelProviderSpec, model: &ProviderModel) -> Self {
         let vendor = wire::vendor(spec.r#type);
-        let row = vendor.and_then(|vendor| match &spec.bedrock {
-            Some(bedrock) => Table::builtin().find_in(&bedrock.region, &model.name),
-            None => Table::builtin().find(vendor, &model.name),
+        let table = Table::builtin();
+        let row = vendor.and_then(|vendor| match (vendor, &spec.bedrock) {
+            (Vendor::Bedrock, Some(bedrock)) => table.find_in(&bedrock.region, &model.name),
+            (vendor, _) => table.find(vendor, &model.name),
         });
         let price = match (&model.pricing, row) {
             (Some(pricing), _) => Price::new(pricing).map_err(|error| error.to_string()),

@@ -189,7 +189,7 @@ pub struct Azure {
         regex(pattern = API_VERSION)
     )]
     pub api_version: Option<String>,
-    /// Names of deployments by the name of the model, as `models` has it. Default: the name of the model. Two models may share one. At most 64.
+    /// Names of deployments by the name of the model, as `models` has it: 1 to 64 letters, digits, dots, hyphens and underscores. Two models may share one. Default: the name of the model. At most 64.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "deployments_schema")]
     pub deployments: BTreeMap<String, String>,
@@ -197,7 +197,6 @@ pub struct Azure {
 
 fn deployments_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
-        "description": "Names of deployments by the name of the model, as `models` has it. Default: the name of the model. Two models may share one. Letters, digits, dots, hyphens and underscores, at most 64. At most 64.",
         "type": "object",
         "maxProperties": 64,
         "additionalProperties": { "type": "string", "minLength": 1, "maxLength": 64, "pattern": DEPLOYMENT },
@@ -214,7 +213,7 @@ pub struct Bedrock {
         regex(pattern = REGION)
     )]
     pub region: String,
-    /// Whose AWS credentials requests are signed with. Default Secret.
+    /// Whose AWS credentials requests are signed with. `Secret`: those in `keys`. `Workload`: the gateway's own, by EKS Pod Identity or IAM roles for service accounts; only for a ModelProvider in the namespace that Oarmaster is installed in, since whoever writes it spends that identity's money. Default Secret.
     #[serde(default)]
     pub credentials: AwsCredentials,
 }
@@ -236,7 +235,7 @@ pub enum AwsCredentials {
     /// Those in `keys`.
     #[default]
     Secret,
-    /// The gateway's own: EKS Pod Identity, or IAM roles for service accounts. Only for a ModelProvider in the namespace that Oarmaster is installed in, since whoever writes it spends that identity's money.
+    /// The gateway's own.
     Workload,
 }
 

@@ -29,9 +29,8 @@ pub fn sign(
 ) -> Result<(), Unsignable> {
     // The crate traces what it signs with, and the access key's id is in it.
     let nothing = tracing::Dispatch::none();
-    let signed = tracing::dispatcher::with_default(&nothing, || {
-        signature(request, key, region, now)
-    })?;
+    let signed =
+        tracing::dispatcher::with_default(&nothing, || signature(request, key, region, now))?;
     request.headers_mut().extend(signed);
     Ok(())
 }
