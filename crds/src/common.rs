@@ -40,6 +40,15 @@ pub struct SecretKeyRef {
     pub key: String,
 }
 
+/// A Secret in the same namespace, whose keys have fixed names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretRef {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
 /// Most that may be spent. A model call is made only if its worst case still fits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]

@@ -7,6 +7,7 @@
 mod agent;
 mod bounds;
 mod class;
+mod cloud;
 pub mod image;
 mod pool;
 mod provider;

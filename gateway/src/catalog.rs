@@ -3,10 +3,13 @@
 use crate::config::Settings;
 use crate::price::Price;
 use crate::provider::Backend;
+use crate::provider::aws::workload::Workload;
+use crate::provider::entries::Entries;
 use crate::provider::guard::PrivateEndpoints;
 use crate::provider::http::{Http, Waits};
 use crate::provider::keys::KeyRef;
 use crate::provider::script::Script;
+use crate::provider::site::Site;
 use crate::provider::wire::{self, Wire};
 use crate::routing::breaker::Limits;
 use crate::routing::limits;
@@ -14,11 +17,11 @@ use crate::routing::quota::FreeQuota;
 use oarmaster_crds::duration::NotADuration;
 use oarmaster_crds::kinds::pool::{Breaker, Failover, Strategy};
 use oarmaster_crds::kinds::provider::{
-    self, ProviderLimits, ProviderModel, ProviderType, Timeouts,
+    self, AwsCredentials, ProviderKey, ProviderLimits, ProviderModel, Timeouts,
 };
 use oarmaster_crds::names::DEFAULT;
 use oarmaster_crds::{ModelPool, ModelPoolSpec, ModelProvider, ModelProviderSpec};
-use oarmaster_prices::{Row, Table};
+use oarmaster_prices::{Row, Table, Vendor};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,6 +107,10 @@ pub struct Outbound {
     pub tls: Arc<rustls::ClientConfig>,
     /// Private addresses that they may have.
     pub guard: Arc<PrivateEndpoints>,
+    /// The gateway's own identity at AWS.
+    pub workload: Arc<Workload>,
+    /// The release namespace, whose providers alone may use that identity.
+    pub namespace: String,
 }
 
 impl Snapshot {
@@ -139,16 +146,16 @@ impl Snapshot {
         }
     }
 
-    /// The Secrets that providers name, with the keys in each.
+    /// The Secrets that providers name, with what is a key in each.
     #[must_use]
-    pub fn secrets(&self) -> BTreeMap<Id, BTreeSet<String>> {
-        let mut wanted: BTreeMap<Id, BTreeSet<String>> = BTreeMap::new();
+    pub fn secrets(&self) -> BTreeMap<Id, BTreeSet<Entries>> {
+        let mut wanted: BTreeMap<Id, BTreeSet<Entries>> = BTreeMap::new();
         for provider in self.providers.values() {
             for key in &provider.keys {
                 wanted
                     .entry((provider.id.0.clone(), key.secret.clone()))
                     .or_default()
-                    .insert(key.entry.clone());
+                    .insert(key.entries.clone());
             }
         }
         wanted
@@ -268,21 +275,13 @@ impl Provider {
         Self {
             id: id.clone(),
             version,
-            backend: backend(spec, outbound).unwrap_or_else(Backend::Broken),
-            keys: spec
-                .keys
-                .iter()
-                .map(|key| KeyRef {
-                    name: key.name.clone(),
-                    secret: key.secret_key_ref.name.clone(),
-                    entry: key.secret_key_ref.key.clone(),
-                })
-                .collect(),
+            backend: backend(id, spec, outbound).unwrap_or_else(Backend::Broken),
+            keys: spec.keys.iter().filter_map(key).collect(),
             limits: spec.limits.as_ref().map(allowed).unwrap_or_default(),
             models: spec
                 .models
                 .iter()
-                .map(|model| (model.name.clone(), Model::new(spec.r#type, model)))
+                .map(|model| (model.name.clone(), Model::new(spec, model)))
                 .collect(),
         }
     }
@@ -294,14 +293,31 @@ impl Provider {
     }
 }
 
+fn key(key: &ProviderKey) -> Option<KeyRef> {
+    let (secret, entries) = match (&key.secret_key_ref, &key.secret_ref) {
+        (Some(entry), None) => (&entry.name, Entries::One(entry.key.clone())),
+        (None, Some(whole)) => (&whole.name, Entries::Aws),
+        _ => return None,
+    };
+    Some(KeyRef {
+        name: key.name.clone(),
+        secret: secret.clone(),
+        entries,
+    })
+}
+
 /// Tokens of a model of which nobody says how many it takes.
 const DEFAULT_CONTEXT: u64 = 128_000;
 
 impl Model {
     /// What the object says, else what the built-in table does.
-    fn new(kind: ProviderType, model: &ProviderModel) -> Self {
-        let vendor = wire::vendor(kind);
-        let row = vendor.and_then(|vendor| Table::builtin().find(vendor, &model.name));
+    fn new(spec: &ModelProviderSpec, model: &ProviderModel) -> Self {
+        let vendor = wire::vendor(spec.r#type);
+        let table = Table::builtin();
+        let row = vendor.and_then(|vendor| match (vendor, &spec.bedrock) {
+            (Vendor::Bedrock, Some(bedrock)) => table.find_in(&bedrock.region, &model.name),
+            (vendor, _) => table.find(vendor, &model.name),
+        });
         let price = match (&model.pricing, row) {
             (Some(pricing), _) => Price::new(pricing).map_err(|error| error.to_string()),
             (None, Some(row)) => Ok(Price::of_row(row)),
@@ -327,15 +343,37 @@ impl Model {
     }
 }
 
-fn backend(spec: &ModelProviderSpec, outbound: &Outbound) -> Result<Backend, String> {
+fn backend(id: &Id, spec: &ModelProviderSpec, outbound: &Outbound) -> Result<Backend, String> {
     let Some(wire) = Wire::of(spec.r#type) else {
         let script = spec.script.as_ref().ok_or("spec.script is missing")?;
         return Script::compile(script).map(Backend::Script);
     };
-    let endpoint = spec.endpoint.as_deref().or(spec.r#type.endpoint());
-    let endpoint = endpoint.ok_or("spec.endpoint is missing")?;
+    let site = Site::of(spec).ok_or("spec.bedrock is missing")?;
+    let signs = site.region().is_some();
+    if spec
+        .keys
+        .iter()
+        .any(|key| key.secret_ref.is_some() != signs)
+    {
+        return Err("a key in spec.keys is of another type of provider".to_owned());
+    }
+    let credentials = spec.bedrock.as_ref().map(|bedrock| bedrock.credentials);
+    let own = match credentials.filter(|_| signs) {
+        Some(AwsCredentials::Workload) if id.0 == outbound.namespace => {
+            Some(outbound.workload.clone())
+        }
+        Some(AwsCredentials::Workload) => {
+            return Err(format!(
+                "spec.bedrock.credentials is Workload, the gateway's own identity, which only a ModelProvider in namespace {} may use: name a Secret in spec.keys, or call a pool of that namespace",
+                outbound.namespace
+            ));
+        }
+        Some(AwsCredentials::Secret) | None => None,
+    };
+    let endpoint = spec.endpoint().ok_or("spec.endpoint is missing")?;
     let waits = waits(&spec.timeouts).map_err(|error| format!("spec.timeouts: {error}"))?;
-    Http::new(wire, endpoint, waits, &outbound.tls, &outbound.guard).map(Backend::Http)
+    let (tls, guard) = (&outbound.tls, &outbound.guard);
+    Http::new((wire, site), &endpoint, waits, tls, guard, own).map(Backend::Http)
 }
 
 fn waits(timeouts: &Timeouts) -> Result<Waits, NotADuration> {

@@ -1,5 +1,6 @@
 //! Flags and environment, parsed once into [`Config`].
 
+use crate::provider::aws::workload::Source;
 use crate::provider::guard::PrivateEndpoints;
 use clap::Parser;
 use std::net::SocketAddr;
@@ -65,6 +66,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// What the request handlers need to know.
     pub settings: Settings,
+    /// Where the gateway's own credentials for AWS come from, or why there are none: by the variables that EKS sets, no flag.
+    pub workload: Result<Source, String>,
     /// Secret with the certificate.
     pub tls_secret: String,
     /// How long running requests have to finish after SIGTERM.
@@ -119,6 +122,7 @@ impl Args {
                 body_limit: usize::from(body_limit) << 20,
                 namespace,
             },
+            workload: Source::from_env(|name| std::env::var(name).ok()),
             tls_secret,
             drain: std::time::Duration::from_secs(drain),
         })

@@ -5,6 +5,7 @@ use crate::cluster::objects::Objects;
 use crate::cluster::secrets::{Sight, follow, follow_keys};
 use crate::config::Config;
 use crate::plain::Plain;
+use crate::provider::aws::workload::Workload;
 use crate::state::Gateway;
 use crate::tls::{self, client_config};
 use crate::{admin, data, plain, read};
@@ -35,15 +36,19 @@ pub async fn run(config: Config, client: Client, stop: CancellationToken) -> any
         metrics_addr,
         data_dir,
         settings,
+        workload,
         tls_secret,
         drain,
     } = config;
     let store = Store::open(Options::new(&data_dir))
         .await
         .context("failed to open the store")?;
+    let tls = client_config()?;
     let outbound = Outbound {
-        tls: Arc::new(client_config()?),
+        workload: Arc::new(Workload::new(workload, &tls)),
+        tls: Arc::new(tls),
         guard: Arc::new(settings.private_endpoints.clone()),
+        namespace: settings.namespace.clone(),
     };
     let release = settings.namespace.clone();
     let gateway = Arc::new(Gateway::new(settings, store, &client));

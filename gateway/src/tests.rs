@@ -3,6 +3,7 @@ use crate::config::{Args, Settings};
 use crate::price::Price;
 use crate::provider::Backend;
 use crate::provider::answer::Answer;
+use crate::provider::aws::workload::Workload;
 use crate::provider::chunk::Meter;
 use crate::provider::script::{Script, chunks};
 use crate::provider::wire::Wire;
@@ -13,7 +14,7 @@ use oarmaster_crds::{ModelPool, ModelProvider};
 use oarmaster_dialect::Usage;
 use oarmaster_dialect::chat::{Flavour, read_usage};
 use oarmaster_dialect::json::{Fields, raw};
-use oarmaster_prices::Table;
+use oarmaster_prices::{Table, Vendor};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -445,10 +446,14 @@ fn snapshot(pools: &[(&str, &str)]) -> Snapshot {
     )
 }
 
-fn outbound() -> Outbound {
+/// What providers need to be reached, in tests that reach none.
+pub fn outbound() -> Outbound {
+    let tls = crate::tls::client_config().unwrap();
     Outbound {
-        tls: Arc::new(crate::tls::client_config().unwrap()),
+        workload: Arc::new(Workload::new(Err("no identity".to_owned()), &tls)),
+        tls: Arc::new(tls),
         guard: Arc::default(),
+        namespace: "release".to_owned(),
     }
 }
 
@@ -512,10 +517,65 @@ fn providers_that_cannot_be_used_say_why() {
     );
     assert!(build(json!({"type": "OpenAICompatible", "endpoint": "https://x/v1", "models": models, "timeouts": {"idle": "soon"}})).contains("timeouts"));
     assert!(build(json!({"type": "Scripted", "models": models})).contains("script"));
+    assert!(build(json!({"type": "AzureOpenAI", "models": models})).contains("endpoint"));
+    assert!(build(json!({"type": "Bedrock", "models": models})).contains("spec.bedrock"));
+    let region = json!({"region": "eu-central-1"});
+    let key = json!([{"name": "k", "secretKeyRef": {"name": "s", "key": "k"}}]);
+    let bedrock = |keys: &Value| json!({"type": "Bedrock", "bedrock": region, "keys": keys, "models": models});
+    assert!(build(bedrock(&key)).contains("another type"));
+    let key = json!([{"name": "k", "secretRef": {"name": "s"}}]);
+    assert_eq!(build(bedrock(&key)), "");
+    let own = json!({"region": "eu-central-1", "credentials": "Workload"});
+    assert!(
+        build(json!({"type": "Bedrock", "bedrock": own, "models": models}))
+            .contains("which only a ModelProvider in namespace release may use")
+    );
     assert_eq!(
         build(json!({"type": "OpenAICompatible", "endpoint": "https://x/v1/", "models": models})),
         ""
     );
+}
+
+/// Prices of a model as the gateway has them: a row of the table, or why there is none.
+#[test]
+fn bedrocks_prices_are_those_of_the_region_and_azures_those_of_the_model() {
+    let price = |spec: Value| {
+        let object = ModelProvider::new("p", serde_json::from_value(spec).unwrap());
+        let id = ("team".to_owned(), "p".to_owned());
+        let all = Snapshot::build([], [(&id, &object)], &Snapshot::default(), &outbound());
+        all.providers[&id]
+            .models
+            .values()
+            .next()
+            .unwrap()
+            .price
+            .clone()
+    };
+    let bedrock = |region: &str, model: &str| {
+        price(
+            json!({"type": "Bedrock", "bedrock": {"region": region}, "models": [{"name": model}]}),
+        )
+    };
+    let row = |vendor, model: &str| {
+        let row = Table::builtin().find(vendor, model);
+        Ok(Price::of_row(row.unwrap()))
+    };
+    let llama = "meta.llama3-70b-instruct-v1:0";
+    let regional = row(Vendor::Bedrock, "eu-west-2/meta.llama3-70b-instruct-v1:0");
+    assert_eq!(bedrock("eu-west-2", llama), regional);
+    assert_ne!(bedrock("us-east-1", llama), regional);
+    assert_eq!(bedrock("us-east-1", llama), row(Vendor::Bedrock, llama));
+    let claude = "eu.anthropic.claude-sonnet-4-5-20250929-v1:0";
+    assert_eq!(
+        bedrock("eu-central-1", claude),
+        row(Vendor::Bedrock, claude)
+    );
+    assert!(
+        bedrock("us-gov-west-1", claude).is_err(),
+        "no price of another world"
+    );
+    let azure = json!({"type": "AzureOpenAI", "endpoint": "https://x.openai.azure.com", "azure": {"deployments": {"gpt-4o": "d"}}, "models": [{"name": "gpt-4o"}]});
+    assert_eq!(price(azure), row(Vendor::AzureOpenAi, "gpt-4o"));
 }
 
 #[test]

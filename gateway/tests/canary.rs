@@ -17,6 +17,12 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 const KEY: &str = "sk-proj-CANARYcanary0123456789abcdefXYZ";
+/// Of credentials of several parts, none may be seen; the provider gets the first and the last.
+const AWS: [&str; 3] = [
+    "AKIACANARY0123456789",
+    "CANARYsecret/0123456789+abcdefghijklmnop",
+    "CANARYtoken/IQoJb3JpZ2luX2VjEXAMPLE+session==",
+];
 
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
@@ -38,7 +44,9 @@ async fn the_key_and_the_prompt_are_in_no_output() {
     let writer = log.clone();
     tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
-        .with_env_filter("oarmaster_gateway=trace,oarmaster_store=trace,reqwest=trace,kube=info")
+        .with_env_filter(
+            "oarmaster_gateway=trace,oarmaster_store=trace,reqwest=trace,aws_sigv4=trace,kube=info",
+        )
         .with_writer(move || writer.clone())
         .json()
         .init();
@@ -96,6 +104,7 @@ async fn the_key_and_the_prompt_are_in_no_output() {
         stream["stream"] = json!(true);
         seen += &world.chat(user, stream).await.text().await.unwrap();
     }
+    seen += &bedrock(&world, user).await;
     upstream.reply(Reply::error(401, "invalid_api_key", KEY));
     seen += &world
         .chat(user, ask("PROMPTCANARY"))
@@ -138,11 +147,61 @@ async fn the_key_and_the_prompt_are_in_no_output() {
         for needle in [KEY, partial, &KEY[..12], &hex::encode(KEY)] {
             assert!(!text.contains(needle), "{needle} is in {place}");
         }
+        for part in AWS {
+            for needle in [part, &part[4..18]] {
+                assert!(!text.contains(needle), "{needle} is in {place}");
+            }
+        }
     }
     assert!(
         !logged.contains("PROMPTCANARY") && !logged.contains(PILOT) && !logged.contains(user),
         "prompts and tokens are in no log"
     );
+}
+
+/// The same with credentials of several parts; returns what callers see.
+async fn bedrock(world: &World, user: &str) -> String {
+    let upstream = Upstream::start().await;
+    let entries = ["access-key-id", "secret-access-key", "session-token"];
+    let data: Vec<(&str, &[u8])> = entries.into_iter().zip(AWS.map(str::as_bytes)).collect();
+    world.kube.secret("team", "aws", &data);
+    let mut spec = common::http_provider(&upstream.origin(), &[]);
+    spec["type"] = json!("Bedrock");
+    spec["bedrock"] = json!({"region": "eu-central-1"});
+    spec["keys"] = json!([{"name": "aws", "secretRef": {"name": "aws"}}]);
+    world.provider("team", "aws", spec).await;
+    let member = json!([{"provider": {"name": "aws"}, "model": "m"}]);
+    world.pool("team", "aws", member).await;
+    world
+        .kube
+        .allow("system:serviceaccount:team:app use modelpools team/aws");
+    world
+        .until(|gateway| common::usable(gateway, "team", "aws") == 1)
+        .await;
+    let mut seen = String::new();
+    for status in [400, 500, 403] {
+        for part in AWS {
+            let message = format!("the credential '{part}' and '{}'", &part[4..18]);
+            let reply = Reply::json(status, json!({ "message": message }));
+            upstream.reply(reply.header("x-amzn-errortype", "AccessDeniedException"));
+            let mut body = ask("PROMPTCANARY");
+            body["model"] = json!("aws");
+            seen += &world.chat(user, body).await.text().await.unwrap();
+        }
+    }
+    assert!(seen.contains("[redacted]"), "{seen}");
+    for got in upstream.got() {
+        assert!(
+            got.headers["authorization"]
+                .to_str()
+                .unwrap()
+                .contains(AWS[0])
+        );
+        assert_eq!(got.headers["x-amz-security-token"], AWS[2]);
+        let sent = format!("{:?} {} {}", got.headers, got.path, got.body);
+        assert!(!sent.contains(AWS[1]), "the secret only signs");
+    }
+    seen
 }
 
 fn collect(path: &std::path::Path, bytes: &mut Vec<u8>) {

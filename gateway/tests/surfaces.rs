@@ -42,8 +42,9 @@ const SURFACES: [(&str, Words); 3] = [
     ("/v1/messages", Words::Messages),
 ];
 
-const KINDS: [&str; 8] = [
+const KINDS: [&str; 9] = [
     "OpenAI",
+    "AzureOpenAI",
     "Mistral",
     "Groq",
     "OpenRouter",
@@ -661,6 +662,11 @@ async fn vectors_come_in_order_whoever_makes_them() {
             fixture!("embeddings/answer-openai.json"),
         ),
         (
+            "AzureOpenAI",
+            "/openai/v1/embeddings",
+            fixture!("embeddings/answer-openai.json"),
+        ),
+        (
             "Mistral",
             "/v1/embeddings",
             fixture!("embeddings/answer-openai.json"),
@@ -689,7 +695,7 @@ async fn vectors_come_in_order_whoever_makes_them() {
             let response = world.post("/v1/embeddings", user, body).await;
             assert_eq!(response.status(), 200, "{kind}");
             let text = response.text().await.unwrap();
-            let passed = path == "/v1/embeddings";
+            let passed = path.ends_with("/v1/embeddings");
             assert_eq!(text == answer, passed, "{kind}: {text}");
             let read = oarmaster_dialect::embeddings::openai::read_answer(&text).unwrap();
             assert_eq!(read.vectors, [[0.5, -0.25], [1.0, 0.0]], "{kind}");

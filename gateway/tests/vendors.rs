@@ -50,6 +50,16 @@ fn cases() -> Vec<Case> {
         chat("Groq"),
         chat("OpenRouter"),
         Case {
+            kind: "AzureOpenAI",
+            path: "/openai/v1/chat/completions",
+            streamed: "/openai/v1/chat/completions",
+            key: ("api-key", ""),
+            answer: include_str!("../../dialect/fixtures/chat/provider-azure.json"),
+            text: "",
+            stream: include_str!("../../dialect/fixtures/chat/provider-azure.sse"),
+            streamed_text: "I can",
+        },
+        Case {
             kind: "Anthropic",
             path: "/v1/messages",
             streamed: "/v1/messages",

@@ -137,6 +137,19 @@ impl Table {
             .or_else(|| alias::find(self, vendor, model))
     }
 
+    /// The row of a model at Bedrock in a region: the region's own, else what [`Table::find`] has. GovCloud costs more, so that no other row is one of
+    /// a region there.
+    #[must_use]
+    pub fn find_in(&self, region: &str, model: &str) -> Option<&Row> {
+        let is_gov = region.starts_with("us-gov-");
+        let names_gov = model.starts_with("us-gov.") || model.starts_with("arn:aws-us-gov:");
+        self.exact(Vendor::Bedrock, &format!("{region}/{model}"))
+            .or_else(|| {
+                let row = self.find(Vendor::Bedrock, model);
+                row.filter(|_| !is_gov || names_gov)
+            })
+    }
+
     /// The row of exactly this id.
     pub(crate) fn exact(&self, vendor: Vendor, model: &str) -> Option<&Row> {
         let at = self

@@ -307,6 +307,42 @@ fn a_profile_of_bedrock_is_its_model_only_where_profiles_cost_the_same() {
 }
 
 #[test]
+fn a_region_of_bedrock_has_its_own_prices_first() {
+    let table = table(&[
+        ("bedrock", "eu-west-1/meta.llama2", 3),
+        ("bedrock", "eu.meta.llama3", 1),
+        ("bedrock", "meta.llama2", 2),
+        ("bedrock", "meta.llama3", 1),
+        ("bedrock", "us-gov-west-1/meta.llama3", 2),
+        ("bedrock", "us-gov.meta.llama3", 4),
+    ]);
+    let arn = "arn:aws-us-gov:bedrock:us-gov-west-1::foundation-model/meta.llama3";
+    for (region, model, wanted) in [
+        ("eu-west-1", "meta.llama2", Some("eu-west-1/meta.llama2")),
+        ("eu-west-2", "meta.llama2", Some("meta.llama2")),
+        ("eu-west-1", "eu.meta.llama3", Some("eu.meta.llama3")),
+        ("eu-west-1", "unknown", None),
+        // GovCloud is a world of its own.
+        (
+            "us-gov-west-1",
+            "meta.llama3",
+            Some("us-gov-west-1/meta.llama3"),
+        ),
+        ("us-gov-east-1", "meta.llama3", None),
+        ("us-gov-west-1", "meta.llama2", None),
+        (
+            "us-gov-east-1",
+            "us-gov.meta.llama3",
+            Some("us-gov.meta.llama3"),
+        ),
+        ("us-gov-west-1", arn, Some("us-gov-west-1/meta.llama3")),
+    ] {
+        let row = table.find_in(region, model);
+        assert_eq!(row.map(|row| row.model), wanted, "{model} in {region}");
+    }
+}
+
+#[test]
 fn only_gemini_says_models_before_an_id() {
     let table = table(&[("gemini", "gemini-3", 1), ("openai", "gpt-5", 1)]);
     assert_eq!(

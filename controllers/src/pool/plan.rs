@@ -176,7 +176,7 @@ fn problem(
     };
     let status = provider.status.clone().unwrap_or_default();
     // Of a vendor's models the gateway has a table of prices; of others there is only what the object states.
-    let tabled = provider.spec.r#type.endpoint().is_some();
+    let tabled = provider.spec.r#type.is_vendor();
     let told = status.models.iter().find(|told| told.name == member.model);
     let problem = match told {
         Some(told) => told.problem.as_str(),

@@ -1,13 +1,24 @@
 //! ModelProvider: an upstream that serves models.
 
 use super::script::Script;
-use crate::common::{SecretKeyRef, conditions_schema};
+use crate::common::{SecretKeyRef, SecretRef, conditions_schema};
 use crate::duration::GepDuration;
 use crate::money::Usd;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// The form of a dated version of Azure's API.
+pub(crate) const API_VERSION: &str = "^[0-9]{4}-[0-9]{2}-[0-9]{2}(-preview)?$";
+/// The first of them whose streams say how many tokens they took is 2024-09-01-preview.
+pub(crate) const OLDEST_API_VERSION: &str = "2024-09-01";
+/// The form of a deployment's name.
+pub(crate) const DEPLOYMENT: &str = "^[A-Za-z0-9._-]{1,64}$";
+/// The form of an AWS region. Nothing else may become a part of a host's name.
+pub(crate) const REGION: &str = "^[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}$";
 
 /// A server that serves models: where it is, the keys to it, and what its models cost. The keys are read by the gateway alone.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -44,25 +55,38 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self.type != 'OpenAICompatible' || has(self.endpoint)").message("type OpenAICompatible needs endpoint, like https://api.example.com/v1"),
-    validation = Rule::new("self.type in ['OpenAICompatible', 'Scripted'] || has(self.endpoint) || (has(self.keys) && size(self.keys) > 0)").message("a vendor takes no request without a key: set keys, like [{name: main, secretKeyRef: {name: openai, key: api-key}}]"),
+    validation = Rule::new("self.type != 'AzureOpenAI' || has(self.endpoint)").message("type AzureOpenAI needs endpoint, like https://NAME.openai.azure.com"),
+    validation = Rule::new("self.type != 'AzureOpenAI' || !has(self.endpoint) || !self.endpoint.matches('/openai/(v1|deployments)')").message("the endpoint of type AzureOpenAI ends before /openai, like https://NAME.openai.azure.com"),
+    validation = Rule::new("self.type == 'AzureOpenAI' || !has(self.azure)").message("azure is for type AzureOpenAI only"),
+    validation = Rule::new("self.type != 'Bedrock' || has(self.bedrock)").message("type Bedrock needs bedrock, like {region: eu-central-1}"),
+    validation = Rule::new("self.type == 'Bedrock' || !has(self.bedrock)").message("bedrock is for type Bedrock only"),
+    validation = Rule::new("self.type in ['OpenAICompatible', 'Scripted'] || has(self.endpoint) || (has(self.keys) && size(self.keys) > 0) || (has(self.bedrock) && has(self.bedrock.credentials) && self.bedrock.credentials == 'Workload')").message("a vendor takes no request without a key: set keys, like [{name: main, secretKeyRef: {name: openai, key: api-key}}], or for Bedrock [{name: main, secretRef: {name: bedrock}}]"),
+    validation = Rule::new("!has(self.bedrock) || !has(self.bedrock.credentials) || self.bedrock.credentials != 'Workload' || !has(self.keys) || size(self.keys) == 0").message("credentials Workload takes no keys: remove them, or set credentials: Secret"),
+    validation = Rule::new("!has(self.keys) || self.keys.all(key, has(key.secretRef) == (self.type == 'Bedrock'))").message("a key of type Bedrock is a whole Secret: write secretRef: {name: bedrock}; a key of any other type is one entry: write secretKeyRef: {name: openai, key: api-key}"),
     validation = Rule::new("self.type != 'Scripted' || has(self.script)").message("type Scripted needs script with at least one rule"),
     validation = Rule::new("self.type == 'Scripted' || !has(self.script)").message("script is for type Scripted only"),
     validation = Rule::new("self.type != 'Scripted' || (!has(self.endpoint) && !has(self.keys))").message("type Scripted takes neither endpoint nor keys")
 )]
 pub struct ModelProviderSpec {
-    /// How to talk to it. A vendor (OpenAI, Anthropic, Gemini, Cohere, Mistral, Groq, OpenRouter), or `OpenAICompatible`: any server with OpenAI's chat completions, or `Scripted`: answers from the script in this object, without a network; for demos and tests.
+    /// How to talk to it. A vendor (OpenAI, Anthropic, Gemini, Cohere, Mistral, Groq, OpenRouter, AzureOpenAI, Bedrock), or `OpenAICompatible`: any server with OpenAI's chat completions, or `Scripted`: answers from the script in this object, without a network; for demos and tests.
     pub r#type: ProviderType,
-    /// Base URL up to and without the path of a call: without `/chat/completions` where that is the call, like `https://api.example.com/v1`, and for Anthropic, Gemini and Cohere without the version, like `https://api.anthropic.com`. http or https. A private address is refused unless the chart's `gateway.privateEndpoints` lists it. Default: the vendor's own. Required for OpenAICompatible.
+    /// Base URL up to and without the path of a call: without `/chat/completions` where that is the call, like `https://api.example.com/v1`, and for Anthropic, Gemini and Cohere without the version, like `https://api.anthropic.com`. For AzureOpenAI the resource's, like `https://NAME.openai.azure.com`; for Bedrock the runtime's, like `https://bedrock-runtime.eu-central-1.amazonaws.com`. http or https. A private address is refused unless the chart's `gateway.privateEndpoints` lists it. Default: the vendor's own. Required for OpenAICompatible and AzureOpenAI.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 1024),
         regex(pattern = r"^https?://[^\s/?#@]+(/[^\s?#]*)?$")
     )]
     pub endpoint: Option<String>,
-    /// Keys, tried in this order; one that the provider refused is out until its Secret changes. Required for a vendor at its own endpoint; without any, requests carry no key. At most 16.
+    /// Keys, tried in this order; one that the provider refused is out until its Secret changes. Required for a vendor at its own endpoint, unless Bedrock's credentials are Workload; without any, requests carry no key. At most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub keys: Vec<ProviderKey>,
+    /// How an AzureOpenAI provider is called. Default: the v1 API, and deployments that are named as their models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub azure: Option<Azure>,
+    /// How a Bedrock provider is called. Required there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bedrock: Option<Bedrock>,
     /// The models that may be used, with their prices. 1 to 64.
     #[schemars(length(min = 1, max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub models: Vec<ProviderModel>,
@@ -94,6 +118,10 @@ pub enum ProviderType {
     Groq,
     /// OpenRouter.
     OpenRouter,
+    /// Azure OpenAI, and the models of others that the same resource serves.
+    AzureOpenAI,
+    /// Amazon Bedrock, by its Converse API.
+    Bedrock,
     /// Any server with OpenAI's chat completions: vLLM, Ollama, LM Studio, LiteLLM, and most vendors.
     OpenAICompatible,
     /// Answers from a script.
@@ -102,7 +130,7 @@ pub enum ProviderType {
 
 impl ProviderType {
     /// Every type.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::OpenAI,
         Self::Anthropic,
         Self::Gemini,
@@ -110,11 +138,19 @@ impl ProviderType {
         Self::Mistral,
         Self::Groq,
         Self::OpenRouter,
+        Self::AzureOpenAI,
+        Self::Bedrock,
         Self::OpenAICompatible,
         Self::Scripted,
     ];
 
-    /// The vendor's own base URL, where the type is a vendor.
+    /// Whether it is a vendor, whose models the built-in table of prices may have.
+    #[must_use]
+    pub const fn is_vendor(self) -> bool {
+        !matches!(self, Self::OpenAICompatible | Self::Scripted)
+    }
+
+    /// The vendor's own base URL, where it is the same for everybody.
     #[must_use]
     pub const fn endpoint(self) -> Option<&'static str> {
         match self {
@@ -125,14 +161,91 @@ impl ProviderType {
             Self::Mistral => Some("https://api.mistral.ai/v1"),
             Self::Groq => Some("https://api.groq.com/openai/v1"),
             Self::OpenRouter => Some("https://openrouter.ai/api/v1"),
-            Self::OpenAICompatible | Self::Scripted => None,
+            Self::AzureOpenAI | Self::Bedrock | Self::OpenAICompatible | Self::Scripted => None,
         }
     }
 }
 
-/// A key to a provider.
+impl ModelProviderSpec {
+    /// The base URL: what the object states, else the vendor's own, for Bedrock that of the region.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<Cow<'_, str>> {
+        let own = || match (self.r#type, &self.bedrock) {
+            (ProviderType::Bedrock, Some(bedrock)) => {
+                Some(aws_endpoint("bedrock-runtime", &bedrock.region).into())
+            }
+            (kind, _) => kind.endpoint().map(Cow::from),
+        };
+        self.endpoint.as_deref().map(Cow::from).or_else(own)
+    }
+}
+
+/// How an AzureOpenAI provider is called.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.apiVersion) || self.apiVersion >= '2024-09-01'").message("apiVersion is too old to count the tokens of a stream: write 2024-10-21 or a newer one, or leave it out for the v1 API"))]
+pub struct Azure {
+    /// A dated version of the API, like `2024-10-21`. Default: the v1 API (`/openai/v1`), which has no dates and is what Microsoft recommends; state a version only for a resource or a proxy that does not serve v1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 10, max = 18),
+        regex(pattern = API_VERSION)
+    )]
+    pub api_version: Option<String>,
+    /// Names of deployments by the name of the model, as `models` has it: 1 to 64 letters, digits, dots, hyphens and underscores. Two models may share one. Default: the name of the model. At most 64.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "deployments_schema")]
+    pub deployments: BTreeMap<String, String>,
+}
+
+fn deployments_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 64,
+        "additionalProperties": { "type": "string", "minLength": 1, "maxLength": 64, "pattern": DEPLOYMENT },
+    })
+}
+
+/// How a Bedrock provider is called.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+pub struct Bedrock {
+    /// The AWS region, like `eu-central-1`. Requests are signed for it, and models are priced as they are there.
+    #[schemars(
+        length(min = 9, max = 32),
+        regex(pattern = REGION)
+    )]
+    pub region: String,
+    /// Whose AWS credentials requests are signed with. `Secret`: those in `keys`. `Workload`: the gateway's own, by EKS Pod Identity or IAM roles for service accounts; only for a ModelProvider in the namespace that Oarmaster is installed in, since whoever writes it spends that identity's money. Default Secret.
+    #[serde(default)]
+    pub credentials: AwsCredentials,
+}
+
+/// The base URL of an AWS service in a region, by the partitions of botocore 1.44.8's partitions.json that are on the internet.
+#[must_use]
+pub fn aws_endpoint(service: &str, region: &str) -> String {
+    let suffix = match region.split('-').next() {
+        Some("cn") => "amazonaws.com.cn",
+        Some("eusc") => "amazonaws.eu",
+        _ => "amazonaws.com",
+    };
+    format!("https://{service}.{region}.{suffix}")
+}
+
+/// Whose AWS credentials requests are signed with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum AwsCredentials {
+    /// Those in `keys`.
+    #[default]
+    Secret,
+    /// The gateway's own.
+    Workload,
+}
+
+/// A key to a provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.secretKeyRef) != has(self.secretRef)").message("set exactly one of secretKeyRef or secretRef"))]
 pub struct ProviderKey {
     /// Name of the key, for status and metrics.
     #[schemars(
@@ -140,18 +253,22 @@ pub struct ProviderKey {
         regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
     )]
     pub name: String,
-    /// Where the key is. Whoever writes this must be allowed to `get` that Secret. A changed Secret is used within 5 s.
-    pub secret_key_ref: SecretKeyRef,
+    /// Where the key is, for every type but Bedrock. Whoever writes this must be allowed to `get` that Secret. A changed Secret is used within 5 s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_key_ref: Option<SecretKeyRef>,
+    /// The Secret of a Bedrock key, with the entries `access-key-id`, `secret-access-key` and, for temporary credentials, `session-token`. The same rights are needed, and a changed Secret is used within 5 s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretRef>,
 }
 
 /// A model of a provider.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProviderModel {
-    /// The id that the provider knows.
+    /// The id that the provider knows; for AzureOpenAI the name of the model, whatever its deployment is called; for Bedrock an id of a model or an inference profile, or its ARN.
     #[schemars(length(min = 1, max = 256))]
     pub name: String,
-    /// What it costs. Default: what the built-in table has for this id at this vendor. A model without a price is refused, since a budget could not hold; state "0" for a server of your own.
+    /// What it costs. Default: what the built-in table has for this id at this vendor, for Bedrock in the region. A model without a price is refused, since a budget could not hold; state "0" for a server of your own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pricing: Option<Pricing>,
     /// Most input and output tokens of one call together. Default: what the built-in table has for this id at this vendor, else 128000.

@@ -1,5 +1,6 @@
 //! Checks of a ModelProvider.
 
+use super::cloud::cloud;
 use super::{Problem, bounds};
 use crate::kinds::provider::{ModelProviderSpec, ProviderType};
 use std::collections::BTreeSet;
@@ -18,8 +19,11 @@ pub fn provider(spec: &ModelProviderSpec) -> Vec<Problem> {
         | ProviderType::Mistral
         | ProviderType::Groq
         | ProviderType::OpenRouter
+        | ProviderType::AzureOpenAI
+        | ProviderType::Bedrock
         | ProviderType::OpenAICompatible => server(&mut problems, spec),
     }
+    cloud(&mut problems, spec);
     bounds::list(&mut problems, "spec.keys", &spec.keys, 16);
     bounds::list(&mut problems, "spec.models", &spec.models, 64);
     let mut names = BTreeSet::new();
@@ -130,6 +134,7 @@ pub fn provider(spec: &ModelProviderSpec) -> Vec<Problem> {
 
 fn server(problems: &mut Vec<Problem>, spec: &ModelProviderSpec) {
     let own = spec.r#type.endpoint();
+    let has_own = own.is_some() || spec.r#type == ProviderType::Bedrock;
     if own.is_some() && spec.endpoint.is_none() && spec.keys.is_empty() {
         problems.push(Problem::spec(
             "spec.keys",
@@ -137,7 +142,10 @@ fn server(problems: &mut Vec<Problem>, spec: &ModelProviderSpec) {
         ));
     }
     let bad_endpoint = match spec.endpoint.as_deref() {
-        None if own.is_some() => None,
+        None if has_own => None,
+        None if spec.r#type == ProviderType::AzureOpenAI => {
+            Some("type AzureOpenAI needs one, like https://NAME.openai.azure.com")
+        }
         None => Some("type OpenAICompatible needs one, like https://api.example.com/v1"),
         Some(endpoint) => {
             let host = endpoint

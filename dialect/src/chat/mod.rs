@@ -3,6 +3,7 @@
 //! vLLM), `reasoning_details` (OpenRouter), `cache_control` (LiteLLM, OpenRouter), `extra_content` (Google).
 
 mod answer;
+pub mod azure;
 mod brackets;
 mod chunk;
 mod finish;

@@ -46,16 +46,33 @@ pub fn read_error(body: &str) -> Option<Said> {
     if kind.is_none() && message.is_none() {
         return None;
     }
-    // A type may come with its namespace before it, and with an address after it.
-    let name = kind.as_deref().map(|kind| {
-        let name = kind.rsplit('#').next().unwrap_or(kind);
-        name.split(':').next().unwrap_or(name)
-    });
-    Some(match name {
+    Some(match kind.as_deref().map(bare) {
         Some(name) => read_exception(name, body),
         None => Said {
             message: message.unwrap_or_default(),
             ..Said::default()
         },
     })
+}
+
+/// Reads an error whose type is in the header `x-amzn-errortype`, whatever its body says or lacks.
+#[must_use]
+pub fn read_typed_error(kind: &str, body: &str) -> Said {
+    read_exception(bare(kind), body)
+}
+
+/// Whether a body that came with a success status is an error.
+#[must_use]
+pub fn is_error(body: &str) -> bool {
+    let Some(fields) = Object::parse(body) else {
+        return false;
+    };
+    let says = |name| fields.get(name).is_some();
+    !says("output") && (says("__type") || says("message") || says("Message"))
+}
+
+/// A type may come with its namespace before it, and with an address after it.
+fn bare(kind: &str) -> &str {
+    let name = kind.rsplit('#').next().unwrap_or(kind);
+    name.split(':').next().unwrap_or(name).trim()
 }

@@ -13,7 +13,7 @@ const MAX_HEADER_BYTES: usize = 128 << 10;
 const PRELUDE: usize = 12;
 const CRC: usize = 4;
 
-/// One frame.
+/// One frame. Who reads streams of both forms takes a server-sent event for one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frame {
     /// The event's type, or the exception's.
@@ -22,6 +22,16 @@ pub struct Frame {
     pub payload: Vec<u8>,
     /// Whether it is an exception.
     pub exception: bool,
+}
+
+impl From<crate::sse::Event> for Frame {
+    fn from(event: crate::sse::Event) -> Self {
+        Self {
+            name: event.name,
+            payload: event.data,
+            exception: false,
+        }
+    }
 }
 
 /// Why a stream cannot be read on.

@@ -14,7 +14,7 @@ mod reader;
 mod request;
 
 pub use answer::read_answer;
-pub use error::read_error;
+pub use error::{is_error, read_error, read_typed_error};
 pub use reader::Reader;
 pub use request::{path, write_request};
 

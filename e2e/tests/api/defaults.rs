@@ -13,7 +13,7 @@ async fn what_is_left_out_is_filled_in() -> Result<()> {
     });
     let retry = json!({"limit": 1, "backoff": {"base": "10s", "factor": 2, "max": "5m"}});
     let timeouts = json!({"connect": "2s", "firstToken": "60s", "idle": "30s", "response": "10m"});
-    let cases: [(Value, &[(&str, Value)]); 6] = [
+    let cases: [(Value, &[(&str, Value)]); 7] = [
         (
             task::agent(),
             &[
@@ -47,6 +47,13 @@ async fn what_is_left_out_is_filled_in() -> Result<()> {
             ],
         ),
         (provider::remote(), &[("/spec/timeouts", timeouts)]),
+        (
+            crate::support::with_spec(
+                &provider::remote(),
+                json!({"type": "Bedrock", "bedrock": {"region": "eu-central-1"}, "keys": [{"name": "main", "secretRef": {"name": "s"}}]}),
+            ),
+            &[("/spec/bedrock/credentials", json!("Secret"))],
+        ),
         (
             object(
                 "ModelPool",

@@ -32,6 +32,10 @@ fn key(name: &str, secret: &str) -> Value {
     json!({"name": name, "secretKeyRef": {"name": secret, "key": "api-key"}})
 }
 
+fn whole(name: &str, secret: &str) -> Value {
+    json!({"name": name, "secretRef": {"name": secret}})
+}
+
 fn p(patch: Value) -> Value {
     with_spec(&remote(), patch)
 }
@@ -41,11 +45,13 @@ fn s(patch: Value) -> Value {
 }
 
 const EXCLUSIVE: &str = "type Scripted takes neither endpoint nor keys";
+const NO_KEY: &str = "a vendor takes no request without a key: set keys, like [{name: main, secretKeyRef: {name: openai, key: api-key}}], or for Bedrock [{name: main, secretRef: {name: bedrock}}]";
 const ARGUMENTS: &str = "set exactly one of arguments or rawArguments";
 
 pub fn cases() -> Vec<Case> {
     let mut all = types();
     all.extend(remotes());
+    all.extend(clouds());
     all.extend(scripts());
     all
 }
@@ -102,21 +108,147 @@ fn types() -> Vec<Case> {
         denied(
             "a vendor without a key",
             p(json!({"type": "Cohere", "endpoint": null})),
-            &[
-                "a vendor takes no request without a key: set keys, like [{name: main, secretKeyRef: {name: openai, key: api-key}}]",
-            ],
+            &[NO_KEY],
         ),
         denied(
             "a vendor without a key, in an empty list",
             p(json!({"type": "Groq", "endpoint": null, "keys": []})),
-            &[
-                "a vendor takes no request without a key: set keys, like [{name: main, secretKeyRef: {name: openai, key: api-key}}]",
-            ],
+            &[NO_KEY],
         ),
         denied(
             "no type",
             p(json!({"type": null})),
             &["spec.type: Required value"],
+        ),
+    ]
+}
+
+fn clouds() -> Vec<Case> {
+    let azure = |patch: Value| {
+        let base = json!({"type": "AzureOpenAI", "endpoint": "https://x.openai.azure.com", "keys": [key("main", "s")],
+            "models": [{"name": "gpt-4o"}]});
+        with_spec(&p(base), patch)
+    };
+    let bedrock = |patch: Value| {
+        let base = json!({"type": "Bedrock", "endpoint": null, "bedrock": {"region": "eu-central-1"},
+            "keys": [whole("main", "s")], "models": [{"name": "eu.anthropic.claude-sonnet-4-5-20250929-v1:0"}]});
+        with_spec(&p(base), patch)
+    };
+    let of_azure = |own: Value| azure(json!({ "azure": own }));
+    let of_bedrock = |own: Value| bedrock(json!({ "bedrock": own }));
+    let mut one_more = serde_json::Map::new();
+    one_more.extend((0..65).map(|n| (format!("m{n}"), json!("d"))));
+    vec![
+        taken("Azure by the v1 API", azure(json!({}))),
+        taken(
+            "Azure by a dated version, with deployments",
+            of_azure(
+                json!({"apiVersion": "2024-10-21", "deployments": {"gpt-4o": "prod_4o.eu-1"}}),
+            ),
+        ),
+        denied(
+            "Azure without a resource",
+            azure(json!({"endpoint": null})),
+            &["type AzureOpenAI needs endpoint, like https://NAME.openai.azure.com"],
+        ),
+        denied(
+            "Azure with the path of the API",
+            azure(json!({"endpoint": "https://x.openai.azure.com/openai/v1"})),
+            &[
+                "the endpoint of type AzureOpenAI ends before /openai, like https://NAME.openai.azure.com",
+            ],
+        ),
+        denied(
+            "a version that counts no streams",
+            of_azure(json!({"apiVersion": "2024-06-01"})),
+            &[
+                "apiVersion is too old to count the tokens of a stream: write 2024-10-21 or a newer one, or leave it out for the v1 API",
+            ],
+        ),
+        denied(
+            "a version that is no date",
+            of_azure(json!({"apiVersion": "latest-and-greatest"})),
+            &["spec.azure.apiVersion"],
+        ),
+        denied(
+            "a deployment with a slash",
+            of_azure(json!({"deployments": {"gpt-4o": "a/b"}})),
+            &["spec.azure.deployments", "should match"],
+        ),
+        denied(
+            "65 deployments",
+            of_azure(json!({ "deployments": one_more })),
+            &["spec.azure.deployments", "at most 64"],
+        ),
+        denied(
+            "another type with azure",
+            p(json!({"azure": {}})),
+            &["azure is for type AzureOpenAI only"],
+        ),
+        taken("Bedrock with a Secret", bedrock(json!({}))),
+        taken(
+            "Bedrock with the gateway's identity",
+            bedrock(
+                json!({"keys": null, "bedrock": {"region": "us-gov-west-1", "credentials": "Workload"}}),
+            ),
+        ),
+        taken(
+            "Bedrock behind a proxy that signs",
+            bedrock(json!({"keys": null, "endpoint": "https://proxy.example.com"})),
+        ),
+        denied(
+            "Bedrock without a region",
+            bedrock(json!({"bedrock": null})),
+            &["type Bedrock needs bedrock, like {region: eu-central-1}"],
+        ),
+        denied(
+            "a region that is a host",
+            of_bedrock(json!({"region": "eu-1.example.com/x"})),
+            &["spec.bedrock.region", "should match"],
+        ),
+        denied(
+            "credentials that there are not",
+            of_bedrock(json!({"region": "eu-central-1", "credentials": "Node"})),
+            &["spec.bedrock.credentials", "\"Secret\", \"Workload\""],
+        ),
+        denied(
+            "Bedrock without a key",
+            bedrock(json!({"keys": []})),
+            &[NO_KEY],
+        ),
+        denied(
+            "the gateway's identity and a key",
+            of_bedrock(json!({"region": "eu-central-1", "credentials": "Workload"})),
+            &["credentials Workload takes no keys: remove them, or set credentials: Secret"],
+        ),
+        denied(
+            "Bedrock with one entry of a Secret",
+            bedrock(json!({"keys": [key("main", "s")]})),
+            &[
+                "a key of type Bedrock is a whole Secret: write secretRef: {name: bedrock}; a key of any other type is one entry: write secretKeyRef: {name: openai, key: api-key}",
+            ],
+        ),
+        denied(
+            "another type with a whole Secret",
+            p(json!({"keys": [whole("main", "s")]})),
+            &["a key of type Bedrock is a whole Secret"],
+        ),
+        denied(
+            "a key of both forms",
+            p(
+                json!({"keys": [{"name": "main", "secretRef": {"name": "s"}, "secretKeyRef": {"name": "s", "key": "k"}}]}),
+            ),
+            &["set exactly one of secretKeyRef or secretRef"],
+        ),
+        denied(
+            "a key of no form",
+            p(json!({"keys": [{"name": "main"}]})),
+            &["set exactly one of secretKeyRef or secretRef"],
+        ),
+        denied(
+            "another type with bedrock",
+            p(json!({"bedrock": {"region": "eu-central-1"}})),
+            &["bedrock is for type Bedrock only"],
         ),
     ]
 }

@@ -64,10 +64,14 @@ async fn a_secret_is_sent_only_by_who_may_read_it() -> Result<()> {
         let user = writer(space).await?;
         let told = |index: usize, secret: &str| -> &'static str {
             format!(
-                "spec.keys[{index}].secretKeyRef: mallory may not get Secret {}/{secret}",
+                "spec.keys[{index}]: mallory may not get Secret {}/{secret}",
                 space.name
             )
             .leak()
+        };
+        let whole = |secret: &str| {
+            let key = json!({"name": "main", "secretRef": {"name": secret}});
+            with_spec(&provider::remote(), json!({"type": "Bedrock", "endpoint": null, "bedrock": {"region": "eu-central-1"}, "keys": [key]}))
         };
         let many: Vec<&str> = vec!["own"; 16];
         let mut last = many.clone();
@@ -79,6 +83,8 @@ async fn a_secret_is_sent_only_by_who_may_read_it() -> Result<()> {
                 taken("no key", provider::remote()),
                 taken("a Secret of one's own", keyed(&["own"])),
                 denied("another Secret", keyed(&["theirs"]), &[told(0, "theirs")]),
+                taken("a whole Secret of one's own", whole("own")),
+                denied("another whole Secret", whole("theirs"), &[told(0, "theirs")]),
                 denied(
                     "another Secret beside one's own",
                     keyed(&["own", "theirs"]),

@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderValue, header};
 use oarmaster_dialect::Usage;
+use oarmaster_store::Billing;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,6 +87,11 @@ async fn attempt_all(gateway: &Gateway, routed: &Routed, account: &Account, star
     let _ = started.send(Ok((receiver, tried.told.clone())));
     let mut caller = Some(sender);
     let end = pass_on(&mut live, &mut caller).await;
+    // Whatever its class, the provider worked before it failed: there was content.
+    let end = end.map_err(|failure| Failure {
+        billing: Billing::Unknown,
+        ..failure
+    });
     let usage = live.stream.usage();
     let told = tried.ended(gateway, end.as_ref().copied(), live.paced, usage);
     let booked = match &end {

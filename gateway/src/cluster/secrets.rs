@@ -2,7 +2,8 @@
 
 use crate::catalog::{Id, Snapshot};
 use crate::health::Health;
-use crate::provider::keys::{ApiKey, SecretSight};
+use crate::provider::entries::Entries;
+use crate::provider::keys::SecretSight;
 use futures::StreamExt;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -99,7 +100,7 @@ pub async fn follow_keys(
     health: Arc<Health>,
     mut snapshots: Receiver<Arc<Snapshot>>,
 ) {
-    let mut running: BTreeMap<Id, (BTreeSet<String>, tokio::task::AbortHandle)> = BTreeMap::new();
+    let mut running: BTreeMap<Id, (BTreeSet<Entries>, tokio::task::AbortHandle)> = BTreeMap::new();
     let mut tasks = JoinSet::new();
     loop {
         let wanted = snapshots.borrow_and_update().secrets();
@@ -123,7 +124,7 @@ pub async fn follow_keys(
                     health.secret_seen(
                         namespace,
                         secret,
-                        judge(sight, &names, || grant(namespace, &release)),
+                        judge(sight, secret, &names, || grant(namespace, &release)),
                     );
                 })
                 .await;
@@ -137,15 +138,23 @@ pub async fn follow_keys(
     }
 }
 
-fn judge(sight: Sight, wanted: &BTreeSet<String>, grant: impl Fn() -> String) -> SecretSight {
+fn judge(
+    sight: Sight,
+    secret: &str,
+    wanted: &BTreeSet<Entries>,
+    grant: impl Fn() -> String,
+) -> SecretSight {
     match sight {
         Sight::Missing => SecretSight::Missing,
         Sight::Forbidden => SecretSight::Forbidden(grant()),
         Sight::Found { version, data } => SecretSight::Found {
-            values: data
-                .into_iter()
-                .filter(|(name, _)| wanted.contains(name))
-                .map(|(name, value)| (name, ApiKey::new(&value.0, &version).map(Arc::new)))
+            values: wanted
+                .iter()
+                .map(|entries| {
+                    let entry = |name: &str| data.get(name).map(|value| value.0.as_slice());
+                    let key = entries.read(secret, &version, entry).map(Arc::new);
+                    (entries.clone(), key)
+                })
                 .collect(),
             version,
         },

@@ -1,5 +1,6 @@
 //! Failures of providers, in classes: by the provider's code and message first, by the HTTP status second.
 
+use crate::provider::aws::exception;
 use crate::provider::keys::ApiKey;
 use crate::provider::redact::redact;
 use oarmaster_dialect::Said;
@@ -126,9 +127,10 @@ impl Failure {
         } else {
             redact(&error.message, key)
         };
-        // A refusal with a reason was refused before any work. A 500, 502 or 504 may stand for a call that ran and was then lost.
-        let refused =
-            error.is_object && ((400..500).contains(&status) || matches!(status, 503 | 529));
+        // A refusal with a reason was refused before any work. A 500, 502 or 504 may stand for a call that ran and was then lost, as do a time-out
+        // (408) and Bedrock's errors of a model (424).
+        let refusal = matches!(status, 400..500 | 503 | 529) && !matches!(status, 408 | 424);
+        let refused = error.is_object && refusal;
         Self {
             class,
             message: format!("status {status}: {said}"),
@@ -254,6 +256,9 @@ pub fn classify(status: u16, error: &ProviderError) -> Class {
             .any(|word| code.contains(word) || message.contains(word))
     };
 
+    if let Some(class) = exception::class(&error.kind, &error.message) {
+        return class;
+    }
     // The order matters: providers send "insufficient_quota" with 429, and an overlong prompt with 400 or 413.
     if has(&[
         "context_length_exceeded",
@@ -294,6 +299,8 @@ pub fn classify(status: u16, error: &ProviderError) -> Class {
         "model_not_found",
         "model_decommissioned",
         "decommissioned",
+        "deploymentnotfound",
+        "operationnotsupported",
         "does not exist or you do not have access",
         "unknown model",
     ]) {
@@ -317,15 +324,15 @@ pub fn classify(status: u16, error: &ProviderError) -> Class {
     }
 }
 
-/// Reads `Retry-After`: seconds, at most an hour. A date, nonsense and zero are no statement.
+/// Reads how long to wait: `retry-after-ms`, which OpenAI and Azure send, else `Retry-After` in seconds; at most an hour. A date, nonsense and zero
+/// are no statement.
 #[must_use]
 pub fn retry_after(headers: &http::HeaderMap) -> Option<Duration> {
-    let seconds: u64 = headers
-        .get(http::header::RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()?;
-    (seconds > 0).then(|| Duration::from_secs(seconds).min(MAX_WAIT))
+    let number = |name: &str| {
+        let text = headers.get(name)?.to_str().ok()?;
+        text.trim().parse::<u64>().ok().filter(|wait| *wait > 0)
+    };
+    let wait = number("retry-after-ms").map(Duration::from_millis);
+    let wait = wait.or_else(|| number("retry-after").map(Duration::from_secs))?;
+    Some(wait.min(MAX_WAIT))
 }

@@ -1,19 +1,24 @@
 //! Providers over HTTP.
 
 use crate::provider::Asked;
-use crate::provider::failure::{Failure, ProviderError, retry_after};
+use crate::provider::aws::sign::sign;
+use crate::provider::aws::workload::Workload;
+use crate::provider::failure::{Failure, retry_after};
+use crate::provider::framing::Framing;
 use crate::provider::guard::{GuardedResolver, PrivateAddress, PrivateEndpoints};
 use crate::provider::keys::ApiKey;
+use crate::provider::site::Site;
 use crate::provider::whole::Whole;
 use crate::provider::wire::Wire;
 use bytes::Bytes;
-use http::{HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
+use jiff::Timestamp;
+use oarmaster_dialect::converse::frames::Frame;
 use oarmaster_dialect::messages;
-use oarmaster_dialect::sse::{Event, Parser};
 use oarmaster_protocol::text;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// Largest answer that is not streamed: 2 million tokens.
@@ -42,10 +47,13 @@ pub struct Waits {
 #[derive(Debug)]
 pub struct Http {
     wire: Wire,
+    site: Site,
     client: reqwest::Client,
     base: url::Url,
     guard: Arc<PrivateEndpoints>,
     waits: Waits,
+    /// The gateway's own identity, where that is the key.
+    own: Option<Arc<Workload>>,
 }
 
 /// Why an endpoint was not reached.
@@ -58,16 +66,18 @@ pub enum Unreached {
 }
 
 impl Http {
-    /// A client for this endpoint alone: its connections are shared with nobody, and it follows no redirect and no proxy.
+    /// A client for this endpoint alone: its connections are shared with nobody, and it follows no redirect and no proxy. With `own` requests are
+    /// signed with the gateway's identity in place of a key.
     ///
     /// # Errors
     /// When the endpoint is not a URL.
     pub fn new(
-        wire: Wire,
+        (wire, site): (Wire, Site),
         endpoint: &str,
         waits: Waits,
         tls: &rustls::ClientConfig,
         guard: &Arc<PrivateEndpoints>,
+        own: Option<Arc<Workload>>,
     ) -> Result<Self, String> {
         let base =
             url::Url::parse(endpoint).map_err(|error| format!("endpoint is not a URL: {error}"))?;
@@ -84,10 +94,12 @@ impl Http {
             .map_err(|error| format!("failed to make an HTTP client: {}", chain(&error)))?;
         Ok(Self {
             wire,
+            site,
             client,
             base,
             guard: guard.clone(),
             waits,
+            own,
         })
     }
 
@@ -97,19 +109,36 @@ impl Http {
         self.wire
     }
 
+    /// What it calls a model.
+    #[must_use]
+    pub fn name<'a>(&'a self, model: &'a str) -> &'a str {
+        self.site.name(model)
+    }
+
+    /// The key of a request: the one that was chosen, or the gateway's own.
+    async fn key(&self, chosen: Option<&Arc<ApiKey>>) -> Result<Option<Arc<ApiKey>>, Failure> {
+        let Some(own) = &self.own else {
+            return Ok(chosen.cloned());
+        };
+        let key = own.key(Timestamp::now()).await;
+        key.map(Some).map_err(Failure::not_sent)
+    }
+
     /// Asks for a whole answer to one body.
     ///
     /// # Errors
     /// [`Failure`].
     pub async fn complete(&self, asked: &Asked<'_>, body: Bytes) -> Result<Whole, Failure> {
-        let path = asked.sent.wire.path(asked.model, false);
+        let path = self.site.path(asked.sent.wire, asked.model, false);
+        let key = self.key(asked.key).await?;
         let most = match asked.sent.wire {
             Wire::Embeddings(_) => MAX_VECTORS,
             _ => MAX_ANSWER,
         };
-        let bytes = self.fetch(asked, &path, body, most).await?;
+        let key = key.as_deref();
+        let (headers, bytes) = self.fetch(asked, key, &path, body, most).await?;
         let read = text::json(&bytes);
-        self.check(&read.text, asked)?;
+        self.check(&headers, &read.text, key)?;
         Whole::read(asked, &read, &bytes).map_err(|not| Failure::unknown(not.message, true))
     }
 
@@ -118,38 +147,45 @@ impl Http {
     /// # Errors
     /// [`Failure`]; nothing is ever billed for it.
     pub async fn count(&self, asked: &Asked<'_>, body: Bytes) -> Result<Bytes, Failure> {
-        let bytes = self.fetch(asked, Wire::COUNT, body, MAX_ERROR).await?;
+        let key = self.key(asked.key).await?;
+        let key = key.as_deref();
+        let fetched = self.fetch(asked, key, Wire::COUNT, body, MAX_ERROR);
+        let (headers, bytes) = fetched.await?;
         let read = text::json(&bytes);
-        self.check(&read.text, asked)?;
+        self.check(&headers, &read.text, key)?;
         messages::read_count(&read.text).map_err(|not| Failure::unknown(not.message, true))?;
         drop(read); // it may be the bytes themselves
         Ok(bytes)
     }
 
-    /// The body of an answer of type JSON.
+    /// The headers and the body of an answer of type JSON.
     async fn fetch(
         &self,
         asked: &Asked<'_>,
+        key: Option<&ApiKey>,
         path: &str,
         body: Bytes,
         most: usize,
-    ) -> Result<Bytes, Failure> {
+    ) -> Result<(HeaderMap, Bytes), Failure> {
         let deadline = Instant::now() + self.waits.response;
         let late = || Failure::unknown(format!("no answer within {:?}", self.waits.response), true);
-        let mut response = timeout_at(deadline, self.send(asked, path, body, "application/json"))
-            .await
-            .map_err(|_| late())??;
+        let mut response = timeout_at(
+            deadline,
+            self.send(asked, key, path, body, "application/json"),
+        )
+        .await
+        .map_err(|_| late())??;
         let bytes = timeout_at(deadline, read(&mut response, most))
             .await
             .map_err(|_| late())??;
-        if !is_type(&response, &["application/json"]) {
-            self.check(&text::json(&bytes).text, asked)?;
+        if !is_type(&response, "application/json") {
+            self.check(response.headers(), &text::json(&bytes).text, key)?;
             return Err(Failure::unknown(
                 "the answer is not of type application/json",
                 true,
             ));
         }
-        Ok(bytes)
+        Ok((std::mem::take(response.headers_mut()), bytes))
     }
 
     /// Asks for a stream.
@@ -157,31 +193,37 @@ impl Http {
     /// # Errors
     /// [`Failure`], before the first event.
     pub async fn stream(&self, asked: &Asked<'_>, body: Bytes) -> Result<Stream, Failure> {
-        let path = asked.sent.wire.path(asked.model, true);
+        let path = self.site.path(asked.sent.wire, asked.model, true);
+        let key = self.key(asked.key).await?;
+        let kind = asked.sent.wire.stream_type();
         let deadline = Instant::now() + self.waits.first_token;
-        let mut response = timeout_at(deadline, self.send(asked, &path, body, "text/event-stream"))
-            .await
-            .map_err(|_| {
-                Failure::unknown(
-                    format!("no answer within {:?}", self.waits.first_token),
-                    true,
-                )
-            })??;
-        if !is_type(&response, &["text/event-stream"]) {
+        let mut response = timeout_at(
+            deadline,
+            self.send(asked, key.as_deref(), &path, body, kind),
+        )
+        .await
+        .map_err(|_| {
+            Failure::unknown(
+                format!("no answer within {:?}", self.waits.first_token),
+                true,
+            )
+        })??;
+        if !is_type(&response, kind) {
             let bytes = timeout(self.waits.idle, read(&mut response, MAX_ERROR)).await;
             if let Ok(Ok(bytes)) = bytes {
-                self.check(&text::json(&bytes).text, asked)?;
+                let body = text::json(&bytes).text;
+                self.check(response.headers(), &body, key.as_deref())?;
             }
             return Err(Failure::unknown(
-                "the answer is not of type text/event-stream",
+                format!("the answer is not of type {kind}"),
                 true,
             ));
         }
         Ok(Stream {
             response,
-            parser: Parser::default(),
+            framing: Framing::of(asked.sent.wire),
             ready: VecDeque::new(),
-            key: asked.key.cloned(),
+            key,
             idle: self.waits.idle,
             first: Some(deadline),
             size: 0,
@@ -193,8 +235,12 @@ impl Http {
     /// # Errors
     /// Why it does not.
     pub async fn probe(&self, key: Option<&ApiKey>) -> Result<(), Unreached> {
+        if let Some(own) = &self.own {
+            let key = own.key(Timestamp::now()).await;
+            key.map_err(Unreached::Forbidden)?;
+        }
         let request = self
-            .request(reqwest::Method::GET, self.wire.probe(), key)
+            .request(reqwest::Method::GET, &self.site.probe(self.wire), key)
             .map_err(|failure| Unreached::Forbidden(failure.message))?;
         let limit = self.waits.connect + Duration::from_secs(10);
         match timeout(limit, request.send()).await {
@@ -217,7 +263,7 @@ impl Http {
             .check_literal(&self.base)
             .map_err(|error| Failure::not_sent(error.to_string()))?;
         let mut url = self.base.clone();
-        // Paths are encoded where they are made; a query stands in Gemini's.
+        // Paths are encoded where they are made; a query stands in Gemini's and Azure's.
         let (path, query) = path
             .split_once('?')
             .map_or((path, None), |(path, query)| (path, Some(query)));
@@ -230,9 +276,7 @@ impl Http {
         url.set_query(query);
         let mut request = self.client.request(method, url);
         let headers = self.wire.headers(key);
-        for (name, value) in
-            headers.map_err(|_| Failure::not_sent("the key is not a header value"))?
-        {
+        for (name, value) in headers.map_err(|error| Failure::not_sent(error.to_string()))? {
             request = request.header(name, value);
         }
         Ok(request)
@@ -241,11 +285,11 @@ impl Http {
     async fn send(
         &self,
         asked: &Asked<'_>,
+        key: Option<&ApiKey>,
         path: &str,
         body: Bytes,
         accept: &'static str,
     ) -> Result<reqwest::Response, Failure> {
-        let key = asked.key.map(|key| &**key);
         let mut request = self
             .request(reqwest::Method::POST, path, key)?
             .header(
@@ -257,7 +301,14 @@ impl Http {
         if let Some(beta) = &asked.sent.beta {
             request = request.header("anthropic-beta", beta);
         }
-        let mut response = request.send().await.map_err(|error| {
+        let mut request = request
+            .build()
+            .map_err(|error| Failure::not_sent(chain(&error)))?;
+        if let (Some(region), Some(key)) = (self.site.region(), key.and_then(ApiKey::signs)) {
+            sign(&mut request, key, region, SystemTime::now())
+                .map_err(|error| Failure::not_sent(error.to_string()))?;
+        }
+        let mut response = self.client.execute(request).await.map_err(|error| {
             let text = chain(&error);
             if error.is_connect() || error.is_builder() {
                 Failure::not_sent(text)
@@ -289,19 +340,18 @@ impl Http {
         Err(Failure::from_answer(
             status,
             wait,
-            &self.wire.error(&text),
+            &self.wire.error(response.headers(), &text),
             key,
         ))
     }
 
     /// Whether a body that came with a success status is an error.
-    fn check(&self, body: &str, asked: &Asked<'_>) -> Result<(), Failure> {
-        if !ProviderError::in_success(body) {
+    fn check(&self, headers: &HeaderMap, body: &str, key: Option<&ApiKey>) -> Result<(), Failure> {
+        if !self.wire.is_error(body) {
             return Ok(());
         }
         let read = Some(body.as_bytes()).filter(|body| body.len() <= MAX_ERROR);
-        let error = self.wire.error(read.unwrap_or_default());
-        let key = asked.key.map(|key| &**key);
+        let error = self.wire.error(headers, read.unwrap_or_default());
         Err(Failure::sent_as_success(&error, key))
     }
 }
@@ -310,8 +360,8 @@ impl Http {
 #[derive(Debug)]
 pub struct Stream {
     response: reqwest::Response,
-    parser: Parser,
-    ready: VecDeque<Event>,
+    framing: Framing,
+    ready: VecDeque<Frame>,
     key: Option<Arc<ApiKey>>,
     idle: Duration,
     first: Option<Instant>,
@@ -329,7 +379,7 @@ impl Stream {
     ///
     /// # Errors
     /// [`Failure`]: nothing came in time, or the connection broke.
-    pub async fn event(&mut self) -> Result<Option<Event>, Failure> {
+    pub async fn event(&mut self) -> Result<Option<Frame>, Failure> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 self.first = None;
@@ -343,32 +393,24 @@ impl Stream {
                     Failure::unknown(format!("the stream broke: {}", chain(&error)), true)
                 })?;
             let Some(chunk) = chunk else {
-                return Ok(None);
+                return self.framing.end().map(|()| None);
             };
             self.size += chunk.len();
             if self.size > MAX_STREAM {
                 return Err(Failure::unknown("the stream is larger than 256 MiB", true));
             }
-            let events = self
-                .parser
-                .push(&chunk)
-                .map_err(|error| Failure::unknown(error.to_string(), true))?;
-            self.ready.extend(events);
+            self.ready.extend(self.framing.push(&chunk)?);
         }
     }
 }
 
-fn is_type(response: &reqwest::Response, types: &[&str]) -> bool {
+fn is_type(response: &reqwest::Response, kind: &str) -> bool {
     response
         .headers()
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split(';').next())
-        .is_some_and(|value| {
-            types
-                .iter()
-                .any(|known| value.trim().eq_ignore_ascii_case(known))
-        })
+        .is_some_and(|value| value.trim().eq_ignore_ascii_case(kind))
 }
 
 async fn read(response: &mut reqwest::Response, most: usize) -> Result<Bytes, Failure> {

@@ -1,15 +1,22 @@
 //! Provider keys in memory, and what is known of each.
 
+use crate::provider::aws::key::AwsKey;
+use crate::provider::entries::{Entries, line};
 use oarmaster_protocol::admin::{KeyHealth, KeyState};
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-/// A key. It cannot be printed, cloned into text or serialised; it leaves only as a header.
+/// A key. It cannot be printed, cloned into text or serialised; it leaves only as a header, or as a signature in one.
 pub struct ApiKey {
-    value: SecretString,
+    value: Value,
     version: String,
+}
+
+enum Value {
+    Text(SecretString),
+    Aws(AwsKey),
 }
 
 impl std::fmt::Debug for ApiKey {
@@ -18,79 +25,110 @@ impl std::fmt::Debug for ApiKey {
     }
 }
 
+/// A key that no header can carry: one of several parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the key is not a header value")]
+pub struct NotAHeader;
+
 impl ApiKey {
     /// Reads a key from a Secret's value: one line of printable ASCII; one line end after it is forgiven.
     ///
     /// # Errors
     /// What is wrong, without the value.
     pub fn new(bytes: &[u8], version: &str) -> Result<Self, &'static str> {
-        let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-        let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-        let text = std::str::from_utf8(bytes).map_err(|_| "is not ASCII")?;
-        if text.is_empty() {
-            Err("is empty")
-        } else if text.contains(['\n', '\r']) {
-            Err("has more than one line")
-        } else if !text.bytes().all(|byte| (0x21..0x7f).contains(&byte)) {
-            Err("has characters other than printable ASCII")
-        } else {
-            Ok(Self {
-                value: SecretString::from(text),
-                version: version.to_owned(),
-            })
+        line(bytes).map(|text| Self::text(text, version))
+    }
+
+    /// A key that was read.
+    #[must_use]
+    pub fn text(text: &str, version: &str) -> Self {
+        Self {
+            value: Value::Text(text.into()),
+            version: version.to_owned(),
+        }
+    }
+
+    /// AWS's credentials.
+    #[must_use]
+    pub fn aws(key: AwsKey, version: &str) -> Self {
+        Self {
+            value: Value::Aws(key),
+            version: version.to_owned(),
+        }
+    }
+
+    /// The credentials to sign with, where it is some.
+    #[must_use]
+    pub const fn signs(&self) -> Option<&AwsKey> {
+        match &self.value {
+            Value::Text(_) => None,
+            Value::Aws(key) => Some(key),
         }
     }
 
     /// The key as the value of a header.
     ///
     /// # Errors
-    /// Never for a key that was read: its characters are header characters.
-    pub fn plain(&self) -> Result<http::HeaderValue, http::header::InvalidHeaderValue> {
-        sensitive(self.value.expose_secret())
+    /// [`NotAHeader`].
+    pub fn plain(&self) -> Result<http::HeaderValue, NotAHeader> {
+        self.header("")
     }
 
     /// The key as the value of `Authorization`.
     ///
     /// # Errors
     /// As [`Self::plain`].
-    pub fn bearer(&self) -> Result<http::HeaderValue, http::header::InvalidHeaderValue> {
-        sensitive(&format!("Bearer {}", self.value.expose_secret()))
+    pub fn bearer(&self) -> Result<http::HeaderValue, NotAHeader> {
+        self.header("Bearer ")
     }
 
-    /// Whether the text has the whole key in it.
+    fn header(&self, before: &str) -> Result<http::HeaderValue, NotAHeader> {
+        let Value::Text(text) = &self.value else {
+            return Err(NotAHeader);
+        };
+        let text = format!("{before}{}", text.expose_secret());
+        let mut value = http::HeaderValue::from_str(&text).map_err(|_| NotAHeader)?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+
+    fn parts(&self) -> Vec<&str> {
+        match &self.value {
+            Value::Text(text) => vec![text.expose_secret()],
+            Value::Aws(key) => key.parts().collect(),
+        }
+    }
+
+    /// Whether the text has the whole key in it, or a whole part of one of several.
     #[must_use]
     pub fn is_in(&self, text: &str) -> bool {
-        text.contains(self.value.expose_secret())
+        self.parts().into_iter().any(|part| text.contains(part))
     }
 
     /// Whether the text and the key share `length` characters in a row, or the text has the whole of a shorter key in it.
     #[must_use]
     pub fn shares(&self, text: &str, length: usize) -> bool {
-        let key = self.value.expose_secret().as_bytes();
-        if key.len() < length {
-            return self.is_in(text);
-        }
-        text.as_bytes()
-            .windows(length)
-            .any(|part| key.windows(length).any(|window| window == part))
+        let shared = |key: &str| {
+            if key.len() < length {
+                return text.contains(key);
+            }
+            text.as_bytes()
+                .windows(length)
+                .any(|part| key.as_bytes().windows(length).any(|window| window == part))
+        };
+        self.parts().into_iter().any(shared)
     }
-}
-
-fn sensitive(text: &str) -> Result<http::HeaderValue, http::header::InvalidHeaderValue> {
-    let mut value = http::HeaderValue::from_str(text)?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 /// What the gateway last saw of a Secret.
 #[derive(Debug)]
 pub enum SecretSight {
-    /// It was read: its version, and the values of the keys that providers name.
+    /// It was read.
     Found {
         /// The object's resourceVersion.
         version: String,
-        /// The keys that providers name.
-        values: BTreeMap<String, Result<Arc<ApiKey>, &'static str>>,
+        /// The keys that providers find in it, or why they do not.
+        values: BTreeMap<Entries, Result<Arc<ApiKey>, String>>,
     },
     /// It does not exist.
     Missing,
@@ -107,8 +145,8 @@ pub struct KeyRef {
     pub name: String,
     /// Name of the Secret.
     pub secret: String,
-    /// Key within the Secret.
-    pub entry: String,
+    /// What of the Secret it is.
+    pub entries: Entries,
 }
 
 enum Mark {
@@ -234,27 +272,22 @@ impl Keyring {
     fn value(&self, namespace: &str, key: &KeyRef) -> Result<Arc<ApiKey>, (KeyState, String)> {
         let secrets = read(&self.secrets);
         match secrets.get(&(namespace.to_owned(), key.secret.clone())) {
-            Some(SecretSight::Found { values, .. }) => match values.get(&key.entry) {
+            Some(SecretSight::Found { values, .. }) => match values.get(&key.entries) {
                 Some(Ok(value)) => Ok(value.clone()),
-                Some(Err(problem)) => Err((
-                    KeyState::SecretInvalid,
-                    format!("{} of Secret {} {problem}", key.entry, key.secret),
-                )),
-                None => Err((
-                    KeyState::SecretInvalid,
-                    format!(
-                        "Secret {} has no key {}: add it, or name one that it has in the ModelProvider",
-                        key.secret, key.entry
-                    ),
-                )),
+                Some(Err(problem)) => Err((KeyState::SecretInvalid, problem.clone())),
+                None => Err(unread(&key.secret)),
             },
-            Some(SecretSight::Missing) => Err((
-                KeyState::SecretMissing,
-                format!(
-                    "Secret {0} does not exist in namespace {namespace}; create it: kubectl create secret generic {0} -n {namespace} --from-literal={1}=...",
-                    key.secret, key.entry
-                ),
-            )),
+            Some(SecretSight::Missing) => {
+                let entries = key.entries.needed();
+                let literals = entries.join("=... --from-literal=");
+                Err((
+                    KeyState::SecretMissing,
+                    format!(
+                        "Secret {0} does not exist in namespace {namespace}; create it: kubectl create secret generic {0} -n {namespace} --from-literal={literals}=...",
+                        key.secret
+                    ),
+                ))
+            }
             Some(SecretSight::Forbidden(command)) => Err((
                 KeyState::SecretForbidden,
                 format!(
@@ -262,10 +295,7 @@ impl Keyring {
                     key.secret
                 ),
             )),
-            Some(SecretSight::Unknown) | None => Err((
-                KeyState::SecretMissing,
-                format!("Secret {} was not read yet", key.secret),
-            )),
+            Some(SecretSight::Unknown) | None => Err(unread(&key.secret)),
         }
     }
 
@@ -289,6 +319,11 @@ impl Keyring {
             Mark::Refused { .. } | Mark::Exhausted { .. } => None,
         }
     }
+}
+
+fn unread(secret: &str) -> (KeyState, String) {
+    let text = format!("Secret {secret} was not read yet");
+    (KeyState::SecretMissing, text)
 }
 
 fn lane(namespace: &str, provider: &str, key: &str) -> Lane {

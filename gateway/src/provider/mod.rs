@@ -1,13 +1,17 @@
 //! Providers: how to talk to each type, its keys, and its failures.
 
 pub mod answer;
+pub mod aws;
 pub mod chunk;
+pub mod entries;
 pub mod failure;
+pub mod framing;
 pub mod guard;
 pub mod http;
 pub mod keys;
 pub mod redact;
 pub mod script;
+pub mod site;
 pub mod stream;
 #[cfg(test)]
 mod tests;
@@ -80,7 +84,7 @@ impl Backend {
         match self {
             Self::Http(provider) => {
                 let wire = provider.wire().for_call(request.surface, row)?;
-                wire.say(request, model, limit, write)
+                wire.say(request, provider.name(model), limit, write)
             }
             Self::Script(_) if request.surface == Surface::Embeddings => {
                 Err(Unfit::Unsupported("a script has no embeddings".to_owned()))

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use oarmaster_crds::kinds::script::{Script as Rules, ScriptReply, ScriptRule};
 use oarmaster_dialect::Usage;
 use oarmaster_dialect::chat::Flavour;
+use oarmaster_dialect::converse::frames::Frame;
 use oarmaster_dialect::json::Fields;
-use oarmaster_dialect::sse::Event;
 use oarmaster_protocol::text;
 use oarmaster_store::Billing;
 use regex::{Regex, RegexBuilder};
@@ -86,15 +86,15 @@ impl Script {
     ///
     /// # Errors
     /// [`Failure`].
-    pub async fn stream(&self, asked: &Asked<'_>, body: &[u8]) -> Result<VecDeque<Event>, Failure> {
+    pub async fn stream(&self, asked: &Asked<'_>, body: &[u8]) -> Result<VecDeque<Frame>, Failure> {
         let answer = self.wait(asked, body).await?;
         let envelope = asked.envelope();
         let id = format!("chatcmpl-{}", envelope.id);
         let events = chunks(&answer, &id, envelope.created).into_iter();
         Ok(events
-            .map(|data| Event {
-                data: data.into_bytes(),
-                ..Event::default()
+            .map(|data| Frame {
+                payload: data.into_bytes(),
+                ..Frame::default()
             })
             .collect())
     }

@@ -8,7 +8,7 @@ use crate::provider::http;
 use crate::provider::keys::ApiKey;
 use crate::provider::wire::{Reader, Wire};
 use crate::surface::{Surface, Writer, frame};
-use oarmaster_dialect::sse::Event as Frame;
+use oarmaster_dialect::converse::frames::Frame;
 use oarmaster_dialect::{Broken, Event, Usage};
 use oarmaster_protocol::text;
 use std::collections::VecDeque;
@@ -164,24 +164,24 @@ impl AnswerStream {
         let Voice::Chunks { meter, keep_usage } = &mut self.voice else {
             return Ok(Piece::default());
         };
-        if event.data.trim_ascii() == b"[DONE]" {
+        if event.payload.trim_ascii() == b"[DONE]" {
             if !meter.may_be_done() {
                 return Err(cut());
             }
             self.finish(frame("", b"[DONE]"));
             return Ok(Piece::default());
         }
-        let read = text::json(&event.data);
+        let read = text::json(&event.payload);
         let is_error = event.name == "error"
             || (read.text.contains("\"error\"") && ProviderError::in_success(&read.text));
         if is_error {
-            let read = Some(event.data.as_slice()).filter(|data| data.len() <= MAX_ERROR);
+            let read = Some(event.payload.as_slice()).filter(|data| data.len() <= MAX_ERROR);
             let error = ProviderError::read(read.unwrap_or_default());
             return Err(Failure::sent_as_success(&error, self.source.key()));
         }
         drop(read); // it may be the data itself
         let data = meter
-            .take(event.data, *keep_usage)
+            .take(event.payload, *keep_usage)
             .map_err(|error| Failure::unknown(error.to_string(), true))?;
         Ok(match data {
             None => Piece::default(),
@@ -193,7 +193,7 @@ impl AnswerStream {
     }
 
     fn take_event(&mut self, event: &Frame) -> Result<Piece, Failure> {
-        let (events, bytes) = (self.read(event)?, frame(&event.name, &event.data));
+        let (events, bytes) = (self.read(event)?, frame(&event.name, &event.payload));
         self.note(&events);
         if self.stopped {
             self.finish(bytes);
@@ -244,9 +244,8 @@ impl AnswerStream {
         let (Voice::Events(reader) | Voice::Translated { reader, .. }) = &mut self.voice else {
             return Ok(Vec::new());
         };
-        let data = text::json(&event.data).text;
         let mut events = Vec::new();
-        let read = reader.read(&event.name, &data, &mut events);
+        let read = reader.read(event, &mut events);
         match read {
             Ok(()) => Ok(events),
             Err(broken) => {

@@ -306,6 +306,24 @@ fn retry_after_is_bounded() {
 }
 
 #[test]
+fn a_wait_in_milliseconds_comes_first() {
+    for (ms, seconds, wait) in [
+        ("1500", "2", Some(1500)),
+        ("1500", "", Some(1500)),
+        ("0", "2", Some(2000)),
+        ("soon", "2", Some(2000)),
+        ("99999999999", "2", Some(3_600_000)),
+        ("-1", "", None),
+    ] {
+        let mut headers = http::HeaderMap::new();
+        headers.insert("retry-after-ms", ms.parse().unwrap());
+        headers.insert("retry-after", seconds.parse().unwrap());
+        let read = retry_after(&headers).map(|wait| wait.as_millis());
+        assert_eq!(read, wait, "{ms} and {seconds}");
+    }
+}
+
+#[test]
 fn private_addresses_need_to_be_listed() {
     for address in [
         "10.0.0.1",

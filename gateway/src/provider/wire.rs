@@ -3,13 +3,14 @@
 
 use crate::error::ApiFailure;
 use crate::provider::failure::ProviderError;
-use crate::provider::keys::ApiKey;
+use crate::provider::keys::{ApiKey, NotAHeader};
 use crate::request::Request;
 use crate::surface::Surface;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use oarmaster_crds::kinds::provider::ProviderType;
 use oarmaster_dialect::chat::{self, Flavour};
+use oarmaster_dialect::converse::{self, frames::Frame};
 use oarmaster_dialect::embeddings::{self, Embedded};
 use oarmaster_dialect::json::Fields;
 use oarmaster_dialect::{
@@ -21,6 +22,9 @@ use oarmaster_protocol::text;
 
 /// The version of Anthropic's API that is spoken.
 const ANTHROPIC_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
+
+/// The type of an AWS error.
+const ERROR_TYPE: &str = "x-amzn-errortype";
 
 /// What a provider speaks: its own words for conversations, and what else it has for some calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +42,8 @@ pub enum Wire {
     Gemini,
     /// Cohere's chat, version 2.
     Cohere,
+    /// Bedrock's Converse.
+    Converse,
     /// Embeddings.
     Embeddings(Embedder),
 }
@@ -129,9 +135,11 @@ impl Wire {
             ProviderType::Groq => Self::Chat(Flavour::Groq),
             ProviderType::OpenRouter => Self::Chat(Flavour::OpenRouter),
             ProviderType::OpenAICompatible => Self::Chat(Flavour::Compatible),
+            ProviderType::AzureOpenAI => Self::Chat(Flavour::Azure),
             ProviderType::Anthropic => Self::Messages,
             ProviderType::Gemini => Self::Gemini,
             ProviderType::Cohere => Self::Cohere,
+            ProviderType::Bedrock => Self::Converse,
             ProviderType::Scripted => return None,
         })
     }
@@ -154,6 +162,9 @@ impl Wire {
         let is_openai = self == Self::Chat(Flavour::OpenAi);
         match mode {
             Some(Mode::Embedding) => lacks("it makes embeddings and no answers"),
+            Some(Mode::Responses) if self == Self::Chat(Flavour::Azure) => {
+                lacks("it is called by responses alone, which its provider's type does not speak")
+            }
             Some(Mode::Responses) if is_openai => Ok(Self::responses(row)),
             _ if is_openai && surface == Surface::Responses => Ok(Self::responses(row)),
             _ => Ok(self),
@@ -168,14 +179,19 @@ impl Wire {
 
     const fn embedder(self) -> Option<Embedder> {
         Some(match self {
-            Self::Chat(flavour @ (Flavour::OpenAi | Flavour::Mistral | Flavour::Compatible)) => {
-                Embedder::OpenAi(flavour)
-            }
+            Self::Chat(
+                flavour @ (Flavour::OpenAi
+                | Flavour::Azure
+                | Flavour::Mistral
+                | Flavour::Compatible),
+            ) => Embedder::OpenAi(flavour),
             Self::Gemini => Embedder::Gemini,
             Self::Cohere => Embedder::Cohere,
-            Self::Chat(_) | Self::Responses { .. } | Self::Messages | Self::Embeddings(_) => {
-                return None;
-            }
+            Self::Chat(_)
+            | Self::Responses { .. }
+            | Self::Messages
+            | Self::Converse
+            | Self::Embeddings(_) => return None,
         })
     }
 
@@ -188,6 +204,7 @@ impl Wire {
             Self::Messages => "v1/messages".to_owned(),
             Self::Gemini => gemini::path(model, stream),
             Self::Cohere => cohere::PATH.to_owned(),
+            Self::Converse => converse::path(model, stream),
             Self::Embeddings(Embedder::OpenAi(_)) => "embeddings".to_owned(),
             Self::Embeddings(Embedder::Gemini) => embeddings::gemini::path(model),
             Self::Embeddings(Embedder::Cohere) => embeddings::cohere::PATH.to_owned(),
@@ -197,7 +214,8 @@ impl Wire {
     /// Where Anthropic counts tokens, below the endpoint.
     pub const COUNT: &'static str = "v1/messages/count_tokens";
 
-    /// The cheapest thing to ask for, below the endpoint.
+    /// The cheapest thing to ask for, below the endpoint. Bedrock's runtime lists nothing: what it says to a request that is not signed proves that it
+    /// is there, and costs nothing.
     #[must_use]
     pub const fn probe(self) -> &'static str {
         match self {
@@ -206,17 +224,27 @@ impl Wire {
             }
             Self::Messages | Self::Cohere | Self::Embeddings(Embedder::Cohere) => "v1/models",
             Self::Gemini | Self::Embeddings(Embedder::Gemini) => "v1beta/models",
+            Self::Converse => "",
         }
     }
 
-    /// The headers of every request: the key, and what else the vendor wants.
+    /// The type of its streams.
+    #[must_use]
+    pub const fn stream_type(self) -> &'static str {
+        match self {
+            Self::Converse => "application/vnd.amazon.eventstream",
+            _ => "text/event-stream",
+        }
+    }
+
+    /// The headers of every request: the key, and what else the vendor wants. Bedrock's key is in none: it signs the whole request.
     ///
     /// # Errors
-    /// Never for a key that was read: its characters are header characters.
+    /// [`NotAHeader`] for a key of another type of provider.
     pub fn headers(
         self,
         key: Option<&ApiKey>,
-    ) -> Result<Vec<(HeaderName, HeaderValue)>, header::InvalidHeaderValue> {
+    ) -> Result<Vec<(HeaderName, HeaderValue)>, NotAHeader> {
         let mut headers = Vec::new();
         if self == Self::Messages {
             headers.push((
@@ -225,17 +253,21 @@ impl Wire {
             ));
         }
         if let Some(key) = key {
-            headers.push(match self {
+            headers.extend(match self {
+                Self::Chat(Flavour::Azure) | Self::Embeddings(Embedder::OpenAi(Flavour::Azure)) => {
+                    Some((HeaderName::from_static("api-key"), key.plain()?))
+                }
                 Self::Chat(_)
                 | Self::Responses { .. }
                 | Self::Cohere
                 | Self::Embeddings(Embedder::OpenAi(_) | Embedder::Cohere) => {
-                    (header::AUTHORIZATION, key.bearer()?)
+                    Some((header::AUTHORIZATION, key.bearer()?))
                 }
-                Self::Messages => (HeaderName::from_static("x-api-key"), key.plain()?),
+                Self::Messages => Some((HeaderName::from_static("x-api-key"), key.plain()?)),
                 Self::Gemini | Self::Embeddings(Embedder::Gemini) => {
-                    (HeaderName::from_static("x-goog-api-key"), key.plain()?)
+                    Some((HeaderName::from_static("x-goog-api-key"), key.plain()?))
                 }
+                Self::Converse => None,
             });
         }
         Ok(headers)
@@ -291,7 +323,7 @@ impl Wire {
             Self::Embeddings(Embedder::OpenAi(flavour)) => {
                 embeddings::openai::adapt(fields, flavour)
             }
-            Self::Gemini | Self::Cohere | Self::Embeddings(_) => Vec::new(),
+            Self::Gemini | Self::Cohere | Self::Converse | Self::Embeddings(_) => Vec::new(),
         }
     }
 
@@ -307,6 +339,7 @@ impl Wire {
             Self::Messages | Self::Embeddings(_) => messages::write_request(request, model, limit),
             Self::Gemini => gemini::write_request(request, model),
             Self::Cohere => cohere::write_request(request, model),
+            Self::Converse => converse::write_request(request, model, limit),
         }
     }
 
@@ -336,6 +369,7 @@ impl Wire {
             Self::Messages => messages::read_answer(body),
             Self::Gemini => gemini::read_answer(body),
             Self::Cohere => cohere::read_answer(body),
+            Self::Converse => converse::read_answer(body),
         }
     }
 
@@ -351,9 +385,18 @@ impl Wire {
         }
     }
 
-    /// The error in a body, as far as it has one.
+    /// Whether a body that came with a success status is an error.
     #[must_use]
-    pub fn error(self, body: &[u8]) -> ProviderError {
+    pub fn is_error(self, body: &str) -> bool {
+        match self {
+            Self::Converse => converse::is_error(body),
+            _ => ProviderError::in_success(body),
+        }
+    }
+
+    /// The error in a body, as far as it has one, or in the headers before it.
+    #[must_use]
+    pub fn error(self, headers: &HeaderMap, body: &[u8]) -> ProviderError {
         let said: fn(&str) -> Option<Said> = match self {
             Self::Chat(_) | Self::Responses { .. } | Self::Embeddings(Embedder::OpenAi(_)) => {
                 return ProviderError::read(body);
@@ -361,6 +404,13 @@ impl Wire {
             Self::Messages => messages::read_error,
             Self::Gemini | Self::Embeddings(Embedder::Gemini) => gemini::read_error,
             Self::Cohere | Self::Embeddings(Embedder::Cohere) => cohere::read_error,
+            Self::Converse => {
+                let kind = headers.get(ERROR_TYPE);
+                if let Some(kind) = kind.and_then(|kind| kind.to_str().ok()) {
+                    return converse::read_typed_error(kind, &text::json(body).text).into();
+                }
+                converse::read_error
+            }
         };
         said(&text::json(body).text).map_or_else(|| ProviderError::read(body), ProviderError::from)
     }
@@ -374,6 +424,7 @@ impl Wire {
             Self::Messages => Reader::Messages(Box::default()),
             Self::Gemini => Reader::Gemini(Box::default()),
             Self::Cohere => Reader::Cohere(Box::default()),
+            Self::Converse => Reader::Converse(Box::default()),
         }
     }
 }
@@ -391,6 +442,8 @@ pub enum Reader {
     Gemini(Box<gemini::Reader>),
     /// Cohere's.
     Cohere(Box<cohere::Reader>),
+    /// Bedrock's.
+    Converse(Box<converse::Reader>),
 }
 
 impl Reader {
@@ -398,13 +451,16 @@ impl Reader {
     ///
     /// # Errors
     /// When it cannot be read, or is an error of the provider.
-    pub fn read(&mut self, name: &str, data: &str, into: &mut Vec<Event>) -> Result<(), Broken> {
+    pub fn read(&mut self, event: &Frame, into: &mut Vec<Event>) -> Result<(), Broken> {
+        let name = &event.name;
+        let data = || text::json(&event.payload).text;
         match self {
-            Self::Chat(reader) => reader.read(name, data, into),
-            Self::Responses(reader) => reader.read(name, data, into),
-            Self::Messages(reader) => reader.read(name, data, into),
-            Self::Gemini(reader) => reader.read(name, data, into),
-            Self::Cohere(reader) => reader.read(name, data, into),
+            Self::Chat(reader) => reader.read(name, &data(), into),
+            Self::Responses(reader) => reader.read(name, &data(), into),
+            Self::Messages(reader) => reader.read(name, &data(), into),
+            Self::Gemini(reader) => reader.read(name, &data(), into),
+            Self::Cohere(reader) => reader.read(name, &data(), into),
+            Self::Converse(reader) => reader.read_frame(event, into),
         }
     }
 
@@ -416,6 +472,7 @@ impl Reader {
             Self::Messages(reader) => reader.end(into),
             Self::Gemini(reader) => reader.end(into),
             Self::Cohere(reader) => reader.end(into),
+            Self::Converse(reader) => reader.end(into),
         }
     }
 }
@@ -431,6 +488,8 @@ pub const fn vendor(kind: ProviderType) -> Option<Vendor> {
         ProviderType::Mistral => Vendor::Mistral,
         ProviderType::Groq => Vendor::Groq,
         ProviderType::OpenRouter => Vendor::OpenRouter,
+        ProviderType::AzureOpenAI => Vendor::AzureOpenAi,
+        ProviderType::Bedrock => Vendor::Bedrock,
         ProviderType::OpenAICompatible | ProviderType::Scripted => return None,
     })
 }

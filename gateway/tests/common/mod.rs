@@ -8,6 +8,7 @@
 )] // a helper of tests is a test
 
 pub mod kube;
+pub mod sigv4;
 pub mod upstream;
 
 use self::kube::FakeKube;
@@ -15,6 +16,7 @@ use oarmaster_gateway::catalog::Outbound;
 use oarmaster_gateway::cluster::objects::Objects;
 use oarmaster_gateway::cluster::secrets::follow_keys;
 use oarmaster_gateway::config::Settings;
+use oarmaster_gateway::provider::aws::workload::{Source, Workload};
 use oarmaster_gateway::provider::guard::PrivateEndpoints;
 use oarmaster_gateway::state::Gateway;
 use oarmaster_gateway::{admin, data, read, tls};
@@ -42,6 +44,11 @@ pub struct World {
 
 impl World {
     pub async fn start() -> Self {
+        Self::with_identity(Err("no identity".to_owned())).await
+    }
+
+    /// A gateway with an identity of its own at AWS.
+    pub async fn with_identity(identity: Result<Source, String>) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (kube, client) = FakeKube::start().await;
         let dir = tempfile::tempdir().unwrap();
@@ -55,9 +62,12 @@ impl World {
             body_limit: 32 << 20,
         };
         let gateway = Arc::new(Gateway::new(settings, store, &client));
+        let tls = tls::client_config().unwrap();
         let outbound = Outbound {
-            tls: Arc::new(tls::client_config().unwrap()),
+            workload: Arc::new(Workload::new(identity, &tls)),
+            tls: Arc::new(tls),
             guard: Arc::new(guard),
+            namespace: RELEASE.to_owned(),
         };
         let (synced, mut is_synced) = tokio::sync::watch::channel(false);
         let objects = Objects::new(
@@ -323,7 +333,7 @@ pub async fn vendor_world(kind: &str) -> (World, upstream::Upstream) {
     let (world, upstream) = (World::start().await, upstream::Upstream::start().await);
     world.kube.secret("team", "k1", &[("key", b"secret-of-k1")]);
     // Theirs ends before the version.
-    let endpoint = if ["Anthropic", "Gemini", "Cohere"].contains(&kind) {
+    let endpoint = if ["AzureOpenAI", "Anthropic", "Gemini", "Cohere"].contains(&kind) {
         upstream.origin()
     } else {
         upstream.url.clone()

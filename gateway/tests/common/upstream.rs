@@ -16,6 +16,8 @@ use std::time::Duration;
 pub enum Reply {
     /// A status with a type and a body.
     Plain(u16, &'static str, String),
+    /// The same with a header more.
+    With(&'static str, String, Box<Reply>),
     /// Pieces of a body, with a pause before each; then the end, or a broken connection.
     Pieces {
         kind: &'static str,
@@ -33,6 +35,7 @@ pub enum Reply {
 pub struct Got {
     /// Path and query.
     pub path: String,
+    pub method: http::Method,
     pub headers: http::HeaderMap,
     /// The bearer token.
     pub key: String,
@@ -43,6 +46,8 @@ pub struct Got {
 pub struct Upstream {
     replies: Arc<Mutex<VecDeque<Reply>>>,
     got: Arc<Mutex<Vec<Got>>>,
+    probes: Arc<Mutex<Vec<Got>>>,
+    streamed: Arc<Mutex<Option<Reply>>>,
     released: Arc<tokio::sync::watch::Sender<bool>>,
     pub url: String,
 }
@@ -74,8 +79,13 @@ impl Reply {
 
     /// A stream of these bytes, in pieces of `size`.
     pub fn bytes(bytes: &[u8], size: usize, cut: bool) -> Self {
+        Self::stream("text/event-stream", bytes, size, cut)
+    }
+
+    /// The same of any type.
+    pub fn stream(kind: &'static str, bytes: &[u8], size: usize, cut: bool) -> Self {
         Self::Pieces {
-            kind: "text/event-stream",
+            kind,
             pieces: bytes
                 .chunks(size)
                 .map(|piece| (0, piece.to_vec()))
@@ -97,6 +107,13 @@ impl Reply {
             pieces,
             cut,
         }
+    }
+}
+
+impl Reply {
+    /// This reply, with a header more.
+    pub fn header(self, name: &'static str, value: &str) -> Self {
+        Self::With(name, value.to_owned(), Box::new(self))
     }
 }
 
@@ -122,6 +139,11 @@ impl Upstream {
         self.replies.lock().unwrap().push_back(reply);
     }
 
+    /// What a request for a stream gets when no reply is queued.
+    pub fn when_streamed(&self, reply: Reply) {
+        *self.streamed.lock().unwrap() = Some(reply);
+    }
+
     /// Lets every held reply go, also those that come later.
     pub fn release(&self) {
         self.released.send_replace(true);
@@ -130,13 +152,15 @@ impl Upstream {
     pub fn got(&self) -> Vec<Got> {
         self.got.lock().unwrap().clone()
     }
+
+    /// The requests by which it was looked whether the provider is there.
+    pub fn probes(&self) -> Vec<Got> {
+        self.probes.lock().unwrap().clone()
+    }
 }
 
 async fn handle(State(upstream): State<Upstream>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    if parts.uri.path().ends_with("/models") {
-        return axum::Json(json!({"data": []})).into_response();
-    }
     let bytes = http_body_util::BodyExt::collect(body)
         .await
         .unwrap()
@@ -152,14 +176,36 @@ async fn handle(State(upstream): State<Upstream>, request: Request) -> Response 
                 .to_owned()
         })
         .unwrap_or_default();
-    upstream.got.lock().unwrap().push(Got {
+    let is_probe = parts.method == http::Method::GET;
+    let list = if is_probe {
+        &upstream.probes
+    } else {
+        &upstream.got
+    };
+    list.lock().unwrap().push(Got {
         path: parts.uri.to_string(),
+        method: parts.method,
         headers: parts.headers,
         key,
         body: String::from_utf8_lossy(&bytes).into_owned(),
     });
+    if is_probe {
+        return axum::Json(json!({"data": []})).into_response();
+    }
     let reply = upstream.replies.lock().unwrap().pop_front();
-    match reply.unwrap_or_else(|| Reply::answer("ok")) {
+    let wants_stream = String::from_utf8_lossy(&bytes).contains("\"stream\":true");
+    let streamed = upstream.streamed.lock().unwrap().clone();
+    let reply = reply.or(streamed.filter(|_| wants_stream));
+    send(&upstream, reply.unwrap_or_else(|| Reply::answer("ok"))).await
+}
+
+async fn send(upstream: &Upstream, reply: Reply) -> Response {
+    match reply {
+        Reply::With(name, value, reply) => {
+            let mut response = Box::pin(send(upstream, *reply)).await;
+            response.headers_mut().insert(name, value.parse().unwrap());
+            response
+        }
         Reply::Plain(status, kind, body) => (
             StatusCode::from_u16(status).unwrap(),
             [("content-type", kind)],

@@ -129,3 +129,142 @@ fn a_provider_is_checked_beyond_its_schema() {
         ["spec.script"]
     );
 }
+
+#[test]
+fn what_is_azures_and_bedrocks_own_is_checked() {
+    let model = json!({ "name": "m" });
+    let base = |kind: &str| match kind {
+        "AzureOpenAI" => {
+            json!({ "type": kind, "endpoint": "https://x.openai.azure.com", "models": [model] })
+        }
+        _ => json!({
+            "type": kind, "bedrock": { "region": "eu-central-1" }, "models": [model],
+            "keys": [{ "name": "main", "secretRef": { "name": "s" } }],
+        }),
+    };
+    let entry = json!({ "name": "main", "secretKeyRef": { "name": "s", "key": "k" } });
+    let both = json!({ "name": "main", "secretRef": { "name": "s" }, "secretKeyRef": { "name": "s", "key": "k" } });
+    let region = |region: &str| json!({ "bedrock": { "region": region } });
+    let azure = |azure: Value| json!({ "azure": azure });
+    let a = "AzureOpenAI";
+    let b = "Bedrock";
+    let none: &[&str] = &[];
+    for (kind, changes, expected) in [
+        (a, json!({}), none),
+        (a, json!({ "keys": [entry] }), none),
+        (
+            a,
+            azure(json!({ "apiVersion": "2024-10-21", "deployments": { "m": "my_m.1" } })),
+            none,
+        ),
+        (
+            a,
+            azure(json!({ "apiVersion": "2024-09-01-preview" })),
+            none,
+        ),
+        (a, json!({ "endpoint": null }), &["spec.endpoint"]),
+        (
+            a,
+            json!({ "endpoint": "https://x.openai.azure.com/openai/v1" }),
+            &["spec.endpoint"],
+        ),
+        (
+            a,
+            json!({ "endpoint": "https://x.openai.azure.com/openai/deployments/m" }),
+            &["spec.endpoint"],
+        ),
+        (
+            a,
+            json!({ "endpoint": "https://gw.example.com/openai" }),
+            none,
+        ),
+        (
+            a,
+            azure(json!({ "apiVersion": "2024-06-01" })),
+            &["spec.azure.apiVersion"],
+        ),
+        (
+            a,
+            azure(json!({ "apiVersion": "2024-10-21&x=y" })),
+            &["spec.azure.apiVersion"],
+        ),
+        (
+            a,
+            azure(json!({ "deployments": { "other": "d" } })),
+            &["spec.azure.deployments[other]"],
+        ),
+        (
+            a,
+            azure(json!({ "deployments": { "m": "../d" } })),
+            &["spec.azure.deployments[m]"],
+        ),
+        (a, json!({ "keys": [both] }), &["spec.keys[0]"]),
+        (a, region("eu-central-1"), &["spec.bedrock"]),
+        (b, json!({}), none),
+        (b, json!({ "keys": [entry] }), &["spec.keys[0]"]),
+        (b, json!({ "keys": [both] }), &["spec.keys[0]"]),
+        (b, json!({ "keys": [] }), &["spec.keys"]),
+        (
+            b,
+            json!({ "keys": [], "endpoint": "https://proxy.example.com" }),
+            none,
+        ),
+        (
+            b,
+            json!({ "keys": [], "bedrock": { "region": "us-gov-west-1", "credentials": "Workload" } }),
+            none,
+        ),
+        (
+            b,
+            json!({ "bedrock": { "region": "us-east-1", "credentials": "Workload" } }),
+            &["spec.keys"],
+        ),
+        (b, json!({ "bedrock": null }), &["spec.bedrock"]),
+        (b, azure(json!({})), &["spec.azure"]),
+        (
+            b,
+            region("us-east-1.evil.com/x-1"),
+            &["spec.bedrock.region"],
+        ),
+        (b, region("eu"), &["spec.bedrock.region"]),
+        (b, region("EU-central-1"), &["spec.bedrock.region"]),
+        (b, region("eu-central-1\n"), &["spec.bedrock.region"]),
+        (b, region("eusc-de-east-1"), none),
+    ] {
+        let spec: ModelProviderSpec = parse(with(base(kind), changes.clone()));
+        assert_eq!(
+            fields(&validate::provider(&spec)),
+            expected,
+            "{kind} with {changes}"
+        );
+    }
+}
+
+#[test]
+fn bedrock_is_where_its_region_is() {
+    let spec = |endpoint: Value, region: &str| -> ModelProviderSpec {
+        parse(
+            json!({ "type": "Bedrock", "endpoint": endpoint, "bedrock": { "region": region }, "models": [] }),
+        )
+    };
+    for (region, host) in [
+        ("us-east-1", "bedrock-runtime.us-east-1.amazonaws.com"),
+        (
+            "us-gov-west-1",
+            "bedrock-runtime.us-gov-west-1.amazonaws.com",
+        ),
+        ("cn-north-1", "bedrock-runtime.cn-north-1.amazonaws.com.cn"),
+        (
+            "eusc-de-east-1",
+            "bedrock-runtime.eusc-de-east-1.amazonaws.eu",
+        ),
+    ] {
+        let endpoint = spec(Value::Null, region);
+        assert_eq!(
+            endpoint.endpoint().as_deref(),
+            Some(format!("https://{host}").as_str())
+        );
+    }
+    let own = spec(json!("https://vpce.example.com"), "us-east-1");
+    assert_eq!(own.endpoint().as_deref(), Some("https://vpce.example.com"));
+}

@@ -1,7 +1,7 @@
 use super::upstream::{calls, says};
 use super::*;
 use crate::answer::{Stop, Usage};
-use crate::converse::{read_answer, read_error};
+use crate::converse::{is_error, read_answer, read_error, read_typed_error};
 use crate::error::Said;
 use crate::request::{Content, Media, MediaKind, MediaSource, Thought};
 use crate::signature::{Signature, Signer};
@@ -120,5 +120,60 @@ fn errors() {
     );
     for body in ["", "{}", "<x>", r#"{"message":5}"#] {
         assert_eq!(read_error(body), None);
+    }
+}
+
+#[test]
+fn the_header_names_an_error_whatever_its_body_is() {
+    for (kind, body, name, status, message) in [
+        (
+            "ThrottlingException:http://internal.amazon.com/coral/com.amazon.bedrock/",
+            r#"{"message":"slow"}"#,
+            "ThrottlingException",
+            Some(429),
+            "slow",
+        ),
+        (
+            "com.amazon.coral#ValidationException",
+            r#"{"__type":"other","Message":"no"}"#,
+            "ValidationException",
+            Some(400),
+            "no",
+        ),
+        (
+            "UnrecognizedClientException",
+            "<html>",
+            "UnrecognizedClientException",
+            None,
+            "",
+        ),
+    ] {
+        let said = Said {
+            status,
+            kind: Some(name.to_owned()),
+            message: message.to_owned(),
+            ..Said::default()
+        };
+        assert_eq!(read_typed_error(kind, body), said);
+    }
+}
+
+#[test]
+fn a_success_with_an_error_is_one() {
+    for (body, error) in [
+        (r#"{"__type":"ThrottlingException"}"#, true),
+        (r#"{"message":"no"}"#, true),
+        (r#"{"Message":"no"}"#, true),
+        (
+            r#"{"output":{"message":{"content":[]}},"message":"x"}"#,
+            false,
+        ),
+        (r#"{"message":null}"#, false),
+        ("{}", false),
+        (r#"["__type"]"#, false),
+        (r#"{"__type":"cut"#, false),
+        ("", false),
+    ] {
+        assert_eq!(is_error(body), error, "{body}");
     }
 }

@@ -9,7 +9,8 @@ use crate::request::Request;
 use crate::surface::Surface;
 use oarmaster_dialect::Written;
 use oarmaster_dialect::chat::Flavour;
-use oarmaster_dialect::sse::{Event as Frame, Parser};
+use oarmaster_dialect::converse::frames::Frame;
+use oarmaster_dialect::sse::Parser;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -29,7 +30,8 @@ const WIRES: [(Wire, &str); 5] = [
 const SURFACES: [Surface; 3] = [Surface::Chat, Surface::Responses, Surface::Messages];
 
 fn frames(text: &str) -> Vec<Frame> {
-    Parser::default().push(text.as_bytes()).unwrap()
+    let events = Parser::default().push(text.as_bytes()).unwrap();
+    events.into_iter().map(Frame::from).collect()
 }
 
 fn request(surface: Surface) -> Request {
@@ -124,7 +126,7 @@ fn every_answer_ends_with_the_terminal_event_of_the_callers_dialect_and_usage() 
             let heard = hear(surface, wire, frames(text));
             assert_eq!(heard.failure, None, "{surface:?} {wire:?}");
             let last = last_event(&heard);
-            let data = String::from_utf8(last.data).unwrap();
+            let data = String::from_utf8(last.payload).unwrap();
             let whole = format!("{}{}", heard.text, heard.last);
             match surface {
                 Surface::Responses => {
@@ -157,7 +159,7 @@ fn a_failure_is_an_error_event_of_the_callers_dialect() {
             let message = heard.failure.as_ref().unwrap().message.clone();
             assert_eq!(message, "the stream ended before the answer did");
             let last = last_event(&heard);
-            let data: Value = serde_json::from_slice(&last.data).unwrap();
+            let data: Value = serde_json::from_slice(&last.payload).unwrap();
             let told = match (surface, surface.is(wire)) {
                 (Surface::Responses, true) => {
                     // It goes on counting where the provider stopped.
@@ -195,7 +197,8 @@ fn a_failure_is_an_error_event_of_the_callers_dialect() {
 fn an_error_of_the_provider_within_the_stream_is_one_to_the_caller() {
     let event = |name: &str, data: Value| Frame {
         name: name.to_owned(),
-        data: data.to_string().into_bytes(),
+        payload: data.to_string().into_bytes(),
+        ..Frame::default()
     };
     let overloaded = json!({"type": "overloaded_error", "message": "busy"});
     for (wire, text, error) in [
@@ -240,7 +243,8 @@ fn beginnings_commit_nothing() {
     // What a tool of the vendor does is seen, though no other dialect has a word for it.
     events.push(Frame {
         name: "content_block_delta".to_owned(),
-        data: server_tool.to_string().into_bytes(),
+        payload: server_tool.to_string().into_bytes(),
+        ..Frame::default()
     });
     assert_eq!(
         hear(Surface::Messages, Wire::Messages, events).before_content,

@@ -1,8 +1,9 @@
-use crate::catalog::{Outbound, Provider, Snapshot};
+use crate::catalog::{Provider, Snapshot};
 use crate::provider::failure::{Class, Failure};
 use crate::routing::breaker::{Circuit, Limits};
 use crate::routing::course::Admission;
 use crate::routing::lanes::{End, Held, Lanes, Place, Ticket};
+use crate::tests::outbound;
 use oarmaster_crds::ModelProvider;
 use serde_json::json;
 use std::sync::Arc;
@@ -20,11 +21,7 @@ fn provider(generation: i64) -> Arc<Provider> {
     let mut object = ModelProvider::new("up", serde_json::from_value(spec).unwrap());
     object.metadata.generation = Some(generation);
     let id = ("team".to_owned(), "up".to_owned());
-    let outbound = Outbound {
-        tls: Arc::new(crate::tls::client_config().unwrap()),
-        guard: Arc::default(),
-    };
-    let all = Snapshot::build([], [(&id, &object)], &Snapshot::default(), &outbound);
+    let all = Snapshot::build([], [(&id, &object)], &Snapshot::default(), &outbound());
     all.providers[&id].clone()
 }
 

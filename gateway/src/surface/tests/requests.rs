@@ -264,9 +264,11 @@ fn each_vendor_is_called_in_its_best_words() {
     for surface in [Surface::Chat, Surface::Messages, Surface::Responses] {
         for wire in [
             Wire::Chat(Flavour::Groq),
+            Wire::Chat(Flavour::Azure),
             Wire::Messages,
             Wire::Gemini,
             Wire::Cohere,
+            Wire::Converse,
         ] {
             assert_eq!(wire.for_call(surface, None).unwrap(), wire, "{surface:?}");
         }
@@ -280,6 +282,11 @@ fn each_vendor_is_called_in_its_best_words() {
         assert!(is_responses(
             openai.for_call(surface, Some(responds)).unwrap()
         ));
+        let azure = Wire::Chat(Flavour::Azure);
+        assert!(matches!(
+            azure.for_call(surface, Some(responds)),
+            Err(Unfit::Unsupported(_))
+        ));
         let Err(Unfit::Unsupported(why)) = openai.for_call(surface, Some(embeds)) else {
             panic!("{surface:?}");
         };
@@ -291,7 +298,12 @@ fn each_vendor_is_called_in_its_best_words() {
         Err(Unfit::Unsupported(why)) => Err(why),
         Err(Unfit::Invalid(error)) => panic!("{error}"),
     };
-    for flavour in [Flavour::OpenAi, Flavour::Mistral, Flavour::Compatible] {
+    for flavour in [
+        Flavour::OpenAi,
+        Flavour::Azure,
+        Flavour::Mistral,
+        Flavour::Compatible,
+    ] {
         assert_eq!(
             embedder(Wire::Chat(flavour), None),
             Ok(Embedder::OpenAi(flavour))
@@ -305,6 +317,7 @@ fn each_vendor_is_called_in_its_best_words() {
     );
     for (wire, row) in [
         (Wire::Messages, None),
+        (Wire::Converse, None),
         (Wire::Chat(Flavour::Groq), None),
         (Wire::Chat(Flavour::OpenRouter), None),
         (openai, Some(chats)),
