@@ -62,6 +62,15 @@ impl Price {
         }
     }
 
+    /// Whether nothing that a call can be billed for has a price.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        let tiers = self.tiers.iter().map(|(_, rates)| rates);
+        std::iter::once(&self.base)
+            .chain(tiers)
+            .all(|rates| rates.dearest_input() == 0 && rates.output == 0)
+    }
+
     fn rates(&self, all_input: u64) -> &Rates {
         self.tiers
             .iter()

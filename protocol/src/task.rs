@@ -104,8 +104,11 @@ pub enum ErrorCode {
     InDoubt,
     /// 413. The body is larger than its bound.
     TooLarge,
-    /// 429. The budget does not cover the worst case of this call.
+    /// 429. The Task's own budget does not cover the worst case of this call.
     BudgetExceeded,
+    /// 429. A Budget of the cluster does not cover the worst case of this call: it may after the time in `Retry-After`, or once the Budget
+    /// is raised. The Task is not over.
+    WindowExceeded,
     /// 400. The request has a field whose cost has no bound.
     UnboundedCost,
     /// 400. The provider states no price for the model.
@@ -131,6 +134,7 @@ impl ErrorCode {
             Self::InDoubt => "in_doubt",
             Self::TooLarge => "too_large",
             Self::BudgetExceeded => "budget_exceeded",
+            Self::WindowExceeded => "window_exceeded",
             Self::UnboundedCost => "unbounded_cost",
             Self::UnknownPrice => "unknown_price",
             Self::ModelUnavailable => "model_unavailable",

@@ -1,6 +1,6 @@
 //! The hops of a call: members by priority, each key of a member once, until one answers.
 
-use super::account::{Account, Bound, Open};
+use super::account::{Account, Bound, Open, Unaffordable};
 use super::route::Routed;
 use crate::catalog::Provider;
 use crate::error::ApiFailure;
@@ -47,6 +47,8 @@ pub struct Tries<'a> {
     member: usize,
     /// Keys of the member that are left, the next one last.
     keys: Option<Vec<Option<NamedKey>>>,
+    /// A budget lets nothing through any more but what costs nothing.
+    free_only: bool,
     last: Option<ApiFailure>,
 }
 
@@ -59,6 +61,7 @@ impl<'a> Tries<'a> {
             routed,
             member: 0,
             keys: None,
+            free_only: false,
             last: None,
         }
     }
@@ -101,6 +104,10 @@ impl<'a> Tries<'a> {
                     continue;
                 }
             };
+            if self.free_only && !price.is_free() {
+                self.next_member();
+                continue;
+            }
             let keys = self.keys.get_or_insert_with(|| {
                 if provider.keys.is_empty() {
                     return vec![None];
@@ -124,7 +131,7 @@ impl<'a> Tries<'a> {
             let request = &self.routed.request;
             let (limit, write) = request.output_limit(self.routed.assigned, model.context);
             // Only a budget needs the limit in the request; other callers' bytes stay as they are.
-            let write = write && self.routed.assigned.is_some();
+            let write = write && self.routed.bounded();
             let written = provider.backend.body(request, &member.model, limit, write);
             let Written { body, dropped } = match written {
                 Ok(written) => written,
@@ -180,6 +187,20 @@ impl<'a> Tries<'a> {
             self.next_member();
         }
         self.last = Some(error);
+        Ok(())
+    }
+
+    /// The ledger has refused a try. `Err` when no other one may follow.
+    ///
+    /// # Errors
+    /// The refusal, unless members that cost nothing may still be asked.
+    pub fn refused(&mut self, refused: Unaffordable) -> Result<(), ApiFailure> {
+        if !refused.free_only {
+            return Err(refused.error);
+        }
+        self.free_only = true;
+        self.next_member();
+        self.last = Some(refused.error);
         Ok(())
     }
 
@@ -247,15 +268,9 @@ impl Try {
         gateway: &'a Gateway,
         routed: &Routed,
         account: &Account,
-    ) -> Result<Open<'a>, ApiFailure> {
+    ) -> Result<Open<'a>, Unaffordable> {
         account
-            .open(
-                gateway,
-                &routed.namespace,
-                &routed.pool,
-                &self.labels,
-                self.bound.clone(),
-            )
+            .open(gateway, routed, &self.labels, self.bound.clone())
             .await
     }
 }
@@ -277,10 +292,13 @@ pub async fn complete(
     };
     loop {
         let tried = tries.advance().map_err(|error| told(error, next))?;
-        let hop = tried
-            .open(gateway, routed, account)
-            .await
-            .map_err(|error| told(error, next))?;
+        let hop = match tried.open(gateway, routed, account).await {
+            Ok(hop) => hop,
+            Err(refused) => {
+                tries.refused(refused).map_err(|error| told(error, next))?;
+                continue;
+            }
+        };
         let started = Instant::now();
         let key = tried.key.as_ref().map(|(_, key)| &**key);
         let end = tried

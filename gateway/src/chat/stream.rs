@@ -64,7 +64,13 @@ async fn attempt_all(gateway: &Gateway, routed: &Routed, account: &Account, star
     let end = async {
         loop {
             let tried = tries.advance()?;
-            let hop = tried.open(gateway, routed, account).await?;
+            let hop = match tried.open(gateway, routed, account).await {
+                Ok(hop) => hop,
+                Err(refused) => {
+                    tries.refused(refused)?;
+                    continue;
+                }
+            };
             let begun = Instant::now();
             match begin(gateway, routed, &tried, begun).await {
                 Ok(live) => return Ok((tried, hop, begun, live)),

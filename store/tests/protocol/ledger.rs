@@ -97,15 +97,28 @@ impl Id {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Row {
     /// A process has started. `rest` is what it booked in each counter that is marked.
-    Start { rest: u8 },
+    Start {
+        rest: u8,
+    },
     /// The rest alone: only where the rule is left out that it is in the start's row.
     Rest,
     /// A process has ended cleanly.
     Stop,
     /// A newer session of the Task.
     Claim,
-    Open { id: Id, window: u8, session: u8 },
-    End { id: Id, cost: u8, estimated: bool, answered: bool, doubt: bool, window: u8 },
+    Open {
+        id: Id,
+        window: u8,
+        session: u8,
+    },
+    End {
+        id: Id,
+        cost: u8,
+        estimated: bool,
+        answered: bool,
+        doubt: bool,
+        window: u8,
+    },
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -163,7 +176,14 @@ impl Ledger {
                     counter.used |= !id.is_task();
                 });
             }
-            Row::End { id, cost, estimated, answered, doubt, window } => {
+            Row::End {
+                id,
+                cost,
+                estimated,
+                answered,
+                doubt,
+                window,
+            } => {
                 let Some(at) = self.open.iter().position(|(open, _)| *open == id) else {
                     return Err(format!("I5: {id:?} ends and is not open"));
                 };
@@ -215,18 +235,36 @@ impl Ledger {
     /// Whether a hop may be reserved.
     pub fn covers(&self, id: Id, window: u8, limits: [u8; SCOPES], rules: Rules) -> bool {
         let fits = |counter: &Counter, limit: u8| {
-            let reserved = if rules.count_reserved { counter.reserved } else { 0 };
+            let reserved = if rules.count_reserved {
+                counter.reserved
+            } else {
+                0
+            };
             counter.spent + reserved + RESERVE <= limit
         };
-        let checked = if rules.check_all_scopes { id.scopes().len() } else { 1 };
+        let checked = if rules.check_all_scopes {
+            id.scopes().len()
+        } else {
+            1
+        };
         let scopes = id.scopes().iter().take(checked);
-        let mut scopes = scopes.map(|scope| fits(&self.counters[*scope][usize::from(window)], limits[*scope]));
+        let mut scopes =
+            scopes.map(|scope| fits(&self.counters[*scope][usize::from(window)], limits[*scope]));
         scopes.all(|fits| fits) && (!id.is_task() || fits(&self.own, OWN))
     }
 
     /// The number of a call's next hop.
     pub fn hops(&self, caller: u8, call: u8) -> u8 {
-        let used = |hop: &u8| self.opened & Id { caller, call, hop: *hop }.bit() != 0;
+        let used = |hop: &u8| {
+            self.opened
+                & Id {
+                    caller,
+                    call,
+                    hop: *hop,
+                }
+                .bit()
+                != 0
+        };
         (0..HOPS).take_while(used).count() as u8
     }
 
@@ -243,7 +281,11 @@ impl Ledger {
                 window,
             }));
         }
-        let rest = if self.running && rules.book_rest { REST } else { 0 };
+        let rest = if self.running && rules.book_rest {
+            REST
+        } else {
+            0
+        };
         if rules.rest_once || rest == 0 {
             rows.push(Row::Start { rest });
         } else {

@@ -96,22 +96,96 @@ fn the_protocol_holds_in_every_order() {
 fn without_any_one_of_its_rules_it_does_not() {
     let rules = Rules::default();
     let without = [
-        (Rules { wait_for_open: false, ..rules }, "I1"),
-        (Rules { one_window: false, ..rules }, "I2"),
-        (Rules { book_open_at_start: false, ..rules }, "I5"),
-        (Rules { new_number: false, ..rules }, "I5"),
-        (Rules { check_session: false, ..rules }, "I4"),
-        (Rules { check_all_scopes: false, ..rules }, "I2"),
-        (Rules { count_reserved: false, ..rules }, "I2"),
-        (Rules { book_rest: false, ..rules }, "I1"),
-        (Rules { bound_rest: false, ..rules }, "I1"),
-        (Rules { first_use_waits: false, ..rules }, "I1"),
-        (Rules { rest_once: false, ..rules }, "I3"),
-        (Rules { mark_estimated: false, ..rules }, "I3"),
+        (
+            Rules {
+                wait_for_open: false,
+                ..rules
+            },
+            "I1",
+        ),
+        (
+            Rules {
+                one_window: false,
+                ..rules
+            },
+            "I2",
+        ),
+        (
+            Rules {
+                book_open_at_start: false,
+                ..rules
+            },
+            "I5",
+        ),
+        (
+            Rules {
+                new_number: false,
+                ..rules
+            },
+            "I5",
+        ),
+        (
+            Rules {
+                check_session: false,
+                ..rules
+            },
+            "I4",
+        ),
+        (
+            Rules {
+                check_all_scopes: false,
+                ..rules
+            },
+            "I2",
+        ),
+        (
+            Rules {
+                count_reserved: false,
+                ..rules
+            },
+            "I2",
+        ),
+        (
+            Rules {
+                book_rest: false,
+                ..rules
+            },
+            "I1",
+        ),
+        (
+            Rules {
+                bound_rest: false,
+                ..rules
+            },
+            "I1",
+        ),
+        (
+            Rules {
+                first_use_waits: false,
+                ..rules
+            },
+            "I1",
+        ),
+        (
+            Rules {
+                rest_once: false,
+                ..rules
+            },
+            "I3",
+        ),
+        (
+            Rules {
+                mark_estimated: false,
+                ..rules
+            },
+            "I3",
+        ),
     ];
     let instances = instances();
     for (broken, invariant) in without {
-        let mut found = instances.iter().filter_map(|instance| explore(instance, broken).err());
+        let mut found = instances
+            .iter()
+            .filter_map(|instance| explore(instance, broken).err());
         let found = found.next();
         let found = found.unwrap_or_else(|| panic!("nothing falls without a rule: {broken:?}"));
         assert!(found.starts_with(invariant), "{broken:?}: {found}");

@@ -1,6 +1,6 @@
 //! The callers, the provider with its bill, the disk, the clock: everything around the ledger, and every step that can be next.
 
-use crate::ledger::{HOPS, Id, Ledger, OWN, REST, RESERVE, Row, Rules, SCOPES, WINDOWS};
+use crate::ledger::{HOPS, Id, Ledger, OWN, RESERVE, REST, Row, Rules, SCOPES, WINDOWS};
 use std::fmt;
 
 /// Limits of the scopes: as they begin, and what they may be changed to.
@@ -32,7 +32,10 @@ impl fmt::Display for Step {
         let Self(what, id, number) = self;
         match id {
             Some(Id { caller, call, hop }) => {
-                write!(f, "hop {hop} of call {call} of caller {caller}: {what} {number}")
+                write!(
+                    f,
+                    "hop {hop} of call {call} of caller {caller}: {what} {number}"
+                )
             }
             None => write!(f, "{what} {number}"),
         }
@@ -145,7 +148,13 @@ impl World {
         }
         if self.now < instance.ticks {
             let now = self.now + 1;
-            add(Step("the window becomes", None, now), Ok(Self { now, ..self.clone() }));
+            add(
+                Step("the window becomes", None, now),
+                Ok(Self {
+                    now,
+                    ..self.clone()
+                }),
+            );
         }
         if self.changes < instance.limits {
             for limit in CHANGED {
@@ -246,7 +255,12 @@ impl World {
         let at = usize::from(caller);
         let call = self.call[at];
         let hop = memory.hops(caller, call);
-        let bit = Id { caller, call, hop: 0 }.call_bit();
+        let bit = Id {
+            caller,
+            call,
+            hop: 0,
+        }
+        .call_bit();
         let doubt = memory.doubt & bit != 0;
         if memory.answered & bit != 0 || (doubt && rules.new_number) || hop == HOPS {
             let mut next = self.clone();
@@ -264,9 +278,15 @@ impl World {
             add(Step("sent again by session", Some(id), session), Ok(next));
         } else if current && memory.covers(id, self.now, self.limits, rules) {
             let mut next = self.clone();
-            next.tail.push(Row::Open { id, window: self.now, session });
+            next.tail.push(Row::Open {
+                id,
+                window: self.now,
+                session,
+            });
             next.phases[at] = Phase::Reserved(id);
-            next.truths(id, self.now, |truth, limit| truth.limit = truth.limit.max(limit));
+            next.truths(id, self.now, |truth, limit| {
+                truth.limit = truth.limit.max(limit)
+            });
             let old = session != memory.session;
             let fenced = format!("I4: {id:?} is reserved for session {session}");
             let step = Step("reserved by session", Some(id), session);
@@ -287,7 +307,10 @@ impl World {
             return false;
         };
         let window = usize::from(*window);
-        let used = id.scopes().iter().all(|scope| self.disk.counters[*scope][window].used);
+        let used = id
+            .scopes()
+            .iter()
+            .all(|scope| self.disk.counters[*scope][window].used);
         let out: u8 = self.tail.iter().map(|row| exposed(row)).sum();
         (used || !rules.first_use_waits) && (out <= REST || !rules.bound_rest)
     }
@@ -310,12 +333,17 @@ impl World {
     /// Nobody saw the end of a hop.
     fn unseen(&mut self, id: Id, bill: u8, memory: &Ledger) {
         let window = window_of(id, memory);
-        self.truths(id, window, |truth, _| truth.unseen += bill.saturating_sub(RESERVE));
+        self.truths(id, window, |truth, _| {
+            truth.unseen += bill.saturating_sub(RESERVE)
+        });
     }
 
     fn truths(&mut self, id: Id, window: u8, change: impl Fn(&mut Truth, u8)) {
         for scope in id.scopes() {
-            change(&mut self.truth[*scope][usize::from(window)], self.limits[*scope]);
+            change(
+                &mut self.truth[*scope][usize::from(window)],
+                self.limits[*scope],
+            );
         }
         change(&mut self.all, 0);
         if id.is_task() {
@@ -332,7 +360,12 @@ impl World {
 
     fn sync(&self, rules: Rules) -> Result<Self, String> {
         let disk = self.memory(rules)?;
-        Ok(Self { disk, tail: Vec::new(), process: Process::Up, ..self.clone() })
+        Ok(Self {
+            disk,
+            tail: Vec::new(),
+            process: Process::Up,
+            ..self.clone()
+        })
     }
 
     /// The process dies; of what was not on the disk the first rows are.
@@ -348,9 +381,17 @@ impl World {
         }
         // What went beyond a reservation is lost with the row that says so, or was never known.
         for row in &self.tail[kept..] {
-            if let Row::End { id, cost, estimated: false, .. } = row {
+            if let Row::End {
+                id,
+                cost,
+                estimated: false,
+                ..
+            } = row
+            {
                 let window = self.reserved_in(*id, rules)?;
-                next.truths(*id, window, |truth, _| truth.unseen += cost.saturating_sub(RESERVE));
+                next.truths(*id, window, |truth, _| {
+                    truth.unseen += cost.saturating_sub(RESERVE)
+                });
             }
         }
         for (at, phase) in self.phases.iter().enumerate() {
@@ -397,8 +438,15 @@ impl World {
                 seen.unseen(*id, *bill, &memory);
             }
         }
-        let own = Truth { limit: OWN, ..seen.own };
-        let scopes = memory.counters.iter().flatten().zip(seen.truth.iter().flatten());
+        let own = Truth {
+            limit: OWN,
+            ..seen.own
+        };
+        let scopes = memory
+            .counters
+            .iter()
+            .flatten()
+            .zip(seen.truth.iter().flatten());
         let scopes = scopes.chain([(&memory.own, &own)]);
         for (counter, truth) in scopes.clone().chain([(&memory.all, &seen.all)]) {
             if counter.spent + counter.reserved + truth.unseen < truth.billed {
