@@ -106,8 +106,7 @@ pub enum ErrorCode {
     TooLarge,
     /// 429. The Task's own budget does not cover the worst case of this call.
     BudgetExceeded,
-    /// 429. A Budget of the cluster does not cover the worst case of this call: it may after the time in `Retry-After`, or once the Budget
-    /// is raised. The Task is not over.
+    /// 429. A Budget of the cluster does not cover the worst case of this call: after `Retry-After`, or a raise, it may. No Task is over.
     WindowExceeded,
     /// 400. The request has a field whose cost has no bound.
     UnboundedCost,

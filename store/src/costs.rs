@@ -62,11 +62,19 @@ impl Store {
     }
 }
 
+/// An open hop of a Task.
+struct Asked {
+    requester: String,
+    provider: String,
+    model: String,
+}
+
 /// The pass over the log.
 struct Sum {
     query: CostQuery,
     tasks: HashMap<String, (TaskRef, Option<String>)>,
-    open: HashMap<(String, u64, u32), (Option<String>, String, String)>,
+    /// Open hops of Tasks, by Task, call and hop.
+    open: HashMap<(String, u64, u32), Asked>,
     sdk: HashMap<SdkId, SdkRow>,
     lines: BTreeMap<String, (u64, CallUsage)>,
 }
@@ -102,8 +110,12 @@ impl Sum {
                     ..
                 } = record.body
                 {
-                    self.open
-                        .insert((task, call, hop), (requested_by, provider, model));
+                    let asked = Asked {
+                        requester: requested_by.unwrap_or_default(),
+                        provider,
+                        model,
+                    };
+                    self.open.insert((task, call, hop), asked);
                 }
             }
             Entry::Record { task, record } => self.ended(task, &record),
@@ -169,16 +181,14 @@ impl Sum {
             _ => return,
         };
         let open = self.open.remove(&(uid.clone(), call, hop));
-        if let (Some((requester, provider, model)), Some((task, agent))) =
-            (open, self.tasks.get(&uid))
-        {
+        if let (Some(asked), Some((task, agent))) = (open, self.tasks.get(&uid)) {
             let paid = Paid {
                 namespace: &task.namespace,
                 task: Some(&task.name),
                 agent: agent.as_deref(),
-                requester: requester.as_deref().unwrap_or_default(),
-                provider: &provider,
-                model: &model,
+                requester: &asked.requester,
+                provider: &asked.provider,
+                model: &asked.model,
                 at_ms: record.at_ms,
             };
             count(&mut self.lines, &self.query, &paid, answered, usage);

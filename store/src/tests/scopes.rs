@@ -1,5 +1,6 @@
 use super::*;
 use oarmaster_protocol::task::ErrorCode;
+use std::slice::from_ref;
 
 fn covers(store: &Store, scopes: &[Scope], needed: u64) -> Result<(), Refusal> {
     let now = store.now();
@@ -101,16 +102,16 @@ async fn what_costs_nothing_passes_a_cap_for_free_members_only() {
     let (_dir, store) = store().await;
     let call = store.sdk_call(sdk_caller());
     let stop = scope("stop", "cluster", 10);
-    let ticket = call.reserve(hop_in(10, &[stop.clone()])).await.unwrap();
+    let ticket = call.reserve(hop_in(10, from_ref(&stop))).await.unwrap();
     ticket.settle(&answer(Some(used(15)))).await.unwrap();
     let free = Scope {
         free_only: true,
         ..stop.clone()
     };
-    assert!(covers(&store, &[free.clone()], 0).is_ok());
+    assert!(covers(&store, from_ref(&free), 0).is_ok());
     assert!(covers(&store, &[free], 1).is_err());
     assert!(
-        covers(&store, &[stop.clone()], 0).is_err(),
+        covers(&store, from_ref(&stop), 0).is_err(),
         "more was spent than may be"
     );
     let counter = store.lock().state.counters.get(&stop.counter(store.now()));
@@ -125,14 +126,14 @@ async fn a_hop_is_settled_in_the_window_that_it_was_reserved_in() {
     let daily = scope("team", "namespace/team", 100);
     let claimed = begin(&store, usd(1000)).await;
     let call = new_call(&store, &claimed, claimed.next, 0).await;
-    let ticket = call.reserve(hop_in(60, &[daily.clone()])).await.unwrap();
+    let ticket = call.reserve(hop_in(60, from_ref(&daily))).await.unwrap();
     let first = daily.counter(store.now());
     let day = 24 * 3_600_000;
     ticks.store(day + 5, Ordering::SeqCst);
     assert_eq!(counted(&store, &daily), (0, 0));
     let on_the_next = store.sdk_call(sdk_caller());
     let second = on_the_next
-        .reserve(hop_in(100, &[daily.clone()]))
+        .reserve(hop_in(100, from_ref(&daily)))
         .await
         .unwrap();
     ticket.settle(answer(Some(used(50)))).await.unwrap();
@@ -142,11 +143,11 @@ async fn a_hop_is_settled_in_the_window_that_it_was_reserved_in() {
 
     // A clock that is set back finds what was counted.
     ticks.store(10, Ordering::SeqCst);
-    assert!(covers(&store, &[daily.clone()], 60).is_err());
+    assert!(covers(&store, from_ref(&daily), 60).is_err());
     // Long past, it is forgotten, here and after a restart.
     ticks.store(3 * day, Ordering::SeqCst);
     let sdk = store.sdk_call(sdk_caller());
-    let last = sdk.reserve(hop_in(1, &[daily.clone()])).await.unwrap();
+    let last = sdk.reserve(hop_in(1, from_ref(&daily))).await.unwrap();
     last.settle(&answer(Some(used(1)))).await.unwrap();
     assert_eq!(store.lock().state.counters.iter().count(), 1);
     let shown = store.counters();

@@ -1,6 +1,7 @@
 use super::calls::copy;
 use super::*;
 use crate::sdk::Exposed;
+use std::slice::from_ref;
 
 fn team(limit: u64) -> Scope {
     scope("team", "namespace/team", limit)
@@ -39,7 +40,7 @@ async fn after_an_unclean_end_the_rest_is_booked_once_where_callers_were() {
     // A Task's hops wait for the disk: nothing of them is lost.
     let claimed = begin(&store, usd(1000)).await;
     let of_task = new_call(&store, &claimed, claimed.next, 0).await;
-    let settled = of_task.reserve(hop_in(7, &[other.clone()])).await.unwrap();
+    let settled = of_task.reserve(hop_in(7, from_ref(&other))).await.unwrap();
     settled.settle(answer(Some(used(7)))).await.unwrap();
     let after = copy(dir.path());
     ticket.settle(&answer(Some(used(1)))).await.unwrap();

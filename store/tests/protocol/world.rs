@@ -311,7 +311,7 @@ impl World {
             .scopes()
             .iter()
             .all(|scope| self.disk.counters[*scope][window].used);
-        let out: u8 = self.tail.iter().map(|row| exposed(row)).sum();
+        let out: u8 = self.tail.iter().map(exposed).sum();
         (used || !rules.first_use_waits) && (out <= REST || !rules.bound_rest)
     }
 
