@@ -335,46 +335,41 @@ async fn costs_are_for_those_who_may_see_usage() {
     let user = world.user();
     assert_eq!(world.chat(user, ask("hello")).await.status(), 200);
     world.gateway.store.flush().await.unwrap();
-    world.kube.token("reader-token", "bob", "api-server", None);
-    let get = async |place: &str, by: &str| {
-        let url = format!(
-            "{}/read/v1{place}/costs?by={by}&from=0&to=9999999999999",
-            world.read
-        );
-        let response = world.http.get(url).bearer_auth("reader-token").send();
-        refusal(response.await.unwrap()).await
-    };
-    for place in ["", "/namespaces/team"] {
-        let (status, body) = get(place, "requester").await;
-        assert_eq!(
-            (status, &body["error"]["code"]),
-            (403, &json!("forbidden")),
-            "{place}"
-        );
-        assert!(
-            body["error"]["message"]
-                .as_str()
-                .unwrap()
-                .contains("tasks/usage")
-        );
+    for reader in ["nobody", "bob", "carol"] {
+        world.kube.token(reader, reader, "api-server", None);
     }
     world.kube.allow("bob get tasks/usage team/");
-    assert_eq!(
-        get("", "requester").await.0,
-        403,
-        "one namespace is not all of them"
-    );
-    let (status, body) = get("/namespaces/team", "requester").await;
+    world.kube.allow("carol get tasks/usage /");
+    let get = async |reader: &str, place: &str, by: &str| {
+        let time = "from=0&to=9999999999999";
+        let url = format!("{}/read/v1{place}/costs?by={by}&{time}", world.read);
+        let response = world.http.get(url).bearer_auth(reader).send();
+        refusal(response.await.unwrap()).await
+    };
+    for (reader, place) in [
+        ("nobody", ""),
+        ("nobody", "/namespaces/team"),
+        ("bob", ""),
+        ("bob", "/namespaces/other"),
+    ] {
+        let (status, body) = get(reader, place, "requester").await;
+        let code = &body["error"]["code"];
+        assert_eq!(
+            (status, code),
+            (403, &json!("forbidden")),
+            "{reader} {place}"
+        );
+        let text = body["error"]["message"].as_str().unwrap();
+        assert!(text.contains("tasks/usage"), "{text}");
+    }
+    let (status, body) = get("bob", "/namespaces/team", "requester").await;
     assert_eq!(status, 200, "{body}");
     assert_eq!(body.as_array().unwrap().len(), 1, "{body}");
     let line = &body[0];
     assert_eq!(line["key"], "system:serviceaccount:team:app");
-    assert_eq!(
-        (&line["calls"], &line["costPico"]),
-        (&json!(1), &json!(20_000_000))
-    );
-    assert_eq!(get("/namespaces/other", "day").await.0, 403);
-    world.kube.allow("bob get tasks/usage /");
-    assert_eq!(get("", "model").await.1[0]["key"], "team/up m");
-    assert_eq!(get("", "weekday").await.0, 400);
+    let counted = (&line["calls"], &line["costPico"]);
+    assert_eq!(counted, (&json!(1), &json!(20_000_000)));
+    let (_, all) = get("carol", "", "model").await;
+    assert_eq!(all[0]["key"], "team/up m");
+    assert_eq!(get("carol", "", "weekday").await.0, 400);
 }

@@ -51,8 +51,9 @@ pub struct HopTicket {
     stage: Stage,
 }
 
+/// How far a reserved hop is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+pub enum Stage {
     /// The caller has not got the ticket: nothing can have left.
     Reserving,
     /// The provider may have been asked.
@@ -209,21 +210,30 @@ impl HopTicket {
     }
 }
 
-impl Drop for HopTicket {
-    fn drop(&mut self) {
-        let (class, message, billing) = match self.stage {
-            Stage::Settled => return,
-            Stage::Reserving => ("NotSent", "the request did not leave", Billing::Unbilled),
-            Stage::Out => (
+impl Stage {
+    /// How a hop ended whose ticket was dropped; `None` where it is booked already.
+    pub fn dropped(self) -> Option<HopEnd> {
+        let (class, message, billing) = match self {
+            Self::Settled => return None,
+            Self::Reserving => ("NotSent", "the request did not leave", Billing::Unbilled),
+            Self::Out => (
                 IN_DOUBT,
                 "the gateway stopped this call before it saw the end",
                 Billing::Unknown,
             ),
         };
-        let end = HopEnd::Failed {
+        Some(HopEnd::Failed {
             class: class.into(),
             message: message.into(),
             billing,
+        })
+    }
+}
+
+impl Drop for HopTicket {
+    fn drop(&mut self) {
+        let Some(end) = self.stage.dropped() else {
+            return;
         };
         if let Err(error) = self.book(end) {
             // The next start books it: it is open in the log.

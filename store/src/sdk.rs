@@ -5,10 +5,10 @@
 //! much is booked in each counter that is known to be used. `tests/protocol/` has the model of it.
 
 use crate::entry::{Entry, SdkId, SdkRow, SdkTotal};
-use crate::hops::{HopEnd, HopRequest};
+use crate::hops::{HopEnd, HopRequest, Stage};
 use crate::log::Urgency;
 use crate::scope::CounterId;
-use crate::{Billing, IN_DOUBT, Refusal, Store};
+use crate::{Refusal, Store};
 use oarmaster_protocol::journal::CallUsage;
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -39,7 +39,7 @@ pub struct SdkTicket {
     id: SdkId,
     scopes: Vec<CounterId>,
     reserved: u64,
-    settled: bool,
+    stage: Stage,
 }
 
 /// A hop is settled.
@@ -147,18 +147,19 @@ impl SdkCall {
             id,
             scopes,
             reserved: hop.reserve_pico,
-            settled: false,
+            stage: Stage::Reserving,
         };
         let exposed = store.expose(end, hop.reserve_pico);
         if exposed || !known {
             store.hurry();
             if let Err(refused) = store.durable(end).await {
-                ticket.settled = true; // the reservation is lost with the log's end
+                ticket.stage = Stage::Settled; // the reservation is lost with the log's end
                 return Err(refused);
             }
         } else {
             store.ease(end).await?;
         }
+        ticket.stage = Stage::Out;
         Ok(ticket)
     }
 
@@ -187,7 +188,7 @@ impl SdkTicket {
     }
 
     fn book(&mut self, end: &HopEnd) -> Result<(SdkSettled, u64), Refusal> {
-        self.settled = true;
+        self.stage = Stage::Settled;
         let (now, id) = (self.store.now(), self.id);
         self.store.commit(
             Urgency::Lazy,
@@ -209,13 +210,8 @@ impl SdkTicket {
 
 impl Drop for SdkTicket {
     fn drop(&mut self) {
-        if self.settled {
+        let Some(end) = self.stage.dropped() else {
             return;
-        }
-        let end = HopEnd::Failed {
-            class: IN_DOUBT.into(),
-            message: String::new(),
-            billing: Billing::Unknown,
         };
         if let Err(error) = self.book(&end) {
             // The next start books it: it is open in the log, or lost with the log's end.

@@ -69,7 +69,7 @@ fn small() -> Vec<Instance> {
     ]
 }
 
-/// What takes minutes.
+/// What takes too long without optimisation.
 fn large() -> Vec<Instance> {
     vec![
         Instance {
