@@ -6,6 +6,7 @@
 
 mod agent;
 mod bounds;
+mod budget;
 mod class;
 pub mod image;
 mod pool;
@@ -14,6 +15,7 @@ mod sandbox;
 mod task;
 
 pub use agent::{MAX_OUTPUT_SCHEMA_BYTES, agent};
+pub use budget::budget;
 pub use class::class;
 pub use pool::pool;
 pub use provider::provider;

@@ -195,7 +195,7 @@ async fn the_builtin_roles_cover_our_kinds() -> Result<()> {
                 .await?;
         }
         let kinds = ["agents", "modelpools", "modelproviders", "tasks"];
-        let rows: [(&[&str], [bool; 3]); 8] = [
+        let rows: [(&[&str], [bool; 3]); 11] = [
             (&["get", "tasks.oarmaster.dev"], [true, true, true]),
             (
                 &["get", "tasks.oarmaster.dev", "--subresource=transcript"],
@@ -221,6 +221,11 @@ async fn the_builtin_roles_cover_our_kinds() -> Result<()> {
                 &["create", "sandboxclasses.oarmaster.dev"],
                 [false, false, false],
             ),
+            // Who spends what is the administrator's business.
+            (&["get", "budgets.oarmaster.dev"], [false, false, false]),
+            (&["create", "budgets.oarmaster.dev"], [false, false, false]),
+            // Budgets choose namespaces by their labels.
+            (&["patch", "namespaces"], [false, false, false]),
             (&["create", "pods"], [false, true, true]),
         ];
         let mut all: Vec<(Vec<String>, [bool; 3])> = rows

@@ -30,10 +30,14 @@ pub async fn complete(
     };
     loop {
         let tried = tries.advance().await.map_err(|error| told(error, next))?;
-        let hop = tried
-            .open(gateway, routed, account)
-            .await
-            .map_err(|error| told(error, next))?;
+        let hop = match tried.open(gateway, routed, account).await {
+            Ok(hop) => hop,
+            Err(refused) => {
+                drop(tried); // the lane is free again
+                tries.refused(refused).map_err(|error| told(error, next))?;
+                continue;
+            }
+        };
         let key = tried.key.as_ref().map(|(_, key)| &**key);
         let end = tried
             .provider

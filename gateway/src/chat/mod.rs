@@ -51,7 +51,7 @@ pub async fn completions(
         Caller::Task(pod) => call::run(&gateway, &pod, &headers, request, &body).await,
         Caller::User(user) => {
             let routed = route::for_user(&gateway, &user, request).await?;
-            let account = Account::User(user.name.clone());
+            let account = Account::user(&gateway, &routed, &user.name);
             if routed.request.stream {
                 stream::run(gateway, routed, account).await
             } else {
