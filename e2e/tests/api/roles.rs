@@ -101,9 +101,11 @@ async fn own_rights(cluster: &Cluster, namespace: &str, account: &str) -> Result
 #[tokio::test]
 async fn the_gateway_has_what_it_needs_and_no_more() -> Result<()> {
     let everywhere = [
+        "budgets.oarmaster.dev [] [] [list watch]",
         "jobs.batch [] [] [get]",
         "modelpools.oarmaster.dev [] [] [get list watch]",
         "modelproviders.oarmaster.dev [] [] [get list watch]",
+        "namespaces [] [] [list watch]",
         "pods [] [] [get]",
         "subjectaccessreviews.authorization.k8s.io [] [] [create]",
         "tokenreviews.authentication.k8s.io [] [] [create]",
@@ -138,6 +140,7 @@ async fn the_gateway_has_what_it_needs_and_no_more() -> Result<()> {
         ("default", &["delete", "jobs.batch"], false),
         ("default", &["watch", "modelproviders.oarmaster.dev"], true),
         ("default", &["patch", "modelproviders.oarmaster.dev"], false),
+        ("default", &["patch", "budgets.oarmaster.dev"], false),
         ("default", &["get", "configmaps"], false),
     ] {
         let answer = may(&cluster, namespace, &gateway, what).await?;
