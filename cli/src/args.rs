@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use jiff::Timestamp;
 use std::path::PathBuf;
 
 const AFTER: &str = "\
@@ -91,6 +92,8 @@ pub enum Command {
     Cancel(Cancel),
     /// Stop the model calls of pools, or take them again
     Pools(Pools),
+    /// Sum up what model calls have cost
+    Cost(Cost),
 }
 
 #[derive(ClapArgs, Debug)]
@@ -239,6 +242,63 @@ pub struct Which {
     pub all: bool,
 }
 
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "\
+Examples:
+  oar cost -n demo
+  oar cost -A --by requester --from 2026-11-01 --to 2026-12-01
+  oar cost -A --by day -o csv > november.csv
+
+A call counts on the day on which it ended, in UTC. You need the verb get on tasks/usage: in the namespace, or with -A in all of them.")]
+pub struct Cost {
+    /// What all namespaces pay
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+    /// What has a line of its own
+    #[arg(long, value_enum, default_value_t = By::Namespace)]
+    pub by: By,
+    /// First day, or an instant like 2026-11-01T12:00:00Z; default: the first of this month
+    #[arg(long, value_name = "DAY", value_parser = instant)]
+    pub from: Option<Timestamp>,
+    /// The day, or the instant, before which it ends; default: now
+    #[arg(long, value_name = "DAY", value_parser = instant)]
+    pub to: Option<Timestamp>,
+    /// Print data; default: a table
+    #[arg(short, long, value_enum)]
+    pub output: Option<CostFormat>,
+}
+
+/// What has a line of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum By {
+    Namespace,
+    Agent,
+    Requester,
+    Model,
+    Day,
+    Task,
+}
+
+/// How costs are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CostFormat {
+    Csv,
+    Json,
+    Yaml,
+}
+
+/// A day in UTC, or an instant.
+fn instant(text: &str) -> Result<Timestamp, String> {
+    let day = || {
+        let day: jiff::civil::Date = text.parse().ok()?;
+        let midnight = day.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+        Some(midnight.timestamp())
+    };
+    day().or_else(|| text.parse().ok()).ok_or_else(|| {
+        "write a day like 2026-11-01, or an instant like 2026-11-01T12:00:00Z".to_owned()
+    })
+}
+
 /// How data are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -269,6 +329,17 @@ mod tests {
     fn parameters_may_hold_equals_signs() {
         assert_eq!(param("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
         assert!(param("=b").is_err() && param("a").is_err());
+    }
+
+    #[test]
+    fn a_time_is_a_day_in_utc_or_an_instant() {
+        let at = |text: &str| instant(text).map(|time| time.to_string());
+        assert_eq!(at("2026-11-01").unwrap(), "2026-11-01T00:00:00Z");
+        assert_eq!(
+            at("2026-11-01T02:00:00+02:00").unwrap(),
+            "2026-11-01T00:00:00Z"
+        );
+        assert!(at("yesterday").unwrap_err().contains("2026-11-01"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod cancel;
+mod cost;
 mod get;
 mod list;
 mod logs;
@@ -28,6 +29,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
         Command::Result(args) => result::run(&cluster, args).await,
         Command::Cancel(args) => cancel::run(&cluster, args).await,
         Command::Pools(args) => pools::run(&cluster, args).await,
+        Command::Cost(args) => cost::run(&cluster, args).await,
     }
 }
 

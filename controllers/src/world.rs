@@ -5,6 +5,7 @@
 //! | an object | itself |
 //! | ModelProvider | the ModelPools of its namespace that name it |
 //! | ModelPool | the Agents that mean it, and the Tasks that wait |
+//! | Budget | the Tasks that wait |
 //! | SandboxClass | the Agents that name it, and the Tasks that wait |
 //! | Agent, ConfigMap | the Tasks of its namespace that wait and name it |
 //! | RuntimeClass | every SandboxClass |
@@ -35,7 +36,10 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::{Config, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
-use oarmaster_crds::{Agent, ModelPool, ModelProvider, SandboxClass, Task, conditions, names};
+use oarmaster_crds::conditions::reason;
+use oarmaster_crds::{
+    Agent, Budget, ModelPool, ModelProvider, SandboxClass, Task, conditions, names,
+};
 use oarmaster_protocol::assignment::TaskRef;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +75,7 @@ pub struct World {
 struct Receivers {
     providers: Receiver<ModelProvider>,
     pools: Receiver<ModelPool>,
+    budgets: Receiver<Budget>,
     classes: Receiver<SandboxClass>,
     agents: Receiver<Agent>,
     tasks: Receiver<Task>,
@@ -88,6 +93,7 @@ impl World {
     ) -> Self {
         let (provider_to, providers) = unbounded_channel();
         let (pool_to, pools) = unbounded_channel();
+        let (budget_to, budgets) = unbounded_channel();
         let (class_to, classes) = unbounded_channel();
         let (agent_to, agents) = unbounded_channel();
         let (task_to, tasks) = unbounded_channel();
@@ -97,6 +103,7 @@ impl World {
 
         let (provider_store, provider_cache) = Stored::<Guard<ModelProvider>>::new();
         let (pool_store, pool_cache) = Stored::<Guard<ModelPool>>::new();
+        let (budget_store, budget_cache) = Stored::<Guard<Budget>>::new();
         let (class_store, class_cache) = Stored::<Guard<SandboxClass>>::new();
         let (agent_store, agent_cache) = Stored::<Guard<Agent>>::new();
         let (task_store, task_cache) = Stored::<Guard<Task>>::new();
@@ -160,6 +167,14 @@ impl World {
                 touch(&tasks, &task_to, |task: &Task| {
                     waits(task) && (fallback || task.namespace() == pool.namespace())
                 });
+            })
+        });
+        watches.add("budgets", budget_cache, {
+            let events = lean(watcher(Api::all(client.clone()), all()));
+            let (to, task_to, tasks) = (budget_to.clone(), task_to.clone(), task_store.clone());
+            (events, move |budget: &Guard<Budget>| {
+                send(&to, ObjectRef::from_obj(budget));
+                touch(&tasks, &task_to, waits_for_budget);
             })
         });
         watches.add("sandboxclasses", class_cache, {
@@ -283,6 +298,7 @@ impl World {
         let stores = Stores {
             providers: provider_store,
             pools: pool_store,
+            budgets: budget_store,
             classes: class_store,
             agents: agent_store,
             tasks: task_store,
@@ -304,6 +320,7 @@ impl World {
             receivers: Receivers {
                 providers,
                 pools,
+                budgets,
                 classes,
                 agents,
                 tasks,
@@ -312,6 +329,7 @@ impl World {
                 tasks: task_to,
                 progress: progress_to,
                 providers: provider_to,
+                budgets: budget_to,
             },
             gone,
             progress,
@@ -335,6 +353,7 @@ impl World {
         let Receivers {
             providers,
             pools,
+            budgets,
             classes,
             agents,
             tasks,
@@ -380,6 +399,19 @@ impl World {
                 concurrency: CONCURRENCY,
                 debounce: DEBOUNCE,
                 reconcile: crate::pool::reconcile,
+            }
+            .run(
+                Arc::clone(&context),
+                shutdown.clone(),
+                Api::all(client.clone())
+            ),
+            Runner {
+                kind: "Budget",
+                store: stores.budgets,
+                triggers: budgets,
+                concurrency: CONCURRENCY,
+                debounce: DEBOUNCE,
+                reconcile: crate::budget::reconcile,
             }
             .run(
                 Arc::clone(&context),
@@ -467,6 +499,14 @@ fn waits(task: &Task) -> bool {
         return true;
     };
     !conditions::is_true(&status.conditions, conditions::FINISHED) && status.job.is_none()
+}
+
+/// Whether a Task waits for a Budget.
+fn waits_for_budget(task: &Task) -> bool {
+    let status = task.status.as_ref();
+    let held = status
+        .and_then(|status| conditions::find(&status.conditions, conditions::BUDGET_AVAILABLE));
+    waits(task) && held.is_some_and(|held| held.reason == reason::WINDOW_EXCEEDED)
 }
 
 /// Triggers the readable objects of a cache that match.

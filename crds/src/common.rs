@@ -4,6 +4,7 @@ use crate::money::Usd;
 use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Names one of our objects in the same namespace, or a cluster-scoped one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -53,7 +54,7 @@ pub struct SecretRef {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.usd) || has(self.tokens)").message("set usd, tokens, or both"))]
-pub struct Budget {
+pub struct Allowance {
     /// Most money in USD, as a decimal string. Default: no limit of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usd: Option<Usd>,
@@ -61,6 +62,83 @@ pub struct Budget {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000_000_000_i64))]
     pub tokens: Option<i64>,
+}
+
+/// Chooses objects by their labels. An empty one chooses all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Selector {
+    /// Labels that an object must have, each with this value. At most 16.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 16))]
+    pub match_labels: BTreeMap<String, LabelValue>,
+    /// Conditions on labels, all of which must hold. At most 16.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub match_expressions: Vec<Requirement>,
+}
+
+/// Value of a label.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct LabelValue(
+    #[schemars(
+        length(max = 63),
+        regex(pattern = r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")
+    )]
+    pub String,
+);
+
+/// A condition on one label.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)").message("In and NotIn need values, Exists and DoesNotExist have none"))]
+pub struct Requirement {
+    /// Name of the label.
+    #[schemars(length(min = 1, max = 317))]
+    pub key: String,
+    /// `In` and `NotIn`: whether the value is one of `values`; an object without the label is `NotIn`. `Exists` and `DoesNotExist`: whether there is such a label.
+    pub operator: Operator,
+    /// The values. At most 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub values: Vec<LabelValue>,
+}
+
+/// How a label is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Operator {
+    /// It has one of the values.
+    In,
+    /// It has none of the values, or is not there.
+    NotIn,
+    /// It is there.
+    Exists,
+    /// It is not there.
+    DoesNotExist,
+}
+
+impl Selector {
+    /// Whether it chooses an object with these labels, as Kubernetes' own selectors do.
+    #[must_use]
+    pub fn chooses(&self, labels: &BTreeMap<String, String>) -> bool {
+        let same = |(key, value): (&String, &LabelValue)| labels.get(key) == Some(&value.0);
+        self.match_labels.iter().all(same)
+            && self.match_expressions.iter().all(|each| each.holds(labels))
+    }
+}
+
+impl Requirement {
+    fn holds(&self, labels: &BTreeMap<String, String>) -> bool {
+        let held = labels.get(&self.key);
+        let listed = held.is_some_and(|held| self.values.iter().any(|value| value.0 == *held));
+        match self.operator {
+            Operator::In => listed,
+            Operator::NotIn => !listed,
+            Operator::Exists => held.is_some(),
+            Operator::DoesNotExist => held.is_none(),
+        }
+    }
 }
 
 /// Schema of a list of conditions: a map by `type`, so that appliers own single conditions.

@@ -29,6 +29,8 @@ pub const FAILED: &str = "Failed";
 pub const FINISHED: &str = "Finished";
 /// True: the Task's budget covers the next call, as far as is known.
 pub const BUDGET_AVAILABLE: &str = "BudgetAvailable";
+/// True: a counter of the budget has no room: the last call that was asked for did not fit, or nothing is left. Budget.
+pub const EXCEEDED: &str = "Exceeded";
 /// True: before the first line of untrusted code ran, its sandbox was proven to reach nothing; where the class demands it, so was the
 /// pod's NetworkPolicy. The message says what was tried.
 pub const ISOLATED: &str = "Isolated";
@@ -115,6 +117,8 @@ pub mod reason {
     pub const WITHIN_BUDGET: &str = "WithinBudget";
     /// The budget does not cover the next call.
     pub const BUDGET_EXCEEDED: &str = "BudgetExceeded";
+    /// A Budget of the cluster does not cover the next call. The Task waits for its reset, or until it is raised.
+    pub const WINDOW_EXCEEDED: &str = "WindowExceeded";
     /// Every probe was refused.
     pub const PROVEN: &str = "Proven";
     /// A probe reached something, or could not be made.

@@ -18,9 +18,10 @@ pub mod names;
 pub mod quantity;
 pub mod validate;
 
-pub use common::{Budget, LocalRef, PoolRef, SecretKeyRef};
+pub use common::{Allowance, LocalRef, PoolRef, SecretKeyRef};
 pub use duration::GepDuration;
 pub use kinds::agent::{Agent, AgentSpec, AgentStatus};
+pub use kinds::budget::{Budget, BudgetSpec, BudgetStatus};
 pub use kinds::class::{SandboxClass, SandboxClassSpec, SandboxClassStatus};
 pub use kinds::pool::{ModelPool, ModelPoolSpec, ModelPoolStatus};
 pub use kinds::provider::{ModelProvider, ModelProviderSpec, ModelProviderStatus};

@@ -6,6 +6,7 @@
 
 mod agent;
 mod bounds;
+mod budget;
 mod class;
 mod cloud;
 pub mod image;
@@ -15,6 +16,7 @@ mod sandbox;
 mod task;
 
 pub use agent::{MAX_OUTPUT_SCHEMA_BYTES, agent};
+pub use budget::budget;
 pub use class::class;
 pub use pool::pool;
 pub use provider::provider;

@@ -6,12 +6,13 @@ use crate::state::{Gateway, read_body};
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, put};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use oarmaster_protocol::admin::{
-    AttemptReport, Change, Fence, Health, OpenAttempt, OpenAttemptRef, TaskBudget,
+    AttemptReport, BudgetReport, Change, Fence, Health, OpenAttempt, OpenAttemptRef, Room,
+    RoomQuery, TaskBudget,
 };
 use oarmaster_protocol::assignment::MAX_ASSIGNMENT_BYTES;
 use oarmaster_store::Event;
@@ -23,6 +24,8 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+/// How often counters of Budgets are compared with what was last told of.
+const COUNTS: Duration = Duration::from_secs(5);
 const PING: Duration = Duration::from_secs(10);
 /// A reader that takes nothing for this long is cut off, and starts anew with everything.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -37,6 +40,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/admin/v1/tasks/{uid}/budget", put(budget))
         .route("/admin/v1/attempts", get(attempts))
         .route("/admin/v1/providers", get(providers))
+        .route("/admin/v1/budgets", get(budgets))
+        .route("/admin/v1/room", post(room))
         .route("/admin/v1/changes", get(changes))
         .fallback(no_path)
         .method_not_allowed_fallback(no_method)
@@ -111,6 +116,25 @@ async fn providers(State(gateway): Shared, headers: HeaderMap) -> Result<Json<He
     Ok(Json(gateway.health.report()))
 }
 
+async fn budgets(
+    State(gateway): Shared,
+    headers: HeaderMap,
+) -> Result<Json<Vec<BudgetReport>>, ApiFailure> {
+    gateway.operator(&headers).await?;
+    Ok(Json(gateway.budget_reports()))
+}
+
+async fn room(
+    State(gateway): Shared,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Room>, ApiFailure> {
+    gateway.operator(&headers).await?;
+    let query: RoomQuery = parse(&read_body(body, MAX_BODY).await?)?;
+    let blocked = gateway.blocked(&query).await?;
+    Ok(Json(Room { blocked }))
+}
+
 async fn changes(State(gateway): Shared, headers: HeaderMap) -> Result<Response, ApiFailure> {
     gateway.operator(&headers).await?;
     let (sender, receiver) = mpsc::channel(64);
@@ -124,6 +148,8 @@ async fn tell(gateway: &Gateway, sender: mpsc::Sender<Bytes>) {
     let mut providers = gateway.health.changes();
     let mut ping = tokio::time::interval(PING);
     ping.reset();
+    let mut counts = tokio::time::interval(COUNTS);
+    let mut told = gateway.budget_reports(); // before the Hello: who reads it asks for them
     let mut change = Some(Change::Hello); // after both readers exist, so that nothing falls in between
     loop {
         if let Some(change) = change.take()
@@ -143,6 +169,14 @@ async fn tell(gateway: &Gateway, sender: mpsc::Sender<Bytes>) {
                 Ok((namespace, name)) => Change::Provider { namespace, name },
                 Err(RecvError::Lagged(_)) => Change::Hello,
                 Err(RecvError::Closed) => return,
+            },
+            _ = counts.tick() => {
+                let now = gateway.budget_reports();
+                if now == told {
+                    continue;
+                }
+                told = now;
+                Change::Budgets
             },
             _ = ping.tick() => Change::Ping,
         });

@@ -146,6 +146,17 @@ impl Snapshot {
         }
     }
 
+    /// Whether a pool has a member whose every price is 0.
+    #[must_use]
+    pub fn has_free_member(&self, pool: &Id) -> bool {
+        let members = self.pools.get(pool).map(|pool| &pool.members);
+        let mut models = members.into_iter().flatten().filter_map(|member| {
+            let provider = self.providers.get(&member.provider)?;
+            provider.models.get(&member.model)
+        });
+        models.any(|model| model.price.as_ref().is_ok_and(Price::is_free))
+    }
+
     /// The Secrets that providers name, with what is a key in each.
     #[must_use]
     pub fn secrets(&self) -> BTreeMap<Id, BTreeSet<Entries>> {

@@ -11,6 +11,7 @@
 //! store, and never in logs or metrics.
 
 pub mod admin;
+pub mod budgets;
 pub mod catalog;
 pub mod chat;
 pub mod clock;

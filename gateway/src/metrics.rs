@@ -4,6 +4,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
@@ -48,6 +49,17 @@ struct Cost {
     hop: Hop,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfBudget {
+    budget: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Warned {
+    budget: String,
+    percent: i64,
+}
+
 /// The gateway's metrics.
 pub struct Metrics {
     registry: Registry,
@@ -57,6 +69,10 @@ pub struct Metrics {
     choices: Family<Chosen, Counter>,
     tokens: Family<Kind, Counter>,
     cost: Family<Cost, Counter<f64, AtomicU64>>,
+    overrun: Family<Hop, Counter<f64, AtomicU64>>,
+    budget_remaining: Family<OfBudget, Gauge<f64, AtomicU64>>,
+    budget_refusals: Family<OfBudget, Counter>,
+    budget_warnings: Family<Warned, Counter>,
 }
 
 impl Default for Metrics {
@@ -70,6 +86,10 @@ impl Default for Metrics {
             choices: Family::default(),
             tokens: Family::default(),
             cost: Family::default(),
+            overrun: Family::default(),
+            budget_remaining: Family::default(),
+            budget_refusals: Family::default(),
+            budget_warnings: Family::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -102,6 +122,26 @@ impl Default for Metrics {
             "cost_usd",
             "Money that was booked, in USD",
             metrics.cost.clone(),
+        );
+        registry.register(
+            "overrun_usd",
+            "Money that providers billed beyond reservations, in USD",
+            metrics.overrun.clone(),
+        );
+        registry.register(
+            "budget_remaining_ratio",
+            "What is left of a Budget's fullest counter in this window, settled and reserved taken off: 1 is all, 0 is nothing",
+            metrics.budget_remaining.clone(),
+        );
+        registry.register(
+            "budget_refusals",
+            "Hops that a Budget had no room for",
+            metrics.budget_refusals.clone(),
+        );
+        registry.register(
+            "budget_warnings",
+            "Times that a counter of a Budget reached a percentage of its warnAt",
+            metrics.budget_warnings.clone(),
         );
         Self {
             registry,
@@ -172,6 +212,40 @@ impl Metrics {
         self.cost
             .get_or_create(&cost)
             .inc_by(usage.cost_pico as f64 / 1e12);
+    }
+
+    /// A provider has billed this much beyond a reservation, in pico-USD.
+    pub fn overrun(&self, hop: &Hop, pico: u64) {
+        if pico > 0 {
+            #[allow(clippy::cast_precision_loss)] // a metric; the ledger has the integers
+            self.overrun.get_or_create(hop).inc_by(pico as f64 / 1e12);
+        }
+    }
+
+    /// A Budget had no room for a hop.
+    pub fn budget_refused(&self, budget: &str) {
+        let budget = budget.to_owned();
+        self.budget_refusals
+            .get_or_create(&OfBudget { budget })
+            .inc();
+    }
+
+    /// A counter of a Budget has reached a percentage.
+    pub fn budget_warned(&self, budget: &str, percent: i64) {
+        let budget = budget.to_owned();
+        self.budget_warnings
+            .get_or_create(&Warned { budget, percent })
+            .inc();
+    }
+
+    /// What is left of each Budget, and of no other.
+    pub fn budgets_remaining(&self, ratios: impl IntoIterator<Item = (String, f64)>) {
+        self.budget_remaining.clear();
+        for (budget, ratio) in ratios {
+            self.budget_remaining
+                .get_or_create(&OfBudget { budget })
+                .set(ratio);
+        }
     }
 
     /// The metrics in the text format of OpenMetrics.

@@ -18,6 +18,8 @@ pub struct Plain {
     pub certificate: Arc<oarmaster_serve::certificate::Certificate>,
     /// Whether pools and providers were listed.
     pub synced: Receiver<bool>,
+    /// Whether Budgets and namespaces were listed.
+    pub counted: Receiver<bool>,
 }
 
 /// The routes.
@@ -47,11 +49,15 @@ impl Plain {
         if !*self.synced.borrow() {
             return Some("pools and providers were not listed yet".to_owned());
         }
+        if !*self.counted.borrow() {
+            return Some("Budgets and namespaces were not listed yet".to_owned());
+        }
         None
     }
 }
 
 async fn metrics(State(plain): State<Plain>) -> Response {
+    plain.gateway.show_budgets();
     match plain.gateway.metrics.text() {
         Ok(text) => (
             [(

@@ -11,7 +11,8 @@ use axum::{Json, Router};
 use http::{HeaderMap, HeaderValue, header};
 use oarmaster_protocol::admin::TaskUsage;
 use oarmaster_protocol::journal::Artifact;
-use oarmaster_store::Refusal;
+use oarmaster_protocol::read::{CostBy, CostLine};
+use oarmaster_store::{CostQuery, Refusal};
 use serde::Deserialize;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -23,6 +24,8 @@ const PAGE: usize = 256;
 pub fn router(gateway: Arc<Gateway>) -> Router {
     let task = "/read/v1/namespaces/{namespace}/tasks/{name}";
     Router::new()
+        .route("/read/v1/costs", get(all_costs))
+        .route("/read/v1/namespaces/{namespace}/costs", get(costs))
         .route(&format!("{task}/transcript"), get(transcript))
         .route(&format!("{task}/usage"), get(usage))
         .route(&format!("{task}/artifacts"), get(artifacts))
@@ -51,6 +54,50 @@ async fn usage(
     gateway.reader(&headers, "usage", &namespace, &name).await?;
     let uid = find(&gateway, &namespace, &name, params.uid).await?;
     Ok(Json(gateway.store.usage(&uid).await?))
+}
+
+#[derive(Deserialize)]
+struct Time {
+    by: CostBy,
+    from: i64,
+    to: i64,
+}
+
+async fn all_costs(
+    State(gateway): Shared,
+    Query(time): Query<Time>,
+    headers: HeaderMap,
+) -> Result<Json<Vec<CostLine>>, ApiFailure> {
+    sum(&gateway, &headers, None, time).await
+}
+
+async fn costs(
+    State(gateway): Shared,
+    Path(namespace): Path<String>,
+    Query(time): Query<Time>,
+    headers: HeaderMap,
+) -> Result<Json<Vec<CostLine>>, ApiFailure> {
+    sum(&gateway, &headers, Some(namespace), time).await
+}
+
+async fn sum(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    namespace: Option<String>,
+    Time { by, from, to }: Time,
+) -> Result<Json<Vec<CostLine>>, ApiFailure> {
+    // Without a name all Tasks are meant, and without a namespace all namespaces.
+    let within = namespace.as_deref().unwrap_or_default();
+    gateway.reader(headers, "usage", within, "").await?;
+    let query = CostQuery {
+        namespace,
+        by,
+        from_ms: from,
+        to_ms: to,
+    };
+    // Each reads the whole log: one at a time.
+    let _turn = gateway.counting.lock().await;
+    Ok(Json(gateway.store.costs(query).await?))
 }
 
 async fn artifacts(

@@ -1,6 +1,7 @@
 //! Puts the parts together and runs them to the end of the process.
 
 use crate::catalog::Outbound;
+use crate::cluster::budgets::BudgetWatch;
 use crate::cluster::objects::Objects;
 use crate::cluster::secrets::{Sight, follow, follow_keys};
 use crate::config::Config;
@@ -54,6 +55,7 @@ pub async fn run(config: Config, client: Client, stop: CancellationToken) -> any
     let gateway = Arc::new(Gateway::new(settings, store, &client));
     let certificate = Arc::new(Certificate::default());
     let (synced, is_synced) = watch::channel(false);
+    let (counted, is_counted) = watch::channel(false);
     let (loaded, mut is_loaded) = watch::channel(false);
 
     let background = TaskTracker::new();
@@ -74,6 +76,9 @@ pub async fn run(config: Config, client: Client, stop: CancellationToken) -> any
     );
     let watched = client.clone();
     spawn(Box::pin(async move { objects.run(watched).await }));
+    let budgets = BudgetWatch::new(gateway.budgets.clone(), counted);
+    let watched = client.clone();
+    spawn(Box::pin(async move { budgets.run(watched).await }));
     let (health, snapshots) = (gateway.health.clone(), gateway.health.snapshots());
     spawn(Box::pin(follow_keys(
         client.clone(),
@@ -95,6 +100,7 @@ pub async fn run(config: Config, client: Client, stop: CancellationToken) -> any
         gateway: gateway.clone(),
         certificate: certificate.clone(),
         synced: is_synced,
+        counted: is_counted,
     };
     let plain_listener = bind(metrics_addr).await?;
     let served = TaskTracker::new();
@@ -161,7 +167,7 @@ pub async fn run(config: Config, client: Client, stop: CancellationToken) -> any
     );
     gateway
         .store
-        .flush()
+        .stop()
         .await
         .context("failed to write the log")
 }

@@ -1,5 +1,6 @@
 //! What every request handler works with.
 
+use crate::budgets::{self, Budgets, Payer, Refused};
 use crate::catalog::Snapshot;
 use crate::chat::assigned::Assignments;
 use crate::cluster::lookup::Lookup;
@@ -17,6 +18,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use kube::Client;
+use oarmaster_protocol::admin::{Blocked, BudgetReport, RoomQuery};
 use oarmaster_protocol::task::ErrorCode;
 use oarmaster_protocol::{ADMIN_AUDIENCE, AUDIENCE};
 use oarmaster_store::Store;
@@ -36,12 +38,18 @@ pub struct Gateway {
     pub store: Store,
     /// Pools and providers.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// Budgets, and the namespaces that they choose.
+    pub budgets: Arc<ArcSwap<Budgets>>,
+    /// What they have refused.
+    pub refused: Refused,
     /// What the snapshot has not.
     pub lookup: Lookup,
     /// Keys and reachability.
     pub health: Arc<Health>,
     /// Metrics.
     pub metrics: Metrics,
+    /// Held by who sums up costs.
+    pub counting: tokio::sync::Mutex<()>,
     /// What Tasks were assigned.
     pub assignments: Assignments,
     /// Calls that run to their end even when their caller is gone.
@@ -72,9 +80,12 @@ impl Gateway {
             settings,
             store,
             snapshot: Arc::default(),
+            budgets: Arc::default(),
+            refused: Refused::default(),
             lookup: Lookup::new(client),
             health: Arc::default(),
             metrics: Metrics::default(),
+            counting: tokio::sync::Mutex::default(),
             assignments: Assignments::default(),
             calls: TaskTracker::new(),
             stopping: CancellationToken::new(),
@@ -110,6 +121,69 @@ impl Gateway {
                 "the task API is for the pods of Tasks",
             )),
         }
+    }
+
+    /// What the operator is told of Budgets.
+    #[must_use]
+    pub fn budget_reports(&self) -> Vec<BudgetReport> {
+        let counters = self.store.counters();
+        let now = self.store.clock();
+        budgets::report(&self.budgets.load(), &counters, &self.refused, now)
+    }
+
+    /// The Budget that leaves no room for the next call of a Task.
+    ///
+    /// # Errors
+    /// `not_found` for a Task that is asked for without a pool and was never opened here; `unavailable` while it is not known which
+    /// Budgets count.
+    pub async fn blocked(&self, query: &RoomQuery) -> Result<Option<Blocked>, ApiFailure> {
+        let task = &query.task;
+        let (pool, agent) = match &query.pool {
+            Some(pool) => (Some(pool.clone()), query.agent.clone()),
+            None => {
+                let newest = self.store.newest_attempt(&task.uid).await?;
+                let newest = newest.map_or(1, |newest| newest.attempt);
+                let assigned = self.assignments.get(&self.store, &task.uid, newest);
+                let assigned = assigned.await?;
+                (assigned.model.clone(), assigned.agent.clone())
+            }
+        };
+        let Some(pool) = pool else {
+            return Ok(None); // it calls no model
+        };
+        let snapshot = self.snapshot.load_full();
+        let pool = snapshot.resolve(&pool, Some(&task.namespace), &self.settings);
+        let requester = query.requested_by.clone();
+        let requester = requester.or_else(|| self.store.requested_by(&task.uid));
+        let scopes = self.budgets.load().scopes(&Payer {
+            namespace: &task.namespace,
+            pool: &pool,
+            agent: agent.as_deref(),
+            requester: requester.as_deref().unwrap_or_default(),
+        })?;
+        let standing = scopes
+            .iter()
+            .map(|scope| (scope, self.store.counter(scope)));
+        let free = snapshot.has_free_member(&pool);
+        Ok(budgets::blocked(standing, &self.refused, free))
+    }
+
+    /// Puts what is left of each Budget into the metrics.
+    pub fn show_budgets(&self) {
+        let left = |report: BudgetReport| {
+            // The largest counter that is settled may not be the fullest one: what is reserved counts, too.
+            let counters = report.counters.iter();
+            let most = counters
+                .map(|counter| counter.spent_pico.saturating_add(counter.reserved_pico))
+                .max();
+            let left = report.limit_pico.saturating_sub(most.unwrap_or_default());
+            #[allow(clippy::cast_precision_loss)] // a metric; the ledger has the integers
+            let ratio = left as f64 / report.limit_pico.max(1) as f64;
+            (report.name, ratio)
+        };
+        let reports = self.budget_reports();
+        self.metrics
+            .budgets_remaining(reports.into_iter().map(left));
     }
 
     /// The operator.
@@ -149,8 +223,13 @@ impl Gateway {
         if self.access.may(&user, act).await? {
             Ok(())
         } else {
+            let of = match (namespace, task) {
+                ("", _) => "in all namespaces: a Cluster".to_owned(),
+                (_, "") => format!("in namespace {namespace}: a "),
+                _ => format!("of {task} in namespace {namespace}: a "),
+            };
             Err(ApiFailure::forbidden(format!(
-                "{} may not get tasks/{subresource} of {task} in namespace {namespace}: a Role with resources [tasks/{subresource}] and verbs [get] in apiGroups [oarmaster.dev] allows it",
+                "{} may not get tasks/{subresource} {of}Role with resources [tasks/{subresource}] and verbs [get] in apiGroups [oarmaster.dev] allows it",
                 user.name
             )))
         }

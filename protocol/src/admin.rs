@@ -8,6 +8,8 @@
 //! | `PUT /admin/v1/tasks/{taskUid}/budget` | [`TaskBudget`] | [`AttemptReport`] of the newest attempt; only a raise has an effect |
 //! | `GET /admin/v1/attempts?open=true` | - | list of [`OpenAttemptRef`] |
 //! | `GET /admin/v1/providers` | - | [`Health`] |
+//! | `GET /admin/v1/budgets` | - | list of [`BudgetReport`] |
+//! | `POST /admin/v1/room` | [`RoomQuery`] | [`Room`] |
 //! | `GET /admin/v1/changes` | - | endless lines of JSON, one [`Change`] each; first a `Hello` |
 
 use crate::assignment::{Assignment, TaskRef};
@@ -224,6 +226,81 @@ pub struct Reachable {
     pub message: String,
 }
 
+/// Asks whether Budgets leave room for the next call of a Task, before it is given a pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RoomQuery {
+    /// The Task.
+    pub task: TaskRef,
+    /// `<namespace>/<pool>` of its calls. Absent once an attempt was opened: the gateway knows it then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    /// Name of its agent, where `pool` is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// Who created it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_by: Option<String>,
+}
+
+/// Whether there is room.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Room {
+    /// The Budget that has none; absent where there is room as far as is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<Blocked>,
+}
+
+/// A Budget that has no room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Blocked {
+    /// The Budget, what is spent, when it resets and what the next call needs, in one line.
+    pub message: String,
+    /// When its counter begins anew, in milliseconds since the Unix epoch; absent where it never does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resets_ms: Option<i64>,
+}
+
+/// A Budget as the ledger has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BudgetReport {
+    /// Name of the Budget.
+    pub name: String,
+    /// Generation of the object that the gateway counts by.
+    pub generation: i64,
+    /// Why the gateway does not count for it; absent where it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// Most money in a window of a counter, in pico-USD.
+    pub limit_pico: u64,
+    /// When the counters begin anew, in milliseconds since the Unix epoch; absent where they never do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resets_ms: Option<i64>,
+    /// How many counters have no room.
+    pub exceeded: u64,
+    /// How many counters there are in this window.
+    pub counter_count: u64,
+    /// The largest 50 of them, the largest first.
+    pub counters: Vec<BudgetCounter>,
+}
+
+/// A counter of a Budget in this window.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BudgetCounter {
+    /// Whose money, like `namespace/team`.
+    pub key: String,
+    /// Settled, in pico-USD.
+    pub spent_pico: u64,
+    /// Reserved by running hops, in pico-USD.
+    pub reserved_pico: u64,
+    /// Whether nothing is left of it, or not what the last call needed that it refused.
+    pub exceeded: bool,
+}
+
 /// Something the operator may want to look at again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
@@ -241,6 +318,8 @@ pub enum Change {
         /// The Task.
         task: TaskRef,
     },
+    /// What is counted for a Budget changed; at most every 5 s.
+    Budgets,
     /// Health of a provider changed.
     Provider {
         /// Namespace.

@@ -194,6 +194,9 @@ pub struct Failure {
     pub class: FailureClass,
     /// One sentence for a person. Never a key; never more than 1,024 characters.
     pub message: String,
+    /// A Budget of the cluster has no room: the Task is not over, and waits for it without a pod.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub waits: bool,
 }
 
 /// An artifact in the gateway's store.

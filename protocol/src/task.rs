@@ -104,10 +104,12 @@ pub enum ErrorCode {
     InDoubt,
     /// 413. The body is larger than its bound.
     TooLarge,
-    /// 429. The budget does not cover the worst case of this call.
+    /// 429. The Task's own budget does not cover the worst case of this call.
     BudgetExceeded,
     /// 429. The limits of the pool's providers allow no more now; `Retry-After` says when.
     RateLimited,
+    /// 429. A Budget of the cluster does not cover the worst case of this call: after `Retry-After`, or a raise, it may. No Task is over.
+    WindowExceeded,
     /// 400. The request has a field whose cost has no bound.
     UnboundedCost,
     /// 400. The provider states no price for the model.
@@ -134,6 +136,7 @@ impl ErrorCode {
             Self::TooLarge => "too_large",
             Self::BudgetExceeded => "budget_exceeded",
             Self::RateLimited => "rate_limited",
+            Self::WindowExceeded => "window_exceeded",
             Self::UnboundedCost => "unbounded_cost",
             Self::UnknownPrice => "unknown_price",
             Self::ModelUnavailable => "model_unavailable",

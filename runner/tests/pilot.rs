@@ -360,6 +360,16 @@ fn refusals_of_model_calls_are_classes() {
 }
 
 #[test]
+fn a_budget_without_room_is_asked_again_under_the_same_number() {
+    let gateway = Gateway::start(assignment(), vec![final_text("done")]);
+    gateway.refuse_model_calls("window_exceeded", 429, 2);
+    assert_eq!(run(&gateway, &Options::default()), Some(0));
+    assert_eq!(outcome(&gateway).failure, None);
+    // The number that was refused twice is the one that is answered.
+    assert_eq!(gateway.call_numbers(), [7]);
+}
+
+#[test]
 fn a_call_in_doubt_is_asked_once_more_under_the_next_number() {
     let gateway = Gateway::start(assignment(), vec![final_text("done")]);
     gateway.refuse_model_calls("in_doubt", 409, 1);

@@ -117,6 +117,13 @@ impl Store {
         .await
     }
 
+    /// Who created a Task, as far as it is known.
+    #[must_use]
+    pub fn requested_by(&self, task_uid: &str) -> Option<String> {
+        let core = self.lock();
+        core.state.tasks.get(task_uid)?.requested_by.clone()
+    }
+
     /// The attempts that are neither fenced nor ended.
     pub async fn open_attempts(&self) -> Result<Vec<OpenAttemptRef>, Refusal> {
         self.read(|state| Ok(state.open_attempts())).await

@@ -5,11 +5,10 @@
 //!                            call.reserve(hop 1) -> ticket.settle(Answer)      -> answer the pilot with the new `next`
 //! ```
 
-use crate::entry::Entry;
 use crate::log::Urgency;
 use crate::state::{At, By, Standing, State, Task, Wanted, diverged};
 use crate::store::RunningCall;
-use crate::{Refusal, SdkRow, SdkTotal, Store};
+use crate::{Refusal, Store};
 use oarmaster_protocol::journal::Record;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -159,21 +158,6 @@ impl Store {
         let last = calls.next_back().map(|((_, call), _)| *call);
         let running = last.map_or(0, |call| call.saturating_add(1));
         task.next_call().max(running)
-    }
-
-    /// Books a finished call of a caller that is no Task. Does not wait for the disk: the row is durable about 10 ms later. Only when
-    /// more than 8 MiB of the log wait to be written does it wait, so that a slow disk does not fill the memory.
-    pub async fn sdk_row(&self, row: SdkRow) -> Result<(), Refusal> {
-        let at_ms = self.now();
-        let entry = Entry::Sdk { at_ms, row };
-        let ((), end) = self.commit(Urgency::Lazy, |_| Ok((vec![entry], ())), |_, ()| ())?;
-        self.ease(end).await
-    }
-
-    /// The sum of all rows of [`Store::sdk_row`].
-    #[must_use]
-    pub fn sdk_total(&self) -> SdkTotal {
-        self.lock().state.sdk
     }
 }
 

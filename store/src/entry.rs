@@ -1,5 +1,6 @@
 //! What the log holds. One frame is a list of entries that are applied together or not at all.
 
+use crate::scope::CounterId;
 use oarmaster_protocol::admin::TaskBudget;
 use oarmaster_protocol::assignment::TaskRef;
 use oarmaster_protocol::journal::{Artifact, CallUsage, Record};
@@ -58,6 +59,9 @@ pub enum Entry {
         input_tokens: u64,
         /// Reserved output tokens.
         output_tokens: u64,
+        /// The counters that it is reserved in, and settled.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        scopes: Vec<CounterId>,
         /// The journal's record.
         record: Record,
     },
@@ -75,37 +79,133 @@ pub enum Entry {
         /// The artifact.
         artifact: Artifact,
     },
-    /// A model call of a caller that is no Task.
-    Sdk {
+    /// A hop of a caller that is no Task was reserved.
+    SdkOpen {
         /// Milliseconds since the Unix epoch.
         at_ms: i64,
-        /// The row.
+        /// The hop.
+        id: SdkId,
+        /// Whose it is, and where it goes.
         row: SdkRow,
+        /// Its worst case.
+        reserve: Reserve,
+        /// The counters that it is reserved in, and settled.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        scopes: Vec<CounterId>,
+    },
+    /// A hop of a caller that is no Task ended.
+    SdkEnd {
+        /// Milliseconds since the Unix epoch.
+        at_ms: i64,
+        /// The hop.
+        id: SdkId,
+        /// Class of its failure; absent after an answer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        class: Option<String>,
+        /// Tokens and money.
+        usage: CallUsage,
+    },
+    /// A process has begun, and has booked what the one before left open.
+    Start {
+        /// Milliseconds since the Unix epoch.
+        at_ms: i64,
+        /// Most money that hops of SDK callers may have reserved while they are not on the disk, from here on, in pico-USD.
+        rest_pico: u64,
+        /// What the process before may have had out when it ended without a [`Entry::Stop`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rest: Option<Rest>,
+    },
+    /// A process has ended, and everything of it is in the log.
+    Stop {
+        /// Milliseconds since the Unix epoch.
+        at_ms: i64,
     },
 }
 
-/// A finished model call of a caller that is no Task.
+/// A hop of a caller that is no Task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SdkId {
+    /// How many processes have begun on this log: numbers of calls that a crash took away do not come again.
+    pub term: u64,
+    /// Number of the call in the term.
+    pub call: u64,
+    /// Number of the hop in the call, from 0.
+    pub hop: u32,
+}
+
+/// A worst case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reserve {
+    /// Money in pico-USD.
+    pub pico: u64,
+    /// Input tokens.
+    pub input: u64,
+    /// Output tokens.
+    pub output: u64,
+}
+
+impl Reserve {
+    pub(crate) const fn plus(self, other: Self) -> Self {
+        Self {
+            pico: self.pico.saturating_add(other.pico),
+            input: self.input.saturating_add(other.input),
+            output: self.output.saturating_add(other.output),
+        }
+    }
+
+    pub(crate) const fn minus(self, other: Self) -> Self {
+        Self {
+            pico: self.pico.saturating_sub(other.pico),
+            input: self.input.saturating_sub(other.input),
+            output: self.output.saturating_sub(other.output),
+        }
+    }
+
+    /// The usage that is booked when nobody says what a hop cost.
+    pub(crate) const fn estimated(self) -> CallUsage {
+        CallUsage {
+            input_tokens: self.input,
+            output_tokens: self.output,
+            cached_tokens: 0,
+            cost_pico: self.pico,
+            estimated: true,
+        }
+    }
+}
+
+/// What may have been lost: in each of these counters at most this much, and no more in all of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rest {
+    /// Money in pico-USD.
+    pub pico: u64,
+    /// The counters that SDK callers used.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<CounterId>,
+}
+
+/// Whose a hop is that is no Task's, and where it goes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SdkRow {
     /// Kubernetes user name of the caller.
     pub caller: String,
-    /// Namespace of the pool.
+    /// Namespace that pays: the caller's, or the pool's for a caller that has none.
     pub namespace: String,
-    /// Name of the pool.
+    /// `<namespace>/<pool>`.
     pub pool: String,
     /// `<namespace>/<provider>`.
     pub provider: String,
     /// Model id at the provider.
     pub model: String,
-    /// Tokens and money.
-    pub usage: CallUsage,
 }
 
-/// The sum of all [`SdkRow`]s.
+/// The sum of all hops of callers that are no Task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SdkTotal {
-    /// Number of rows.
+    /// Number of hops that were answered or cost something.
     pub calls: u64,
     /// Tokens and money.
     pub sum: CallUsage,
@@ -121,7 +221,9 @@ impl Entry {
             | Self::Open { task, .. }
             | Self::Record { task, .. }
             | Self::Artifact { task, .. } => task,
-            Self::Sdk { .. } => "",
+            Self::SdkOpen { .. } | Self::SdkEnd { .. } | Self::Start { .. } | Self::Stop { .. } => {
+                ""
+            }
         }
     }
 
@@ -132,7 +234,12 @@ impl Entry {
             | Self::Claim { record, .. }
             | Self::Open { record, .. }
             | Self::Record { record, .. } => Some(record),
-            Self::Budget { .. } | Self::Artifact { .. } | Self::Sdk { .. } => None,
+            Self::Budget { .. }
+            | Self::Artifact { .. }
+            | Self::SdkOpen { .. }
+            | Self::SdkEnd { .. }
+            | Self::Start { .. }
+            | Self::Stop { .. } => None,
         }
     }
 
@@ -143,7 +250,12 @@ impl Entry {
             | Self::Claim { record, .. }
             | Self::Open { record, .. }
             | Self::Record { record, .. } => Some(record),
-            Self::Budget { .. } | Self::Artifact { .. } | Self::Sdk { .. } => None,
+            Self::Budget { .. }
+            | Self::Artifact { .. }
+            | Self::SdkOpen { .. }
+            | Self::SdkEnd { .. }
+            | Self::Start { .. }
+            | Self::Stop { .. } => None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Why the store cannot open, and why it refuses.
 
+use crate::scope::{Exceeded, usd};
 use oarmaster_protocol::task::ErrorCode;
 use std::path::PathBuf;
 
@@ -92,6 +93,9 @@ pub enum Refusal {
         /// The worst case of this hop.
         needed: u64,
     },
+    /// A cap over all callers does not cover the reservation: it may again after the reset, or once it is raised.
+    #[error("{0}")]
+    WindowExceeded(Box<Exceeded>),
     /// The reservation is too large to be added up.
     #[error("the worst case of this call is too large to be counted; lower max_tokens")]
     Overflow,
@@ -123,12 +127,7 @@ impl Unit {
     fn show(self, value: u64) -> String {
         match self {
             Self::Tokens => format!("{value} tokens"),
-            Self::PicoUsd => {
-                const ONE: u64 = 1_000_000_000_000;
-                let cents = format!("{:012}", value % ONE);
-                let trimmed = cents.trim_end_matches('0');
-                format!("${}.{trimmed:0<2}", value / ONE)
-            }
+            Self::PicoUsd => usd(value),
         }
     }
 }
@@ -145,6 +144,7 @@ impl Refusal {
             Self::Diverged(_) => ErrorCode::Diverged,
             Self::TooLarge(_) => ErrorCode::TooLarge,
             Self::BudgetExceeded { .. } => ErrorCode::BudgetExceeded,
+            Self::WindowExceeded(_) => ErrorCode::WindowExceeded,
             Self::Overflow => ErrorCode::UnboundedCost,
             Self::Unwritable(_) | Self::Internal(_) => ErrorCode::Internal,
         }

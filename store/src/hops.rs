@@ -2,7 +2,9 @@
 
 use crate::calls::{Call, Inner};
 use crate::entry::Entry;
+use crate::entry::Reserve;
 use crate::log::Urgency;
+use crate::scope::{CounterId, Scope};
 use crate::state::{By, Task};
 use crate::{IN_DOUBT, Refusal};
 use oarmaster_protocol::journal::{Body, CallUsage, Record};
@@ -26,6 +28,18 @@ pub struct HopRequest {
     pub reserve_input_tokens: u64,
     /// Most output tokens.
     pub reserve_output_tokens: u64,
+    /// The caps that it must fit under, beside the Task's own budget.
+    pub scopes: Vec<Scope>,
+}
+
+impl HopRequest {
+    pub(crate) const fn reserve(&self) -> Reserve {
+        Reserve {
+            pico: self.reserve_pico,
+            input: self.reserve_input_tokens,
+            output: self.reserve_output_tokens,
+        }
+    }
 }
 
 /// A reserved hop, durably open. Dropped without [`HopTicket::settle`], it is booked at its reservation, and its call is in doubt.
@@ -33,11 +47,13 @@ pub struct HopRequest {
 pub struct HopTicket {
     inner: Arc<Inner>,
     hop: u32,
+    scopes: Vec<CounterId>,
     stage: Stage,
 }
 
+/// How far a reserved hop is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+pub enum Stage {
     /// The caller has not got the ticket: nothing can have left.
     Reserving,
     /// The provider may have been asked.
@@ -93,6 +109,8 @@ pub struct Settled {
     pub record: Record,
     /// The sequence number of the Task's next record, for [`oarmaster_protocol::task::NEXT_HEADER`].
     pub next: u64,
+    /// What each of the hop's scopes has spent after it, in pico-USD, in the order of the request's.
+    pub spent: Vec<u64>,
 }
 
 impl Call {
@@ -107,7 +125,8 @@ impl Call {
     }
 
     /// Reserves the worst case of a hop and writes its `Open`. The provider may be asked once this returns `Ok`. Refused when the
-    /// Task's budget does not cover it (over all attempts), or the attempt was fenced or claimed by another session meanwhile.
+    /// Task's budget does not cover it (over all attempts), a scope does not, or the attempt was fenced or claimed by another session
+    /// meanwhile.
     pub async fn reserve(&self, hop: HopRequest) -> Result<HopTicket, Refusal> {
         let inner = &self.inner;
         let store = &inner.store;
@@ -117,19 +136,24 @@ impl Call {
             attempt: inner.attempt,
             session: &inner.session,
         };
-        let (hop, end) = store.commit(
+        let ((hop, scopes), end) = store.commit(
             Urgency::Now,
             |state| {
-                let (number, entries) =
+                let (number, entry) =
                     state.decide_reserve(by, inner.call, &inner.digest, &hop, now)?;
-                Ok((entries, number))
+                let scopes = match &entry {
+                    Entry::Open { scopes, .. } => scopes.clone(),
+                    _ => Vec::new(),
+                };
+                Ok((vec![entry], (number, scopes)))
             },
-            |_, number| number,
+            |_, reserved| reserved,
         )?;
         // Before the wait: a caller that goes away in it must not leave the reservation behind.
         let mut ticket = HopTicket {
             inner: Arc::clone(inner),
             hop,
+            scopes,
             stage: Stage::Reserving,
         };
         if let Err(refused) = store.durable(end).await {
@@ -180,26 +204,36 @@ impl HopTicket {
                 },
                 record,
                 next: state.tasks.get(task).map_or(0, Task::next),
+                spent: state.counters.spent(&self.scopes),
             },
         )
     }
 }
 
-impl Drop for HopTicket {
-    fn drop(&mut self) {
-        let (class, message, billing) = match self.stage {
-            Stage::Settled => return,
-            Stage::Reserving => ("NotSent", "the request did not leave", Billing::Unbilled),
-            Stage::Out => (
+impl Stage {
+    /// How a hop ended whose ticket was dropped; `None` where it is booked already.
+    pub fn dropped(self) -> Option<HopEnd> {
+        let (class, message, billing) = match self {
+            Self::Settled => return None,
+            Self::Reserving => ("NotSent", "the request did not leave", Billing::Unbilled),
+            Self::Out => (
                 IN_DOUBT,
                 "the gateway stopped this call before it saw the end",
                 Billing::Unknown,
             ),
         };
-        let end = HopEnd::Failed {
+        Some(HopEnd::Failed {
             class: class.into(),
             message: message.into(),
             billing,
+        })
+    }
+}
+
+impl Drop for HopTicket {
+    fn drop(&mut self) {
+        let Some(end) = self.stage.dropped() else {
+            return;
         };
         if let Err(error) = self.book(end) {
             // The next start books it: it is open in the log.
@@ -209,6 +243,34 @@ impl Drop for HopTicket {
 }
 
 impl HopEnd {
+    /// What is booked for it.
+    pub(crate) const fn booked(&self, reserve: Reserve) -> CallUsage {
+        match self {
+            Self::Answer {
+                usage: Some(usage), ..
+            }
+            | Self::Failed {
+                billing: Billing::Usage(usage),
+                ..
+            } => *usage,
+            Self::Failed {
+                billing: Billing::Unbilled,
+                ..
+            } => CallUsage {
+                input_tokens: 0,
+                output_tokens: 0,
+                cached_tokens: 0,
+                cost_pico: 0,
+                estimated: false,
+            },
+            Self::Answer { usage: None, .. }
+            | Self::Failed {
+                billing: Billing::Unknown,
+                ..
+            } => reserve.estimated(),
+        }
+    }
+
     fn bounded(self) -> Self {
         match self {
             Self::Failed {

@@ -2,15 +2,17 @@
 //!
 //! One append-only log is the truth (`log`); everything in memory is a fold over it (`state`). A change is decided by a pure
 //! function on the state, appended as one frame of the log, applied, and answered once the frame is on disk. What leaves this crate with
-//! `Ok` is durable; the one exception is [`Store::sdk_row`].
+//! `Ok` is durable; the one exception are hops of callers that are no Task (`sdk`).
 //!
 //! No Kubernetes, no HTTP and no prices here: the caller brings an authenticated Task, an upper bound and a usage.
 
 mod artifacts;
 mod attempts;
 mod blobs;
+mod budgets;
 mod calls;
 mod changes;
+mod costs;
 mod entry;
 mod error;
 mod hops;
@@ -18,20 +20,28 @@ mod hub;
 mod journal;
 mod log;
 mod options;
+mod scope;
+mod sdk;
 mod state;
 mod store;
 #[cfg(test)]
 mod tests;
+mod window;
 
 pub use artifacts::ArtifactWriter;
 pub use attempts::NewestAttempt;
+pub use budgets::CounterView;
 pub use calls::{Attach, Call, CallState, Ended};
 pub use changes::{Changes, Event};
-pub use entry::{SdkRow, SdkTotal};
+pub use costs::CostQuery;
+pub use entry::SdkTotal;
 pub use error::{Refusal, StoreError, Unit};
 pub use hops::{Billing, HopEnd, HopRequest, HopTicket, Settled};
 pub use options::{Clock, Options};
+pub use scope::{Counter, CounterId, Exceeded, Scope};
+pub use sdk::{SdkCall, SdkCaller, SdkSettled, SdkTicket};
 pub use store::Store;
+pub use window::{Period, Window};
 
 /// The [`oarmaster_protocol::journal::Body::CallFailed`] class of a hop whose end nobody saw: the gateway stopped, or the task that
 /// ran it was dropped. It is booked at its reservation, and its call number answers [`CallState::InDoubt`] from then on.

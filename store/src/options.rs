@@ -18,6 +18,10 @@ pub struct Options {
     pub journal_bytes: u64,
     /// Most bytes of different artifacts of one Task. Default 256 MiB.
     pub artifact_bytes: u64,
+    /// Most money that hops of callers that are no Task may have reserved while they are not on the disk, in pico-USD: this much is booked,
+    /// as estimated, in each counter that they use when the process ends without [`crate::Store::stop`]. A hop beyond it waits for the disk.
+    /// Default USD 0.10.
+    pub sdk_rest_pico: u64,
     /// The clock of the records. Default: the system's.
     pub clock: Clock,
 }
@@ -39,6 +43,7 @@ impl Options {
             segment_bytes: 16 << 20,
             journal_bytes: 64 << 20,
             artifact_bytes: 256 << 20,
+            sdk_rest_pico: 100_000_000_000,
             clock: Arc::new(now_ms),
         }
     }

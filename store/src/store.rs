@@ -7,6 +7,7 @@ use crate::blobs::Blobs;
 use crate::entry::Entry;
 use crate::hub::{Hub, Note};
 use crate::log::{self, Disk, Files, Log, Place, Repair, Urgency};
+use crate::sdk::Exposed;
 use crate::state::{At, State};
 use crate::{Options, Refusal, StoreError};
 use std::collections::BTreeMap;
@@ -38,6 +39,7 @@ struct Inner {
     core: Arc<Mutex<Core>>,
     hub: Arc<Hub>,
     running: Mutex<Running>,
+    exposed: Mutex<Exposed>,
     blobs: Blobs,
     /// Held, so that no other process opens the directory.
     _lock: File,
@@ -117,6 +119,7 @@ impl Store {
                 core,
                 hub,
                 running: Mutex::default(),
+                exposed: Mutex::default(),
                 blobs,
                 _lock: lock,
             }),
@@ -146,12 +149,32 @@ impl Store {
                 tracing::error!(%error, "cannot book calls that were open when the gateway stopped");
             }
         }
+        let rest = self.options().sdk_rest_pico;
+        let started = self.commit(
+            Urgency::Now,
+            |state| Ok((state.decide_start(rest, now), state.sdk.running)),
+            |_, unclean| unclean,
+        );
+        match started {
+            Ok((true, _)) => tracing::info!(
+                "the gateway was not stopped cleanly; what callers may have had out is booked as estimated"
+            ),
+            Ok((false, _)) => {}
+            Err(error) => tracing::error!(%error, "cannot write that the gateway has begun"),
+        }
         if let Err(error) = self.flush().await {
             tracing::error!(%error, "the store is open for readers only");
         }
     }
 
-    /// Waits until everything accepted so far is durable: before the process exits.
+    /// Says that the process ends, and waits until everything is durable. No call of somebody who is no Task begins any more.
+    pub async fn stop(&self) -> Result<(), Refusal> {
+        let at_ms = self.now();
+        self.change(|_| Ok((vec![Entry::Stop { at_ms }], ())), |_, ()| ())
+            .await
+    }
+
+    /// Waits until everything accepted so far is durable.
     pub async fn flush(&self) -> Result<(), Refusal> {
         let end = self.inner.log.next();
         self.durable(end).await
@@ -175,6 +198,12 @@ impl Store {
         &self.inner.blobs
     }
 
+    /// The clock that windows are fixed by, in milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn clock(&self) -> i64 {
+        self.now()
+    }
+
     pub(crate) fn now(&self) -> i64 {
         (self.inner.options.clock)()
     }
@@ -184,8 +213,24 @@ impl Store {
         running.unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn exposed(&self) -> MutexGuard<'_, Exposed> {
+        let exposed = self.inner.exposed.lock();
+        exposed.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has what is queued written at once.
+    pub(crate) fn hurry(&self) {
+        self.inner.log.hurry();
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, Core> {
         lock(&self.inner.core)
+    }
+
+    /// Frames below this number are queued at least.
+    #[cfg(test)]
+    pub(crate) fn queued_frames(&self) -> u64 {
+        self.inner.log.next()
     }
 
     /// Frames below this number are durable.

@@ -8,7 +8,7 @@ use crate::{files, output, text};
 use kube::Api;
 use kube::api::{ListParams, PostParams};
 use oarmaster_crds::conditions::{self, READY};
-use oarmaster_crds::{Agent, Budget, GepDuration, LocalRef, Task, TaskSpec, Usd};
+use oarmaster_crds::{Agent, Allowance, GepDuration, LocalRef, Task, TaskSpec, Usd};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -103,10 +103,10 @@ fn parameters(given: Vec<(String, String)>, files: bool) -> Result<BTreeMap<Stri
     Ok(params)
 }
 
-fn money(text: String) -> Result<Budget, Error> {
+fn money(text: String) -> Result<Allowance, Error> {
     let usd = Usd(text);
     match usd.pico() {
-        Ok(_) => Ok(Budget {
+        Ok(_) => Ok(Allowance {
             usd: Some(usd),
             tokens: None,
         }),

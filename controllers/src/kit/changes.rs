@@ -1,4 +1,4 @@
-//! Follows the gateway's stream of changes: triggers the Tasks and providers that it names, keeps the providers' health, and stops
+//! Follows the gateway's stream of changes: triggers the Tasks, providers and budgets that it is about, keeps what it says of them, and stops
 //! attempts whose Task is gone.
 
 use super::context::{Context, Guard};
@@ -7,10 +7,10 @@ use super::{Result, chain};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt as _};
 use oarmaster_crds::conditions;
-use oarmaster_crds::{ModelProvider, Task};
+use oarmaster_crds::{Budget, ModelProvider, Task};
 use oarmaster_protocol::admin::Change;
 use oarmaster_protocol::assignment::TaskRef;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
@@ -30,6 +30,8 @@ pub struct Triggers {
     pub progress: UnboundedSender<ObjectRef<Guard<Task>>>,
     /// ModelProviders.
     pub providers: UnboundedSender<ObjectRef<Guard<ModelProvider>>>,
+    /// Budgets.
+    pub budgets: UnboundedSender<ObjectRef<Guard<Budget>>>,
 }
 
 /// Follows the stream for ever.
@@ -96,8 +98,10 @@ async fn take(ctx: &Context, triggers: &Triggers, change: Change) -> Result<()> 
             health(ctx).await?;
             let _ = triggers.providers.send(named(&namespace, &name));
         }
+        Change::Budgets => budgets(ctx, triggers).await?,
         Change::Hello => {
             health(ctx).await?;
+            budgets(ctx, triggers).await?;
             for provider in ctx.stores.providers.state() {
                 let _ = triggers.providers.send(ObjectRef::from_obj(&*provider));
             }
@@ -135,6 +139,24 @@ async fn health(ctx: &Context) -> Result<()> {
         })
         .collect();
     ctx.health.store(Arc::new(Some(by_name)));
+    Ok(())
+}
+
+/// Reads what was counted, and triggers the Budgets of which something changed.
+async fn budgets(ctx: &Context, triggers: &Triggers) -> Result<()> {
+    let reports = ctx.gateway.budgets().await?;
+    let now: HashMap<_, _> = reports
+        .into_iter()
+        .map(|report| (report.name.clone(), report))
+        .collect();
+    let before = ctx.budgets.swap(Arc::new(now));
+    let now = ctx.budgets.load();
+    let changed = now
+        .iter()
+        .filter(|(name, report)| before.get(*name) != Some(report));
+    for (name, _) in changed {
+        let _ = triggers.budgets.send(ObjectRef::new(name)); // closed: as in `take`
+    }
     Ok(())
 }
 

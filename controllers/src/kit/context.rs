@@ -17,8 +17,8 @@ use kube::Client;
 use kube::Resource;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
-use oarmaster_crds::{Agent, ModelPool, ModelProvider, SandboxClass, Task};
-use oarmaster_protocol::admin::ProviderHealth;
+use oarmaster_crds::{Agent, Budget, ModelPool, ModelProvider, SandboxClass, Task};
+use oarmaster_protocol::admin::{BudgetReport, ProviderHealth};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -56,6 +56,8 @@ pub struct Stores {
     pub providers: Store<Guard<ModelProvider>>,
     /// ModelPools.
     pub pools: Store<Guard<ModelPool>>,
+    /// Budgets.
+    pub budgets: Store<Guard<Budget>>,
     /// SandboxClasses.
     pub classes: Store<Guard<SandboxClass>>,
     /// Agents.
@@ -98,6 +100,8 @@ pub struct Context {
     pub stores: Stores,
     /// What the gateway last said of the providers; `None` before it said anything.
     pub health: ArcSwap<Option<HashMap<(String, String), ProviderHealth>>>,
+    /// What the gateway last said of the Budgets, by name.
+    pub budgets: ArcSwap<HashMap<String, BudgetReport>>,
     /// The NetworkPolicies that this process applied.
     pub policies: Made,
     written: Mutex<HashMap<String, Timestamp>>,
@@ -123,19 +127,20 @@ impl Context {
             metrics,
             stores,
             health: ArcSwap::from_pointee(None),
+            budgets: ArcSwap::default(),
             policies: Made::default(),
             written: Mutex::default(),
         }
     }
 
-    /// When this process last wrote the status of a Task.
+    /// When this process last wrote the status of a Task or a Budget.
     #[must_use]
     pub fn written(&self, uid: &str) -> Option<Timestamp> {
         let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         written.get(uid).copied()
     }
 
-    /// Remembers, or with `None` forgets, when the status of a Task was written.
+    /// Remembers, or with `None` forgets, when the status of a Task or a Budget was written.
     pub fn remember(&self, uid: &str, at: Option<Timestamp>) {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         match at {

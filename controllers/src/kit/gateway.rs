@@ -4,7 +4,8 @@ use super::{Error, Result};
 use arc_swap::ArcSwapOption;
 use futures::StreamExt as _;
 use oarmaster_protocol::admin::{
-    AttemptReport, Change, Fence, Health, OpenAttempt, OpenAttemptRef, TaskBudget,
+    AttemptReport, BudgetReport, Change, Fence, Health, OpenAttempt, OpenAttemptRef, Room,
+    RoomQuery, TaskBudget,
 };
 use oarmaster_protocol::task::ApiError;
 use reqwest::{Certificate, Client, Method, RequestBuilder, Response};
@@ -148,6 +149,26 @@ impl Gateway {
     pub async fn health(&self) -> Result<Health> {
         let path = "/admin/v1/providers";
         self.ask::<(), _>("read providers", Method::GET, path, None)
+            .await
+    }
+
+    /// What the ledger has counted for each Budget.
+    ///
+    /// # Errors
+    /// When the gateway cannot be asked.
+    pub async fn budgets(&self) -> Result<Vec<BudgetReport>> {
+        let path = "/admin/v1/budgets";
+        self.ask::<(), _>("read budgets", Method::GET, path, None)
+            .await
+    }
+
+    /// Whether Budgets leave room for a Task's next call.
+    ///
+    /// # Errors
+    /// When the gateway cannot be asked.
+    pub async fn room(&self, query: &RoomQuery) -> Result<Room> {
+        let act = format!("ask for room for {}", query.task.uid);
+        self.ask(&act, Method::POST, "/admin/v1/room", Some(query))
             .await
     }
 

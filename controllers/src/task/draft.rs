@@ -18,6 +18,11 @@ use oarmaster_protocol::journal::Outcome;
 use oarmaster_protocol::text::shorten;
 use std::time::Duration;
 
+/// How long a Task waits for room in a Budget.
+const ROOM_PATIENCE: Duration = Duration::from_secs(24 * 3600);
+/// How often it is looked whether there is room, beside what is told.
+const ROOM_LOOK: Duration = Duration::from_secs(30);
+
 /// A plan in the making.
 pub(super) struct Draft<'a> {
     pub task: &'a Task,
@@ -234,6 +239,7 @@ impl<'a> Draft<'a> {
             })
             .collect();
         match &outcome.failure {
+            Some(failure) if failure.waits => self.stopped_by_budget(&failure.message),
             Some(failure) => self.attempt_failed(failure.class, &failure.message),
             None => self.complete(),
         }
@@ -270,6 +276,53 @@ impl<'a> Draft<'a> {
         } else {
             self.fail(class, &message);
         }
+    }
+
+    /// A Budget of the cluster had no room while the attempt ran. It counts as no failure: the next one begins, clean, when there is room.
+    fn stopped_by_budget(&mut self, message: &str) {
+        if self.left().is_zero() {
+            let text = format!("the running time is used up; the last attempt: {message}");
+            self.fail(FailureClass::Timeout, &cut(&text));
+            return;
+        }
+        self.status.next_attempt_at = Some(Time(whole_second(self.seen.now)));
+        self.no_room(message);
+        self.look_in(Duration::ZERO); // and asks the gateway whether there is room by now
+    }
+
+    /// An attempt would begin, and a Budget of the cluster has no room for its next call.
+    pub fn wait_for_room(&mut self) {
+        let Some(blocked) = &self.seen.blocked else {
+            return;
+        };
+        let held = conditions::find(&self.status.conditions, conditions::BUDGET_AVAILABLE);
+        let since = held
+            .filter(|held| held.reason == reason::WINDOW_EXCEEDED)
+            .map_or(self.seen.now, |held| held.last_transition_time.0);
+        let waited = self.since(since);
+        if waited >= ROOM_PATIENCE {
+            let text = format!("waited 24 h for room in a Budget: {}", blocked.message);
+            self.fail(FailureClass::BudgetExceeded, &cut(&text));
+            return;
+        }
+        self.no_room(&blocked.message);
+        let reset = blocked
+            .resets_ms
+            .and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        let reset = reset.map_or(ROOM_LOOK, |reset| self.until(reset));
+        // The gateway may see a raise later than we do.
+        self.look_in(reset.clamp(Duration::from_secs(1), ROOM_LOOK));
+        self.look_in(ROOM_PATIENCE.saturating_sub(waited));
+    }
+
+    fn no_room(&mut self, message: &str) {
+        let message = cut(message);
+        self.status.phase = Some(Phase::Waiting);
+        self.condition(conditions::ACCEPTED, Some(true), reason::ACCEPTED, "");
+        for kind in [conditions::BUDGET_AVAILABLE, conditions::READY] {
+            self.condition(kind, Some(false), reason::WINDOW_EXCEEDED, &message);
+        }
+        self.condition(conditions::FINISHED, Some(false), reason::PENDING, "");
     }
 
     /// Another attempt after `wait`. Its number is written when it begins, so that nothing of it can exist before.

@@ -1,9 +1,10 @@
 //! What is known of a Task: from the caches, from the gateway where its word counts, and from the API server where a cache may lag
 //! behind our own write.
 
+use super::assignment::task_ref;
 use super::plan::{LATE_USAGE, Observed};
 use super::pod::{JobFacts, Pilot, PodFacts};
-use super::refs::{self, Looked, Refs};
+use super::refs::{self, Looked, Refs, Resolved};
 use crate::kit::context::readable;
 use crate::kit::write::{WRITE_TIMEOUT, within};
 use crate::kit::{Context, Result};
@@ -15,6 +16,8 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use oarmaster_crds::kinds::task::DesiredState;
 use oarmaster_crds::{Task, TaskStatus, conditions, names};
+use oarmaster_protocol::admin::{Blocked, RoomQuery};
+use oarmaster_protocol::assignment::Target;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -62,19 +65,25 @@ pub async fn observe(task: &Task, ctx: &Context) -> Result<Observed> {
     // What is opened at the gateway is what was pinned: the Agent of today does not count any more.
     let first = refs::first(task) && report.is_none();
     let looked = look(task, ctx, begins && first).await?;
+    let refs = if !begins {
+        Refs::NotLooked
+    } else if first {
+        refs::resolve_first(task, &looked)
+    } else {
+        refs::resolve_again(task, &looked)
+    };
+    let blocked = match &refs {
+        Refs::Found(resolved) => room(task, ctx, resolved).await?,
+        _ => None,
+    };
     Ok(Observed {
         now,
         startup_timeout: looked
             .class
             .as_ref()
             .and_then(|class| class.spec.startup_timeout.get().ok()),
-        refs: if !begins {
-            Refs::NotLooked
-        } else if first {
-            refs::resolve_first(task, &looked)
-        } else {
-            refs::resolve_again(task, &looked)
-        },
+        refs,
+        blocked,
         jobs,
         foreign_job,
         pod,
@@ -83,6 +92,26 @@ pub async fn observe(task: &Task, ctx: &Context) -> Result<Observed> {
         gateway_ip: gateway_ip(ctx),
         written: ctx.written(uid),
     })
+}
+
+/// The Budget that leaves no room for the next call of an attempt that would begin. Where there is no Budget, nobody is asked.
+async fn room(task: &Task, ctx: &Context, resolved: &Resolved) -> Result<Option<Blocked>> {
+    if ctx.stores.budgets.is_empty() {
+        return Ok(None);
+    }
+    let target = resolved.assignment.as_ref().map(|found| &found.target);
+    let agent = match target {
+        Some(Target::Agent(agent)) => Some(agent),
+        Some(Target::Run(_)) => return Ok(None),
+        None => None,
+    };
+    let query = RoomQuery {
+        task: task_ref(task),
+        pool: agent.map(|agent| agent.model.clone()),
+        agent: agent.and_then(|agent| agent.pinned.split('@').next().map(str::to_owned)),
+        requested_by: task.spec.requested_by.clone(),
+    };
+    Ok(ctx.gateway.room(&query).await?.blocked)
 }
 
 /// Whether the gateway's word can matter to this pass. While a pod is being started it cannot, and after the end only for a while.

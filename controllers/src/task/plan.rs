@@ -14,7 +14,7 @@ use oarmaster_crds::kinds::task::DesiredState;
 use oarmaster_crds::validate::{self, summary};
 use oarmaster_crds::{Task, TaskStatus, conditions as vocabulary, names};
 use oarmaster_protocol::FailureClass;
-use oarmaster_protocol::admin::{AttemptReport, TaskBudget};
+use oarmaster_protocol::admin::{AttemptReport, Blocked, TaskBudget};
 use std::time::Duration;
 
 /// Most new attempts after disruptions.
@@ -45,6 +45,8 @@ pub struct Observed {
     pub gateway_ip: Option<String>,
     /// How long the class lets a pod take to start, if it can be read.
     pub startup_timeout: Option<Duration>,
+    /// The Budget that leaves no room for the attempt that is about to begin.
+    pub blocked: Option<Blocked>,
     /// When this process last wrote the Task's status.
     pub written: Option<Timestamp>,
 }
@@ -212,6 +214,7 @@ pub(super) fn begin(draft: &mut Draft<'_>, number: u32) {
         Refs::NotLooked => draft.look_in(Duration::ZERO), // this pass did not expect to begin; the next one looks
         Refs::Missing(what) => draft.wait_for(what),
         Refs::Refused(class, message) => draft.refuse(*class, message),
+        Refs::Found(_) if draft.seen.blocked.is_some() => draft.wait_for_room(),
         Refs::Found(resolved) => {
             draft.begin(number, resolved);
             start(draft, number, resolved);

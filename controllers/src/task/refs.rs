@@ -5,7 +5,7 @@ use oarmaster_crds::kinds::class::SandboxClassSpec;
 use oarmaster_crds::kinds::sandbox::SandboxSpec;
 use oarmaster_crds::kinds::task::Pinned;
 use oarmaster_crds::validate::{self, Rule, summary};
-use oarmaster_crds::{Agent, Budget, ModelPool, SandboxClass, Task, conditions, names};
+use oarmaster_crds::{Agent, Allowance, ModelPool, SandboxClass, Task, conditions, names};
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::admin::TaskBudget;
 use oarmaster_protocol::assignment::{Assignment, MAX_ASSIGNMENT_BYTES};
@@ -273,7 +273,7 @@ fn budget(task: &Task, agent: Option<&Agent>, class: &SandboxClassSpec) -> TaskB
 
 /// A budget in the gateway's units. Amounts were validated; one that is not is taken as zero, which spends nothing.
 #[must_use]
-pub fn in_pico(budget: &Budget) -> TaskBudget {
+pub fn in_pico(budget: &Allowance) -> TaskBudget {
     TaskBudget {
         pico_usd: budget.usd.as_ref().map(|usd| usd.pico().unwrap_or(0)),
         tokens: budget

@@ -5,4 +5,5 @@ mod life;
 mod pods;
 mod properties;
 mod refusals;
+mod room;
 mod sim;

@@ -1,7 +1,7 @@
 //! Agent: instructions, a model, tools, a sandbox and limits.
 
 use super::sandbox::{AcceptSpec, SandboxSpec};
-use crate::common::{Budget, LocalRef, PoolRef, any_object, conditions_schema};
+use crate::common::{Allowance, LocalRef, PoolRef, any_object, conditions_schema};
 use crate::names;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
@@ -71,7 +71,7 @@ pub struct AgentSpec {
     pub limits: Limits,
     /// Budget of a Task that states none. Default: the SandboxClass's defaultTaskBudget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub budget: Option<Budget>,
+    pub budget: Option<Allowance>,
 }
 
 /// Which models answer, and how.

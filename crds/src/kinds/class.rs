@@ -1,6 +1,6 @@
 //! SandboxClass: how and where untrusted code may run. Cluster-scoped, the administrator's.
 
-use crate::common::{Budget, conditions_schema};
+use crate::common::{Allowance, conditions_schema};
 use crate::duration::GepDuration;
 use crate::money::Usd;
 use crate::quantity::{Cpu, Size};
@@ -76,7 +76,7 @@ pub struct SandboxClassSpec {
     pub require_network_policy: bool,
     /// Budget of a Task where neither Task nor Agent state one. Default usd "1".
     #[serde(default = "default_task_budget")]
-    pub default_task_budget: Budget,
+    pub default_task_budget: Allowance,
     /// How long a pod may take to start (scheduling, images). Default 5m.
     #[serde(default = "default_startup_timeout")]
     pub startup_timeout: GepDuration,
@@ -204,8 +204,8 @@ pub enum Isolation {
     Landlock,
 }
 
-fn default_task_budget() -> Budget {
-    Budget {
+fn default_task_budget() -> Allowance {
+    Allowance {
         usd: Some(Usd("1".to_owned())),
         tokens: None,
     }

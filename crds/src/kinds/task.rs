@@ -1,7 +1,7 @@
 //! Task: everything that runs.
 
 use super::sandbox::{AcceptSpec, SandboxSpec};
-use crate::common::{Budget, LocalRef, any_json, conditions_schema};
+use crate::common::{Allowance, LocalRef, any_json, conditions_schema};
 use crate::duration::GepDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
@@ -109,7 +109,7 @@ pub struct TaskSpec {
     pub accept: Option<AcceptSpec>,
     /// Most that may be spent, over all attempts. May be raised, never lowered. Default: the agent's, else the SandboxClass's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub budget: Option<Budget>,
+    pub budget: Option<Allowance>,
     /// Running time over all attempts; waiting does not count. Default 20m. Immutable.
     #[serde(default = "default_timeout")]
     pub timeout: GepDuration,
@@ -350,7 +350,7 @@ pub enum Phase {
     Pending,
     /// An attempt runs.
     Running,
-    /// Waits for its back-off.
+    /// Waits for its back-off, or for room in a Budget.
     Waiting,
     /// Complete.
     Succeeded,

@@ -1,7 +1,7 @@
 //! Checks of single values that several kinds share.
 
 use super::Problem;
-use crate::common::Budget;
+use crate::common::Allowance;
 use crate::duration::GepDuration;
 use crate::money::Usd;
 use crate::quantity::{Cpu, Size};
@@ -70,7 +70,7 @@ pub fn money(problems: &mut Vec<Problem>, field: &str, value: &Usd) {
 }
 
 /// A budget: at least one of its two limits, both usable.
-pub fn budget(problems: &mut Vec<Problem>, field: &str, value: &Budget) {
+pub fn budget(problems: &mut Vec<Problem>, field: &str, value: &Allowance) {
     if value.usd.is_none() && value.tokens.is_none() {
         problems.push(Problem::spec(field, "set usd, tokens, or both"));
     }

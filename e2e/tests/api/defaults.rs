@@ -1,7 +1,7 @@
 //! Defaults are in the schema: what is stored shows what will happen.
 
 use crate::support::{in_space, object};
-use crate::{agent, provider, task};
+use crate::{agent, budget, provider, task};
 use anyhow::{Result, ensure};
 use oarmaster_e2e::apply;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ async fn what_is_left_out_is_filled_in() -> Result<()> {
     });
     let retry = json!({"limit": 1, "backoff": {"base": "10s", "factor": 2, "max": "5m"}});
     let timeouts = json!({"connect": "2s", "firstToken": "60s", "idle": "30s", "response": "10m"});
-    let cases: [(Value, &[(&str, Value)]); 7] = [
+    let cases: [(Value, &[(&str, Value)]); 8] = [
         (
             task::agent(),
             &[
@@ -69,6 +69,14 @@ async fn what_is_left_out_is_filled_in() -> Result<()> {
                     "/spec/breaker",
                     json!({"errorPercent": 50, "window": "30s", "minRequests": 5, "cooldown": "15s", "maxCooldown": "120s"}),
                 ),
+            ],
+        ),
+        (
+            budget::budget(),
+            &[
+                ("/spec/per", json!("Cluster")),
+                ("/spec/warnAt", json!([80])),
+                ("/spec/onExceeded", json!("Stop")),
             ],
         ),
         (

@@ -9,6 +9,7 @@ mod support;
 mod webhook;
 
 mod agent;
+mod budget;
 mod chart;
 mod class;
 mod defaults;

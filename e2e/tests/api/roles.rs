@@ -101,9 +101,11 @@ async fn own_rights(cluster: &Cluster, namespace: &str, account: &str) -> Result
 #[tokio::test]
 async fn the_gateway_has_what_it_needs_and_no_more() -> Result<()> {
     let everywhere = [
+        "budgets.oarmaster.dev [] [] [list watch]",
         "jobs.batch [] [] [get]",
         "modelpools.oarmaster.dev [] [] [get list watch]",
         "modelproviders.oarmaster.dev [] [] [get list watch]",
+        "namespaces [] [] [list watch]",
         "pods [] [] [get]",
         "subjectaccessreviews.authorization.k8s.io [] [] [create]",
         "tokenreviews.authentication.k8s.io [] [] [create]",
@@ -138,6 +140,7 @@ async fn the_gateway_has_what_it_needs_and_no_more() -> Result<()> {
         ("default", &["delete", "jobs.batch"], false),
         ("default", &["watch", "modelproviders.oarmaster.dev"], true),
         ("default", &["patch", "modelproviders.oarmaster.dev"], false),
+        ("default", &["patch", "budgets.oarmaster.dev"], false),
         ("default", &["get", "configmaps"], false),
     ] {
         let answer = may(&cluster, namespace, &gateway, what).await?;
@@ -195,7 +198,7 @@ async fn the_builtin_roles_cover_our_kinds() -> Result<()> {
                 .await?;
         }
         let kinds = ["agents", "modelpools", "modelproviders", "tasks"];
-        let rows: [(&[&str], [bool; 3]); 8] = [
+        let rows: [(&[&str], [bool; 3]); 11] = [
             (&["get", "tasks.oarmaster.dev"], [true, true, true]),
             (
                 &["get", "tasks.oarmaster.dev", "--subresource=transcript"],
@@ -221,6 +224,11 @@ async fn the_builtin_roles_cover_our_kinds() -> Result<()> {
                 &["create", "sandboxclasses.oarmaster.dev"],
                 [false, false, false],
             ),
+            // Who spends what is the administrator's business.
+            (&["get", "budgets.oarmaster.dev"], [false, false, false]),
+            (&["create", "budgets.oarmaster.dev"], [false, false, false]),
+            // Budgets choose namespaces by their labels.
+            (&["patch", "namespaces"], [false, false, false]),
             (&["create", "pods"], [false, true, true]),
         ];
         let mut all: Vec<(Vec<String>, [bool; 3])> = rows

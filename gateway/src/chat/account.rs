@@ -1,5 +1,7 @@
-//! Who pays for a call: a Task, with a reservation before each hop; or anybody else, with a row after it.
+//! Who pays for a call, and its reservation before each hop: of a Task through its journal, of anybody else through rows of the ledger.
 
+use super::route::Routed;
+use crate::budgets::soonest;
 use crate::error::ApiFailure;
 use crate::metrics::Hop;
 use crate::price::Price;
@@ -8,14 +10,17 @@ use crate::provider::failure::Failure;
 use crate::state::Gateway;
 use oarmaster_dialect::Usage;
 use oarmaster_protocol::journal::CallUsage;
-use oarmaster_store::{Billing, Call, HopEnd, HopRequest, HopTicket, SdkRow, Settled};
+use oarmaster_store::{
+    Billing, Call, HopEnd, HopRequest, HopTicket, Refusal, Scope, SdkCall, SdkCaller, SdkSettled,
+    SdkTicket, Settled,
+};
 
 /// Who pays.
 pub enum Account {
     /// A Task, through a call of its journal.
     Task(Box<Call>),
-    /// A user of Kubernetes, by name.
-    User(String),
+    /// A user of Kubernetes.
+    User(Box<SdkCall>),
 }
 
 /// The worst case of a hop.
@@ -29,62 +34,100 @@ pub struct Bound {
     pub price: Price,
 }
 
+/// A hop that the ledger has refused.
+#[derive(Debug)]
+pub struct Unaffordable {
+    /// What the caller is told.
+    pub error: ApiFailure,
+    /// Whether a hop that can cost nothing may follow.
+    pub free_only: bool,
+}
+
 /// A hop that may be sent.
 pub struct Open<'a> {
     gateway: &'a Gateway,
     labels: Hop,
     namespace: String,
+    scopes: Vec<Scope>,
     bound: Bound,
-    payer: Payer,
+    ticket: Ticket,
 }
 
-enum Payer {
+enum Ticket {
     Task(HopTicket),
-    User {
-        caller: String,
-        pool: (String, String),
-    },
+    User(SdkTicket),
 }
 
 impl Account {
-    /// Reserves a hop.
+    /// The account of a user for one call.
+    #[must_use]
+    pub fn user(gateway: &Gateway, routed: &Routed, name: &str) -> Self {
+        Self::User(Box::new(gateway.store.sdk_call(SdkCaller {
+            caller: name.to_owned(),
+            namespace: routed.namespace.clone(),
+            pool: format!("{}/{}", routed.pool.0, routed.pool.1),
+        })))
+    }
+
+    /// Reserves a hop, in the Task's budget and in every Budget that the call counts for.
     ///
     /// # Errors
-    /// What the ledger refuses: the budget, a fence.
+    /// What the ledger refuses: a budget, a fence.
     pub async fn open<'a>(
         &self,
         gateway: &'a Gateway,
-        namespace: &str,
-        pool: &(String, String),
+        routed: &Routed,
         labels: &Hop,
         bound: Bound,
-    ) -> Result<Open<'a>, ApiFailure> {
-        let payer = match self {
-            Self::User(caller) => Payer::User {
-                caller: caller.clone(),
-                pool: pool.clone(),
-            },
+    ) -> Result<Open<'a>, Unaffordable> {
+        let request = HopRequest {
+            provider: labels.provider.clone(),
+            model: labels.model.clone(),
+            reserve_pico: bound.price.worst(bound.input, bound.output),
+            reserve_input_tokens: bound.input,
+            reserve_output_tokens: bound.output,
+            scopes: routed.scopes.clone(),
+        };
+        let (ticket, next) = match self {
+            Self::User(call) => (call.reserve(request).await.map(Ticket::User), None),
             Self::Task(call) => {
-                let request = HopRequest {
-                    provider: labels.provider.clone(),
-                    model: labels.model.clone(),
-                    reserve_pico: bound.price.worst(bound.input, bound.output),
-                    reserve_input_tokens: bound.input,
-                    reserve_output_tokens: bound.output,
-                };
-                Payer::Task(call.reserve(request).await.map_err(|refusal| ApiFailure {
-                    next: Some(call.next()),
-                    ..ApiFailure::from(refusal)
-                })?)
+                let reserved = call.reserve(request).await;
+                (reserved.map(Ticket::Task), Some(call.next()))
             }
         };
-        Ok(Open {
-            gateway,
-            labels: labels.clone(),
-            namespace: namespace.to_owned(),
-            bound,
-            payer,
-        })
+        match ticket {
+            Ok(ticket) => Ok(Open {
+                gateway,
+                labels: labels.clone(),
+                namespace: routed.namespace.clone(),
+                scopes: routed.scopes.clone(),
+                bound,
+                ticket,
+            }),
+            Err(refusal) => Err(refused(gateway, refusal, next)),
+        }
+    }
+}
+
+/// What the ledger refused, noted where a Budget did.
+fn refused(gateway: &Gateway, refusal: Refusal, next: Option<u64>) -> Unaffordable {
+    let mut free_only = false;
+    let mut retry_after = None;
+    if let Refusal::WindowExceeded(exceeded) = &refusal {
+        let now = gateway.store.clock();
+        gateway.refused.note(exceeded, now);
+        gateway.metrics.budget_refused(&exceeded.scope.budget);
+        free_only = exceeded.scope.free_only;
+        retry_after = soonest(exceeded.resets_ms, now);
+    }
+    let error = ApiFailure::from(refusal);
+    Unaffordable {
+        error: ApiFailure {
+            next: next.or(error.next),
+            retry_after: retry_after.or(error.retry_after),
+            ..error
+        },
+        free_only,
     }
 }
 
@@ -103,8 +146,7 @@ impl Open<'_> {
             replaced: answer.replaced,
             usage,
         };
-        self.book(end, usage.map_or(Billing::Unknown, Billing::Usage))
-            .await
+        self.book(end).await
     }
 
     /// Books a stream that was passed on and not kept.
@@ -136,47 +178,54 @@ impl Open<'_> {
             message: failure.message.clone(),
             billing,
         };
-        self.book(end, billing).await
+        self.book(end).await
     }
 
-    async fn book(self, end: HopEnd, billing: Billing) -> Result<Option<Settled>, ApiFailure> {
+    async fn book(self, end: HopEnd) -> Result<Option<Settled>, ApiFailure> {
         let Self {
             gateway,
             labels,
             namespace,
+            scopes,
             bound,
-            payer,
+            ticket,
         } = self;
-        match payer {
-            Payer::Task(ticket) => {
+        let (usage, spent, settled) = match ticket {
+            Ticket::Task(ticket) => {
                 let settled = ticket.settle(end).await?;
-                gateway.metrics.booked(&labels, &namespace, &settled.usage);
-                Ok(Some(settled))
+                (settled.usage, settled.spent.clone(), Some(settled))
             }
-            Payer::User { caller, pool } => {
-                let usage = match billing {
-                    Billing::Unbilled => return Ok(None),
-                    Billing::Usage(usage) => usage,
-                    Billing::Unknown => CallUsage {
-                        input_tokens: bound.input,
-                        output_tokens: bound.output,
-                        cached_tokens: 0,
-                        cost_pico: bound.price.worst(bound.input, bound.output),
-                        estimated: true,
-                    },
-                };
-                gateway.metrics.booked(&labels, &namespace, &usage);
-                let row = SdkRow {
-                    caller,
-                    namespace: pool.0,
-                    pool: pool.1,
-                    provider: labels.provider,
-                    model: labels.model,
-                    usage,
-                };
-                gateway.store.sdk_row(row).await?;
-                Ok(None)
+            Ticket::User(ticket) => {
+                let SdkSettled { usage, spent } = ticket.settle(&end).await?;
+                (usage, spent, None)
             }
+        };
+        gateway.metrics.booked(&labels, &namespace, &usage);
+        let reserved = bound.price.worst(bound.input, bound.output);
+        gateway
+            .metrics
+            .overrun(&labels, usage.cost_pico.saturating_sub(reserved));
+        warn(gateway, &scopes, &spent, &usage);
+        Ok(settled)
+    }
+}
+
+/// Counts the percentages of Budgets that a settlement has crossed.
+fn warn(gateway: &Gateway, scopes: &[Scope], spent: &[u64], usage: &CallUsage) {
+    let budgets = gateway.budgets.load();
+    for (scope, after) in scopes.iter().zip(spent) {
+        let Some(rule) = budgets.rule(&scope.budget) else {
+            continue; // deleted meanwhile
+        };
+        let before = after.saturating_sub(usage.cost_pico);
+        for percent in rule.crossed(before, *after) {
+            gateway.metrics.budget_warned(&scope.budget, percent);
+            tracing::warn!(
+                budget = scope.budget,
+                counter = scope.key,
+                percent,
+                "a budget has reached a share that it warns at"
+            );
         }
     }
 }

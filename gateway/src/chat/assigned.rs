@@ -13,6 +13,8 @@ const MAX_CACHED: u64 = 10_000;
 pub struct Assigned {
     /// `<namespace>/<pool>`; `None` where the target has no model.
     pub model: Option<String>,
+    /// Name of the agent.
+    pub agent: Option<String>,
     /// Output bound of one call.
     pub max_output: u64,
 }
@@ -45,11 +47,13 @@ impl Assignments {
                 })?;
                 Ok(Arc::new(match assignment.target {
                     Target::Agent(agent) => Assigned {
+                        agent: agent.pinned.split('@').next().map(str::to_owned),
                         max_output: u64::from(agent.max_output_tokens),
                         model: Some(agent.model),
                     },
                     Target::Run(_) => Assigned {
                         model: None,
+                        agent: None,
                         max_output: 0,
                     },
                 }))

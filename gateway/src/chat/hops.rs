@@ -1,6 +1,6 @@
 //! A call that is not streamed: hop after hop, until one answers.
 
-use super::account::Account;
+use super::account::{Account, Unaffordable};
 use super::route::Routed;
 use super::tries::{Paced, Told, Tries, Try};
 use crate::error::ApiFailure;
@@ -36,6 +36,14 @@ struct Progress {
     settled: Option<Settled>,
     /// The sequence number of the Task's next record.
     next: Option<u64>,
+}
+
+/// Why a try gave no answer.
+enum Missed {
+    /// The provider failed.
+    Failed(Failure),
+    /// The ledger refused it.
+    Refused(Unaffordable),
 }
 
 /// Runs a call that is not streamed to its end.
@@ -77,7 +85,12 @@ async fn complete_by(
                     settled: progress.settled.take(),
                 });
             }
-            Err(failure) => failure,
+            Err(Missed::Refused(refused)) => {
+                drop(tried); // the lane is free again
+                tries.refused(refused)?;
+                continue;
+            }
+            Err(Missed::Failed(failure)) => failure,
         };
         let told = tried.ended(gateway, Err(&failure), Paced::Whole, None);
         tries.failed(&told.by, &failure)?;
@@ -91,19 +104,19 @@ async fn ask(
     account: &Account,
     tried: &Try<'_>,
     progress: &mut Progress,
-) -> Result<Result<(Bytes, Option<Usage>), Failure>, ApiFailure> {
+) -> Result<Result<(Bytes, Option<Usage>), Missed>, ApiFailure> {
     let mut usages = Vec::new();
     for body in tried.sent.bodies.iter().skip(progress.replies.len()) {
         match hop(gateway, routed, account, tried, body, progress).await? {
             Ok(usage) => usages.push(usage),
-            Err(failure) => return Ok(Err(failure)),
+            Err(missed) => return Ok(Err(missed)),
         }
     }
     let replies = std::mem::take(&mut progress.replies);
     let usage = usages.into_iter().reduce(sum).flatten();
     Ok(match Reply::join(replies, &tried.asked(routed)) {
         Ok(body) => Ok((body, usage)),
-        Err(not) => Err(Failure::unknown(not.message, true)),
+        Err(not) => Err(Missed::Failed(Failure::unknown(not.message, true))),
     })
 }
 
@@ -125,8 +138,11 @@ async fn hop(
     tried: &Try<'_>,
     body: &Bytes,
     progress: &mut Progress,
-) -> Result<Result<Option<Usage>, Failure>, ApiFailure> {
-    let open = tried.open(gateway, routed, account).await?;
+) -> Result<Result<Option<Usage>, Missed>, ApiFailure> {
+    let open = match tried.open(gateway, routed, account).await {
+        Ok(open) => open,
+        Err(refused) => return Ok(Err(Missed::Refused(refused))),
+    };
     let backend = &tried.provider.backend;
     let end = backend.complete(&tried.asked(routed), body.clone()).await;
     let (failure, usage) = match end {
@@ -149,7 +165,7 @@ async fn hop(
     };
     let settled = open.failed(&failure, usage.as_ref()).await?;
     progress.next = settled.map(|settled| settled.next).or(progress.next);
-    Ok(Err(failure))
+    Ok(Err(Missed::Failed(failure)))
 }
 
 fn too_long(whole: &Whole) -> bool {

@@ -75,11 +75,16 @@ async fn answer(
         ))),
         Caller::User(user) => {
             let routed = route::for_user(&gateway, &user, request).await?;
-            let account = Account::User(user.name.clone());
             match surface {
                 Surface::CountTokens => count::run(gateway, routed).await,
-                _ if routed.request.stream => stream::run(gateway, routed, account).await,
-                _ => whole(gateway, routed, account).await,
+                _ => {
+                    let account = Account::user(&gateway, &routed, &user.name);
+                    if routed.request.stream {
+                        stream::run(gateway, routed, account).await
+                    } else {
+                        whole(gateway, routed, account).await
+                    }
+                }
             }
         }
     }

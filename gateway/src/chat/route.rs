@@ -1,5 +1,6 @@
 //! From a request to its pool, and who may use it.
 
+use crate::budgets::Payer;
 use crate::catalog::{Id, Snapshot};
 use crate::error::ApiFailure;
 use crate::identity::User;
@@ -7,6 +8,7 @@ use crate::identity::sandbox::SandboxPod;
 use crate::request::Request;
 use crate::state::Gateway;
 use oarmaster_protocol::task::ErrorCode;
+use oarmaster_store::Scope;
 use std::sync::Arc;
 
 /// A request with its pool.
@@ -17,10 +19,20 @@ pub struct Routed {
     pub pool: Id,
     /// Namespace of the caller, for the metric of costs.
     pub namespace: String,
+    /// The caps that the call counts for.
+    pub scopes: Vec<Scope>,
     /// Output bound of the caller's assignment.
     pub assigned: Option<u64>,
     /// The request.
     pub request: Request,
+}
+
+impl Routed {
+    /// Whether the call must fit under a budget, so that its cost must have a bound that the provider keeps to.
+    #[must_use]
+    pub const fn bounded(&self) -> bool {
+        self.assigned.is_some() || !self.scopes.is_empty()
+    }
 }
 
 /// Routes the call of a Task: to the pool of its assignment and no other.
@@ -61,10 +73,18 @@ pub async fn for_task(
     }
     gateway.lookup.seen(&snapshot, &pool).await?;
     takes_calls(&snapshot, &pool)?;
+    let requester = gateway.store.requested_by(&pod.task_uid);
+    let scopes = gateway.budgets.load().scopes(&Payer {
+        namespace: &pod.namespace,
+        pool: &pool,
+        agent: assigned.agent.as_deref(),
+        requester: requester.as_deref().unwrap_or_default(),
+    })?;
     Ok(Routed {
         snapshot,
         pool,
         namespace: pod.namespace.clone(),
+        scopes,
         assigned: Some(assigned.max_output),
         request,
     })
@@ -73,7 +93,7 @@ pub async fn for_task(
 /// Routes the call of anybody else: to a pool that RBAC lets them `use`.
 ///
 /// # Errors
-/// `forbidden`, `not_found`.
+/// `forbidden`, `not_found`; `unbounded_cost` where a Budget counts.
 pub async fn for_user(
     gateway: &Gateway,
     user: &User,
@@ -101,10 +121,20 @@ pub async fn for_user(
     gateway.lookup.seen(&snapshot, &pool).await?;
     takes_calls(&snapshot, &pool)?;
     let namespace = own.map_or_else(|| pool.0.clone(), str::to_owned);
+    let scopes = gateway.budgets.load().scopes(&Payer {
+        namespace: &namespace,
+        pool: &pool,
+        agent: None,
+        requester: &user.name,
+    })?;
+    if !scopes.is_empty() {
+        request.check_bounded()?;
+    }
     Ok(Routed {
         snapshot,
         pool,
         namespace,
+        scopes,
         assigned: None,
         request,
     })

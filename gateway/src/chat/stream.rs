@@ -65,7 +65,14 @@ async fn attempt_all(gateway: &Gateway, routed: &Routed, account: &Account, star
         let mut tries = Tries::new(gateway, routed)?;
         loop {
             let tried = tries.advance().await?;
-            let hop = tried.open(gateway, routed, account).await?;
+            let hop = match tried.open(gateway, routed, account).await {
+                Ok(hop) => hop,
+                Err(refused) => {
+                    drop(tried); // the lane is free again
+                    tries.refused(refused)?;
+                    continue;
+                }
+            };
             match begin(gateway, routed, &tried).await {
                 Ok(live) => return Ok((tried, hop, live)),
                 Err((failure, usage)) => {

@@ -1,6 +1,6 @@
 //! What of a pool is asked for a call, one lane after the other: its members, put in the strategy's order and taken along the [`Course`].
 
-use super::account::{Account, Bound, Open};
+use super::account::{Account, Bound, Open, Unaffordable};
 use super::members::{Member, lanes};
 use super::route::Routed;
 use crate::catalog::{Pool, Provider};
@@ -152,7 +152,7 @@ impl<'a> Tries<'a> {
             let request = &self.routed.request;
             let (limit, write) = request.output_limit(self.routed.assigned, member.context);
             // Only a budget needs the limit in the request; other callers' bytes stay as they are.
-            let write = write && self.routed.assigned.is_some();
+            let write = write && self.routed.bounded();
             let backend = &member.provider.backend;
             let asked = (member.name, member.row);
             let mut sent = match backend.say(request, asked, limit, write) {
@@ -179,7 +179,6 @@ impl<'a> Tries<'a> {
                 provider: member.provider.path(),
                 model: member.name.to_owned(),
             };
-            self.gateway.metrics.chosen(&by, reason.as_str());
             return Ok(Try {
                 provider: member.provider.clone(),
                 key,
@@ -257,6 +256,23 @@ impl<'a> Tries<'a> {
             return Err(error);
         }
         self.last = Some(error);
+        Ok(())
+    }
+
+    /// The ledger has refused the last try. `Err` when no other one may follow.
+    ///
+    /// # Errors
+    /// The refusal, unless members that cost nothing may still be asked.
+    pub fn refused(&mut self, refused: Unaffordable) -> Result<(), ApiFailure> {
+        if !refused.free_only {
+            return Err(refused.error);
+        }
+        let members = &self.members;
+        self.course.unaffordable(|lane| {
+            let member = members.get(lane.member);
+            member.is_some_and(|member| member.price.is_free())
+        });
+        self.last = Some(refused.error);
         Ok(())
     }
 
@@ -366,16 +382,13 @@ impl Try<'_> {
         gateway: &'b Gateway,
         routed: &Routed,
         account: &Account,
-    ) -> Result<Open<'b>, ApiFailure> {
-        account
-            .open(
-                gateway,
-                &routed.namespace,
-                &routed.pool,
-                &self.told.by,
-                self.bound.clone(),
-            )
-            .await
+    ) -> Result<Open<'b>, Unaffordable> {
+        let open = account.open(gateway, routed, &self.told.by, self.bound.clone());
+        let hop = open.await?;
+        gateway
+            .metrics
+            .chosen(&self.told.by, self.told.reason.as_str());
+        Ok(hop)
     }
 }
 

@@ -77,7 +77,7 @@ impl Objects {
 }
 
 /// Follows one kind: calls `changed` with all objects after the first list and after each change.
-async fn follow<K>(client: &Client, changed: impl Fn(BTreeMap<Id, K>))
+pub(super) async fn follow<K>(client: &Client, changed: impl Fn(BTreeMap<Id, K>))
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {

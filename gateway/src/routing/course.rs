@@ -176,6 +176,12 @@ impl Course {
         }
     }
 
+    /// The hop that was begun last costs more than there is; nothing was sent, so it was none. Only what is affordable is left.
+    pub fn unaffordable(&mut self, affordable: impl Fn(Lane) -> bool) {
+        self.unfit();
+        self.left.retain(|left| affordable(left.lane));
+    }
+
     /// The hop that was begun last failed.
     pub fn failed(&mut self, fault: Fault, now: Instant) {
         let Some(turn) = self.asked.take() else {

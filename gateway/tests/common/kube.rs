@@ -30,6 +30,8 @@ struct World {
     down: bool,
     token_reviews: usize,
     gets: BTreeMap<String, usize>,
+    /// What watches were told, by version: one that begins later is told what it has missed.
+    told: Vec<(u64, Key, Value)>,
 }
 
 impl FakeKube {
@@ -48,9 +50,17 @@ impl FakeKube {
     }
 
     /// Stores an object: `kind` is the plural of its resource. Who watches hears of it.
-    pub fn apply(&self, kind: &str, object: Value) {
+    pub fn apply(&self, kind: &str, object: Value) -> Value {
         let (key, event) = self.apply_unseen(kind, object);
-        let _ = self.events.send((key, event));
+        let applied = event["object"].clone();
+        self.tell(key, event);
+        applied
+    }
+
+    pub fn namespace(&self, name: &str, labels: Value) {
+        let meta = json!({"name": name, "labels": labels});
+        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": meta});
+        self.apply("namespaces", object);
     }
 
     /// Stores an object of which no watch tells: the key and the event that stay away.
@@ -71,10 +81,19 @@ impl FakeKube {
 
     pub fn delete(&self, kind: &str, namespace: &str, name: &str) {
         let key = (kind.to_owned(), namespace.to_owned(), name.to_owned());
-        let gone = self.world.lock().unwrap().objects.remove(&key).unwrap();
-        let _ = self
-            .events
-            .send((key, json!({"type": "DELETED", "object": gone})));
+        let gone = {
+            let mut world = self.world.lock().unwrap();
+            world.version += 1;
+            world.objects.remove(&key).unwrap()
+        };
+        self.tell(key, json!({"type": "DELETED", "object": gone}));
+    }
+
+    fn tell(&self, key: Key, event: Value) {
+        let mut world = self.world.lock().unwrap();
+        let version = world.version;
+        world.told.push((version, key.clone(), event.clone()));
+        let _ = self.events.send((key, event));
     }
 
     pub fn secret(&self, namespace: &str, name: &str, data: &[(&str, &[u8])]) {
@@ -150,7 +169,10 @@ pub async fn axum_serve(listener: tokio::net::TcpListener, router: Router) {
 }
 
 fn key(kind: &str, object: &Value) -> Key {
-    let text = |name: &str| object["metadata"][name].as_str().unwrap().to_owned();
+    let text = |name: &str| {
+        let text = object["metadata"][name].as_str();
+        text.unwrap_or_default().to_owned()
+    };
     (kind.to_owned(), text("namespace"), text("name"))
 }
 
@@ -175,7 +197,7 @@ async fn handle(State(fake): State<FakeKube>, request: Request) -> Response {
     match (parts.method, path.as_slice()) {
         (Method::POST, [.., "tokenreviews"]) => fake.review_token(&read(body).await),
         (Method::POST, [.., "subjectaccessreviews"]) => fake.review_access(&read(body).await),
-        (Method::GET, ["apis", _, _, kind]) => fake.list(kind, None, &query),
+        (Method::GET, ["apis", _, _, kind] | ["api", _, kind]) => fake.list(kind, None, &query),
         (Method::GET, [.., "namespaces", namespace, kind]) => {
             fake.list(kind, Some(namespace), &query)
         }
@@ -283,13 +305,22 @@ impl FakeKube {
             let list = json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": world.version.to_string()}, "items": items});
             return axum::Json(list).into_response();
         }
-        let from_start = query
-            .get("resourceVersion")
-            .is_some_and(|version| version == "0");
+        let from = query.get("resourceVersion");
+        let from = from.and_then(|version| version.parse::<u64>().ok());
+        let from_start = from == Some(0);
+        let missed: Vec<Value> = world
+            .told
+            .iter()
+            .filter(|(version, key, _)| {
+                !from_start && from.is_some_and(|from| *version > from) && fits(key)
+            })
+            .map(|(_, _, event)| event.clone())
+            .collect();
         let first = items
             .into_iter()
             .filter(move |_| from_start)
-            .map(|object| json!({"type": "ADDED", "object": object}));
+            .map(|object| json!({"type": "ADDED", "object": object}))
+            .chain(missed);
         let later = BroadcastStream::new(self.events.subscribe()).filter_map(move |event| {
             let event = event
                 .ok()

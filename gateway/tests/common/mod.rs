@@ -13,6 +13,7 @@ pub mod upstream;
 
 use self::kube::FakeKube;
 use oarmaster_gateway::catalog::Outbound;
+use oarmaster_gateway::cluster::budgets::BudgetWatch;
 use oarmaster_gateway::cluster::objects::Objects;
 use oarmaster_gateway::cluster::secrets::follow_keys;
 use oarmaster_gateway::config::Settings;
@@ -78,6 +79,11 @@ impl World {
         );
         let watched = client.clone();
         tokio::spawn(async move { objects.run(watched).await });
+        kube.namespace("team", json!({}));
+        let (counted, mut is_counted) = tokio::sync::watch::channel(false);
+        let budgets = BudgetWatch::new(gateway.budgets.clone(), counted);
+        let watched = client.clone();
+        tokio::spawn(async move { budgets.run(watched).await });
         tokio::spawn(follow_keys(
             client,
             RELEASE.to_owned(),
@@ -87,6 +93,7 @@ impl World {
         let health = gateway.health.clone();
         tokio::spawn(async move { health.run().await });
         is_synced.wait_for(|synced| *synced).await.unwrap();
+        is_counted.wait_for(|counted| *counted).await.unwrap();
         kube.token(
             OPERATOR,
             &format!("system:serviceaccount:{RELEASE}:oarmaster-operator"),
@@ -134,6 +141,21 @@ impl World {
                 .load()
                 .pools
                 .contains_key(&(namespace.to_owned(), name.to_owned()))
+        })
+        .await;
+    }
+
+    /// Applies a Budget and waits until the gateway has it.
+    pub async fn budget(&self, name: &str, spec: Value) {
+        let object = self.kube.apply("budgets", json!({
+            "apiVersion": "oarmaster.dev/v1alpha1", "kind": "Budget", "metadata": {"name": name}, "spec": spec,
+        }));
+        let generation = object["metadata"]["generation"].as_i64().unwrap();
+        self.until(|gateway| {
+            let budgets = gateway.budgets.load();
+            budgets
+                .rule(name)
+                .is_some_and(|rule| rule.generation == generation)
         })
         .await;
     }

@@ -19,6 +19,8 @@ use tokio::time::{Instant, sleep};
 const PATIENCE: Duration = Duration::from_secs(600);
 /// How long it may refuse us: its view of a new pod or of a rotated token may be some seconds old.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a Budget of the cluster may have no room, while other calls are settled or its window ends: then the pod is given up.
+const BUDGET_PATIENCE: Duration = Duration::from_secs(60);
 /// How long it may have a defect.
 const DEFECT_PATIENCE: Duration = Duration::from_secs(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -330,6 +332,8 @@ fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Tried {
     match (code.as_str(), status.as_u16()) {
         ("fenced" | "conflict", _) => Tried::Over(GatewayError::Fenced(message), None),
         ("unauthenticated", _) => again(refused, REFUSAL_PATIENCE),
+        // Nothing left: the same call may be asked again under its number.
+        ("window_exceeded", _) => again(refused, BUDGET_PATIENCE),
         ("" | "internal", 408 | 429 | 502 | 503 | 504) => {
             again(GatewayError::Unreachable(message), PATIENCE)
         }

@@ -464,8 +464,11 @@ async fn chat(State(inner): State<Shared>, headers: HeaderMap, body: Bytes) -> R
     let (call, next) = (number(CALL_HEADER).unwrap(), number(NEXT_HEADER).unwrap());
     guarded(&inner, &headers, true, |inner| {
         if let Some((code, status, times)) = inner.refuse.take() {
-            inner.call_numbers.push(call);
             inner.refuse = (times > 1).then(|| (code.clone(), status, times - 1));
+            if code == "window_exceeded" {
+                return refused(status, &code, Some(inner.records.len() as u64)); // nothing was reserved
+            }
+            inner.call_numbers.push(call);
             let usage = CallUsage::default();
             let message = String::new();
             // The gateway has written something down, and says where the journal goes on.

@@ -170,6 +170,16 @@ impl<N: Send + 'static> Log<N> {
         Ok((number, place))
     }
 
+    /// Has what is queued written at once.
+    pub fn hurry(&self) {
+        let mut queue = self.shared.lock();
+        let wake = !queue.items.is_empty() && !std::mem::replace(&mut queue.urgent, true);
+        drop(queue);
+        if wake {
+            self.shared.wake.notify_one();
+        }
+    }
+
     /// Number of the next frame.
     pub fn next(&self) -> u64 {
         self.shared.lock().cursor.number

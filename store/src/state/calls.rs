@@ -2,10 +2,10 @@
 
 use super::attempts::Records;
 use super::journal::journal_full;
-use super::{By, Reserve, State, Task};
-use crate::entry::Entry;
+use super::{By, State, Task};
+use crate::entry::{Entry, Reserve};
 use crate::error::Unit;
-use crate::hops::{Billing, HopEnd, HopRequest};
+use crate::hops::{HopEnd, HopRequest};
 use crate::{IN_DOUBT, Refusal};
 use oarmaster_protocol::journal::{Body, Record};
 
@@ -70,7 +70,7 @@ impl State {
         Ok(Standing::Free)
     }
 
-    /// Reserves a hop's worst case: fence, session and budget in one decision.
+    /// Reserves a hop's worst case: fence, session, budget and every scope in one decision.
     pub fn decide_reserve(
         &self,
         by: By<'_>,
@@ -78,7 +78,7 @@ impl State {
         digest: &str,
         hop: &HopRequest,
         now: i64,
-    ) -> Result<(u32, Vec<Entry>), Refusal> {
+    ) -> Result<(u32, Entry), Refusal> {
         let task = self.session(by)?;
         let number = match task.calls.get(&call) {
             None => 0,
@@ -96,6 +96,7 @@ impl State {
             Some(found) => u32::try_from(found.hops.len()).map_err(|_| Refusal::Overflow)?,
         };
         task.check_budget(hop)?;
+        let scopes = self.counters.check(&hop.scopes, hop.reserve_pico, now)?;
         let body = Body::Open {
             call,
             hop: number,
@@ -110,9 +111,10 @@ impl State {
             requested_by: task.requested_by.clone(),
             input_tokens: hop.reserve_input_tokens,
             output_tokens: hop.reserve_output_tokens,
+            scopes,
             record: Records::new(Some(task), now).next(by.attempt, body),
         };
-        Ok((number, vec![entry]))
+        Ok((number, entry))
     }
 
     /// Books a hop. Needs no session: what was spent is spent.
@@ -131,14 +133,14 @@ impl State {
             .and_then(|found| found.hops.get(hop as usize))
             .filter(|hop| hop.open)
             .ok_or_else(|| Refusal::Internal(format!("hop {hop} of call {call} is not open")))?;
-        let estimated = open.reserve.estimated();
+        let usage = end.booked(open.reserve);
         let body = match end {
             HopEnd::Answer {
                 model,
                 message,
                 finish_reason,
                 replaced,
-                usage,
+                ..
             } => Body::Answer {
                 call,
                 hop,
@@ -146,22 +148,14 @@ impl State {
                 message,
                 finish_reason,
                 replaced,
-                usage: usage.unwrap_or(estimated),
+                usage,
             },
-            HopEnd::Failed {
-                class,
-                message,
-                billing,
-            } => Body::CallFailed {
+            HopEnd::Failed { class, message, .. } => Body::CallFailed {
                 call,
                 hop,
                 class,
                 message,
-                usage: match billing {
-                    Billing::Unbilled => Default::default(),
-                    Billing::Usage(usage) => usage,
-                    Billing::Unknown => estimated,
-                },
+                usage,
             },
         };
         Ok(Records::new(Some(task), now).next(open.attempt, body))

@@ -1,8 +1,9 @@
 //! The fold: what each entry does to the state.
 
-use super::{At, Attempt, CallAt, Hop, RecordAt, Reserve, State, Task, is_pilot, view};
+use super::{At, Attempt, CallAt, Hop, RecordAt, State, Task, is_pilot, view};
 use crate::IN_DOUBT;
-use crate::entry::Entry;
+use crate::entry::{Entry, Reserve};
+use crate::scope::CounterId;
 use oarmaster_protocol::admin::Isolated;
 use oarmaster_protocol::journal::{Body, CallUsage, Record};
 
@@ -10,11 +11,10 @@ impl State {
     /// Adds one entry. `Err` names what does not fit: the log and this code disagree.
     pub fn apply(&mut self, entry: &Entry, at: At) -> Result<(), String> {
         match entry {
-            Entry::Sdk { row, .. } => {
-                self.sdk.calls = self.sdk.calls.saturating_add(1);
-                add(&mut self.sdk.sum, &row.usage);
-                return Ok(());
-            }
+            Entry::SdkOpen { .. }
+            | Entry::SdkEnd { .. }
+            | Entry::Start { .. }
+            | Entry::Stop { .. } => return self.apply_sdk(entry, at.frame),
             Entry::Attempt { task, .. } if !self.tasks.contains_key(&task.uid) => {
                 let name = (task.namespace.clone(), task.name.clone());
                 self.names.insert(name, task.uid.clone());
@@ -27,7 +27,20 @@ impl State {
             return Err(format!("Task {uid} is not known"));
         };
         task.depends = at.frame.saturating_add(1);
-        task.apply(entry, at)
+        let settled = entry.record().and_then(|record| task.settles(&record.body));
+        task.apply(entry, at)?;
+        match (entry, settled) {
+            (Entry::Open { scopes, record, .. }, _) => {
+                if let Body::Open { reserved_pico, .. } = record.body {
+                    self.counters.reserve(scopes, reserved_pico, record.at_ms);
+                }
+            }
+            (_, Some((scopes, reserve, usage))) => {
+                self.counters.settle(&scopes, reserve.pico, &usage);
+            }
+            _ => {}
+        }
+        Ok(())
     }
 }
 
@@ -62,11 +75,12 @@ impl Task {
             Entry::Open {
                 input_tokens,
                 output_tokens,
+                scopes,
                 record,
                 ..
             } => {
                 self.push(record, at, false)?;
-                self.reserve(record, *input_tokens, *output_tokens)?;
+                self.reserve(record, *input_tokens, *output_tokens, scopes)?;
             }
             Entry::Record { record, .. } => self.record(record, at)?,
             Entry::Artifact { artifact, .. } => {
@@ -74,7 +88,10 @@ impl Task {
                 let name = artifact.name.clone();
                 self.artifacts.insert(name, artifact.clone());
             }
-            Entry::Sdk { .. } => {}
+            Entry::SdkOpen { .. }
+            | Entry::SdkEnd { .. }
+            | Entry::Start { .. }
+            | Entry::Stop { .. } => {}
         }
         Ok(())
     }
@@ -187,7 +204,29 @@ impl Task {
         Ok(())
     }
 
-    fn reserve(&mut self, record: &Record, input: u64, output: u64) -> Result<(), String> {
+    /// The hop that a record settles: where it is reserved, its worst case, and what it cost.
+    fn settles(&mut self, body: &Body) -> Option<(Vec<CounterId>, Reserve, CallUsage)> {
+        let (Body::Answer {
+            call, hop, usage, ..
+        }
+        | Body::CallFailed {
+            call, hop, usage, ..
+        }) = body
+        else {
+            return None;
+        };
+        let hops = &mut self.calls.get_mut(call)?.hops;
+        let hop = hops.get_mut(*hop as usize).filter(|hop| hop.open)?;
+        Some((std::mem::take(&mut hop.scopes), hop.reserve, *usage))
+    }
+
+    fn reserve(
+        &mut self,
+        record: &Record,
+        input: u64,
+        output: u64,
+        scopes: &[CounterId],
+    ) -> Result<(), String> {
         let Body::Open {
             call,
             hop,
@@ -216,6 +255,7 @@ impl Task {
         at.hops.push(Hop {
             attempt: record.attempt,
             reserve,
+            scopes: scopes.to_vec(),
             open: true,
         });
         self.reserved = self.reserved.plus(reserve);
@@ -247,7 +287,7 @@ impl Task {
 
 /// Sums saturate: a usage that a provider makes up must not stop the gateway. Reservations are checked (`Refusal::Overflow`), so a
 /// saturated sum refuses every further call.
-fn add(sum: &mut CallUsage, usage: &CallUsage) {
+pub fn add(sum: &mut CallUsage, usage: &CallUsage) {
     let CallUsage {
         input_tokens,
         output_tokens,

@@ -6,15 +6,21 @@ mod attempts;
 mod calls;
 mod fold;
 mod journal;
+mod scopes;
+mod sdk;
 mod view;
 
 pub use calls::{Standing, Wanted, diverged};
+pub use fold::add;
 pub use journal::AppendDecision;
 pub use journal::check_artifact_name;
+pub use scopes::Counters;
+pub use sdk::Sdk;
 
 use crate::Refusal;
-use crate::entry::SdkTotal;
+use crate::entry::Reserve;
 use crate::log::Place;
+use crate::scope::CounterId;
 use oarmaster_protocol::admin::{Isolated, TaskBudget};
 use oarmaster_protocol::assignment::TaskRef;
 use oarmaster_protocol::journal::{Artifact, Body, CallUsage, Outcome};
@@ -48,7 +54,9 @@ pub struct State {
     pub tasks: HashMap<String, Task>,
     /// Namespace and name to the newest UID.
     pub names: HashMap<(String, String), String>,
-    pub sdk: SdkTotal,
+    /// Counters of budgets over all callers.
+    pub counters: Counters,
+    pub sdk: Sdk,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -115,15 +123,9 @@ pub struct CallAt {
 pub struct Hop {
     pub attempt: u32,
     pub reserve: Reserve,
+    /// Where it is reserved; empty once it is settled.
+    pub scopes: Vec<CounterId>,
     pub open: bool,
-}
-
-/// A worst case.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reserve {
-    pub pico: u64,
-    pub input: u64,
-    pub output: u64,
 }
 
 impl Attempt {
@@ -220,35 +222,6 @@ impl State {
             Some(current) if current != by.session => refused("belongs to another session"),
             Some(_) if found.outcome.is_some() => refused("has ended"),
             Some(_) => Ok(task),
-        }
-    }
-}
-
-impl Reserve {
-    const fn plus(self, other: Self) -> Self {
-        Self {
-            pico: self.pico.saturating_add(other.pico),
-            input: self.input.saturating_add(other.input),
-            output: self.output.saturating_add(other.output),
-        }
-    }
-
-    const fn minus(self, other: Self) -> Self {
-        Self {
-            pico: self.pico.saturating_sub(other.pico),
-            input: self.input.saturating_sub(other.input),
-            output: self.output.saturating_sub(other.output),
-        }
-    }
-
-    /// The usage that is booked when nobody says what a hop cost.
-    pub const fn estimated(self) -> CallUsage {
-        CallUsage {
-            input_tokens: self.input,
-            output_tokens: self.output,
-            cached_tokens: 0,
-            cost_pico: self.pico,
-            estimated: true,
         }
     }
 }

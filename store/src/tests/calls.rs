@@ -1,6 +1,6 @@
 use super::*;
 use crate::entry::Entry;
-use crate::{Ended, IN_DOUBT, SdkRow, Unit};
+use crate::{Ended, IN_DOUBT, Unit};
 use oarmaster_protocol::task::ErrorCode;
 
 async fn state_of(store: &Store, claim: &Claim, call: u64) -> Result<CallState, Refusal> {
@@ -219,7 +219,7 @@ async fn what_was_open_when_the_process_ended_is_booked_at_start() {
     assert_eq!(again.usage(UID).await.unwrap(), usage, "booked once");
 }
 
-fn copy(dir: &Path) -> TempDir {
+pub fn copy(dir: &Path) -> TempDir {
     let to = tempfile::tempdir().unwrap();
     for file in std::fs::read_dir(dir).unwrap() {
         let file = file.unwrap();
@@ -326,25 +326,4 @@ async fn a_usage_above_the_reservation_is_booked_in_full() {
     let call = new_call(&store, &claimed, 4, 1).await;
     let refused = call.reserve(hop(0)).await.unwrap_err();
     assert_eq!(refused.code(), ErrorCode::BudgetExceeded);
-}
-
-#[tokio::test]
-async fn rows_of_sdk_callers_survive_a_restart() {
-    let (dir, store) = store().await;
-    for _ in 0..100 {
-        let row = SdkRow {
-            caller: "system:serviceaccount:team:app".into(),
-            namespace: "team".into(),
-            pool: "default".into(),
-            provider: "team/scripted".into(),
-            model: "m".into(),
-            usage: used(2),
-        };
-        store.sdk_row(row).await.unwrap();
-    }
-    let total = store.sdk_total();
-    assert_eq!((total.calls, total.sum.cost_pico), (100, 200));
-    drop(store);
-    let store = Store::open(options(dir.path())).await.unwrap();
-    assert_eq!(store.sdk_total(), total);
 }

@@ -1,13 +1,16 @@
 //! Random work, cut off at a random byte of the log, and opened again.
 
 use super::*;
+use crate::SdkTicket;
+use crate::entry::{Entry, SdkId};
 use crate::hops::HopTicket;
 use crate::log;
+use crate::scope::CounterId;
 use crate::{IN_DOUBT, Refusal};
 use oarmaster_protocol::journal::Record;
 use oarmaster_protocol::task::ErrorCode;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -28,6 +31,7 @@ enum Op {
     },
     Reserve {
         pico: u64,
+        scopes: u8,
     },
     Settle {
         pick: u8,
@@ -40,7 +44,18 @@ enum Op {
     Raise {
         pico: u64,
     },
-    Sdk,
+    SdkReserve {
+        pico: u64,
+        scopes: u8,
+    },
+    SdkSettle {
+        pick: u8,
+        end: End,
+    },
+    /// The clock goes on.
+    Wait {
+        hours: u8,
+    },
     Artifact {
         name: u8,
     },
@@ -72,11 +87,13 @@ fn op() -> impl Strategy<Value = Op> {
         8 => (1..4_u8, 0..600_u16, any::<bool>())
             .prop_map(|(count, size, stale)| Op::Append { count, size, stale }),
         12 => prop::bool::weighted(0.3).prop_map(|repeat| Op::Call { repeat }),
-        16 => (0..200_u64).prop_map(|pico| Op::Reserve { pico }),
-        12 => (any::<u8>(), end).prop_map(|(pick, end)| Op::Settle { pick, end }),
+        16 => (0..200_u64, 0..4_u8).prop_map(|(pico, scopes)| Op::Reserve { pico, scopes }),
+        12 => (any::<u8>(), end.clone()).prop_map(|(pick, end)| Op::Settle { pick, end }),
         1 => any::<bool>().prop_map(|on| Op::Fence { on }),
         2 => (0..3000_u64).prop_map(|pico| Op::Raise { pico }),
-        2 => Just(Op::Sdk),
+        12 => (0..200_u64, 0..4_u8).prop_map(|(pico, scopes)| Op::SdkReserve { pico, scopes }),
+        10 => (any::<u8>(), end).prop_map(|(pick, end)| Op::SdkSettle { pick, end }),
+        2 => (1..40_u8).prop_map(|hours| Op::Wait { hours }),
         3 => (0..3_u8).prop_map(|name| Op::Artifact { name }),
         1 => any::<bool>().prop_map(|on| Op::Result { on }),
     ]
@@ -92,6 +109,37 @@ struct World {
     last: Option<(u64, Append)>,
     calls: Vec<(u64, Call)>,
     tickets: Vec<(HopTicket, u64)>,
+    sdk: Vec<(SdkTicket, u64)>,
+    ticks: Arc<AtomicI64>,
+    left: Vec<Left>,
+}
+
+/// A hop of an SDK caller that may have left.
+struct Left {
+    /// Of its row.
+    frame: u64,
+    /// Frames below this were on the disk when it could leave.
+    durable: u64,
+    pico: u64,
+    scopes: Vec<CounterId>,
+}
+
+const LIMITS: [u64; 2] = [900, 500];
+
+/// Two scopes of different windows, by bits.
+fn scopes(bits: u8) -> Vec<Scope> {
+    let all = [
+        scope("all", "cluster", LIMITS[0]),
+        Scope {
+            window: Window::Hour,
+            ..scope("team", "namespace/team", LIMITS[1])
+        },
+    ];
+    let chosen = |index: usize| bits & (1 << index) != 0;
+    (0..2)
+        .filter(|index| chosen(*index))
+        .map(|index| all[index].clone())
+        .collect()
 }
 
 impl World {
@@ -159,11 +207,11 @@ impl World {
                     Err(refused) => expected(&refused),
                 }
             }
-            Op::Reserve { pico } => {
+            Op::Reserve { pico, scopes: bits } => {
                 let Some((_, call)) = self.calls.last() else {
                     return;
                 };
-                match call.reserve(hop(pico)).await {
+                match call.reserve(hop_in(pico, &scopes(bits))).await {
                     Ok(ticket) => self.tickets.push((ticket, pico)),
                     Err(Refusal::Internal(text)) => {
                         assert!(
@@ -180,14 +228,10 @@ impl World {
                 }
                 let pick = usize::from(pick) % self.tickets.len();
                 let (ticket, pico) = self.tickets.swap_remove(pick);
-                let end = match end {
-                    End::Answered(part) => answer(Some(used(pico * u64::from(part) / 100))),
-                    End::Silent => answer(None),
-                    End::Unbilled => failed(Billing::Unbilled),
-                    End::Unknown => failed(Billing::Unknown),
-                    End::Dropped => return drop(ticket),
-                };
-                ticket.settle(end).await.unwrap();
+                match hop_end(&end, pico) {
+                    Some(end) => drop(ticket.settle(end).await.unwrap()),
+                    None => drop(ticket),
+                }
             }
             Op::Fence { on } => {
                 if self.attempt > 0 {
@@ -201,16 +245,38 @@ impl World {
                 Ok(_) => {}
                 Err(refused) => expected(&refused),
             },
-            Op::Sdk => {
-                let row = crate::SdkRow {
-                    caller: "c".into(),
-                    namespace: "n".into(),
-                    pool: "p".into(),
-                    provider: "n/p".into(),
-                    model: "m".into(),
-                    usage: used(1),
-                };
-                store.sdk_row(row).await.unwrap();
+            Op::SdkReserve { pico, scopes: bits } => {
+                let scopes = scopes(bits);
+                let call = store.sdk_call(sdk_caller());
+                match call.reserve(hop_in(pico, &scopes)).await {
+                    Ok(ticket) => {
+                        let frame = store.queued_frames() - 1;
+                        let open = store.lock().state.sdk.open.values().next_back().cloned();
+                        self.left.push(Left {
+                            frame,
+                            durable: store.durable_frames(),
+                            pico,
+                            scopes: open.map(|open| open.scopes).unwrap_or_default(),
+                        });
+                        self.sdk.push((ticket, pico));
+                    }
+                    Err(refused) => expected(&refused),
+                }
+            }
+            Op::SdkSettle { pick, end } => {
+                if self.sdk.is_empty() {
+                    return;
+                }
+                let pick = usize::from(pick) % self.sdk.len();
+                let (ticket, pico) = self.sdk.swap_remove(pick);
+                match hop_end(&end, pico) {
+                    Some(end) => drop(ticket.settle(&end).await.unwrap()),
+                    None => drop(ticket),
+                }
+            }
+            Op::Wait { hours } => {
+                let ms = i64::from(hours) * 3_600_000;
+                self.ticks.fetch_add(ms, Ordering::SeqCst);
             }
             Op::Artifact { name } => {
                 let name = format!("a{name}");
@@ -249,6 +315,17 @@ impl World {
     }
 }
 
+/// How a hop ends; `None` where it is dropped.
+fn hop_end(end: &End, pico: u64) -> Option<HopEnd> {
+    Some(match end {
+        End::Answered(part) => answer(Some(used(pico * u64::from(*part) / 100))),
+        End::Silent => answer(None),
+        End::Unbilled => failed(Billing::Unbilled),
+        End::Unknown => failed(Billing::Unknown),
+        End::Dropped => return None,
+    })
+}
+
 /// Refusals that random work leads to. Anything else is a defect.
 fn expected(refused: &Refusal) {
     assert!(
@@ -258,6 +335,7 @@ fn expected(refused: &Refusal) {
                 | ErrorCode::NotFound
                 | ErrorCode::Conflict
                 | ErrorCode::BudgetExceeded
+                | ErrorCode::WindowExceeded
         ),
         "{refused}"
     );
@@ -268,6 +346,125 @@ fn within_budget(state: &State) {
     for task in state.tasks.values() {
         let spent = task.sum.cost_pico + task.reserved.pico;
         assert!(spent <= task.budget.pico_usd.unwrap(), "{task:?}");
+    }
+    for (id, counter) in state.counters.iter() {
+        let limit = if id.budget == "all" {
+            LIMITS[0]
+        } else {
+            LIMITS[1]
+        };
+        let rest = if state.sdk.term > 1 { REST } else { 0 };
+        assert!(
+            counter.spent + counter.reserved <= limit + rest,
+            "{id:?} {counter:?}"
+        );
+        assert_eq!(counter.overrun, 0);
+    }
+}
+
+/// Spent and reserved by counter, from the rows alone: each open hop ends at most once, and where it was reserved.
+fn recount(frames: &[(Place, Vec<u8>)]) -> HashMap<CounterId, (u64, u64)> {
+    #[derive(PartialEq, Eq, Hash)]
+    enum Key {
+        Task(String, u64, u32),
+        Sdk(SdkId),
+    }
+    let mut open = HashMap::new();
+    let mut counters: HashMap<CounterId, (u64, u64)> = HashMap::new();
+    let lines = frames
+        .iter()
+        .flat_map(|(_, payload)| payload.split(|byte| *byte == b'\n'));
+    for line in lines {
+        let (opened, ended, rest) = match serde_json::from_slice(line).unwrap() {
+            Entry::Open {
+                task,
+                record,
+                scopes,
+                ..
+            } => match record.body {
+                Body::Open {
+                    call,
+                    hop,
+                    reserved_pico,
+                    ..
+                } => (
+                    Some((Key::Task(task, call, hop), reserved_pico, scopes)),
+                    None,
+                    None,
+                ),
+                _ => panic!("{record:?}"),
+            },
+            Entry::SdkOpen {
+                id,
+                reserve,
+                scopes,
+                ..
+            } => (Some((Key::Sdk(id), reserve.pico, scopes)), None, None),
+            Entry::Record { task, record } => match record.body {
+                Body::Answer {
+                    call, hop, usage, ..
+                }
+                | Body::CallFailed {
+                    call, hop, usage, ..
+                } => (
+                    None,
+                    Some((Key::Task(task, call, hop), usage.cost_pico)),
+                    None,
+                ),
+                _ => continue,
+            },
+            Entry::SdkEnd { id, usage, .. } => (None, Some((Key::Sdk(id), usage.cost_pico)), None),
+            Entry::Start { rest, .. } => (None, None, rest),
+            _ => continue,
+        };
+        if let Some((key, pico, scopes)) = opened {
+            for scope in &scopes {
+                counters.entry(scope.clone()).or_default().1 += pico;
+            }
+            assert!(open.insert(key, (pico, scopes)).is_none(), "opened twice");
+        }
+        if let Some((key, cost)) = ended {
+            let (pico, scopes) = open.remove(&key).unwrap();
+            for scope in &scopes {
+                let counter = counters.get_mut(scope).unwrap();
+                *counter = (counter.0 + cost, counter.1 - pico);
+            }
+        }
+        for scope in rest.iter().flat_map(|rest| &rest.scopes) {
+            counters.get_mut(scope).unwrap().0 += rest.as_ref().unwrap().pico;
+        }
+    }
+    counters
+}
+
+/// The counters that are kept are those of the rows.
+fn counters_are_right(frames: &[(Place, Vec<u8>)], state: &State) {
+    let recounted = recount(frames);
+    for (id, counter) in state.counters.iter() {
+        let expected = recounted.get(id).copied().unwrap_or_default();
+        assert_eq!((counter.spent, counter.reserved), expected, "{id:?}");
+    }
+    for (id, (_, reserved)) in &recounted {
+        assert_eq!(
+            state.counters.get(id).reserved,
+            *reserved,
+            "{id:?} was dropped too early"
+        );
+    }
+}
+
+/// What had left when the log was this long, and is not in it, is within the rest, and in counters that are known to be used.
+fn lost_is_within_the_rest(left: &[Left], kept: &[(Place, Vec<u8>)]) {
+    let frames = kept.len() as u64;
+    let used = fold(kept).counters.sdk();
+    let lost: Vec<_> = left
+        .iter()
+        .filter(|hop| hop.frame >= frames && hop.durable <= frames)
+        .collect();
+    let pico: u64 = lost.iter().map(|hop| hop.pico).sum();
+    assert!(pico <= REST, "{pico}");
+    for scope in lost.iter().flat_map(|hop| &hop.scopes) {
+        assert!(used.contains(scope), "{scope:?}");
     }
 }
 
@@ -321,6 +518,7 @@ async fn check(dir: &Path, kept: &[(Place, Vec<u8>)]) {
     .unwrap();
     assert_eq!(found, expected, "the fold of the durable prefix");
     within_budget(&found);
+    counters_are_right(kept, &found);
 
     let store = Store::open(options(dir)).await.unwrap();
     {
@@ -340,9 +538,22 @@ async fn check(dir: &Path, kept: &[(Place, Vec<u8>)]) {
         let newest = store.newest_attempt(UID).await.unwrap().unwrap();
         store.fence(UID, newest.attempt, "end").await.unwrap();
     }
+    store.flush().await.unwrap();
     let live = store.lock().state.clone();
     drop(store);
-    assert_eq!(fold(&frames(dir)), live, "live state and fold agree");
+    let frames = frames(dir);
+    assert_eq!(fold(&frames), live, "live state and fold agree");
+    counters_are_right(&frames, &live);
+    assert!(live.sdk.open.is_empty() && live.sdk.reserved == 0);
+    for (id, counter) in live.counters.iter() {
+        let before = expected.counters.get(id);
+        let rest = if before.sdk.is_some() { REST } else { 0 };
+        assert_eq!(
+            counter.spent,
+            before.spent + before.reserved + rest,
+            "{id:?}"
+        );
+    }
 }
 
 /// A call that was open is in doubt; an answered one gives its answer.
@@ -392,8 +603,9 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let dir = tempfile::tempdir().unwrap();
-            let store = Store::open(options(dir.path())).await.unwrap();
             let mut world = World::default();
+            world.ticks.store(1000, Ordering::SeqCst);
+            let store = Store::open(options_at(dir.path(), &world.ticks)).await.unwrap();
             // Most work needs an attempt and a claim.
             world.step(&store, Op::Open { own: true, raise: 2000 }).await;
             world.step(&store, Op::Claim { fresh: true }).await;
@@ -418,6 +630,10 @@ proptest! {
                 let crashed = cut(dir.path(), (place.segment, place.offset as usize + inside), zeros);
                 check(crashed.path(), &all[..pick]).await;
             }
+            for frames in 0..=all.len() {
+                lost_is_within_the_rest(&world.left, &all[..frames]);
+            }
+            counters_are_right(&all, &fold(&all));
         });
     }
 }

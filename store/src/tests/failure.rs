@@ -87,6 +87,23 @@ async fn a_caller_that_goes_away_while_reserving_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+async fn a_caller_of_an_sdk_that_goes_away_while_reserving_pays_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, fault) = faulty(dir.path()).await;
+    let capped = scope("team", "namespace/team", 100);
+    let call = store.sdk_call(sdk_caller());
+    {
+        let _held = fault.gate.lock().unwrap();
+        let hop = hop_in(60, std::slice::from_ref(&capped));
+        let mut reserving = std::pin::pin!(call.reserve(hop)); // the first one waits for the disk
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(reserving.as_mut().poll(&mut context).is_pending());
+        assert_eq!(counted(&store, &capped), (0, 60));
+    }
+    assert_eq!(counted(&store, &capped), (0, 0));
+}
+
+#[tokio::test]
 async fn nobody_is_told_what_is_not_durable() {
     let dir = tempfile::tempdir().unwrap();
     let (store, fault) = faulty(dir.path()).await;

@@ -4,14 +4,19 @@ mod artifacts;
 mod attempts;
 mod calls;
 mod changes;
+mod costs;
 mod crash;
 mod failure;
 mod journal;
+mod scopes;
+mod sdk;
 
 use crate::log::{Place, Repair, replay};
 use crate::state::State;
 use crate::store::apply_frame;
-use crate::{Billing, Call, CallState, HopEnd, HopRequest, Options, Refusal, Store};
+use crate::{
+    Billing, Call, CallState, HopEnd, HopRequest, Options, Refusal, Scope, SdkCaller, Store, Window,
+};
 use oarmaster_protocol::admin::{OpenAttempt, TaskBudget};
 use oarmaster_protocol::assignment::{
     AgentTarget, Assignment, Program, RunTarget, Target, TaskRef,
@@ -23,12 +28,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use tempfile::TempDir;
 
+/// What SDK callers may have out that is not on the disk.
+pub const REST: u64 = 300;
+
 pub const UID: &str = "1f7c2c5e-0000-4000-8000-000000000001";
 
 pub fn options(dir: &Path) -> Options {
-    let ticks = AtomicI64::new(1000);
+    options_at(dir, &Arc::new(AtomicI64::new(1000)))
+}
+
+/// With a clock that a test can set.
+pub fn options_at(dir: &Path, ticks: &Arc<AtomicI64>) -> Options {
+    let ticks = Arc::clone(ticks);
     Options {
         segment_bytes: 4096,
+        sdk_rest_pico: REST,
         clock: Arc::new(move || ticks.fetch_add(1, Ordering::SeqCst)),
         ..Options::new(dir)
     }
@@ -146,7 +160,40 @@ pub fn hop(pico: u64) -> HopRequest {
         reserve_pico: pico,
         reserve_input_tokens: 10,
         reserve_output_tokens: 5,
+        scopes: vec![],
     }
+}
+
+pub fn scope(budget: &str, key: &str, limit_pico: u64) -> Scope {
+    Scope {
+        budget: budget.into(),
+        key: key.into(),
+        window: Window::Day,
+        limit_pico,
+        free_only: false,
+    }
+}
+
+pub fn hop_in(pico: u64, scopes: &[Scope]) -> HopRequest {
+    HopRequest {
+        scopes: scopes.to_vec(),
+        ..hop(pico)
+    }
+}
+
+pub fn sdk_caller() -> SdkCaller {
+    SdkCaller {
+        caller: "system:serviceaccount:team:app".into(),
+        namespace: "team".into(),
+        pool: "team/default".into(),
+    }
+}
+
+/// Spent and reserved.
+pub fn counted(store: &Store, scope: &Scope) -> (u64, u64) {
+    let now = store.now();
+    let counter = store.lock().state.counters.get(&scope.counter(now));
+    (counter.spent, counter.reserved)
 }
 
 pub fn used(pico: u64) -> CallUsage {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use kube::CustomResourceExt;
-use oarmaster_crds::{Agent, ModelPool, ModelProvider, SandboxClass, Task};
+use oarmaster_crds::{Agent, Budget, ModelPool, ModelProvider, SandboxClass, Task};
 use serde_json::{Value, json};
 
 use super::{Files, schema};
@@ -75,6 +75,7 @@ pub fn kinds() -> Result<Vec<Kind>> {
     Ok(vec![
         Kind::of::<ModelProvider>()?,
         Kind::of::<ModelPool>()?,
+        Kind::of::<Budget>()?,
         Kind::of::<SandboxClass>()?,
         Kind::of::<Agent>()?,
         Kind::of::<Task>()?,

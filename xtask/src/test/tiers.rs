@@ -58,6 +58,18 @@ fn start(args: &[&str]) -> Result<(Child, File)> {
 
 /// The tests that take longer than everybody's patience.
 pub fn long(report: &mut Report) {
+    report.stage("model of the ledger, in full", || {
+        let test = [
+            "test",
+            "--package",
+            "oarmaster-store",
+            "--test",
+            "protocol",
+            "--release",
+        ];
+        cmd::pass(cargo(&test).env("OARMASTER_MODEL", "full"))?;
+        Ok(Outcome::Passed)
+    });
     if !api_is_up(report) {
         return;
     }

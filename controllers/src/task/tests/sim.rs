@@ -9,7 +9,7 @@ use oarmaster_crds::conditions::{self, reason};
 use oarmaster_crds::kinds::task::{DesiredState, Phase};
 use oarmaster_crds::{Agent, ModelPool, SandboxClass, Task, names};
 use oarmaster_protocol::FailureClass;
-use oarmaster_protocol::admin::{AttemptReport, TaskUsage};
+use oarmaster_protocol::admin::{AttemptReport, Blocked, TaskUsage};
 use oarmaster_protocol::journal::{Failure, Outcome};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +32,8 @@ pub struct Sim {
     /// Writes to the API server, events apart.
     pub writes: usize,
     pub created: Vec<String>,
+    /// What a Budget says that has no room.
+    pub blocked: Option<Blocked>,
     /// Messages of the events.
     pub told: Vec<String>,
     pub raised: usize,
@@ -106,6 +108,7 @@ impl Sim {
             deleted: false,
             writes: 0,
             created: Vec::new(),
+            blocked: None,
             told: Vec::new(),
             raised: 0,
             written: None,
@@ -169,6 +172,7 @@ impl Sim {
                 .class
                 .as_ref()
                 .and_then(|class| class.spec.startup_timeout.get().ok()),
+            blocked: self.blocked.clone(),
             written: self.written,
         }
     }
@@ -375,6 +379,7 @@ impl Sim {
                 failure: failure.map(|(class, message)| Failure {
                     class,
                     message: message.to_owned(),
+                    waits: false,
                 }),
                 output: failure
                     .is_none()
@@ -409,6 +414,18 @@ impl Sim {
         self.pilot_starts();
         self.hands_in(Some((class, "it did not work")));
         self.pilot_ends(1);
+    }
+
+    /// The pilot gives up its pod, since a Budget has no room.
+    pub fn finds_no_room(&mut self, message: &str) {
+        self.fails(FailureClass::BudgetExceeded);
+        let attempt = self.attempt();
+        let outcome = self.gateway.get_mut(&attempt).unwrap().outcome.as_mut();
+        outcome.unwrap().failure = Some(Failure {
+            class: FailureClass::BudgetExceeded,
+            message: message.to_owned(),
+            waits: true,
+        });
     }
 
     pub fn job_ends(&mut self, reason: &str) {

@@ -140,7 +140,7 @@ fn a_class_is_checked_beyond_its_schema() {
         ["spec.startupTimeout"]
     );
     assert_eq!(
-        class(|spec| spec.default_task_budget = crate::Budget::default()),
+        class(|spec| spec.default_task_budget = crate::Allowance::default()),
         ["spec.defaultTaskBudget"]
     );
 }

@@ -1,4 +1,5 @@
 mod agents;
+mod budgets;
 mod images;
 mod models;
 

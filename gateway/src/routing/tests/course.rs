@@ -116,6 +116,28 @@ fn a_member_that_cannot_take_the_request_costs_no_hop() {
 }
 
 #[test]
+fn after_a_refusal_of_the_ledger_only_what_is_affordable_is_left() {
+    let now = Instant::now();
+    let one = Bounds {
+        hops: 1,
+        ..bounds(now, true)
+    };
+    let mut course = Course::new(three(), one);
+    let mut asked = Vec::new();
+    while let Step::Ask(lane) = course.next(now, |_| Admission::Yes) {
+        asked.push((lane.member, lane.key));
+        assert_eq!(course.hops(), 1, "what was refused was no hop");
+        course.unaffordable(|lane| lane.member == 2);
+    }
+    // Its own lanes go as well: another key costs the same.
+    assert_eq!(asked, [(0, 0), (2, 0)]);
+    assert_eq!(
+        course.next(now, |_| Admission::Yes),
+        Step::Over(Over::Tried)
+    );
+}
+
+#[test]
 fn who_waits_gets_a_lane_again_and_who_does_not_is_told_when() {
     let now = Instant::now();
     let until = now + 20 * SECOND;

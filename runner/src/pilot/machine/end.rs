@@ -4,7 +4,7 @@ use super::super::answer::Answer;
 use super::turn::too_large;
 use super::{Kept, Machine, Next, Phase, ToKeep, failure};
 use oarmaster_protocol::FailureClass;
-use oarmaster_protocol::journal::{Body, MAX_OUTPUT_BYTES, Outcome};
+use oarmaster_protocol::journal::{Body, Failure, MAX_OUTPUT_BYTES, Outcome};
 use serde_json::Value;
 
 impl Machine {
@@ -32,6 +32,19 @@ impl Machine {
             failure: Some(failure(class, message)),
             output: None,
             artifacts: std::mem::take(&mut self.artifacts),
+        })
+    }
+
+    /// A Budget of the cluster has no room. The next attempt starts clean, so nothing is kept.
+    pub(super) fn wait_for_budget(&mut self, message: &str) -> Next {
+        self.phase = Phase::Ended;
+        Next::Finish(Outcome {
+            failure: Some(Failure {
+                waits: true,
+                ..failure(FailureClass::BudgetExceeded, message)
+            }),
+            output: None,
+            artifacts: Vec::new(),
         })
     }
 

@@ -354,6 +354,7 @@ fn failure(class: FailureClass, message: &str) -> Failure {
     Failure {
         class,
         message: shorten(message, 1024),
+        waits: false,
     }
 }
 

@@ -101,6 +101,7 @@ impl Machine {
                 self.phase = Phase::Asking { again: true };
                 return Next::Model(self.request());
             }
+            "window_exceeded" => return self.wait_for_budget(message),
             "budget_exceeded" => FailureClass::BudgetExceeded,
             "unbounded_cost" | "unknown_price" | "forbidden" => FailureClass::RefusedByPolicy,
             "invalid_request" => FailureClass::InvalidInput,

@@ -99,6 +99,27 @@ fn refused_calls_have_their_class_and_doubt_one_repetition() {
 }
 
 #[test]
+fn a_budget_of_the_cluster_without_room_is_waited_for_and_keeps_nothing() {
+    let refused = Event::ModelFailed {
+        code: "window_exceeded".into(),
+        message: "team/day: $10.00 of $10.00".into(),
+    };
+    let mut assignment = agent(&[]);
+    assignment.artifacts = vec![ArtifactRule {
+        name: "a".into(),
+        path: "*".into(),
+    }];
+    let ended = outcome(assignment, vec![probed(true), refused]);
+    let failure = ended.failure.unwrap();
+    assert_eq!(
+        (failure.class, failure.waits),
+        (FailureClass::BudgetExceeded, true)
+    );
+    assert_eq!(failure.message, "team/day: $10.00 of $10.00");
+    assert!(ended.artifacts.is_empty());
+}
+
+#[test]
 fn artifacts_are_kept_after_success_and_failure() {
     let with = |mut assignment: Assignment| {
         assignment.artifacts = vec![ArtifactRule {

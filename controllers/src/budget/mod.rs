@@ -1,0 +1,23 @@
+//! Budget: writes down what the gateway has counted.
+
+mod act;
+mod observe;
+pub mod plan;
+#[cfg(test)]
+mod tests;
+
+use crate::kit::{Context, Result};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use kube::runtime::controller::Action;
+use oarmaster_crds::Budget;
+use std::sync::Arc;
+
+/// One pass.
+pub fn reconcile(budget: Arc<Budget>, ctx: Arc<Context>) -> BoxFuture<'static, Result<Action>> {
+    async move {
+        let seen = observe::observe(&budget, &ctx);
+        act::act(&budget, &ctx, plan::plan(&budget, &seen)).await
+    }
+    .boxed()
+}
