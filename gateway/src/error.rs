@@ -134,7 +134,9 @@ pub const fn status(code: ErrorCode) -> StatusCode {
             StatusCode::CONFLICT
         }
         ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        ErrorCode::BudgetExceeded | ErrorCode::RateLimited | ErrorCode::WindowExceeded => StatusCode::TOO_MANY_REQUESTS,
+        ErrorCode::BudgetExceeded | ErrorCode::RateLimited | ErrorCode::WindowExceeded => {
+            StatusCode::TOO_MANY_REQUESTS
+        }
         ErrorCode::ModelUnavailable => StatusCode::BAD_GATEWAY,
         ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -144,7 +146,9 @@ const fn kind(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::Unauthenticated => "authentication_error",
         ErrorCode::Forbidden => "permission_error",
-        ErrorCode::BudgetExceeded | ErrorCode::RateLimited | ErrorCode::WindowExceeded => "rate_limit_error",
+        ErrorCode::BudgetExceeded | ErrorCode::RateLimited | ErrorCode::WindowExceeded => {
+            "rate_limit_error"
+        }
         ErrorCode::ModelUnavailable | ErrorCode::Internal => "api_error",
         ErrorCode::InvalidRequest
         | ErrorCode::NotFound

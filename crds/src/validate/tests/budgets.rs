@@ -1,6 +1,6 @@
-use crate::validate;
 use super::{fields, parse, with};
 use crate::kinds::budget::BudgetSpec;
+use crate::validate;
 use serde_json::{Value, json};
 
 #[test]
