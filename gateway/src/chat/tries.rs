@@ -140,7 +140,7 @@ impl<'a> Tries<'a> {
             let request = &self.routed.request;
             let (limit, write) = request.output_limit(self.routed.assigned, member.context);
             // Only a budget needs the limit in the request; other callers' bytes stay as they are.
-            let write = write && self.routed.bounded();
+            let write = write && self.routed.bounded;
             let backend = &member.provider.backend;
             let Written { body, dropped } = match backend.body(request, member.name, limit, write) {
                 Ok(written) => written,
