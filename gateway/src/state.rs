@@ -165,7 +165,7 @@ impl Gateway {
             .iter()
             .map(|scope| (scope, self.store.counter(scope)));
         let free = snapshot.has_free_member(&pool);
-        Ok(budgets::blocked(standing, &self.refused, free))
+        Ok(budgets::blocked(standing, &task.uid, &self.refused, free))
     }
 
     /// Puts what is left of each Budget into the metrics.

@@ -4,11 +4,12 @@ use super::Refused;
 use oarmaster_protocol::admin::Blocked;
 use oarmaster_store::{Counter, CounterView, Exceeded, Scope};
 
-/// The cap that stands in the way longest, with its counter: nothing is left of it, or not what it refused last. One that free members may
-/// pass counts where there is none (`free` is false).
+/// The cap that stands in the way of a Task longest, with its counter: nothing is left of it, or not what it refused this Task last. One that
+/// free members may pass counts where there is none (`free` is false).
 #[must_use]
 pub fn blocked<'a>(
     standing: impl IntoIterator<Item = (&'a Scope, CounterView)>,
+    task: &str,
     refused: &Refused,
     free: bool,
 ) -> Option<Blocked> {
@@ -17,7 +18,7 @@ pub fn blocked<'a>(
         let Counter {
             spent, reserved, ..
         } = counter;
-        let needed = refused.needed(&id);
+        let needed = refused.needed(task, &id);
         let short =
             needed > 0 && spent.saturating_add(reserved).saturating_add(needed) > scope.limit_pico;
         let full = spent >= scope.limit_pico || short;

@@ -176,6 +176,7 @@ fn the_report_has_the_largest_counters_of_the_current_rule() {
             needed: 942,
             resets_ms: None,
         },
+        None,
         0,
     );
     refused.note(
@@ -186,6 +187,7 @@ fn the_report_has_the_largest_counters_of_the_current_rule() {
             needed: 942,
             resets_ms: None,
         },
+        None,
         0,
     );
     let report = report(&budgets, &counters, &refused, 0);
@@ -238,7 +240,10 @@ fn there_is_room_unless_nothing_is_left_or_not_what_was_refused() {
         needed: 60,
         resets_ms: None,
     };
-    known.note(&exceeded, 0);
+    known.note(&exceeded, Some("task"), 0);
+    let others = Refused::default();
+    others.note(&exceeded, Some("other"), 0);
+    others.note(&exceeded, None, 0);
     for (view, refused, full) in [
         (at(99, 0), &nothing, false),
         (at(100, 0), &nothing, true),
@@ -246,13 +251,21 @@ fn there_is_room_unless_nothing_is_left_or_not_what_was_refused() {
         (at(40, 0), &known, false),
         (at(41, 0), &known, true),
         (at(0, 41), &known, true),
+        (at(41, 0), &others, false),
+        (at(100, 0), &others, true),
     ] {
-        let found = blocked([(&stop, view.clone())], refused, false);
+        let found = blocked([(&stop, view.clone())], "task", refused, false);
         assert_eq!(found.is_some(), full, "{view:?}");
     }
+    // Until a call fits.
+    let id = stop.counter(0);
+    assert!(known.exceeded(&id, 41, 100));
+    known.fits(std::slice::from_ref(&stop), Some("task"));
+    assert!(blocked([(&stop, at(41, 0))], "task", &known, false).is_none());
+    assert!(!known.exceeded(&id, 41, 100));
     let free = scope(true);
-    assert!(blocked([(&free, at(100, 0))], &nothing, true).is_none());
-    let found = blocked([(&free, at(100, 0))], &nothing, false).unwrap();
+    assert!(blocked([(&free, at(100, 0))], "task", &nothing, true).is_none());
+    let found = blocked([(&free, at(100, 0))], "task", &nothing, false).unwrap();
     assert_eq!(found.resets_ms, Some(86_400_000));
     assert!(
         found.message.ends_with("resets 1970-01-02T00:00Z"),

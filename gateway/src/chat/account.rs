@@ -80,13 +80,18 @@ impl Account {
         labels: &Hop,
         bound: Bound,
     ) -> Result<Open<'a>, Unaffordable> {
+        let scopes = routed.scopes(&gateway.budgets.load());
+        let scopes = scopes.map_err(|error| Unaffordable {
+            error,
+            free_only: false,
+        })?;
         let request = HopRequest {
             provider: labels.provider.clone(),
             model: labels.model.clone(),
             reserve_pico: bound.price.worst(bound.input, bound.output),
             reserve_input_tokens: bound.input,
             reserve_output_tokens: bound.output,
-            scopes: routed.scopes.clone(),
+            scopes: scopes.clone(),
         };
         let (ticket, next) = match self {
             Self::User(call) => (call.reserve(request).await.map(Ticket::User), None),
@@ -95,27 +100,36 @@ impl Account {
                 (reserved.map(Ticket::Task), Some(call.next()))
             }
         };
+        let task = routed.task.as_deref();
         match ticket {
-            Ok(ticket) => Ok(Open {
-                gateway,
-                labels: labels.clone(),
-                namespace: routed.namespace.clone(),
-                scopes: routed.scopes.clone(),
-                bound,
-                ticket,
-            }),
-            Err(refusal) => Err(refused(gateway, refusal, next)),
+            Ok(ticket) => {
+                gateway.refused.fits(&scopes, task);
+                Ok(Open {
+                    gateway,
+                    labels: labels.clone(),
+                    namespace: routed.namespace.clone(),
+                    scopes,
+                    bound,
+                    ticket,
+                })
+            }
+            Err(refusal) => Err(refused(gateway, refusal, task, next)),
         }
     }
 }
 
 /// What the ledger refused, noted where a Budget did.
-fn refused(gateway: &Gateway, refusal: Refusal, next: Option<u64>) -> Unaffordable {
+fn refused(
+    gateway: &Gateway,
+    refusal: Refusal,
+    task: Option<&str>,
+    next: Option<u64>,
+) -> Unaffordable {
     let mut free_only = false;
     let mut retry_after = None;
     if let Refusal::WindowExceeded(exceeded) = &refusal {
         let now = gateway.store.clock();
-        gateway.refused.note(exceeded, now);
+        gateway.refused.note(exceeded, task, now);
         gateway.metrics.budget_refused(&exceeded.scope.budget);
         free_only = exceeded.scope.free_only;
         retry_after = soonest(exceeded.resets_ms, now);

@@ -1,6 +1,6 @@
 //! From a request to its pool, and who may use it.
 
-use crate::budgets::Payer;
+use crate::budgets::{Budgets, Payer};
 use crate::catalog::{Id, Snapshot};
 use crate::error::ApiFailure;
 use crate::identity::User;
@@ -17,10 +17,16 @@ pub struct Routed {
     pub snapshot: Arc<Snapshot>,
     /// The pool.
     pub pool: Id,
-    /// Namespace of the caller, for the metric of costs.
+    /// Namespace that pays.
     pub namespace: String,
-    /// The caps that the call counts for.
-    pub scopes: Vec<Scope>,
+    /// UID of the Task that calls.
+    pub task: Option<String>,
+    /// Name of its agent.
+    pub agent: Option<String>,
+    /// The user who created the Task, or who calls.
+    pub requester: String,
+    /// Whether the call must fit under a budget, so that its cost must have a bound that the provider keeps to.
+    pub bounded: bool,
     /// Output bound of the caller's assignment.
     pub assigned: Option<u64>,
     /// The request.
@@ -28,10 +34,23 @@ pub struct Routed {
 }
 
 impl Routed {
-    /// Whether the call must fit under a budget, so that its cost must have a bound that the provider keeps to.
-    #[must_use]
-    pub const fn bounded(&self) -> bool {
-        self.assigned.is_some() || !self.scopes.is_empty()
+    /// The caps that its next hop counts for. They are asked for at each hop: between two of them a Task's call may wait for long.
+    ///
+    /// # Errors
+    /// `unavailable` while it is not known which; and where the request was let through without a bound, since there was none then.
+    pub fn scopes(&self, budgets: &Budgets) -> Result<Vec<Scope>, ApiFailure> {
+        let scopes = budgets.scopes(&Payer {
+            namespace: &self.namespace,
+            pool: &self.pool,
+            agent: self.agent.as_deref(),
+            requester: &self.requester,
+        })?;
+        if self.bounded || scopes.is_empty() {
+            return Ok(scopes);
+        }
+        Err(ApiFailure::unavailable(
+            "a Budget counts for this call that did not when it began; try again",
+        ))
     }
 }
 
@@ -74,17 +93,14 @@ pub async fn for_task(
     gateway.lookup.seen(&snapshot, &pool).await?;
     takes_calls(&snapshot, &pool)?;
     let requester = gateway.store.requested_by(&pod.task_uid);
-    let scopes = gateway.budgets.load().scopes(&Payer {
-        namespace: &pod.namespace,
-        pool: &pool,
-        agent: assigned.agent.as_deref(),
-        requester: requester.as_deref().unwrap_or_default(),
-    })?;
     Ok(Routed {
         snapshot,
         pool,
         namespace: pod.namespace.clone(),
-        scopes,
+        task: Some(pod.task_uid.clone()),
+        agent: assigned.agent.clone(),
+        requester: requester.unwrap_or_default(),
+        bounded: true,
         assigned: Some(assigned.max_output),
         request,
     })
@@ -121,23 +137,22 @@ pub async fn for_user(
     gateway.lookup.seen(&snapshot, &pool).await?;
     takes_calls(&snapshot, &pool)?;
     let namespace = own.map_or_else(|| pool.0.clone(), str::to_owned);
-    let scopes = gateway.budgets.load().scopes(&Payer {
-        namespace: &namespace,
-        pool: &pool,
-        agent: None,
-        requester: &user.name,
-    })?;
-    if !scopes.is_empty() {
-        request.check_bounded()?;
-    }
-    Ok(Routed {
+    let routed = Routed {
         snapshot,
         pool,
         namespace,
-        scopes,
+        task: None,
+        agent: None,
+        requester: user.name.clone(),
+        bounded: true,
         assigned: None,
         request,
-    })
+    };
+    let bounded = !routed.scopes(&gateway.budgets.load())?.is_empty();
+    if bounded {
+        routed.request.check_bounded()?;
+    }
+    Ok(Routed { bounded, ..routed })
 }
 
 /// Whether the pool takes new calls.

@@ -152,7 +152,7 @@ impl<'a> Tries<'a> {
             let request = &self.routed.request;
             let (limit, write) = request.output_limit(self.routed.assigned, member.context);
             // Only a budget needs the limit in the request; other callers' bytes stay as they are.
-            let write = write && self.routed.bounded();
+            let write = write && self.routed.bounded;
             let backend = &member.provider.backend;
             let asked = (member.name, member.row);
             let mut sent = match backend.say(request, asked, limit, write) {
