@@ -364,9 +364,9 @@ fn backend(id: &Id, spec: &ModelProviderSpec, outbound: &Outbound) -> Result<Bac
     if spec
         .keys
         .iter()
-        .any(|key| key.secret_ref.is_some() != signs)
+        .any(|key| (key.secret_ref.is_some(), key.secret_key_ref.is_some()) != (signs, !signs))
     {
-        return Err("a key in spec.keys is of another type of provider".to_owned());
+        return Err("a key in spec.keys is not of the form that this type takes: secretRef for Bedrock, secretKeyRef for any other".to_owned());
     }
     let credentials = spec.bedrock.as_ref().map(|bedrock| bedrock.credentials);
     let own = match credentials.filter(|_| signs) {
@@ -384,7 +384,8 @@ fn backend(id: &Id, spec: &ModelProviderSpec, outbound: &Outbound) -> Result<Bac
     let endpoint = spec.endpoint().ok_or("spec.endpoint is missing")?;
     let waits = waits(&spec.timeouts).map_err(|error| format!("spec.timeouts: {error}"))?;
     let (tls, guard) = (&outbound.tls, &outbound.guard);
-    Http::new((wire, site), &endpoint, waits, tls, guard, own).map(Backend::Http)
+    Http::new((wire, site), &endpoint, waits, tls, guard, own)
+        .map(|http| Backend::Http(Box::new(http)))
 }
 
 fn waits(timeouts: &Timeouts) -> Result<Waits, NotADuration> {

@@ -522,7 +522,9 @@ fn providers_that_cannot_be_used_say_why() {
     let region = json!({"region": "eu-central-1"});
     let key = json!([{"name": "k", "secretKeyRef": {"name": "s", "key": "k"}}]);
     let bedrock = |keys: &Value| json!({"type": "Bedrock", "bedrock": region, "keys": keys, "models": models});
-    assert!(build(bedrock(&key)).contains("another type"));
+    assert!(build(bedrock(&key)).contains("secretRef for Bedrock"));
+    let both = json!([{"name": "k", "secretRef": {"name": "s"}, "secretKeyRef": {"name": "s", "key": "k"}}]);
+    assert!(build(bedrock(&both)).contains("secretRef for Bedrock"));
     let key = json!([{"name": "k", "secretRef": {"name": "s"}}]);
     assert_eq!(build(bedrock(&key)), "");
     let own = json!({"region": "eu-central-1", "credentials": "Workload"});

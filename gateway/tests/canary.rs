@@ -171,7 +171,9 @@ async fn bedrock(world: &World, user: &str) -> String {
     spec["keys"] = json!([{"name": "aws", "secretRef": {"name": "aws"}}]);
     world.provider("team", "aws", spec).await;
     let member = json!([{"provider": {"name": "aws"}, "model": "m"}]);
-    world.pool("team", "aws", member).await;
+    // Failures are what this is about: no breaker is to keep requests away.
+    let spec = json!({"members": member, "breaker": {"minRequests": 1000}});
+    world.pool_with("team", "aws", spec).await;
     world
         .kube
         .allow("system:serviceaccount:team:app use modelpools team/aws");
@@ -179,17 +181,29 @@ async fn bedrock(world: &World, user: &str) -> String {
         .until(|gateway| common::usable(gateway, "team", "aws") == 1)
         .await;
     let mut seen = String::new();
-    for status in [400, 500, 403] {
-        for part in AWS {
-            let message = format!("the credential '{part}' and '{}'", &part[4..18]);
-            let reply = Reply::json(status, json!({ "message": message }));
-            upstream.reply(reply.header("x-amzn-errortype", "AccessDeniedException"));
-            let mut body = ask("PROMPTCANARY");
-            body["model"] = json!("aws");
-            seen += &world.chat(user, body).await.text().await.unwrap();
-        }
+    let passing = [
+        (400, "ValidationException"),
+        (500, "InternalServerException"),
+        (424, "ModelErrorException"),
+    ];
+    let each = |(status, kind)| AWS.map(|part| (status, kind, part));
+    // The last one shuts the key out, and what was said stands in the status.
+    let refused = (403, "UnrecognizedClientException", AWS[0]);
+    let all: Vec<_> = passing
+        .into_iter()
+        .flat_map(each)
+        .chain([refused])
+        .collect();
+    for (status, kind, part) in &all {
+        let message = format!("the credential '{part}' and '{}'", &part[4..18]);
+        let reply = Reply::json(*status, json!({ "message": message }));
+        upstream.reply(reply.header("x-amzn-errortype", kind));
+        let mut body = ask("PROMPTCANARY");
+        body["model"] = json!("aws");
+        seen += &world.chat(user, body).await.text().await.unwrap();
     }
     assert!(seen.contains("[redacted]"), "{seen}");
+    assert_eq!(upstream.got().len(), all.len());
     for got in upstream.got() {
         assert!(
             got.headers["authorization"]

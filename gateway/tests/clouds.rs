@@ -11,9 +11,12 @@ mod common;
 
 use common::sigv4::{Known, check};
 use common::upstream::{Got, Reply, Upstream};
-use common::{OPERATOR, World, ask, http_provider, usable};
+use common::{OPERATOR, World, ask, circuit, http_provider, usable};
+use oarmaster_gateway::clock::since_epoch;
 use oarmaster_gateway::state::Gateway;
+use oarmaster_protocol::admin::CircuitHealth;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const ID: &str = "AKIDEXAMPLE";
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
@@ -376,7 +379,7 @@ async fn bedrocks_errors_are_classed_by_the_exceptions_name() {
         (typed(429, "ThrottlingException"), "RateLimit", 0),
         (typed(403, "UnrecognizedClientException"), "Credential", 0),
         (typed(403, "AccessDeniedException"), "ModelGone", 0),
-        (typed(400, "ServiceQuotaExceededException"), "Quota", 0),
+        (typed(400, "ServiceQuotaExceededException"), "RateLimit", 0),
         (typed(424, "ModelErrorException"), "Transient", 1),
         (typed(500, "InternalServerException"), "Transient", 1),
         (typed(503, "ServiceUnavailableException"), "Transient", 0),
@@ -420,19 +423,22 @@ async fn bedrocks_errors_are_classed_by_the_exceptions_name() {
 
 #[tokio::test]
 async fn a_key_that_aws_does_not_know_is_out_until_its_secret_changes() {
+    let (world, upstream) = with_bedrock(false).await;
+    let user = world.user();
     let denied = |kind: &str| {
         let message = format!("no {ID} and no {SECRET}");
         Reply::json(403, json!({ "message": message })).header("x-amzn-errortype", kind)
     };
-    let (world, upstream) = with_bedrock(false).await;
     upstream.reply(denied("AccessDeniedException"));
-    let user = world.user();
     let text = world.chat(user, ask("hi")).await.text().await.unwrap();
     assert!(text.contains("[redacted] and no [redacted]"), "{text}");
     assert_eq!(usable(&world.gateway, "team", "up"), 1, "of one model only");
-
-    let (world, upstream) = with_bedrock(false).await;
-    let user = world.user();
+    // An edit is how a person says "try again".
+    let left_alone = |gateway: &Gateway| circuit(gateway, "up") != CircuitHealth::Closed;
+    assert!(left_alone(&world.gateway));
+    let spec = bedrock(&upstream.origin(), &["aws"]);
+    world.provider("team", "up", spec).await;
+    world.until(|gateway| !left_alone(gateway)).await;
     upstream.reply(denied("UnrecognizedClientException"));
     world.chat(user, ask("hi")).await;
     assert_eq!(usable(&world.gateway, "team", "up"), 0);
@@ -655,8 +661,15 @@ async fn azures_wait_in_milliseconds_is_kept() {
     let limited = Reply::error(429, "429", "Please retry after 600 seconds.");
     upstream.reply(limited.header("retry-after-ms", "600000"));
     assert_eq!(world.chat(user, ask("hi")).await.status(), 200);
-    let report = providers(&world).await;
-    assert!(report.contains("\"state\":\"open\""), "{report}");
+    let CircuitHealth::Open { until_ms } = circuit(&world.gateway, "up") else {
+        panic!("it is left alone");
+    };
+    let until = Duration::from_millis(u64::try_from(until_ms).unwrap());
+    let left = until.saturating_sub(since_epoch());
+    assert!(
+        left > Duration::from_secs(500) && left <= Duration::from_secs(600),
+        "{left:?}"
+    );
     world.chat(user, ask("hi")).await;
     assert_eq!(upstream.got().len(), 1, "it is not asked in the meantime");
 }

@@ -10,7 +10,7 @@
 mod common;
 
 use common::upstream::{Reply, Upstream};
-use common::{World, ask, http_provider, members, usable};
+use common::{World, ask, circuit, http_provider, members, usable};
 use oarmaster_protocol::admin::{CircuitHealth, KeyState, TaskBudget};
 use serde_json::{Value, json};
 
@@ -94,13 +94,9 @@ async fn a_lane_that_asked_to_wait_is_left_alone_and_shown() {
         assert_eq!(told(&answer), answered("team/two", reason, hops));
     }
     assert_eq!((one.got().len(), two.got().len()), (1, 3));
-    let report = world.gateway.health.report();
-    let circuit = |name: &str| {
-        let provider = report.providers.iter().find(|known| known.name == name);
-        provider.unwrap().models[0].circuit
-    };
-    assert!(matches!(circuit("one"), CircuitHealth::Open { until_ms } if until_ms > 0));
-    assert_eq!(circuit("two"), CircuitHealth::Closed);
+    let one = circuit(&world.gateway, "one");
+    assert!(matches!(one, CircuitHealth::Open { until_ms } if until_ms > 0));
+    assert_eq!(circuit(&world.gateway, "two"), CircuitHealth::Closed);
 }
 
 #[tokio::test]
@@ -122,9 +118,7 @@ async fn that_a_lane_may_be_tried_again_is_told_without_a_request() {
     tokio::time::timeout(std::time::Duration::from_secs(30), told)
         .await
         .expect("told that it opened, and that it may be tried");
-    let report = world.gateway.health.report();
-    let provider = report.providers.iter().find(|known| known.name == "one");
-    assert_eq!(provider.unwrap().models[0].circuit, CircuitHealth::HalfOpen);
+    assert_eq!(circuit(&world.gateway, "one"), CircuitHealth::HalfOpen);
 }
 
 #[tokio::test]

@@ -37,7 +37,7 @@ use wire::{Sent, Unfit};
 #[derive(Debug)]
 pub enum Backend {
     /// Over HTTP.
-    Http(Http),
+    Http(Box<Http>),
     /// From its script.
     Script(Script),
     /// Not at all: the object says something that cannot be used.

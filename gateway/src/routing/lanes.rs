@@ -253,7 +253,7 @@ impl Lanes {
 impl Ticket<'_> {
     /// The request has ended. Returns whether the lane's circuit, or its model's, is another one now.
     pub fn ended(mut self, end: End<'_>, now: Instant, limits: &Limits) -> bool {
-        let (served, lane) = outcomes(end.result);
+        let (served, lane) = outcomes(end.result, self.key.is_empty());
         self.end(served, lane, Some(end), now, limits)
     }
 
@@ -316,8 +316,8 @@ impl Seen {
     }
 }
 
-/// What an end says about the model, whatever the key, and about the lane.
-const fn outcomes(result: Result<(), &Failure>) -> (Outcome, Outcome) {
+/// What an end says about the model, whatever the key, and about the lane. `bare` is one without a key.
+const fn outcomes(result: Result<(), &Failure>, bare: bool) -> (Outcome, Outcome) {
     let Err(failure) = result else {
         return (Outcome::Worked, Outcome::Worked);
     };
@@ -325,6 +325,10 @@ const fn outcomes(result: Result<(), &Failure>) -> (Outcome, Outcome) {
         Class::ModelGone => (Outcome::Out(failure.retry_after), Outcome::Nothing),
         Class::RateLimit => (Outcome::Nothing, Outcome::Out(failure.retry_after)),
         Class::Transient => (Outcome::Nothing, Outcome::Failed(failure.retry_after)),
+        // Where no key is sent the keyring has nothing to mark: without this every call would be refused there first.
+        Class::Credential | Class::Quota if bare => {
+            (Outcome::Nothing, Outcome::Failed(failure.retry_after))
+        }
         // The key is the keyring's business, the request the caller's.
         Class::Credential | Class::Quota | Class::ContextLength | Class::CallerFault => {
             (Outcome::Nothing, Outcome::Nothing)

@@ -21,7 +21,7 @@ use oarmaster_gateway::provider::aws::workload::{Source, Workload};
 use oarmaster_gateway::provider::guard::PrivateEndpoints;
 use oarmaster_gateway::state::Gateway;
 use oarmaster_gateway::{admin, data, read, tls};
-use oarmaster_protocol::admin::{AttemptReport, OpenAttempt, TaskBudget};
+use oarmaster_protocol::admin::{AttemptReport, CircuitHealth, OpenAttempt, TaskBudget};
 use oarmaster_protocol::task::Claim;
 use oarmaster_store::{Options, Store};
 use serde_json::{Value, json};
@@ -328,6 +328,13 @@ pub fn usable(gateway: &Gateway, namespace: &str, name: &str) -> usize {
         .providers
         .get(&(namespace.to_owned(), name.to_owned()));
     provider.map_or(0, |provider| gateway.health.usable_keys(provider).len())
+}
+
+/// The circuit of a provider's first model.
+pub fn circuit(gateway: &Gateway, name: &str) -> CircuitHealth {
+    let report = gateway.health.report();
+    let provider = report.providers.iter().find(|known| known.name == name);
+    provider.unwrap().models[0].circuit
 }
 
 pub fn http_provider(url: &str, keys: &[&str]) -> Value {

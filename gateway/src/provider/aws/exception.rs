@@ -22,8 +22,10 @@ pub fn class(name: &str, message: &str) -> Option<Class> {
         | "InvalidSignatureException"
         | "MissingAuthenticationTokenException"
         | "UnrecognizedClientException" => Class::Credential,
-        "ThrottlingException" | "TooManyRequestsException" => Class::RateLimit,
-        "ServiceQuotaExceededException" => Class::Quota,
+        // AWS's quotas are a model's in a region, not the account's: other models go on.
+        "ThrottlingException" | "TooManyRequestsException" | "ServiceQuotaExceededException" => {
+            Class::RateLimit
+        }
         // The model is being started; its status is 429 all the same.
         "ModelNotReadyException"
         | "ModelErrorException"

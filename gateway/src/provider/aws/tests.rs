@@ -194,7 +194,7 @@ fn exceptions_are_classed_by_what_they_mean_for_a_key_and_a_model() {
             400,
             "ServiceQuotaExceededException",
             "Your request exceeds the service quota for your account",
-            Class::Quota,
+            Class::RateLimit,
             Billing::Unbilled,
         ),
         (

@@ -79,6 +79,24 @@ fn a_class_acts_on_what_failed() {
 }
 
 #[test]
+fn what_is_asked_without_a_key_and_refused_counts_for_the_breaker() {
+    let (now, provider) = (Instant::now(), provider(1));
+    for class in [Class::Credential, Class::Quota] {
+        for (key, out) in [("", true), ("a", false)] {
+            let lanes = Lanes::default();
+            for _ in 0..Limits::default().min_requests {
+                let ticket = lanes
+                    .admit(place(&provider, "m", key), 0, now, SECOND)
+                    .unwrap();
+                end(ticket, Err(&failure(class, None)), now);
+            }
+            let admitted = lanes.admit(place(&provider, "m", key), 0, now, SECOND);
+            assert_eq!(admitted.is_err(), out, "{class:?} {key}");
+        }
+    }
+}
+
+#[test]
 fn an_edit_of_the_provider_starts_anew() {
     let (now, old, new) = (Instant::now(), provider(1), provider(2));
     let lanes = Lanes::default();
