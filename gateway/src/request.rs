@@ -124,7 +124,7 @@ impl Request {
     }
 
     /// The fields as we read them.
-    fn read(&self) -> &Fields {
+    pub(crate) fn read(&self) -> &Fields {
         self.repaired.as_ref().unwrap_or(&self.fields)
     }
 
@@ -133,6 +133,12 @@ impl Request {
     #[allow(clippy::len_without_is_empty)] // a request is never empty
     pub const fn len(&self) -> usize {
         self.bytes
+    }
+
+    /// Whether tools are offered.
+    #[must_use]
+    pub const fn offers_tools(&self) -> bool {
+        self.tools > 0
     }
 
     /// Refuses what a budget cannot bound.

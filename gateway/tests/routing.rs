@@ -305,3 +305,29 @@ async fn what_the_owner_allows_is_kept_and_the_rest_goes_elsewhere() {
     let body: Value = refused.json().await.unwrap();
     assert_eq!(body["error"]["code"], "rate_limited", "{body}");
 }
+
+#[tokio::test]
+async fn a_picture_goes_to_a_model_that_reads_pictures() {
+    let (world, one, two) = (
+        World::start().await,
+        Upstream::start().await,
+        Upstream::start().await,
+    );
+    let mut members = Vec::new();
+    for (name, upstream, model) in [("one", &one, "gpt-3.5-turbo"), ("two", &two, "gpt-4o")] {
+        let more = json!({"type": "OpenAI", "models": [{"name": model}]});
+        let spec = with(http_provider(&upstream.url, &[]), &more);
+        world.provider("team", name, spec).await;
+        members.push(json!({"provider": {"name": name}, "model": model}));
+    }
+    world.pool("team", "fast", json!(members)).await;
+    let user = world.user();
+    let answer = world.chat(user, ask("hi")).await;
+    assert_eq!(told(&answer), answered("team/one", "Priority", 1));
+    let mut body = ask("hi");
+    let picture = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}});
+    body["messages"][0]["content"] = json!([picture]);
+    let answer = world.chat(user, body).await;
+    assert_eq!(told(&answer), answered("team/two", "Priority", 1));
+    assert_eq!((one.got().len(), two.got().len()), (1, 1));
+}

@@ -4,11 +4,13 @@ use super::route::Routed;
 use crate::catalog::{self, Provider};
 use crate::error::ApiFailure;
 use crate::price::Price;
+use crate::request::Request;
 use crate::routing::course::Lane;
+use crate::routing::fit::{Known, Needs, fit};
 use crate::routing::lanes::Seen;
 use crate::routing::order::{Candidate, Free};
 use crate::state::Gateway;
-use oarmaster_prices::Row;
+use oarmaster_prices::{Capability, Row};
 use oarmaster_protocol::task::ErrorCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -75,7 +77,7 @@ impl<'a> Member<'a> {
         let (seen, used_up) = gateway.health.lanes.seen(provider, name, clock);
         let request = &routed.request;
         let (limit, _) = request.output_limit(routed.assigned, model.context);
-        let input = u64::try_from(request.len()).unwrap_or(u64::MAX) / BYTES_PER_TOKEN;
+        let input = expected_input(request);
         Ok(Self {
             provider,
             name,
@@ -111,11 +113,42 @@ impl<'a> Member<'a> {
         }
     }
 
+    /// What is known of its model.
+    #[must_use]
+    pub fn known(&self) -> Known {
+        Known {
+            capabilities: self.row.map(|row| row.capabilities),
+            context: self.context,
+        }
+    }
+
     /// Tokens that this request is expected to have.
     #[must_use]
     pub fn tokens(&self) -> u64 {
         self.expected.0.saturating_add(self.expected.1)
     }
+}
+
+/// Leaves those that can take the request.
+pub fn keep_fit(members: &mut Vec<Member<'_>>, request: &Request) {
+    if members.len() < 2 {
+        return;
+    }
+    let capabilities = request.needs();
+    let media = [Capability::Images, Capability::Documents, Capability::Audio];
+    let words = !media.into_iter().any(|medium| capabilities.has(medium));
+    let needs = Needs {
+        capabilities,
+        // How many tokens a picture is its size does not say.
+        input: if words { expected_input(request) } else { 0 },
+    };
+    let known: Vec<Known> = members.iter().map(Member::known).collect();
+    let mut fit = fit(&needs, &known).into_iter();
+    members.retain(|_| fit.next().unwrap_or(true));
+}
+
+fn expected_input(request: &Request) -> u64 {
+    u64::try_from(request.len()).unwrap_or(u64::MAX) / BYTES_PER_TOKEN
 }
 
 /// The lanes to members in this order of their places: to each with its keys, in order.

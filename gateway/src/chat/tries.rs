@@ -1,7 +1,7 @@
 //! What of a pool is asked for a call, one lane after the other: its members, put in the strategy's order and taken along the [`Course`].
 
 use super::account::{Account, Bound, Open, Unaffordable};
-use super::members::{Member, lanes};
+use super::members::{Member, keep_fit, lanes};
 use super::route::Routed;
 use crate::catalog::{Pool, Provider};
 use crate::clock::since_epoch;
@@ -97,6 +97,7 @@ impl<'a> Tries<'a> {
                 Err(error) => passed.push(error),
             }
         }
+        keep_fit(&mut members, &routed.request);
         let candidates: Vec<Candidate> = members
             .iter()
             .map(|member| member.candidate(routed.request.stream, now))

@@ -7,6 +7,7 @@ pub mod embeddings;
 mod error;
 pub mod fields;
 pub mod messages;
+mod needs;
 pub mod responses;
 #[cfg(test)]
 mod tests;

@@ -48,6 +48,7 @@ pub struct Upstream {
     got: Arc<Mutex<Vec<Got>>>,
     probes: Arc<Mutex<Vec<Got>>>,
     streamed: Arc<Mutex<Option<Reply>>>,
+    always: Arc<Mutex<Option<Reply>>>,
     released: Arc<tokio::sync::watch::Sender<bool>>,
     pub url: String,
 }
@@ -144,6 +145,11 @@ impl Upstream {
         *self.streamed.lock().unwrap() = Some(reply);
     }
 
+    /// What every request gets when no reply is queued.
+    pub fn always(&self, reply: Reply) {
+        *self.always.lock().unwrap() = Some(reply);
+    }
+
     /// Lets every held reply go, also those that come later.
     pub fn release(&self) {
         self.released.send_replace(true);
@@ -196,6 +202,7 @@ async fn handle(State(upstream): State<Upstream>, request: Request) -> Response 
     let wants_stream = String::from_utf8_lossy(&bytes).contains("\"stream\":true");
     let streamed = upstream.streamed.lock().unwrap().clone();
     let reply = reply.or(streamed.filter(|_| wants_stream));
+    let reply = reply.or_else(|| upstream.always.lock().unwrap().clone());
     send(&upstream, reply.unwrap_or_else(|| Reply::answer("ok"))).await
 }
 

@@ -70,6 +70,11 @@ pub fn long(report: &mut Report) {
         cmd::pass(cargo(&test).env("OARMASTER_MODEL", "full"))?;
         Ok(Outcome::Passed)
     });
+    report.stage("failing providers, in full", || {
+        let test = ["test", "--package", "oarmaster-gateway", "--test", "faults"];
+        cmd::pass(cargo(&test).env("OARMASTER_FAULTS", "full"))?;
+        Ok(Outcome::Passed)
+    });
     if !api_is_up(report) {
         return;
     }

@@ -7,6 +7,7 @@
 
 mod breaker;
 mod course;
+mod fit;
 mod lanes;
 mod limits;
 mod order;

@@ -1,6 +1,7 @@
 //! Tests of what is read of requests and how errors are written, without a server.
 
 mod budget;
+mod needs;
 mod requests;
 mod splice;
 
