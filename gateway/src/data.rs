@@ -1,8 +1,8 @@
 //! The data listener: model calls and the task API.
 
+use crate::calls;
+use crate::calls::call::text;
 use crate::catalog::Id;
-use crate::chat;
-use crate::chat::call::text;
 use crate::error::ApiFailure;
 use crate::state::{Caller, Gateway, read_body, too_large};
 use crate::surface::Surface;
@@ -36,7 +36,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
     let calls = Surface::ALL
         .into_iter()
         .fold(Router::new(), |router, surface| {
-            router.route(surface.path(), chat::route(surface))
+            router.route(surface.path(), calls::route(surface))
         });
     calls
         .route("/v1/models", get(models))
@@ -68,7 +68,7 @@ async fn models(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Resp
     let surface = Surface::of(&headers);
     match usable(&gateway, surface, &headers).await {
         Ok(names) => Json(list(surface, &names)).into_response(),
-        Err(error) => surface.refuse(&error, &chat::new_id()),
+        Err(error) => surface.refuse(&error, &calls::new_id()),
     }
 }
 

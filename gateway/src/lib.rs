@@ -12,8 +12,8 @@
 
 pub mod admin;
 pub mod budgets;
+pub mod calls;
 pub mod catalog;
-pub mod chat;
 pub mod clock;
 pub mod cluster;
 pub mod config;

@@ -1,8 +1,8 @@
 //! What every request handler works with.
 
 use crate::budgets::{self, Budgets, Payer, Refused};
+use crate::calls::assigned::Assignments;
 use crate::catalog::Snapshot;
-use crate::chat::assigned::Assignments;
 use crate::cluster::lookup::Lookup;
 use crate::config::Settings;
 use crate::error::ApiFailure;

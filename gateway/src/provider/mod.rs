@@ -18,7 +18,7 @@ mod tests;
 pub mod whole;
 pub mod wire;
 
-use crate::chat::now_seconds;
+use crate::calls::now_seconds;
 use crate::request::Request;
 use crate::surface::Surface;
 use bytes::Bytes;
