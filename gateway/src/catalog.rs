@@ -330,7 +330,10 @@ impl Model {
             (vendor, _) => table.find(vendor, &model.name),
         });
         let price = match (&model.pricing, row) {
-            (Some(pricing), _) => Price::new(pricing).map_err(|error| error.to_string()),
+            (Some(pricing), _) => match Price::new(pricing) {
+                Ok(price) if model.name.contains("claude") => Ok(price.cached_by_the_hour()),
+                price => price.map_err(|error| error.to_string()),
+            },
             (None, Some(row)) => Ok(Price::of_row(row)),
             (None, None) if vendor.is_some() => Err(format!(
                 "states no price, and the built-in table of {} has none for this id",

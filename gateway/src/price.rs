@@ -9,6 +9,9 @@ use oarmaster_protocol::journal::CallUsage;
 /// Tokens that a price is for.
 const MILLION: u128 = 1_000_000;
 
+/// What an hour's cache costs to write at Anthropic, in input prices.
+const HOUR_TIMES_INPUT: u64 = 2;
+
 /// Prices of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Price {
@@ -46,6 +49,16 @@ impl Price {
             },
             tiers: Vec::new(),
         })
+    }
+
+    /// The same where the provider keeps a cache for an hour if it is asked to: Anthropic bills twice the input price for writing it.
+    #[must_use]
+    pub fn cached_by_the_hour(mut self) -> Self {
+        let base = &mut self.base;
+        base.cache_write_hour = base
+            .cache_write_hour
+            .max(base.input.saturating_mul(HOUR_TIMES_INPUT));
+        self
     }
 
     /// The prices of a row of the built-in table.

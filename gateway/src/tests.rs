@@ -90,6 +90,25 @@ proptest! {
 }
 
 #[test]
+fn an_hour_in_claudes_cache_costs_twice_its_input_whatever_is_stated() {
+    let price = |model: &str| {
+        let pricing = json!({"inputPerMillion": "3", "outputPerMillion": "15", "cacheWritePerMillion": "3.75"});
+        let spec = json!({"type": "Anthropic", "models": [{"name": model, "pricing": pricing}]});
+        let object = ModelProvider::new("p", serde_json::from_value(spec).unwrap());
+        let id = ("team".to_owned(), "p".to_owned());
+        let all = Snapshot::build([], [(&id, &object)], &Snapshot::default(), &outbound());
+        all.providers[&id].models[model].price.clone().unwrap()
+    };
+    let usage = Usage {
+        cache_write_hour: 1000,
+        ..Usage::default()
+    };
+    assert_eq!(price("claude-sonnet-4-5").cost(&usage), 6_000_000_000);
+    assert_eq!(price("claude-sonnet-4-5").worst(1000, 0), 6_000_000_000);
+    assert_eq!(price("other").cost(&usage), 3_750_000_000);
+}
+
+#[test]
 fn prices_are_exact_and_rounded_up() {
     let price = price("3", "15", Some("0.30"));
     assert_eq!(

@@ -27,6 +27,9 @@ const PLACES: Places = Places {
 struct Priced<'a> {
     #[serde(borrow, default)]
     cost: Option<&'a RawValue>,
+    /// The key at the vendor is the caller's own: then OpenRouter's cost is its fee alone, and the vendor bills the tokens.
+    #[serde(default)]
+    is_byok: Option<bool>,
 }
 
 /// Reads usage; `None` where a number is missing, negative or beyond belief. `tier` is what the answer says of the tier.
@@ -34,6 +37,7 @@ pub(crate) fn read(raw: Option<&RawValue>, tier: Option<String>) -> Option<Usage
     let said = value(raw)?;
     let mut usage = counted::read(&said, &PLACES)?;
     let priced: Option<Priced> = raw.and_then(|raw| serde_json::from_str(raw.get()).ok());
+    let priced = priced.filter(|priced| priced.is_byok != Some(true));
     usage.cost = cost(priced.and_then(|priced| priced.cost));
     let inner = said.get("service_tier").and_then(Value::as_str); // Mistral's place
     usage.tier = tier.or(inner.map(str::to_owned));
@@ -69,4 +73,25 @@ pub(crate) fn tier(usage: Option<&Usage>) -> Option<&str> {
     ["auto", "default", "flex", "scale", "priority", "fast"]
         .contains(&tier)
         .then_some(tier)
+}
+
+#[cfg(test)]
+#[test]
+fn what_openrouter_asks_for_the_callers_own_key_is_not_the_cost() {
+    for (byok, cost) in [
+        ("false", Some("0.01")),
+        ("true", None),
+        ("null", Some("0.01")),
+    ] {
+        let usage = format!(
+            "{{\"prompt_tokens\": 1, \"completion_tokens\": 1, \"cost\": 0.01, \"is_byok\": {byok}}}"
+        );
+        let raw: Option<Box<RawValue>> = RawValue::from_string(usage).ok();
+        let usage = raw.as_deref().and_then(read_usage);
+        assert_eq!(
+            usage.map(|usage| usage.cost),
+            Some(cost.map(str::to_owned)),
+            "{byok}"
+        );
+    }
 }

@@ -42,11 +42,14 @@ async fn count(gateway: &Gateway, routed: &Routed) -> Result<Response, ApiFailur
         let backend = &tried.provider.backend;
         let failure = match backend.count(&tried.asked(routed), body.clone()).await {
             Ok(body) => {
-                return Ok(json(body, &tried.ended(gateway, Ok(()), Paced::Not, None)));
+                return Ok(json(
+                    body,
+                    &tried.ended(gateway, Ok(()), Paced::Count, None),
+                ));
             }
             Err(failure) => failure,
         };
-        let told = tried.ended(gateway, Err(&failure), Paced::Not, None);
+        let told = tried.ended(gateway, Err(&failure), Paced::Count, None);
         tries.failed(&told.by, &failure)?;
     }
 }

@@ -18,6 +18,7 @@ use crate::state::Gateway;
 use http::StatusCode;
 use oarmaster_dialect::Usage;
 use oarmaster_protocol::task::ErrorCode;
+use oarmaster_store::Billing;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -61,8 +62,10 @@ pub enum Paced {
     Whole,
     /// The first content of a stream came after this long.
     FirstToken(Duration),
-    /// It was no answer of the model, or the stream had no content.
+    /// The stream had no content.
     Not,
+    /// Tokens were counted, and none was made.
+    Count,
 }
 
 /// What is left to be tried.
@@ -151,12 +154,12 @@ impl<'a> Tries<'a> {
                 return Err(ApiFailure::internal("a lane of no member"));
             };
             let request = &self.routed.request;
-            let (limit, write) = request.output_limit(self.routed.assigned, member.context);
+            let (limit, _) = request.output_limit(self.routed.assigned, member.context);
             // Only a budget needs the limit in the request; other callers' bytes stay as they are.
-            let write = write && self.routed.bounded;
+            let held = self.routed.bounded;
             let backend = &member.provider.backend;
             let asked = (member.name, member.row);
-            let mut sent = match backend.say(request, asked, limit, write) {
+            let mut sent = match backend.say(request, asked, limit, held) {
                 Ok(sent) => sent,
                 Err(Unfit::Invalid(error)) => return Err(error),
                 Err(Unfit::Unsupported(lack)) => {
@@ -354,11 +357,17 @@ impl Try<'_> {
             result,
             first_token: match paced {
                 Paced::FirstToken(after) => Some(after),
-                Paced::Whole | Paced::Not => None,
+                Paced::Whole | Paced::Not | Paced::Count => None,
             },
             whole: (paced == Paced::Whole).then_some(took),
             output: usage.map(|usage| usage.output),
-            tokens: usage.map(|usage| usage.all_input().saturating_add(usage.output)),
+            tokens: match (usage, result) {
+                (Some(usage), _) => Some(usage.all_input().saturating_add(usage.output)),
+                (None, _) if paced == Paced::Count => Some(0),
+                // What costs nothing had no tokens.
+                (None, Err(failure)) if failure.billing == Billing::Unbilled => Some(0),
+                (None, _) => None,
+            },
         };
         if self.ticket.ended(end, now, &self.pool.breaker) {
             gateway.health.circuit_changed(&self.provider.id);

@@ -130,7 +130,7 @@ impl Failure {
         // A refusal with a reason was refused before any work. A 500, 502 or 504 may stand for a call that ran and was then lost, as do a time-out
         // (408) and Bedrock's errors of a model (424).
         let refusal = matches!(status, 400..500 | 503 | 529) && !matches!(status, 408 | 424);
-        let refused = error.is_object && refusal;
+        let refused = error.is_object && refusal && !error.is_of_an_answer();
         Self {
             class,
             message: format!("status {status}: {said}"),
@@ -232,6 +232,13 @@ impl ProviderError {
         }
     }
 
+    /// Whether an answer was made before it was refused: what a filter holds back (Azure bills it, and Anthropic may), and a call of a tool that is
+    /// not well-formed (Groq).
+    fn is_of_an_answer(&self) -> bool {
+        ["content_filter", "tool_use_failed"].contains(&self.code.as_str())
+            || self.message.starts_with("Output blocked")
+    }
+
     /// Whether a body that came with a success status is an error. Nothing of it is kept: it may be as large as an answer.
     #[must_use]
     pub fn in_success(body: &str) -> bool {
@@ -250,29 +257,45 @@ impl ProviderError {
 pub fn classify(status: u16, error: &ProviderError) -> Class {
     let code = format!("{} {}", error.code, error.kind).to_ascii_lowercase();
     let message = error.message.to_ascii_lowercase();
+    // Who says that a request is wrong often repeats the part of it that is: there only how the message begins is the provider's own word. Else any
+    // caller could have a key taken out by a value that is called "invalid_api_key".
+    let repeats = matches!(status, 400 | 409 | 413 | 415 | 422);
     let has = |words: &[&str]| {
-        words
-            .iter()
-            .any(|word| code.contains(word) || message.contains(word))
+        words.iter().any(|word| {
+            let said = if repeats {
+                message.starts_with(word)
+            } else {
+                message.contains(word)
+            };
+            code.contains(word) || said
+        })
     };
+    let mentions = |words: &[&str]| words.iter().any(|word| message.contains(word));
 
     if let Some(class) = exception::class(&error.kind, &error.message) {
         return class;
     }
     // The order matters: providers send "insufficient_quota" with 429, and an overlong prompt with 400 or 413.
-    if has(&[
+    // A caller who provokes this one only spares its own call some members.
+    let too_long = [
         "context_length_exceeded",
         "context_window",
         "maximum context length",
         "context window",
         "prompt is too long",
         "too many tokens in the prompt",
-    ]) {
+    ];
+    if has(&too_long) || mentions(&too_long) {
         return Class::ContextLength;
+    }
+    // OpenRouter's filter: the request was refused, not the key.
+    if status == 403 && mentions(&["flagged", "moderation"]) {
+        return Class::CallerFault;
     }
     if has(&[
         "insufficient_quota",
         "credit balance",
+        "your credit balance", // Anthropic's begins so
         "billing_hard_limit",
         "billing_not_active",
         "quota exceeded for",

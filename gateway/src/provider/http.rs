@@ -3,7 +3,7 @@
 use crate::provider::Asked;
 use crate::provider::aws::sign::sign;
 use crate::provider::aws::workload::Workload;
-use crate::provider::failure::{Failure, retry_after};
+use crate::provider::failure::{Class, Failure, retry_after};
 use crate::provider::framing::Framing;
 use crate::provider::guard::{GuardedResolver, PrivateAddress, PrivateEndpoints};
 use crate::provider::keys::ApiKey;
@@ -29,6 +29,9 @@ const MAX_VECTORS: usize = 64 << 20;
 const MAX_STREAM: usize = 256 << 20;
 /// What is read of an error.
 const MAX_ERROR: usize = 64 << 10;
+
+/// How the failure of a larger answer begins.
+const TOO_LARGE: &str = "the answer is larger";
 
 /// How long to wait for what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +139,20 @@ impl Http {
             _ => MAX_ANSWER,
         };
         let key = key.as_deref();
-        let (headers, bytes) = self.fetch(asked, key, &path, body, most).await?;
+        let fetched = self.fetch(asked, key, &path, body, most).await;
+        // What is too large from one member is from each.
+        let fetched = fetched.map_err(|failure| match asked.sent.wire {
+            Wire::Embeddings(_) if failure.message.starts_with(TOO_LARGE) => Failure {
+                class: Class::CallerFault,
+                message: format!(
+                    "{}; ask for fewer inputs at a time, or for base64",
+                    failure.message
+                ),
+                ..failure
+            },
+            _ => failure,
+        });
+        let (headers, bytes) = fetched?;
         let read = text::json(&bytes);
         self.check(&headers, &read.text, key)?;
         Whole::read(asked, &read, &bytes).map_err(|not| Failure::unknown(not.message, true))
@@ -420,7 +436,7 @@ async fn read(response: &mut reqwest::Response, most: usize) -> Result<Bytes, Fa
     })? {
         if body.len() + chunk.len() > most {
             return Err(Failure::unknown(
-                format!("the answer is larger than {} KiB", most >> 10),
+                format!("{TOO_LARGE} than {} KiB", most >> 10),
                 true,
             ));
         }

@@ -70,7 +70,7 @@ impl Asked<'_> {
 }
 
 impl Backend {
-    /// A request in the provider's words. `row` is what is known of the model; `limit` and `write` as [`wire::Wire::say`] has them.
+    /// A request in the provider's words. `row` is what is known of the model; `limit` and `held` as [`wire::Wire::say`] has them.
     ///
     /// # Errors
     /// [`Unfit`].
@@ -79,17 +79,17 @@ impl Backend {
         request: &Request,
         (model, row): (&str, Option<&Row>),
         limit: u64,
-        write: bool,
+        held: bool,
     ) -> Result<Sent, Unfit> {
         match self {
             Self::Http(provider) => {
                 let wire = provider.wire().for_call(request.surface, row)?;
-                wire.say(request, provider.name(model), limit, write)
+                wire.say(request, provider.name(model), limit, held)
             }
             Self::Script(_) if request.surface == Surface::Embeddings => {
                 Err(Unfit::Unsupported("a script has no embeddings".to_owned()))
             }
-            Self::Script(_) => Script::WIRE.say(request, model, limit, write),
+            Self::Script(_) => Script::WIRE.say(request, model, limit, held),
             Self::Broken(_) => Ok(Sent::one(
                 Script::WIRE,
                 Written {

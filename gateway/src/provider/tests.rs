@@ -6,7 +6,7 @@ use super::redact::redact;
 use oarmaster_dialect::sse::{Event, Parser};
 use oarmaster_store::Billing;
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn events(pieces: &[&[u8]]) -> Vec<Event> {
     let mut parser = Parser::default();
@@ -408,4 +408,64 @@ fn keys_are_one_line_of_ascii() {
     let key = ApiKey::new(b"secret-value", "1").unwrap();
     assert!(!format!("{key:?}").contains("secret"));
     assert!(!format!("{:?}", key.bearer().unwrap()).contains("secret"));
+}
+
+/// Who says that a request is wrong repeats what is wrong of it, and that is the caller's to choose.
+#[test]
+fn a_caller_cannot_have_a_key_or_a_model_taken_out_by_what_it_says() {
+    let class =
+        |status, body: Value| classify(status, &ProviderError::read(body.to_string().as_bytes()));
+    let said = |text: &str| json!({"error": {"message": text, "type": "invalid_request_error", "code": "invalid_value"}});
+    for word in [
+        "invalid_api_key",
+        "incorrect api key",
+        "insufficient_quota",
+        "credit balance",
+        "unknown model",
+        "decommissioned",
+        "rate_limit_exceeded",
+    ] {
+        let text = format!("Invalid value: '{word}'. Supported values are: 'low' and 'high'.");
+        for status in [400, 413, 422] {
+            assert_eq!(class(status, said(&text)), Class::CallerFault, "{text}");
+        }
+    }
+    for (status, text, expected) in [
+        (
+            400,
+            "API key not valid. Please pass a valid API key.",
+            Class::Credential,
+        ),
+        (400, "Incorrect API key provided: xa***", Class::Credential),
+        (
+            400,
+            "Your credit balance is too low to access the API.",
+            Class::Quota,
+        ),
+        (401, "No such thing: invalid_api_key", Class::Credential),
+        (429, "You hit it: insufficient_quota", Class::Quota),
+        (
+            403,
+            "Your input was flagged by the model's moderation",
+            Class::CallerFault,
+        ),
+        (403, "This key may not do that", Class::Credential),
+    ] {
+        assert_eq!(class(status, said(text)), expected, "{text}");
+    }
+    let coded = json!({"error": {"message": "no", "code": "invalid_api_key"}});
+    assert_eq!(class(400, coded), Class::Credential);
+}
+
+#[test]
+fn an_answer_that_was_made_and_then_refused_may_be_billed() {
+    for body in [
+        json!({"error": {"message": "filtered", "code": "content_filter"}}),
+        json!({"error": {"message": "Failed to call a function", "code": "tool_use_failed", "failed_generation": "x"}}),
+        json!({"error": {"message": "Output blocked by content filtering policy", "type": "invalid_request_error"}}),
+    ] {
+        let error = ProviderError::read(body.to_string().as_bytes());
+        let failure = Failure::from_answer(400, None, &error, None);
+        assert_eq!(failure.billing, Billing::Unknown, "{body}");
+    }
 }

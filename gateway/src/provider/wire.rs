@@ -273,8 +273,8 @@ impl Wire {
         Ok(headers)
     }
 
-    /// A request in these words. `limit` is the most output tokens of one choice; where it need not be said (`write` is false) a provider gets what
-    /// the caller wrote, unless it takes no request without a limit.
+    /// A request in these words. `limit` is the most output tokens of one choice; where no budget relies on it (`held` is false) a provider gets
+    /// what the caller wrote, unless it takes no request without a limit.
     ///
     /// # Errors
     /// [`Unfit`].
@@ -283,12 +283,13 @@ impl Wire {
         request: &Request,
         model: &str,
         limit: u64,
-        write: bool,
+        held: bool,
     ) -> Result<Sent, Unfit> {
+        let write = held && request.max_output.is_none();
         if request.surface.is(self) {
             let limit = write.then_some(limit);
             let mut fields = request.spliced(model, limit).map_err(Unfit::Invalid)?;
-            let dropped = self.adapt(&mut fields, model);
+            let dropped = self.adapt(&mut fields, model, held);
             let body = fields.to_json();
             return Ok(Sent {
                 beta: request.beta.clone(),
@@ -299,6 +300,11 @@ impl Wire {
             Surface::Embeddings => self.say_embeddings(request, model)?,
             // Anthropic alone counts.
             Surface::CountTokens => Sent::several(self, Vec::new()),
+            // It fills Anthropic's cache and asks for no answer. To others it may mean that there is no limit.
+            Surface::Messages if request.max_output == Some(0) => {
+                let lack = "max_tokens is 0, which fills a cache at Anthropic alone";
+                return Err(Unfit::Unsupported(lack.to_owned()));
+            }
             Surface::Chat | Surface::Responses | Surface::Messages => {
                 let mut neutral = request.neutral().map_err(Unfit::Invalid)?;
                 if write {
@@ -313,10 +319,11 @@ impl Wire {
         Ok(sent)
     }
 
-    /// Edits a body that goes on as it came. A server that nobody knows gets what the caller wrote.
-    fn adapt(self, fields: &mut Fields, model: &str) -> Vec<String> {
+    /// Edits a body that goes on as it came. A server that nobody knows gets what the caller wrote; where a budget relies on the limit, that by the
+    /// name that all of them know.
+    fn adapt(self, fields: &mut Fields, model: &str, held: bool) -> Vec<String> {
         match self {
-            Self::Chat(Flavour::Compatible) => Vec::new(),
+            Self::Chat(Flavour::Compatible) if !held => Vec::new(),
             Self::Chat(vendor) => chat::adapt(fields, vendor),
             Self::Responses { thinks } => responses::adapt(fields, model, thinks),
             Self::Messages => messages::adapt(fields, model),

@@ -6,6 +6,7 @@ use crate::error::ApiFailure;
 use oarmaster_dialect::json::{Fields, quote};
 use oarmaster_protocol::task::ErrorCode;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 /// The lists of a surface. An empty kind stands for one that is not stated.
@@ -37,6 +38,12 @@ struct Typed {
 struct Item<'a> {
     #[serde(default)]
     r#type: Option<String>,
+    /// Who speaks.
+    #[serde(default)]
+    role: Option<IgnoredAny>,
+    /// A sound that OpenAI keeps, in chat completions.
+    #[serde(default)]
+    audio: Option<IgnoredAny>,
     #[serde(default, borrow)]
     content: Option<&'a RawValue>,
     /// What a tool answered, in OpenAI's responses.
@@ -91,6 +98,12 @@ impl Bounded {
                 return Err(refuse(format!(
                     "a message part of type {} has a number of tokens that its bytes do not bound and a budget is set",
                     quote(kind)
+                )));
+            }
+            // Nobody says how much it is that the name of something kept stands for.
+            if (item.r#type.is_none() && item.role.is_none()) || item.audio.is_some() {
+                return Err(refuse(format!(
+                    "field {field} refers to what the provider keeps, of which the bytes here say nothing, and a budget is set: send the thing itself"
                 )));
             }
             for inner in [item.content, item.output] {

@@ -6,6 +6,7 @@ use super::fields::{Peek, count, limit, stream, text_or_list, typed};
 use crate::error::ApiFailure;
 use oarmaster_dialect::json::Fields;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 /// What a budget can bound.
@@ -63,6 +64,8 @@ const KEPT: [&str; 2] = ["previous_response_id", "conversation"];
 struct Item {
     #[serde(default)]
     r#type: Option<String>,
+    #[serde(default)]
+    role: Option<IgnoredAny>,
 }
 
 /// Reads what the gateway must know.
@@ -98,11 +101,14 @@ fn check_references(fields: &Fields) -> Result<(), ApiFailure> {
     let Some(input) = fields.get("input").map(RawValue::get) else {
         return Ok(());
     };
-    if !input.starts_with('[') || !input.contains("\"item_reference\"") {
+    if !input.starts_with('[') {
         return Ok(());
     }
     let items: Vec<Item> = typed(fields, "input", "a list of items")?.unwrap_or_default();
-    let reference = |item: &Item| item.r#type.as_deref() == Some("item_reference");
+    let reference = |item: &Item| match item.r#type.as_deref() {
+        Some(kind) => kind == "item_reference",
+        None => item.role.is_none(), // a message has one
+    };
     match items.iter().position(reference) {
         None => Ok(()),
         Some(at) => Err(ApiFailure::invalid(format!(

@@ -1,4 +1,5 @@
 use super::{least, parse, with};
+use crate::request::Request;
 use crate::surface::Surface;
 use oarmaster_protocol::task::ErrorCode;
 use serde_json::{Value, json};
@@ -182,4 +183,49 @@ fn what_has_more_tokens_than_bytes_is_refused_wherever_it_stands() {
         .check_bounded()
         .unwrap_err();
     assert_eq!(error.code, ErrorCode::InvalidRequest);
+}
+
+#[test]
+fn what_stands_for_something_kept_or_for_no_words_is_refused() {
+    let assistant = json!([{"role": "assistant", "audio": {"id": "audio_1"}}]);
+    let reference = json!([{"id": "msg_1"}]);
+    let spoken = json!([{"role": "user", "content": "x"}]);
+    for (surface, field, value, bounded) in [
+        (Surface::Chat, "messages", &spoken, true),
+        (Surface::Chat, "messages", &assistant, false),
+        (Surface::Responses, "input", &spoken, true),
+        (Surface::Embeddings, "input", &json!("x"), true),
+        (Surface::Embeddings, "input", &json!(["x", "y"]), true),
+        (Surface::Embeddings, "input", &json!([1, 2]), true),
+        (Surface::Embeddings, "input", &json!([[1], [2]]), true),
+        (
+            Surface::Embeddings,
+            "input",
+            &json!([{"image": "https://x"}]),
+            false,
+        ),
+        (
+            Surface::Embeddings,
+            "input",
+            &json!(["x", {"image": "https://x"}]),
+            false,
+        ),
+    ] {
+        assert_eq!(
+            check(surface, &with(surface, field, value)).is_ok(),
+            bounded,
+            "{surface:?} {value}"
+        );
+    }
+    // Of these nothing is kept here, budget or not, however they are written.
+    let escaped = r#"{"model": "p", "input": [{"type": "item\u005freference", "id": "msg_1"}]}"#;
+    let plain = with(Surface::Responses, "input", &reference).to_string();
+    for body in [escaped, &plain] {
+        let error = Request::parse(Surface::Responses, body.as_bytes()).unwrap_err();
+        assert!(
+            error.message.contains("none is kept here"),
+            "{}",
+            error.message
+        );
+    }
 }

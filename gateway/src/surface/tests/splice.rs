@@ -141,3 +141,36 @@ proptest! {
         prop_assert_eq!(said(&request, wire, None), write(&fields));
     }
 }
+
+/// A server that nobody knows may know but one of the names of a limit.
+#[test]
+fn a_limit_that_a_budget_relies_on_has_the_name_that_every_server_knows() {
+    let body = with(Surface::Chat, "max_completion_tokens", &json!(5));
+    let request = parse(Surface::Chat, &body).unwrap();
+    let wire = Wire::Chat(Flavour::Compatible);
+    for (held, name, other) in [
+        (true, "max_tokens", "max_completion_tokens"),
+        (false, "max_completion_tokens", "max_tokens"),
+    ] {
+        let sent = wire.say(&request, "m", 5, held).unwrap();
+        let sent: Value = serde_json::from_slice(&sent.bodies[0]).unwrap();
+        assert_eq!((&sent[name], &sent[other]), (&json!(5), &Value::Null));
+    }
+}
+
+#[test]
+fn no_answer_at_all_can_be_asked_of_anthropic_alone() {
+    let request = parse(
+        Surface::Messages,
+        &with(Surface::Messages, "max_tokens", &json!(0)),
+    );
+    let request = request.unwrap();
+    assert!(Wire::Messages.say(&request, "m", 0, true).is_ok());
+    for wire in [
+        Wire::Chat(Flavour::Compatible),
+        Wire::Gemini,
+        Wire::Converse,
+    ] {
+        assert!(wire.say(&request, "m", 0, true).is_err(), "{wire:?}");
+    }
+}
