@@ -334,6 +334,10 @@ impl Model {
                 Ok(price) if model.name.contains("claude") => Ok(price.cached_by_the_hour()),
                 price => price.map_err(|error| error.to_string()),
             },
+            (None, Some(row)) if row.searches() => Err(
+                "it searches the web by itself, and the built-in table has no price for a search"
+                    .to_owned(),
+            ),
             (None, Some(row)) => Ok(Price::of_row(row)),
             (None, None) if vendor.is_some() => Err(format!(
                 "states no price, and the built-in table of {} has none for this id",

@@ -1,5 +1,6 @@
 //! Metrics. Labels are names of pools, providers and models, which administrators bound; never a caller, a Task or a key.
 
+use oarmaster_prices::Table;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -97,6 +98,13 @@ impl Default for Metrics {
             "Version of the gateway",
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
+        let table: Gauge = Gauge::default();
+        table.set(midnight(Table::builtin().as_of()).unwrap_or_default());
+        registry.register(
+            "price_table_timestamp_seconds",
+            "Day of the built-in price table, as seconds since 1970: `time()` less this is its age",
+            table,
+        );
         registry.register(
             "model_requests",
             "Requests to providers, by how they ended",
@@ -148,6 +156,20 @@ impl Default for Metrics {
             ..metrics
         }
     }
+}
+
+/// The beginning of a day like `2026-11-20` in UTC, in seconds since 1970.
+fn midnight(day: &str) -> Option<i64> {
+    let day: jiff::civil::Date = day.parse().ok()?;
+    let midnight = day.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+    Some(midnight.timestamp().as_second())
+}
+
+#[cfg(test)]
+#[test]
+fn the_price_table_is_of_a_day() {
+    assert_eq!(midnight("2026-11-20"), Some(1_795_132_800));
+    assert!(midnight(Table::builtin().as_of()).is_some());
 }
 
 impl Metrics {

@@ -595,6 +595,8 @@ fn bedrocks_prices_are_those_of_the_region_and_azures_those_of_the_model() {
         bedrock("us-gov-west-1", claude).is_err(),
         "no price of another world"
     );
+    let searching = price(json!({"type": "OpenAI", "models": [{"name": "gpt-4o-search-preview"}]}));
+    assert!(searching.unwrap_err().contains("searches the web"));
     let azure = json!({"type": "AzureOpenAI", "endpoint": "https://x.openai.azure.com", "azure": {"deployments": {"gpt-4o": "d"}}, "models": [{"name": "gpt-4o"}]});
     assert_eq!(price(azure), row(Vendor::AzureOpenAi, "gpt-4o"));
 }

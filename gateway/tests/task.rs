@@ -12,6 +12,7 @@ mod common;
 use common::upstream::{Reply, Upstream, completion};
 use common::{OPERATOR, PILOT, UID, World, ask, http_provider, members, scripted, usable};
 use oarmaster_protocol::admin::TaskBudget;
+use oarmaster_protocol::journal::Body;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -256,6 +257,21 @@ async fn a_failed_hop_is_followed_by_the_next_member_and_both_are_in_the_journal
         next,
         Some(claim.next + 4),
         "two Opens, a CallFailed, an Answer"
+    );
+    let records = world.gateway.store.records(UID, claim.next, 10).await;
+    let records = records.unwrap();
+    let choices: Vec<(&str, &str)> = records
+        .iter()
+        .filter_map(|record| match &record.body {
+            Body::Open {
+                provider, reason, ..
+            } => Some((provider.as_str(), reason.as_str())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        choices,
+        [("team/bad", "Priority"), ("team/good", "Failover")]
     );
     let usage = world.gateway.store.usage(UID).await.unwrap();
     assert!(

@@ -56,7 +56,16 @@ pub struct Row {
     pub batch: Option<Box<Schedule>>,
 }
 
+/// What stands in the names of models that search the web whatever they are asked.
+const SEARCHES: [&str; 4] = ["-search", "deep-research", "sonar", ":online"];
+
 impl Row {
+    /// Whether the model searches the web by itself, at a price for each search that is not in the table.
+    #[must_use]
+    pub fn searches(&self) -> bool {
+        SEARCHES.iter().any(|word| self.model.contains(word))
+    }
+
     /// The prices of an ordinary call with so many input tokens, those from a cache among them.
     #[must_use]
     pub fn prices_at(&self, total_input_tokens: u64) -> Prices {

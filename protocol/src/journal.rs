@@ -55,6 +55,8 @@ pub enum Body {
         provider: String,
         /// Model id at the provider.
         model: String,
+        /// Why that one was asked: the pool's strategy, or `Failover`.
+        reason: String,
         /// Digest of the request body.
         digest: String,
         /// Reserved worst case in pico-USD.

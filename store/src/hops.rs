@@ -22,6 +22,8 @@ pub struct HopRequest {
     pub provider: String,
     /// Model id at the provider.
     pub model: String,
+    /// Why that one is asked.
+    pub reason: String,
     /// Most it can cost, in pico-USD.
     pub reserve_pico: u64,
     /// Most input tokens.

@@ -1,6 +1,7 @@
 //! Who pays for a call, and its reservation before each hop: of a Task through its journal, of anybody else through rows of the ledger.
 
 use super::route::Routed;
+use super::tries::Told;
 use crate::budgets::soonest;
 use crate::error::ApiFailure;
 use crate::metrics::Hop;
@@ -77,7 +78,7 @@ impl Account {
         &self,
         gateway: &'a Gateway,
         routed: &Routed,
-        labels: &Hop,
+        told: &Told,
         bound: Bound,
     ) -> Result<Open<'a>, Unaffordable> {
         let scopes = routed.scopes(&gateway.budgets.load());
@@ -86,8 +87,9 @@ impl Account {
             free_only: false,
         })?;
         let request = HopRequest {
-            provider: labels.provider.clone(),
-            model: labels.model.clone(),
+            provider: told.by.provider.clone(),
+            model: told.by.model.clone(),
+            reason: told.reason.as_str().to_owned(),
             reserve_pico: bound.price.worst(bound.input, bound.output),
             reserve_input_tokens: bound.input,
             reserve_output_tokens: bound.output,
@@ -106,7 +108,7 @@ impl Account {
                 gateway.refused.fits(&scopes, task);
                 Ok(Open {
                     gateway,
-                    labels: labels.clone(),
+                    labels: told.by.clone(),
                     namespace: routed.namespace.clone(),
                     scopes,
                     bound,

@@ -393,7 +393,7 @@ impl Try<'_> {
         routed: &Routed,
         account: &Account,
     ) -> Result<Open<'b>, Unaffordable> {
-        let open = account.open(gateway, routed, &self.told.by, self.bound.clone());
+        let open = account.open(gateway, routed, &self.told, self.bound.clone());
         let hop = open.await?;
         gateway
             .metrics

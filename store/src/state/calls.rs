@@ -102,6 +102,7 @@ impl State {
             hop: number,
             provider: hop.provider.clone(),
             model: hop.model.clone(),
+            reason: hop.reason.clone(),
             digest: digest.to_owned(),
             reserved_pico: hop.reserve_pico,
         };

@@ -157,6 +157,7 @@ pub fn hop(pico: u64) -> HopRequest {
     HopRequest {
         provider: "team/scripted".into(),
         model: "m".into(),
+        reason: "Priority".into(),
         reserve_pico: pico,
         reserve_input_tokens: 10,
         reserve_output_tokens: 5,
