@@ -10,6 +10,8 @@ pub mod dump;
 pub mod forward;
 pub mod gateway;
 pub mod installed;
+pub mod javascript;
+pub mod kept;
 pub mod kill;
 pub mod mock;
 pub mod network;

@@ -1,10 +1,10 @@
-//! Clients that are not ours: the official `openai` and `anthropic` Python packages, with a ServiceAccount's token.
+//! Clients that are not ours: the official `openai` and `anthropic` Python packages and the npm package `openai`, with a ServiceAccount's token.
 
 use crate::support::{allow_use, beside_others, create, pool, says, scripted};
 use anyhow::Result;
 use oarmaster_e2e::command::Run;
 use oarmaster_e2e::gateway::{DATA, Gateway, token};
-use oarmaster_e2e::python;
+use oarmaster_e2e::{javascript, python};
 use serde_json::json;
 
 const OPENAI: &str = r#"
@@ -45,10 +45,31 @@ except anthropic.PermissionDeniedError as error:
     print("denied", error.status_code, error.type, error.error_code)
 "#;
 
+const OPENAI_JAVASCRIPT: &str = r#"
+import OpenAI from "openai";
+const client = new OpenAI({ baseURL: process.env.URL + "/v1", apiKey: process.env.TOKEN, maxRetries: 0 });
+const messages = [{ role: "user", content: "Say it." }];
+try {
+  const models = [];
+  for await (const model of client.models.list()) models.push(model.id);
+  console.log("models", models.sort());
+  const whole = await client.chat.completions.create({ model: "default", messages });
+  console.log("whole", whole.choices[0].message.content, whole.usage.prompt_tokens, whole.usage.completion_tokens);
+  const stream = client.chat.completions.stream({ model: "default", messages, stream_options: { include_usage: true } });
+  const final = await stream.finalChatCompletion();
+  console.log("stream", final.choices[0].message.content, final.usage.prompt_tokens, final.usage.completion_tokens);
+  const response = await client.responses.create({ model: "default", input: "Say it." });
+  console.log("response", response.output_text, response.usage.input_tokens, response.usage.output_tokens);
+  const streamed = await client.responses.stream({ model: "default", input: "Say it." }).finalResponse();
+  console.log("streamed", streamed.output_text, streamed.status);
+} catch (error) {
+  if (!(error instanceof OpenAI.PermissionDeniedError)) throw error;
+  console.log("denied", error.status, error.code);
+}
+"#;
+
 /// What a client prints with the token of somebody who may not use the pool, and of somebody who may.
-async fn told(package: &str, client: &str) -> Result<(String, String)> {
-    let programs = python::environment(&[package]).await?;
-    let name = package.split('=').next().unwrap_or(package);
+async fn told(name: &str, client: impl Fn() -> Run) -> Result<(String, String)> {
     let mut told = (String::new(), String::new());
     beside_others(name, async |space| {
         let reply = json!({"text": "Grüße from the pool", "usage": {"inputTokens": 12, "outputTokens": 34}});
@@ -63,11 +84,11 @@ async fn told(package: &str, client: &str) -> Result<(String, String)> {
         let ask = async |account: &str| {
             let audience = Some("oarmaster-gateway");
             let bearer = token(&space.cluster, &space.name, account, audience).await?;
-            Run::new(programs.join("python"))
-                .args(&["-c", client])
+            client()
                 .env("URL", &gateway.url)
                 .env("TOKEN", &bearer)
                 .env("SSL_CERT_FILE", &ca)
+                .env("NODE_EXTRA_CA_CERTS", &ca)
                 .stdout()
                 .await
         };
@@ -79,9 +100,15 @@ async fn told(package: &str, client: &str) -> Result<(String, String)> {
     Ok(told)
 }
 
-#[tokio::test]
-async fn openais_speaks_to_a_pool_when_rbac_allows_use() -> Result<()> {
-    let (stranger, caller) = told("openai==3.54.0", OPENAI).await?;
+async fn told_in_python(package: &str, script: &str) -> Result<(String, String)> {
+    let programs = python::environment(&[package]).await?;
+    let name = package.split('=').next().unwrap_or(package);
+    let client = || Run::new(programs.join("python")).args(&["-c", script]);
+    told(name, client).await
+}
+
+/// What a caller of OpenAI's surfaces must have heard.
+fn check_openais(stranger: &str, caller: &str) {
     assert_eq!(stranger, "models []\ndenied 403 forbidden\n");
     let lines: Vec<&str> = caller.lines().collect();
     assert_eq!(lines.len(), 5, "{caller}");
@@ -90,12 +117,28 @@ async fn openais_speaks_to_a_pool_when_rbac_allows_use() -> Result<()> {
     assert_eq!(lines[2], "stream Grüße from the pool 12 34");
     assert_eq!(lines[3], "response Grüße from the pool 12 34");
     assert_eq!(lines[4], "streamed Grüße from the pool completed");
+}
+
+#[tokio::test]
+async fn openais_speaks_to_a_pool_when_rbac_allows_use() -> Result<()> {
+    let (stranger, caller) = told_in_python("openai==3.54.0", OPENAI).await?;
+    check_openais(&stranger, &caller);
+    Ok(())
+}
+
+#[tokio::test]
+async fn openais_of_javascript_speaks_to_a_pool_when_rbac_allows_use() -> Result<()> {
+    let (node, folder) = javascript::environment(&["openai@7.59.0"]).await?;
+    let words = ["--input-type=module", "-e", OPENAI_JAVASCRIPT];
+    let client = || Run::new(&node).args(&words).dir(&folder);
+    let (stranger, caller) = told("openai-js", client).await?;
+    check_openais(&stranger, &caller);
     Ok(())
 }
 
 #[tokio::test]
 async fn anthropics_speaks_to_a_pool_when_rbac_allows_use() -> Result<()> {
-    let (stranger, caller) = told("anthropic==2.14.0", ANTHROPIC).await?;
+    let (stranger, caller) = told_in_python("anthropic==2.14.0", ANTHROPIC).await?;
     assert_eq!(
         stranger,
         "models []\ndenied 403 permission_error forbidden\n"

@@ -86,7 +86,11 @@ async fn complete_by(
                 });
             }
             Err(Missed::Refused(refused)) => {
-                drop(tried); // the lane is free again
+                if progress.replies.is_empty() {
+                    drop(tried); // the lane is free again, and nothing was sent
+                } else {
+                    tried.ended(gateway, Ok(()), Paced::Not, None);
+                }
                 tries.refused(refused)?;
                 continue;
             }
