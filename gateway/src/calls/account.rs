@@ -1,7 +1,7 @@
 //! Who pays for a call, and its reservation before each hop: of a Task through its journal, of anybody else through rows of the ledger.
 
+use super::attempt::Told;
 use super::route::Routed;
-use super::tries::Told;
 use crate::budgets::soonest;
 use crate::error::ApiFailure;
 use crate::metrics::Hop;

@@ -1,9 +1,9 @@
 //! The model calls of Tasks: numbered, in the journal, answered once.
 
 use super::account::Account;
+use super::attempt::failed_call;
 use super::hops::complete;
 use super::route::{Routed, for_task};
-use super::tries::failed_call;
 use crate::error::ApiFailure;
 use crate::identity::sandbox::SandboxPod;
 use crate::provider::answer::Answer;

@@ -1,9 +1,10 @@
 //! How many tokens a request has. The member that would answer it is asked, if it is one that counts; otherwise the answer is an estimate, and says so.
 //! Nobody bills a count, so none is booked.
 
+use super::attempt::Paced;
 use super::json;
 use super::route::Routed;
-use super::tries::{Paced, Tries};
+use super::tries::Tries;
 use crate::error::ApiFailure;
 use crate::state::Gateway;
 use crate::surface::messages::estimate;

@@ -1,8 +1,9 @@
 //! A call that is not streamed: hop after hop, until one answers.
 
 use super::account::{Account, Unaffordable};
+use super::attempt::{Paced, Told, Try};
 use super::route::Routed;
-use super::tries::{Paced, Told, Tries, Try};
+use super::tries::Tries;
 use crate::error::ApiFailure;
 use crate::metrics::Hop;
 use crate::provider::failure::{Class, Failure};

@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod assigned;
+pub mod attempt;
 pub mod call;
 pub mod count;
 pub mod hops;
@@ -17,6 +18,7 @@ use crate::request::Request;
 use crate::state::{Caller, Gateway};
 use crate::surface::Surface;
 use account::Account;
+use attempt::Told;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
@@ -24,7 +26,6 @@ use axum::routing::{MethodRouter, post};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use std::sync::Arc;
-use tries::Told;
 
 /// Names who answered: `<namespace>/<ModelProvider>`.
 pub const PROVIDER_HEADER: &str = "x-oarmaster-provider";

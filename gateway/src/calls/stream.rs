@@ -2,9 +2,10 @@
 //! stream ends with an error event. A caller who leaves changes nothing: the answer is read to its end and booked.
 
 use super::account::Account;
+use super::attempt::{Paced, Told, Try, to_caller};
 use super::route::Routed;
 use super::tell;
-use super::tries::{Paced, Told, Tries, Try, to_caller};
+use super::tries::Tries;
 use crate::error::ApiFailure;
 use crate::provider::failure::Failure;
 use crate::provider::stream::AnswerStream;

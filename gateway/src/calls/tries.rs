@@ -1,72 +1,23 @@
 //! What of a pool is asked for a call, one lane after the other: its members, put in the strategy's order and taken along the [`Course`].
 
-use super::account::{Account, Bound, Open, Unaffordable};
+use super::account::{Bound, Unaffordable};
+use super::attempt::{NamedKey, Told, Try, to_caller};
 use super::members::{Member, keep_fit, lanes};
 use super::route::Routed;
-use crate::catalog::{Pool, Provider};
+use crate::catalog::Pool;
 use crate::clock::since_epoch;
 use crate::error::ApiFailure;
 use crate::metrics::Hop;
-use crate::provider::Asked;
 use crate::provider::failure::{Class, Failure};
-use crate::provider::keys::ApiKey;
-use crate::provider::wire::{Sent, Unfit};
+use crate::provider::wire::Unfit;
 use crate::routing::course::{Admission, Bounds, Course, Fault, Over, Step};
-use crate::routing::lanes::{End, Held, Place, Ticket};
+use crate::routing::lanes::{Held, Place, Ticket};
 use crate::routing::order::{Candidate, Reason, order};
 use crate::state::Gateway;
 use http::StatusCode;
-use oarmaster_dialect::Usage;
 use oarmaster_protocol::task::ErrorCode;
-use oarmaster_store::Billing;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// A key with its name in the provider.
-pub type NamedKey = (String, Arc<ApiKey>);
-
-/// One try.
-pub struct Try<'a> {
-    /// The provider.
-    pub provider: Arc<Provider>,
-    /// The key.
-    pub key: Option<NamedKey>,
-    /// The worst case.
-    pub bound: Bound,
-    /// The request in the provider's words.
-    pub sent: Sent,
-    /// What the caller is told.
-    pub told: Told,
-    pool: Arc<Pool>,
-    begun: Instant,
-    ticket: Ticket<'a>,
-}
-
-/// What the caller is told of a try that answered.
-#[derive(Clone, Debug)]
-pub struct Told {
-    /// Pool, provider and model.
-    pub by: Hop,
-    /// Why it was asked.
-    pub reason: Reason,
-    /// How many requests to providers it took.
-    pub hops: u32,
-    /// Fields of the request that the provider has no place for.
-    pub dropped: Vec<String>,
-}
-
-/// How long a try took, as far as it says how fast the model is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Paced {
-    /// The whole answer came at once.
-    Whole,
-    /// The first content of a stream came after this long.
-    FirstToken(Duration),
-    /// The stream had no content.
-    Not,
-    /// Tokens were counted, and none was made.
-    Count,
-}
 
 /// What is left to be tried.
 pub struct Tries<'a> {
@@ -330,112 +281,9 @@ impl<'a> Tries<'a> {
     }
 }
 
-impl Try<'_> {
-    /// The call.
-    #[must_use]
-    pub fn asked<'b>(&'b self, routed: &'b Routed) -> Asked<'b> {
-        Asked {
-            request: &routed.request,
-            sent: &self.sent,
-            model: &self.told.by.model,
-            key: self.key.as_ref().map(|(_, key)| key),
-        }
-    }
-
-    /// Tells metrics, health and the lane of the try's end.
-    pub fn ended(
-        self,
-        gateway: &Gateway,
-        result: Result<(), &Failure>,
-        paced: Paced,
-        usage: Option<&Usage>,
-    ) -> Told {
-        let (now, took) = (Instant::now(), self.begun.elapsed());
-        let key = self.key.as_ref().map(|(name, key)| (name.as_str(), &**key));
-        gateway.health.hop_ended(&self.provider, key, result);
-        let end = End {
-            result,
-            first_token: match paced {
-                Paced::FirstToken(after) => Some(after),
-                Paced::Whole | Paced::Not | Paced::Count => None,
-            },
-            whole: (paced == Paced::Whole).then_some(took),
-            output: usage.map(|usage| usage.output),
-            tokens: match (usage, result) {
-                (Some(usage), _) => Some(usage.all_input().saturating_add(usage.output)),
-                (None, _) if paced == Paced::Count => Some(0),
-                // What costs nothing had no tokens.
-                (None, Err(failure)) if failure.billing == Billing::Unbilled => Some(0),
-                (None, _) => None,
-            },
-        };
-        if self.ticket.ended(end, now, &self.pool.breaker) {
-            gateway.health.circuit_changed(&self.provider.id);
-        }
-        let outcome = result.map_or_else(|failure| failure.class.as_str(), |()| "ok");
-        gateway.metrics.hop_ended(&self.told.by, outcome, took);
-        self.told
-    }
-
-    /// How long it has been under way.
-    #[must_use]
-    pub fn elapsed(&self) -> Duration {
-        self.begun.elapsed()
-    }
-
-    /// Opens the try's hop in the ledger.
-    ///
-    /// # Errors
-    /// What the ledger refuses.
-    pub async fn open<'b>(
-        &self,
-        gateway: &'b Gateway,
-        routed: &Routed,
-        account: &Account,
-    ) -> Result<Open<'b>, Unaffordable> {
-        let open = account.open(gateway, routed, &self.told, self.bound.clone());
-        let hop = open.await?;
-        gateway
-            .metrics
-            .chosen(&self.told.by, self.told.reason.as_str());
-        Ok(hop)
-    }
-}
-
 fn nobody() -> ApiFailure {
     ApiFailure::new(
         ErrorCode::ModelUnavailable,
         "the pool has no member that can be asked",
     )
-}
-
-/// A provider's failure as the caller sees it.
-#[must_use]
-pub fn to_caller(by: &Hop, failure: &Failure) -> ApiFailure {
-    let text = format!(
-        "{} of {} ({}): {}",
-        by.model,
-        by.provider,
-        failure.class.as_str(),
-        failure.message
-    );
-    failed_call(failure.class, text, failure.retry_after)
-}
-
-/// A failed call as the caller sees it.
-#[must_use]
-pub fn failed_call(class: Class, text: String, retry_after: Option<Duration>) -> ApiFailure {
-    if class.is_callers() {
-        return ApiFailure::invalid(text);
-    }
-    let waits = matches!(class, Class::RateLimit);
-    ApiFailure {
-        status: if waits {
-            StatusCode::SERVICE_UNAVAILABLE
-        } else {
-            StatusCode::BAD_GATEWAY
-        },
-        retry_after,
-        ..ApiFailure::new(ErrorCode::ModelUnavailable, text)
-    }
 }

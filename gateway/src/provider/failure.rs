@@ -1,6 +1,9 @@
 //! Failures of providers, in classes: by the provider's code and message first, by the HTTP status second.
 
-use crate::provider::aws::exception;
+mod classify;
+
+pub use classify::classify;
+
 use crate::provider::keys::ApiKey;
 use crate::provider::redact::redact;
 use oarmaster_dialect::Said;
@@ -249,101 +252,6 @@ impl ProviderError {
         // A struct is read from a list, too.
         body.trim_start().starts_with('{')
             && serde_json::from_str(body).is_ok_and(|body: Body| body.error.is_some())
-    }
-}
-
-/// The class of an error.
-#[must_use]
-pub fn classify(status: u16, error: &ProviderError) -> Class {
-    let code = format!("{} {}", error.code, error.kind).to_ascii_lowercase();
-    let message = error.message.to_ascii_lowercase();
-    // Who says that a request is wrong often repeats the part of it that is: there only how the message begins is the provider's own word. Else any
-    // caller could have a key taken out by a value that is called "invalid_api_key".
-    let repeats = matches!(status, 400 | 409 | 413 | 415 | 422);
-    let has = |words: &[&str]| {
-        words.iter().any(|word| {
-            let said = if repeats {
-                message.starts_with(word)
-            } else {
-                message.contains(word)
-            };
-            code.contains(word) || said
-        })
-    };
-    let mentions = |words: &[&str]| words.iter().any(|word| message.contains(word));
-
-    if let Some(class) = exception::class(&error.kind, &error.message) {
-        return class;
-    }
-    // The order matters: providers send "insufficient_quota" with 429, and an overlong prompt with 400 or 413.
-    // A caller who provokes this one only spares its own call some members.
-    let too_long = [
-        "context_length_exceeded",
-        "context_window",
-        "maximum context length",
-        "context window",
-        "prompt is too long",
-        "too many tokens in the prompt",
-    ];
-    if has(&too_long) || mentions(&too_long) {
-        return Class::ContextLength;
-    }
-    // OpenRouter's filter: the request was refused, not the key.
-    if status == 403 && mentions(&["flagged", "moderation"]) {
-        return Class::CallerFault;
-    }
-    if has(&[
-        "insufficient_quota",
-        "credit balance",
-        "your credit balance", // Anthropic's begins so
-        "billing_hard_limit",
-        "billing_not_active",
-        "quota exceeded for",
-        "insufficient credits",
-        "insufficient balance",
-        "payment required",
-    ]) || status == 402
-    {
-        return Class::Quota;
-    }
-    if has(&[
-        "invalid_api_key",
-        "incorrect api key",
-        "invalid api key",
-        "invalid x-api-key",
-        "api key not valid",
-        "authentication_error",
-        "account_deactivated",
-        "key has been revoked",
-    ]) {
-        return Class::Credential;
-    }
-    if has(&[
-        "model_not_found",
-        "model_decommissioned",
-        "decommissioned",
-        "deploymentnotfound",
-        "operationnotsupported",
-        "does not exist or you do not have access",
-        "unknown model",
-    ]) {
-        return Class::ModelGone;
-    }
-    if has(&[
-        "rate_limit_exceeded",
-        "rate_limit_error",
-        "rate limit reached",
-        "too many requests",
-    ]) {
-        return Class::RateLimit;
-    }
-    match status {
-        401 | 403 => Class::Credential,
-        429 => Class::RateLimit,
-        404 | 410 => Class::ModelGone,
-        408 | 409 | 425 => Class::Transient,
-        400..=499 => Class::CallerFault,
-        _ => Class::Transient,
     }
 }
 

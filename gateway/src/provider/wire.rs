@@ -1,21 +1,25 @@
 //! How each type of provider is talked to over HTTP: where, with which headers, in which words. A provider that speaks what the caller does gets the
 //! caller's bytes, any other a translation (`oarmaster_dialect`).
 
+mod reader;
+mod sent;
+
+pub use reader::Reader;
+pub use sent::{Sent, Unfit};
+
 use crate::error::ApiFailure;
 use crate::provider::failure::ProviderError;
 use crate::provider::keys::{ApiKey, NotAHeader};
 use crate::request::Request;
 use crate::surface::Surface;
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use oarmaster_crds::kinds::provider::ProviderType;
 use oarmaster_dialect::chat::{self, Flavour};
-use oarmaster_dialect::converse::{self, frames::Frame};
+use oarmaster_dialect::converse;
 use oarmaster_dialect::embeddings::{self, Embedded};
 use oarmaster_dialect::json::Fields;
 use oarmaster_dialect::{
-    Answer, Broken, Event, NotAnAnswer, Said, Unsupported, Written, cohere, gemini, messages,
-    responses,
+    Answer, NotAnAnswer, Said, Unsupported, Written, cohere, gemini, messages, responses,
 };
 use oarmaster_prices::{Capability, Mode, Row, Vendor};
 use oarmaster_protocol::text;
@@ -57,72 +61,6 @@ pub enum Embedder {
     Gemini,
     /// Cohere's.
     Cohere,
-}
-
-/// A request in a provider's words.
-#[derive(Clone, Debug)]
-pub struct Sent {
-    /// The words.
-    pub wire: Wire,
-    /// Bodies whose answers together are the answer: one, but for embeddings. None where the provider has no such call.
-    pub bodies: Vec<Bytes>,
-    /// Fields of the request that the provider has no place for.
-    pub dropped: Vec<String>,
-    /// The header `anthropic-beta`.
-    pub beta: Option<HeaderValue>,
-}
-
-/// Why a request is not sent to a provider.
-#[derive(Debug)]
-pub enum Unfit {
-    /// The request is wrong whoever is asked.
-    Invalid(ApiFailure),
-    /// This provider, or its model, cannot take it.
-    Unsupported(String),
-}
-
-impl From<Unsupported> for Unfit {
-    fn from(lack: Unsupported) -> Self {
-        Self::Unsupported(lack.to_string())
-    }
-}
-
-impl Sent {
-    /// One body.
-    #[must_use]
-    pub fn one(wire: Wire, written: Written) -> Self {
-        Self::several(wire, vec![written])
-    }
-
-    /// Several, of which the first says what is dropped from all.
-    #[must_use]
-    pub fn several(wire: Wire, written: Vec<Written>) -> Self {
-        let mut dropped = Vec::new();
-        let bodies = written.into_iter().map(|written| {
-            dropped.extend(written.dropped);
-            Bytes::from(written.body)
-        });
-        Self {
-            wire,
-            bodies: bodies.collect(),
-            dropped,
-            beta: None,
-        }
-    }
-
-    /// The most input tokens that any of the bodies can be counted as.
-    #[must_use]
-    pub fn input_bound(&self, request: &Request) -> u64 {
-        match self.bodies.as_slice() {
-            [body] => request
-                .input_bound()
-                .max(u64::try_from(body.len()).unwrap_or(u64::MAX)),
-            several => {
-                let largest = several.iter().map(Bytes::len).max().unwrap_or_default();
-                request.bound_of(largest)
-            }
-        }
-    }
 }
 
 impl Wire {
@@ -432,54 +370,6 @@ impl Wire {
             Self::Gemini => Reader::Gemini(Box::default()),
             Self::Cohere => Reader::Cohere(Box::default()),
             Self::Converse => Reader::Converse(Box::default()),
-        }
-    }
-}
-
-/// Reads a stream.
-#[derive(Debug)]
-pub enum Reader {
-    /// OpenAI's chat completions.
-    Chat(Box<chat::Reader>),
-    /// OpenAI's responses.
-    Responses(Box<responses::Reader>),
-    /// Anthropic's.
-    Messages(Box<messages::Reader>),
-    /// Google's.
-    Gemini(Box<gemini::Reader>),
-    /// Cohere's.
-    Cohere(Box<cohere::Reader>),
-    /// Bedrock's.
-    Converse(Box<converse::Reader>),
-}
-
-impl Reader {
-    /// Reads one event.
-    ///
-    /// # Errors
-    /// When it cannot be read, or is an error of the provider.
-    pub fn read(&mut self, event: &Frame, into: &mut Vec<Event>) -> Result<(), Broken> {
-        let name = &event.name;
-        let data = || text::json(&event.payload).text;
-        match self {
-            Self::Chat(reader) => reader.read(name, &data(), into),
-            Self::Responses(reader) => reader.read(name, &data(), into),
-            Self::Messages(reader) => reader.read(name, &data(), into),
-            Self::Gemini(reader) => reader.read(name, &data(), into),
-            Self::Cohere(reader) => reader.read(name, &data(), into),
-            Self::Converse(reader) => reader.read_frame(event, into),
-        }
-    }
-
-    /// Hands over what was held back, at the end of the bytes.
-    pub fn end(&mut self, into: &mut Vec<Event>) {
-        match self {
-            Self::Chat(reader) => reader.end(into),
-            Self::Responses(reader) => reader.end(into),
-            Self::Messages(reader) => reader.end(into),
-            Self::Gemini(reader) => reader.end(into),
-            Self::Cohere(reader) => reader.end(into),
-            Self::Converse(reader) => reader.end(into),
         }
     }
 }

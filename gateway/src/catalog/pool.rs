@@ -1,0 +1,72 @@
+//! Pools as calls see them.
+
+use super::{Id, small};
+use crate::routing::breaker::Limits;
+use oarmaster_crds::ModelPoolSpec;
+use oarmaster_crds::duration::NotADuration;
+use oarmaster_crds::kinds::pool::{Breaker, Failover, Strategy};
+use std::time::Duration;
+
+/// A pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// How members of one priority are ordered.
+    pub strategy: Strategy,
+    /// The members, in the written order.
+    pub members: Vec<Member>,
+    /// Most hops of a call.
+    pub hops: u32,
+    /// No hop of a call starts after this long.
+    pub deadline: Duration,
+    /// When a lane is left alone.
+    pub breaker: Limits,
+    /// Whether no new call is taken.
+    pub suspended: bool,
+}
+
+/// A member of a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The provider's namespace and name.
+    pub provider: Id,
+    /// The model's id there.
+    pub model: String,
+    /// Lower is tried first.
+    pub priority: i64,
+    /// Its share where members are drawn.
+    pub weight: u32,
+}
+
+impl Pool {
+    /// A pool whose bounds cannot be read, which the API server takes from nobody, has the defaults.
+    pub(super) fn new(id: &Id, spec: &ModelPoolSpec) -> Self {
+        let members = spec.members.iter().map(|member| Member {
+            provider: (id.0.clone(), member.provider.name.clone()),
+            model: member.model.clone(),
+            priority: member.priority,
+            weight: small(member.weight),
+        });
+        let failover = Failover::default();
+        let deadline = spec.failover.deadline.get();
+        Self {
+            strategy: spec.strategy,
+            members: members.collect(),
+            hops: small(spec.failover.max_hops).max(1),
+            deadline: deadline
+                .or_else(|_| failover.deadline.get())
+                .unwrap_or_default(),
+            breaker: breaker(&spec.breaker).unwrap_or_default(),
+            suspended: spec.suspend,
+        }
+    }
+}
+
+fn breaker(breaker: &Breaker) -> Result<Limits, NotADuration> {
+    Ok(Limits {
+        error_percent: small(breaker.error_percent),
+        window: breaker.window.get()?,
+        min_requests: small(breaker.min_requests),
+        cooldown: breaker.cooldown.get()?,
+        max_cooldown: breaker.max_cooldown.get()?,
+    })
+}
