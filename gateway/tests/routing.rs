@@ -327,7 +327,11 @@ async fn a_picture_goes_to_a_model_that_reads_pictures() {
     let mut body = ask("hi");
     let picture = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}});
     body["messages"][0]["content"] = json!([picture]);
-    let answer = world.chat(user, body).await;
+    let answer = world.chat(user, body.clone()).await;
     assert_eq!(told(&answer), answered("team/two", "Priority", 1));
     assert_eq!((one.got().len(), two.got().len()), (1, 1));
+    // The provider's word is the last, where nobody else has one.
+    two.reply(Reply::error(500, "", "broken"));
+    let answer = world.chat(user, body).await;
+    assert_eq!(told(&answer), answered("team/one", "Failover", 2));
 }

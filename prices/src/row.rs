@@ -57,7 +57,13 @@ pub struct Row {
 }
 
 /// What stands in the names of models that search the web whatever they are asked.
-const SEARCHES: [&str; 4] = ["-search", "deep-research", "sonar", ":online"];
+const SEARCHES: [&str; 5] = [
+    "-search-preview",
+    "-search-api",
+    "deep-research",
+    "sonar",
+    ":online",
+];
 
 impl Row {
     /// Whether the model searches the web by itself, at a price for each search that is not in the table.

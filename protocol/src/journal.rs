@@ -56,6 +56,7 @@ pub enum Body {
         /// Model id at the provider.
         model: String,
         /// Why that one was asked: the pool's strategy, or `Failover`.
+        #[serde(default)]
         reason: String,
         /// Digest of the request body.
         digest: String,

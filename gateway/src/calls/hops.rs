@@ -78,6 +78,7 @@ async fn complete_by(
             progress.by = Some(tried.told.by.clone());
             progress.replies.clear();
         }
+        let before = progress.replies.len();
         let failure = match ask(gateway, routed, account, &tried, progress).await? {
             Ok((body, usage)) => {
                 return Ok(Answered {
@@ -87,7 +88,7 @@ async fn complete_by(
                 });
             }
             Err(Missed::Refused(refused)) => {
-                if progress.replies.is_empty() {
+                if progress.replies.len() == before {
                     drop(tried); // the lane is free again, and nothing was sent
                 } else {
                     tried.ended(gateway, Ok(()), Paced::Not, None);

@@ -10,7 +10,8 @@ use crate::routing::fit::{Known, Needs, fit};
 use crate::routing::lanes::Seen;
 use crate::routing::order::{Candidate, Free};
 use crate::state::Gateway;
-use oarmaster_prices::{Capability, Row};
+use crate::surface::Surface;
+use oarmaster_prices::{Capabilities, Capability, Row};
 use oarmaster_protocol::task::ErrorCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -117,7 +118,11 @@ impl<'a> Member<'a> {
     #[must_use]
     pub fn known(&self) -> Known {
         Known {
-            capabilities: self.row.map(|row| row.capabilities),
+            // Of some rows no table says what they can do.
+            capabilities: self
+                .row
+                .map(|row| row.capabilities)
+                .filter(|known| *known != Capabilities::default()),
             context: self.context,
         }
     }
@@ -129,22 +134,24 @@ impl<'a> Member<'a> {
     }
 }
 
-/// Leaves those that can take the request.
-pub fn keep_fit(members: &mut Vec<Member<'_>>, request: &Request) {
+/// Puts those that can take the request before the others.
+pub fn fit_first(places: &mut [usize], members: &[Member<'_>], request: &Request) {
     if members.len() < 2 {
         return;
     }
     let capabilities = request.needs();
     let media = [Capability::Images, Capability::Documents, Capability::Audio];
-    let words = !media.into_iter().any(|medium| capabilities.has(medium));
+    // The texts of embeddings are counted one by one.
+    let words = request.surface != Surface::Embeddings
+        && !media.into_iter().any(|medium| capabilities.has(medium));
     let needs = Needs {
         capabilities,
         // How many tokens a picture is its size does not say.
         input: if words { expected_input(request) } else { 0 },
     };
     let known: Vec<Known> = members.iter().map(Member::known).collect();
-    let mut fit = fit(&needs, &known).into_iter();
-    members.retain(|_| fit.next().unwrap_or(true));
+    let fit = fit(&needs, &known);
+    places.sort_by_key(|place| fit.get(*place) == Some(&false)); // stable
 }
 
 fn expected_input(request: &Request) -> u64 {

@@ -2,7 +2,7 @@
 
 use super::account::{Bound, Unaffordable};
 use super::attempt::{NamedKey, Told, Try, to_caller};
-use super::members::{Member, keep_fit, lanes};
+use super::members::{Member, fit_first, lanes};
 use super::route::Routed;
 use crate::catalog::Pool;
 use crate::clock::since_epoch;
@@ -51,14 +51,14 @@ impl<'a> Tries<'a> {
                 Err(error) => passed.push(error),
             }
         }
-        keep_fit(&mut members, &routed.request);
         let candidates: Vec<Candidate> = members
             .iter()
             .map(|member| member.candidate(routed.request.stream, now))
             .collect();
-        let places = order(pool.strategy, &candidates, |below| {
+        let mut places = order(pool.strategy, &candidates, |below| {
             fastrand::u64(..below.max(1))
         });
+        fit_first(&mut places, &members, &routed.request);
         let course = Course::new(
             lanes(&members, &places),
             Bounds {

@@ -429,6 +429,10 @@ fn a_caller_cannot_have_a_key_or_a_model_taken_out_by_what_it_says() {
         for status in [400, 413, 422] {
             assert_eq!(class(status, said(&text)), Class::CallerFault, "{text}");
         }
+        assert_eq!(class(500, said(&text)), Class::Transient, "{text}");
+        let within = json!({"error": {"message": text, "code": 400}}).to_string();
+        let failure = Failure::sent_as_success(&ProviderError::read(within.as_bytes()), None);
+        assert_eq!(failure.class, Class::Transient, "{text}");
     }
     for (status, text, expected) in [
         (
@@ -446,10 +450,25 @@ fn a_caller_cannot_have_a_key_or_a_model_taken_out_by_what_it_says() {
         (429, "You hit it: insufficient_quota", Class::Quota),
         (
             403,
-            "Your input was flagged by the model's moderation",
+            "Your chosen model requires moderation and your input was flagged",
             Class::CallerFault,
         ),
         (403, "This key may not do that", Class::Credential),
+        (
+            403,
+            "account_deactivated: your account was flagged",
+            Class::Credential,
+        ),
+        (
+            400,
+            r#"litellm.BadRequestError: AnthropicException - {"type":"error","error":{"message":"Your credit balance is too low"}}"#,
+            Class::Quota,
+        ),
+        (
+            400,
+            r#"litellm.BadRequestError: OpenAIException - Invalid value: '"message":"invalid api key'"#,
+            Class::CallerFault,
+        ),
     ] {
         assert_eq!(class(status, said(text)), expected, "{text}");
     }

@@ -261,7 +261,7 @@ impl Wire {
     /// name that all of them know.
     fn adapt(self, fields: &mut Fields, model: &str, held: bool) -> Vec<String> {
         match self {
-            Self::Chat(Flavour::Compatible) if !held => Vec::new(),
+            Self::Chat(Flavour::Compatible) if !held || is_openais(model) => Vec::new(),
             Self::Chat(vendor) => chat::adapt(fields, vendor),
             Self::Responses { thinks } => responses::adapt(fields, model, thinks),
             Self::Messages => messages::adapt(fields, model),
@@ -372,6 +372,14 @@ impl Wire {
             Self::Converse => Reader::Converse(Box::default()),
         }
     }
+}
+
+/// Whether a name is one of OpenAI's models that take the limit by its newer name alone, wherever they are served.
+fn is_openais(model: &str) -> bool {
+    let name = model.rsplit('/').next().unwrap_or(model);
+    ["gpt-5", "o1", "o3", "o4"]
+        .iter()
+        .any(|family| name.starts_with(family))
 }
 
 /// Whose prices and limits the built-in table has for a type.

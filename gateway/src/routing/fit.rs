@@ -1,5 +1,6 @@
-//! Which members can take a request at all, as far as the built-in table knows: before any strategy, since the cheapest model that reads no
-//! pictures is no answer to a picture.
+//! Which members can take a request, as far as the built-in table knows: they come before the others whatever the strategy, since the cheapest model
+//! that reads no pictures is no answer to a picture. The others come last and not never: the table may know less than the provider, whose word is
+//! the last.
 
 use oarmaster_prices::Capabilities;
 
@@ -21,14 +22,10 @@ pub struct Known {
     pub context: u64,
 }
 
-/// Whether each member is asked. Where none is fit all are: the table may know less than the provider, whose word is the last.
+/// Whether each member is fit.
 #[must_use]
 pub fn fit(needs: &Needs, members: &[Known]) -> Vec<bool> {
-    let fits: Vec<bool> = members.iter().map(|member| takes(needs, member)).collect();
-    if fits.contains(&true) {
-        return fits;
-    }
-    vec![true; members.len()]
+    members.iter().map(|member| takes(needs, member)).collect()
 }
 
 fn takes(needs: &Needs, member: &Known) -> bool {

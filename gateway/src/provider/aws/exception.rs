@@ -8,6 +8,8 @@ use crate::provider::failure::Class;
 pub fn class(name: &str, message: &str) -> Option<Class> {
     let message = message.to_ascii_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    // Such a message may repeat what is wrong of the request: only how it begins is AWS's own.
+    let begins = |words: &[&str]| words.iter().any(|word| message.starts_with(word));
     Some(match name {
         // AWS allows models one by one, and its administrator can allow one more without a change of the key: the key is not what was refused.
         "AccessDeniedException" if has(&["payment_instrument"]) => Class::Quota,
@@ -34,7 +36,7 @@ pub fn class(name: &str, message: &str) -> Option<Class> {
         | "InternalServerException"
         | "ServiceUnavailableException" => Class::Transient,
         "ValidationException" if has(TOO_LONG) => Class::ContextLength,
-        "ValidationException" if has(NO_SUCH_MODEL) => Class::ModelGone,
+        "ValidationException" if begins(NO_SUCH_MODEL) => Class::ModelGone,
         _ => return None,
     })
 }
@@ -49,8 +51,10 @@ const TOO_LONG: &[&str] = &[
 ];
 
 const NO_SUCH_MODEL: &[&str] = &[
+    "the provided model identifier is invalid",
     "model identifier is invalid",
+    "the model id",
     "model id is not valid",
-    "on-demand throughput",
-    "end of its life",
+    "invocation of model id",
+    "this model version has reached the end of its life",
 ];

@@ -8,13 +8,13 @@ use crate::provider::aws::exception;
 pub fn classify(status: u16, error: &ProviderError) -> Class {
     let code = format!("{} {}", error.code, error.kind).to_ascii_lowercase();
     let message = error.message.to_ascii_lowercase();
-    // Who says that a request is wrong often repeats the part of it that is: there only how the message begins is the provider's own word. Else any
-    // caller could have a key taken out by a value that is called "invalid_api_key".
-    let repeats = matches!(status, 400 | 409 | 413 | 415 | 422);
+    // Who says that a request is wrong, or breaks over it, often repeats the part of it that is: only how the message begins is the provider's own
+    // word. Else any caller could have a key taken out by a value that is called "invalid_api_key".
+    let repeats = !matches!(status, 401 | 402 | 403 | 429);
     let has = |words: &[&str]| {
         words.iter().any(|word| {
             let said = if repeats {
-                message.starts_with(word)
+                own(&message).starts_with(word)
             } else {
                 message.contains(word)
             };
@@ -38,10 +38,6 @@ pub fn classify(status: u16, error: &ProviderError) -> Class {
     ];
     if has(&too_long) || mentions(&too_long) {
         return Class::ContextLength;
-    }
-    // OpenRouter's filter: the request was refused, not the key.
-    if status == 403 && mentions(&["flagged", "moderation"]) {
-        return Class::CallerFault;
     }
     if has(&[
         "insufficient_quota",
@@ -88,6 +84,10 @@ pub fn classify(status: u16, error: &ProviderError) -> Class {
     ]) {
         return Class::RateLimit;
     }
+    // OpenRouter's filter: the request was refused, not the key.
+    if status == 403 && mentions(&["input was flagged", "requires moderation"]) {
+        return Class::CallerFault;
+    }
     match status {
         401 | 403 => Class::Credential,
         429 => Class::RateLimit,
@@ -95,5 +95,18 @@ pub fn classify(status: u16, error: &ProviderError) -> Class {
         408 | 409 | 425 => Class::Transient,
         400..=499 => Class::CallerFault,
         _ => Class::Transient,
+    }
+}
+
+/// What the provider itself says: LiteLLM puts its own names before it, and hands on what it got as JSON.
+fn own(message: &str) -> &str {
+    let inner = message
+        .strip_prefix("litellm.")
+        .and_then(|named| named.split_once(" - "))
+        .map_or(message, |(_, inner)| inner);
+    let quoted = inner.trim_start_matches(['b', '\'']).starts_with('{');
+    match inner.split_once("\"message\":") {
+        Some((_, said)) if quoted => said.trim_start_matches([' ', '"']),
+        _ => inner,
     }
 }

@@ -14,7 +14,7 @@ fn model(capabilities: &[Capability], context: u64) -> Known {
 }
 
 #[test]
-fn who_lacks_what_a_request_needs_is_passed_over_for_who_has_it() {
+fn who_lacks_what_a_request_needs_is_not_fit() {
     use Capability::{Images, JsonSchema, Tools};
     let own = Known {
         capabilities: None,
@@ -33,9 +33,8 @@ fn who_lacks_what_a_request_needs_is_passed_over_for_who_has_it() {
         (&[Images, Tools, JsonSchema], 10, [true, false, true, false]),
         (&[], 9_000, [false, true, true, true]),
         (&[], 20_000, [false, false, false, true]),
-        // Nobody is known to take these.
-        (&[Images], 20_000, [true, true, true, true]),
-        (&[], 2_000_000, [true, true, true, true]),
+        (&[Images], 20_000, [false, false, false, false]),
+        (&[], 2_000_000, [false, false, false, false]),
     ] {
         let needs = Needs {
             capabilities: set(needed),
@@ -54,7 +53,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn somebody_is_asked_and_more_capabilities_never_hurt(
+    fn more_capabilities_and_a_longer_context_never_hurt(
         needs in (any_set(), 0u64..100),
         members in proptest::collection::vec((proptest::option::of(any_set()), 1u64..100), 1..6),
     ) {
@@ -63,9 +62,7 @@ proptest! {
             .into_iter()
             .map(|(capabilities, context)| Known { capabilities, context })
             .collect();
-        let before = fit(&needs, &members);
-        prop_assert!(before.contains(&true));
-        prop_assert_eq!(before.len(), members.len());
+        prop_assert_eq!(fit(&needs, &members).len(), members.len());
         members[0] = Known { capabilities: Some(Capability::ALL.into_iter().collect()), context: u64::MAX };
         prop_assert!(fit(&needs, &members)[0]);
     }
