@@ -39,6 +39,11 @@ struct World {
     told: Vec<Event>,
 }
 
+/// The UID of an object.
+pub fn uid(kind: &str, namespace: &str, name: &str) -> String {
+    format!("{kind}-{namespace}-{name}")
+}
+
 impl Api {
     /// Starts one without objects; `users` says whom a token belongs to, as a TokenReview's `user` has it. Gives the port too.
     pub async fn start(
@@ -75,7 +80,7 @@ impl Api {
             .and_then(Value::as_object_mut)
             .context("an object has no metadata")?;
         meta.insert("resourceVersion".into(), version.to_string().into());
-        meta.insert("uid".into(), format!("{kind}-{}-{}", key.1, key.2).into());
+        meta.insert("uid".into(), uid(kind, &key.1, &key.2).into());
         meta.insert("generation".into(), version.into());
         let known = world.objects.insert(key.clone(), object.clone()).is_some();
         let name = if known { "MODIFIED" } else { "ADDED" };

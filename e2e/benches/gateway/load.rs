@@ -5,7 +5,7 @@ use crate::wire::{Pool, Server};
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use hdrhistogram::Histogram;
-use http::{Request, StatusCode, header};
+use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
@@ -50,8 +50,14 @@ impl Target {
         }
     }
 
+    /// The same below another prefix.
+    #[must_use]
+    pub fn with_prefix(self, prefix: &'static str) -> Self {
+        Self { prefix, ..self }
+    }
+
     /// The request of a number with this body.
-    pub fn request(&self, number: usize, body: &Bytes) -> Result<Request<Full<Bytes>>> {
+    fn request(&self, number: usize, body: &Bytes) -> Result<Request<Full<Bytes>>> {
         let bearer = match self.token {
             Some(token) => format!("Bearer {token}"),
             None => format!("Bearer {}", token(number)),
@@ -241,6 +247,23 @@ fn check(name: &str, status: StatusCode, text: &[u8]) -> Result<()> {
         String::from_utf8_lossy(text.get(..500.min(text.len())).unwrap_or_default())
     );
     Ok(())
+}
+
+/// Sends a request that is no call of a model, or one of a Task, and reads the answer.
+pub async fn ask(
+    sender: &mut Sender,
+    request: Request<Full<Bytes>>,
+) -> Result<(StatusCode, HeaderMap, Bytes)> {
+    let exchange = async {
+        sender.ready().await.context("the connection was closed")?;
+        let answer = sender.send_request(request).await.context("no answer")?;
+        let (parts, body) = answer.into_parts();
+        let text = body.collect().await?.to_bytes();
+        Ok((parts.status, parts.headers, text))
+    };
+    tokio::time::timeout(ANSWER, exchange)
+        .await
+        .with_context(|| format!("no answer within {ANSWER:?}"))?
 }
 
 /// A number that is small enough to be one.

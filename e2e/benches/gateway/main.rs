@@ -8,12 +8,19 @@
 
 mod api;
 mod cpu;
+mod durable;
+mod free;
+mod latency;
+mod ledger;
+mod live;
 mod load;
 mod mock;
 mod objects;
 mod pass;
 mod process;
 mod reply;
+mod soak;
+mod streams;
 mod tls;
 mod wire;
 
@@ -27,6 +34,7 @@ use process::{Gateway, LITELLM_KEY, Process};
 use serde::Deserialize;
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tls::Files;
 use wire::Server;
 
@@ -62,6 +70,8 @@ struct Config {
     beside: Option<String>,
     /// Which phases.
     phases: Vec<Phase>,
+    /// Seconds of the soak; 0 is none.
+    soak: u64,
 }
 
 /// A part of the run.
@@ -69,11 +79,17 @@ struct Config {
 #[serde(rename_all = "lowercase")]
 enum Phase {
     Cpu,
+    Tasks,
+    Latency,
+    Streams,
+    Live,
+    Free,
 }
 
 /// Everything that a phase works with.
 struct World {
     api: Api,
+    api_port: u16,
     tls: std::sync::Arc<rustls::ClientConfig>,
     mock: (Process, u16, u16),
     pass: (Process, u16),
@@ -100,7 +116,15 @@ async fn load(config: &Config) -> Result<()> {
     for phase in &config.phases {
         match phase {
             Phase::Cpu => cpu::run(&world, &mut report).await?,
+            Phase::Tasks => durable::run(&world, &mut report).await?,
+            Phase::Latency => latency::run(&world, &mut report).await?,
+            Phase::Streams => streams::run(&world, &mut report).await?,
+            Phase::Live => live::run(&world, config, &mut report).await?,
+            Phase::Free => free::run(&world, &mut report).await?,
         }
+    }
+    if config.soak > 0 {
+        soak::run(&world, Duration::from_secs(config.soak), &mut report).await?;
     }
     let [tokens, access] = world.api.reviews();
     report.say(&format!(
@@ -129,6 +153,7 @@ impl World {
         let litellm = litellm(folder, port).await?;
         Ok(Self {
             api,
+            api_port,
             tls,
             mock: (mock, port, control),
             pass: (pass, pass_port),
@@ -137,27 +162,33 @@ impl World {
         })
     }
 
+    /// A server of this run.
+    fn server(&self, port: u16) -> Server {
+        Server::new(port, &self.tls)
+    }
+
     /// The mock asked directly.
     fn direct(&self) -> Target {
-        Target::new("direct", Server::new(self.mock.1, &self.tls), "/plain", None)
+        Target::new("direct", self.server(self.mock.1), "/plain", None)
+    }
+
+    /// The gateway.
+    fn ours(&self) -> Target {
+        Target::new("gateway", self.server(self.gateway.data), "", None)
     }
 
     /// The processes between a caller and the mock, with their ids.
     fn targets(&self) -> Vec<(Target, u32)> {
-        let server = |port| Server::new(port, &self.tls);
         let mut all = vec![
             (
-                Target::new("pass-through", server(self.pass.1), "/plain", None),
+                Target::new("pass-through", self.server(self.pass.1), "/plain", None),
                 self.pass.0.pid(),
             ),
-            (
-                Target::new("gateway", server(self.gateway.data), "", None),
-                self.gateway.process.pid(),
-            ),
+            (self.ours(), self.gateway.process.pid()),
         ];
         if let Some((process, port)) = &self.litellm {
             all.push((
-                Target::new("LiteLLM", server(*port), "", Some(LITELLM_KEY)),
+                Target::new("LiteLLM", self.server(*port), "", Some(LITELLM_KEY)),
                 process.pid(),
             ));
         }

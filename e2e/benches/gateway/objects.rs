@@ -1,6 +1,6 @@
 //! The objects that the gateway is run with: everything on. Callers are [`TOKENS`] tokens of [`ACCOUNTS`] ServiceAccounts in ten namespaces.
 
-use crate::api::Api;
+use crate::api::{Api, uid};
 use crate::tls::Files;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -19,14 +19,29 @@ const TOKEN: usize = 900;
 /// Namespaces of the callers.
 const NAMESPACES: usize = 10;
 const PREFIX: &str = "caller-";
+const PILOT: &str = "pilot-";
 
 /// The token of a number.
 pub fn token(number: usize) -> String {
     format!("{:x<TOKEN$}", format!("{PREFIX}{}-", number % TOKENS))
 }
 
+/// The token of a Task's pod.
+pub fn pilot(number: usize) -> String {
+    format!("{:x<TOKEN$}", format!("{PILOT}{number}-"))
+}
+
 /// Whom a token belongs to.
 pub fn user(token: &str) -> Option<Value> {
+    if let Some(number) = token.strip_prefix(PILOT) {
+        let pod = format!("job-{}-x", number.split('-').next()?);
+        let extra = json!({
+            "authentication.kubernetes.io/pod-name": [pod],
+            "authentication.kubernetes.io/pod-uid": [uid("pods", "team", &pod)],
+        });
+        let name = "system:serviceaccount:team:oarmaster-sandbox";
+        return Some(json!({"username": name, "uid": "u", "groups": [], "extra": extra}));
+    }
     let name = if token == OPERATOR {
         format!("system:serviceaccount:{RELEASE}:oarmaster-operator")
     } else {
@@ -91,6 +106,20 @@ fn merge(into: &mut Value, more: &Value) -> Result<()> {
         into.insert(field.clone(), value.clone());
     }
     Ok(())
+}
+
+/// Pod and Job of a Task's first attempt; gives the Task's UID.
+pub fn pod(api: &Api, number: usize) -> Result<String> {
+    let task = format!("11111111-2222-3333-4444-{number:012}");
+    let (name, job) = (format!("task-{number}"), format!("job-{number}"));
+    let labels = json!({"oarmaster.dev/sandbox": "true", "oarmaster.dev/task-uid": task, "oarmaster.dev/attempt": "1"});
+    let owner = json!([{"apiVersion": "oarmaster.dev/v1alpha1", "kind": "Task", "name": name, "uid": task, "controller": true}]);
+    let meta = json!({"namespace": "team", "name": job, "labels": labels, "ownerReferences": owner});
+    api.apply("jobs", json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": meta}))?;
+    let owner = json!([{"apiVersion": "batch/v1", "kind": "Job", "name": job, "uid": uid("jobs", "team", &job), "controller": true}]);
+    let meta = json!({"namespace": "team", "name": format!("{job}-x"), "labels": labels, "ownerReferences": owner});
+    api.apply("pods", json!({"apiVersion": "v1", "kind": "Pod", "metadata": meta}))?;
+    Ok(task)
 }
 
 /// Everything that is there when the gateway starts.

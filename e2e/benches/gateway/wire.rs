@@ -82,11 +82,6 @@ where
         }
     }
 
-    /// The server.
-    pub const fn server(&self) -> &Server {
-        &self.server
-    }
-
     /// A connection that can take a request: one that is there, else a new one.
     pub async fn take(&self) -> Result<SendRequest<B>> {
         let held = {
