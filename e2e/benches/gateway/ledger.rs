@@ -1,12 +1,12 @@
 //! What the gateway has booked, and what the provider has billed.
 
 use crate::World;
+use crate::load::ask;
 use crate::mock::Bill;
-use crate::objects::OPERATOR;
-use anyhow::{Context as _, Result, bail};
-use bytes::Bytes;
+use crate::objects::{BUDGETS, OPERATOR};
+use anyhow::{Context as _, Result, bail, ensure};
 use http::{Request, header};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::Full;
 use oarmaster_protocol::admin::BudgetReport;
 use std::time::{Duration, Instant};
 
@@ -64,23 +64,25 @@ pub async fn bill(world: &World) -> Result<Bill> {
     serde_json::from_slice(&text).context("failed to read the mock's bill")
 }
 
-/// What the gateway has settled and reserved over all callers.
-async fn booked(world: &World) -> Result<(u64, u64)> {
+/// What the gateway has settled and reserved over all callers. Every Budget must be in force: without them it has less to do.
+pub async fn booked(world: &World) -> Result<(u64, u64)> {
     let server = world.server(world.gateway.admin);
-    let mut sender = server.connect::<Full<Bytes>>().await?;
+    let mut sender = server.connect().await?;
     let request = Request::get("/admin/v1/budgets")
         .header(header::HOST, server.host())
         .header(header::AUTHORIZATION, format!("Bearer {OPERATOR}"))
         .body(Full::default())?;
-    let answer = sender.send_request(request).await?;
-    let status = answer.status();
-    let text = answer.into_body().collect().await?.to_bytes();
+    let (status, _, text) = ask(&mut sender, request).await?;
     let reports: Vec<BudgetReport> = serde_json::from_slice(&text).with_context(|| {
         format!(
             "the gateway answered {status} to a question about Budgets: {}",
             String::from_utf8_lossy(&text)
         )
     })?;
+    ensure!(
+        reports.len() == BUDGETS && reports.iter().all(|report| report.problem.is_none()),
+        "not all {BUDGETS} Budgets are in force: {reports:?}"
+    );
     let all = reports.iter().find(|report| report.name == ALL);
     let all = all.with_context(|| format!("the gateway does not know the Budget {ALL}"))?;
     let counter = all.counters.first();

@@ -20,6 +20,9 @@ const ANSWER: Duration = Duration::from_secs(60);
 /// Most requests that wait for an answer at once: more than a machine that keeps the pace ever has.
 const MOST: usize = 2048;
 
+/// Connections that stand before an open loop begins.
+const READY: usize = 32;
+
 type Sender = SendRequest<Full<Bytes>>;
 
 /// Something that answers `/v1/chat/completions`.
@@ -133,17 +136,22 @@ impl Target {
         Ok(begun.elapsed())
     }
 
-    /// Requests at a fixed rate for a while. Their times, in microseconds, begin when each was due.
+    /// Requests at a fixed rate for a while. Their times, in microseconds, begin when each was due; those of the first second, in which
+    /// connections are made, do not count.
     pub async fn open(&self, body: &Bytes, rate: u32, length: Duration) -> Result<Open> {
         let run = Arc::new(Run {
             target: self.clone(),
             pool: Pool::new(self.server.clone()),
+            counted: usize::try_from(rate)?,
             body: body.clone(),
             times: Mutex::new(Histogram::new(3)?),
             waiting: AtomicUsize::new(0),
             failed: AtomicUsize::new(0),
             first: Mutex::default(),
         });
+        for _ in 0..READY {
+            run.pool.put(self.connect().await?);
+        }
         let handle = tokio::runtime::Handle::current();
         let paced = run.clone();
         let count = usize::try_from(u64::from(rate) * length.as_secs())?;
@@ -204,6 +212,8 @@ impl Open {
 struct Run {
     target: Target,
     pool: Pool<Full<Bytes>>,
+    /// The first request whose time counts.
+    counted: usize,
     body: Bytes,
     times: Mutex<Histogram<u64>>,
     waiting: AtomicUsize,
@@ -223,6 +233,7 @@ impl Run {
         let end = asked.await;
         let took = due.elapsed();
         match end {
+            Ok(()) if number < self.counted => {}
             Ok(()) => {
                 let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
                 let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
@@ -266,9 +277,11 @@ pub async fn ask(
         .with_context(|| format!("no answer within {ANSWER:?}"))?
 }
 
-/// A number that is small enough to be one.
+/// A number as a float; beyond 2^53 the last digits are lost.
 pub fn to_f64(number: usize) -> f64 {
-    u32::try_from(number).map_or(f64::NAN, f64::from)
+    let low = u32::try_from(number & 0xffff_ffff).map_or(0.0, f64::from);
+    let high = u32::try_from(number >> 32).map_or(0.0, f64::from);
+    high * 4_294_967_296.0 + low
 }
 
 /// A request of about this many KiB to a pool: a conversation with messages of half a KiB.

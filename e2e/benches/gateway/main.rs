@@ -29,7 +29,7 @@ use api::Api;
 use load::Target;
 use oarmaster_e2e::bench::machine;
 use oarmaster_e2e::bench::report::{Report, percentile, short};
-use objects::{ACCOUNTS, TOKENS};
+use objects::{ACCOUNTS, BUDGETS, TOKENS};
 use process::{Gateway, LITELLM_KEY, Process};
 use serde::Deserialize;
 use serde_json::json;
@@ -113,6 +113,7 @@ async fn load(config: &Config) -> Result<()> {
     let mut report = Report::default();
     head(config, &mut report)?;
     let world = World::start(config).await?;
+    ledger::booked(&world).await?; // which fails where not all is on
     for phase in &config.phases {
         match phase {
             Phase::Cpu => cpu::run(&world, &mut report).await?,
@@ -218,7 +219,7 @@ fn head(config: &Config, report: &mut Report) -> Result<()> {
     report.say(&format!("## gateway, {now}, commit {}", config.commit));
     report.say(&format!(
         "{}; shared by mock, pass-through, gateway, LiteLLM and load. {}Load averages at the start: {}. The gateway's disk: fdatasync p50 {} ms, p99 {} ms. \
-         TLS 1.3 on every connection, {TOKENS} tokens of {ACCOUNTS} ServiceAccounts, 4 Budgets.",
+         TLS 1.3 on every connection, {TOKENS} tokens of {ACCOUNTS} ServiceAccounts, {BUDGETS} Budgets.",
         machine::describe(),
         config.beside.as_ref().map(|what| format!("Beside them: {what}. ")).unwrap_or_default(),
         machine::busy(),

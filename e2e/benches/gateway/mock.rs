@@ -96,7 +96,7 @@ impl Mock {
         let pico = input * INPUT_PICO + output * OUTPUT_PICO;
         let usage = json!({"prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output});
         let streamed = reply::wants_stream(&body);
-        if behaviour == "faulty"
+        if behaviour.starts_with("faulty")
             && let Some(fault) = reply::fault(number)
         {
             self.faults.fetch_add(1, Relaxed);

@@ -59,21 +59,21 @@ pub enum Fault {
     Stall,
 }
 
-/// Whether and how the request of this number fails: one in eight. Each of these costs what the mock says and no more: a failure of which a
+/// Whether and how the request of this number fails: one in twelve. Each of these costs what the mock says and no more: a failure of which a
 /// caller cannot know whether it was billed is booked at its reservation, and nothing could be held against the bill to the last digit.
 pub fn fault(number: u64) -> Option<Fault> {
-    match number % 40 {
+    match number % 60 {
         3 => Some(Fault::Refused(
             StatusCode::TOO_MANY_REQUESTS,
             "rate_limit_exceeded",
         )),
-        11 => Some(Fault::Refused(
+        17 => Some(Fault::Refused(
             StatusCode::SERVICE_UNAVAILABLE,
             "overloaded",
         )),
-        19 => Some(Fault::Cut),
-        27 => Some(Fault::Stall),
-        35 => Some(Fault::Pretended),
+        29 => Some(Fault::Cut),
+        41 => Some(Fault::Stall),
+        53 => Some(Fault::Pretended),
         _ => None,
     }
 }

@@ -17,6 +17,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
+/// Members of the pool: all but the last have faults.
+const MEMBERS: [&str; 5] = ["faulty-1", "faulty-2", "faulty-3", "faulty-4", "sound"];
 /// Callers at once.
 const CALLERS: usize = 512;
 /// A call in which nothing arrives for this long stalls.
@@ -40,7 +42,12 @@ struct Run {
 /// Runs the phase.
 pub async fn run(world: &World, length: Duration, report: &mut Report) -> Result<()> {
     eprintln!("{CALLERS} callers with faults for {} s", length.as_secs());
-    objects::pool(&world.api, "soak", &["faulty", "sound"], &json!({}))?;
+    for name in MEMBERS {
+        objects::provider(&world.api, world.mock.1, name, &json!({}))?;
+    }
+    // A member that was refused is left alone for a while: several, so that there is always one that can fail.
+    let spread = json!({"strategy": "LeastBusy"});
+    objects::pool(&world.api, "soak", &MEMBERS, &spread)?;
     tokio::time::sleep(Duration::from_secs(1)).await; // the pool is known
     let pid = world.gateway.process.pid()?;
     let (before, bill_before) = (Sums::look(world).await?, ledger::bill(world).await?);
