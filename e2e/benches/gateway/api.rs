@@ -21,13 +21,15 @@ const MAX_REVIEW: usize = 64 << 10;
 /// Plural of the kind, namespace, name.
 type Key = (String, String, String);
 type Event = (u64, Key, Value);
+/// Says whom a token belongs to.
+type Users = dyn Fn(&str) -> Option<Value> + Send + Sync;
 
 /// The API server; clones are the same one.
 #[derive(Clone)]
 pub struct Api {
     world: Arc<Mutex<World>>,
     events: broadcast::Sender<Event>,
-    users: Arc<dyn Fn(&str) -> Option<Value> + Send + Sync>,
+    users: Arc<Users>,
     reviews: Arc<[AtomicU64; 2]>,
 }
 
@@ -140,7 +142,12 @@ impl Api {
         }
     }
 
-    fn list(&self, kind: &str, namespace: Option<&str>, query: &HashMap<String, String>) -> Response {
+    fn list(
+        &self,
+        kind: &str,
+        namespace: Option<&str>,
+        query: &HashMap<String, String>,
+    ) -> Response {
         let name = query
             .get("fieldSelector")
             .and_then(|selector| selector.strip_prefix("metadata.name="))

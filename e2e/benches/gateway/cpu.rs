@@ -35,7 +35,11 @@ pub async fn run(world: &World, report: &mut Report) -> Result<()> {
         for (kib, ours, theirs) in SIZES {
             eprintln!("CPU per call, round {round} of {ROUNDS}, {kib} KiB");
             for (target, pid) in &targets {
-                let count = if target.name == "LiteLLM" { theirs } else { ours };
+                let count = if target.name == "LiteLLM" {
+                    theirs
+                } else {
+                    ours
+                };
                 let (micros, rate) = once(target, *pid, kib, count).await?;
                 let seen = seen.entry((kib, target.name)).or_default();
                 seen.micros.push(micros);
@@ -73,10 +77,18 @@ pub async fn run(world: &World, report: &mut Report) -> Result<()> {
     let ours = median(1, "gateway");
     report.figure("gateway_cpu_us_per_call", ours, Goal::AtMost(60.0));
     let floor = median(1, "pass-through");
-    report.figure("gateway_cpu_of_pass_through", ours / floor, Goal::AtMost(2.5));
+    report.figure(
+        "gateway_cpu_of_pass_through",
+        ours / floor,
+        Goal::AtMost(2.5),
+    );
     if seen.contains_key(&(1, "LiteLLM")) {
         let theirs = median(1, "LiteLLM");
-        report.figure("litellm_cpu_of_gateway", theirs / ours, Goal::AtLeast(100.0));
+        report.figure(
+            "litellm_cpu_of_gateway",
+            theirs / ours,
+            Goal::AtLeast(100.0),
+        );
     }
     Ok(())
 }

@@ -117,13 +117,7 @@ impl Pilot {
         let mut sender: Sender = data.connect().await?;
         let token = objects::pilot(number);
         let claim = json!({"assignment": report.assignment, "nonce": "n1"});
-        let request = self::request(
-            Method::POST,
-            "/task/v1/claim",
-            &data.host(),
-            &token,
-            &claim,
-        )?;
+        let request = self::request(Method::POST, "/task/v1/claim", &data.host(), &token, &claim)?;
         let claim: Claim = read(&mut sender, request).await?;
         Ok(Self {
             sender,
@@ -158,7 +152,9 @@ impl Pilot {
 }
 
 fn next(headers: &HeaderMap) -> Result<u64> {
-    let value = headers.get(NEXT_HEADER).and_then(|value| value.to_str().ok());
+    let value = headers
+        .get(NEXT_HEADER)
+        .and_then(|value| value.to_str().ok());
     value
         .and_then(|text| text.parse().ok())
         .with_context(|| format!("a Task's answer has no header {NEXT_HEADER}"))

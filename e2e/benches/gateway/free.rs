@@ -78,7 +78,11 @@ pub async fn run(world: &World, report: &mut Report) -> Result<()> {
         saved * 100.0,
         100.0 * to_f64(usize::try_from(given_count)?) / to_f64(TRACE),
     ));
-    report.figure("free_first_saved_percent", saved * 100.0, Goal::AtLeast(40.0));
+    report.figure(
+        "free_first_saved_percent",
+        saved * 100.0,
+        Goal::AtLeast(40.0),
+    );
     let share = short(to_f64(usize::try_from(given_count)?) / to_f64(usize::try_from(QUOTA)?));
     eprintln!("{share} of the free quota was used");
     let missed = paid.booked.abs_diff(paid.billed);

@@ -37,10 +37,7 @@ impl Seen {
             let more: Vec<f64> = ours.iter().zip(theirs).map(|(a, b)| a - b).collect();
             percentile(&more, 50)
         };
-        (
-            median(&self.p50, &other.p50),
-            median(&self.p99, &other.p99),
-        )
+        (median(&self.p50, &other.p50), median(&self.p99, &other.p99))
     }
 }
 
@@ -97,7 +94,9 @@ async fn kept(direct: &Target) -> Result<u32> {
             return Ok(rate);
         }
     }
-    bail!("the mock does not keep even the lowest rate: the machine is too busy to measure; run again when it is free")
+    bail!(
+        "the mock does not keep even the lowest rate: the machine is too busy to measure; run again when it is free"
+    )
 }
 
 /// Rounds of all targets in turns at one rate. Gives what the gateway adds at p50 and p99.
@@ -131,7 +130,11 @@ async fn rounds(targets: &[Target], rate: u32, rows: &mut Vec<Vec<String>>) -> R
             short(percentile(&mine.p99, 50)),
             short(added.0),
             short(added.1),
-            failed.get(target.name).copied().unwrap_or_default().to_string(),
+            failed
+                .get(target.name)
+                .copied()
+                .unwrap_or_default()
+                .to_string(),
         ]);
     }
     Ok(gateway)

@@ -86,5 +86,7 @@ pub async fn booked(world: &World) -> Result<(u64, u64)> {
     let all = reports.iter().find(|report| report.name == ALL);
     let all = all.with_context(|| format!("the gateway does not know the Budget {ALL}"))?;
     let counter = all.counters.first();
-    Ok(counter.map_or((0, 0), |counter| (counter.spent_pico, counter.reserved_pico)))
+    Ok(counter.map_or((0, 0), |counter| {
+        (counter.spent_pico, counter.reserved_pico)
+    }))
 }

@@ -53,7 +53,10 @@ pub async fn run(world: &World, config: &Config, report: &mut Report) -> Result<
         &[
             row("start until /readyz, ms", &starts),
             row("resident memory, MiB", &idle),
-            row("ModelPool changed -> a call by its new alias succeeds, ms", &objects),
+            row(
+                "ModelPool changed -> a call by its new alias succeeds, ms",
+                &objects,
+            ),
             row("Secret changed -> the provider sees the new key, ms", &keys),
         ],
     );
@@ -76,7 +79,12 @@ async fn object(world: &World, number: usize) -> Result<f64> {
         bail!("the alias {alias} is there before it was made");
     }
     let begun = Instant::now();
-    objects::pool(&world.api, "plain", &["plain"], &json!({"aliases": [alias]}))?;
+    objects::pool(
+        &world.api,
+        "plain",
+        &["plain"],
+        &json!({"aliases": [alias]}),
+    )?;
     while begun.elapsed() < PATIENCE {
         let (status, _) = target.ask(&mut sender, 0, &body).await?;
         if status == StatusCode::OK {

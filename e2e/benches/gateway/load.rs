@@ -93,7 +93,12 @@ impl Target {
     }
 
     /// Sends a request and reads the answer to its end.
-    pub async fn ask(&self, sender: &mut Sender, number: usize, body: &Bytes) -> Result<(StatusCode, Bytes)> {
+    pub async fn ask(
+        &self,
+        sender: &mut Sender,
+        number: usize,
+        body: &Bytes,
+    ) -> Result<(StatusCode, Bytes)> {
         let exchange = async {
             let answer = self.send(sender, number, body).await?;
             let status = answer.status();
@@ -290,13 +295,18 @@ pub fn body(pool: &str, kib: usize, stream: bool) -> Bytes {
     let mut messages = vec![json!({"role": "system", "content": "Answer in one sentence."})];
     let mut size = 200;
     while size < kib * 1024 {
-        let role = if messages.len() % 2 == 1 { "user" } else { "assistant" };
+        let role = if messages.len() % 2 == 1 {
+            "user"
+        } else {
+            "assistant"
+        };
         let rest = (kib * 1024 - size).min(text.len());
         let content = text.get(..rest.max(1)).unwrap_or(&text);
         messages.push(json!({"role": role, "content": content}));
         size += content.len() + 50;
     }
-    let mut body = json!({"model": format!("team/{pool}"), "max_tokens": 100, "messages": messages});
+    let mut body =
+        json!({"model": format!("team/{pool}"), "max_tokens": 100, "messages": messages});
     if let (true, Some(body)) = (stream, body.as_object_mut()) {
         body.insert("stream".to_owned(), Value::Bool(true));
     }

@@ -115,17 +115,21 @@ impl Mock {
                 Fault::Cut | Fault::Stall => {}
             }
         }
+        let mut owed = pico;
         if behaviour == "free" {
             self.free.fetch_add(1, Relaxed);
             self.free_pico.fetch_add(pico, Relaxed);
+            owed = 0;
         }
         if streamed {
-            let pace = if behaviour == "steady" { reply::STEADY } else { reply::QUICK };
-            return Ok(self.stream(pico, &usage, pace, false));
+            let pace = if behaviour == "steady" {
+                reply::STEADY
+            } else {
+                reply::QUICK
+            };
+            return Ok(self.stream(owed, &usage, pace, false));
         }
-        if behaviour != "free" {
-            self.pico.fetch_add(pico, Relaxed);
-        }
+        self.pico.fetch_add(owed, Relaxed);
         reply::whole(StatusCode::OK, &reply::completion(&usage))
     }
 
@@ -138,7 +142,13 @@ impl Mock {
     }
 
     /// A stream; it is billed when its usage leaves, and breaks off after that where it is `cut`.
-    fn stream(self: Arc<Self>, pico: u64, usage: &serde_json::Value, pace: Pace, cut: bool) -> Answer {
+    fn stream(
+        self: Arc<Self>,
+        pico: u64,
+        usage: &serde_json::Value,
+        pace: Pace,
+        cut: bool,
+    ) -> Answer {
         reply::stream(usage, pace, cut, move || {
             self.pico.fetch_add(pico, Relaxed);
         })

@@ -52,7 +52,9 @@ pub fn user(token: &str) -> Option<Value> {
         let namespace = account % NAMESPACES;
         format!("system:serviceaccount:team-{namespace}:app-{account}")
     };
-    Some(json!({"username": name, "uid": "u", "groups": ["system:serviceaccounts", "system:authenticated"], "extra": {}}))
+    Some(
+        json!({"username": name, "uid": "u", "groups": ["system:serviceaccounts", "system:authenticated"], "extra": {}}),
+    )
 }
 
 fn ours(kind: &str, name: &str, spec: Value) -> Value {
@@ -74,8 +76,7 @@ pub fn secret(api: &Api, namespace: &str, name: &str, data: &[(&str, &[u8])]) ->
         })
         .collect::<Result<_>>()?;
     let metadata = json!({"namespace": namespace, "name": name});
-    let object =
-        json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data});
+    let object = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data});
     api.apply("secrets", object)
 }
 
@@ -116,11 +117,18 @@ pub fn pod(api: &Api, number: usize) -> Result<String> {
     let (name, job) = (format!("task-{number}"), format!("job-{number}"));
     let labels = json!({"oarmaster.dev/sandbox": "true", "oarmaster.dev/task-uid": task, "oarmaster.dev/attempt": "1"});
     let owner = json!([{"apiVersion": "oarmaster.dev/v1alpha1", "kind": "Task", "name": name, "uid": task, "controller": true}]);
-    let meta = json!({"namespace": "team", "name": job, "labels": labels, "ownerReferences": owner});
-    api.apply("jobs", json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": meta}))?;
+    let meta =
+        json!({"namespace": "team", "name": job, "labels": labels, "ownerReferences": owner});
+    api.apply(
+        "jobs",
+        json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": meta}),
+    )?;
     let owner = json!([{"apiVersion": "batch/v1", "kind": "Job", "name": job, "uid": uid("jobs", "team", &job), "controller": true}]);
     let meta = json!({"namespace": "team", "name": format!("{job}-x"), "labels": labels, "ownerReferences": owner});
-    api.apply("pods", json!({"apiVersion": "v1", "kind": "Pod", "metadata": meta}))?;
+    api.apply(
+        "pods",
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": meta}),
+    )?;
     Ok(task)
 }
 

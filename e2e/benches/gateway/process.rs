@@ -21,10 +21,7 @@ pub struct Process {
 }
 
 /// Says in the first line of the output where this process listens.
-#[allow(
-    clippy::print_stdout,
-    reason = "it is how the parent learns the ports"
-)]
+#[allow(clippy::print_stdout, reason = "it is how the parent learns the ports")]
 pub fn say(ports: &[u16]) {
     println!("{}", json!(ports));
 }
@@ -47,7 +44,11 @@ impl Process {
     }
 
     /// Starts this program again in another role, and gives the ports that it says.
-    pub async fn role(folder: &Path, name: &'static str, role: serde_json::Value) -> Result<(Self, Vec<u16>)> {
+    pub async fn role(
+        folder: &Path,
+        name: &'static str,
+        role: serde_json::Value,
+    ) -> Result<(Self, Vec<u16>)> {
         let mut child = Command::new("/proc/self/exe")
             .env(crate::CONFIG, role.to_string())
             .stdin(Stdio::null())
@@ -103,7 +104,12 @@ pub struct Gateway {
 
 impl Gateway {
     /// Starts the program of the image with an empty store, and waits until it is ready.
-    pub async fn start(programs: &Path, folder: &Path, api: u16, name: &'static str) -> Result<Self> {
+    pub async fn start(
+        programs: &Path,
+        folder: &Path,
+        api: u16,
+        name: &'static str,
+    ) -> Result<Self> {
         let config = folder.join("kubeconfig");
         let server = format!("http://127.0.0.1:{api}");
         let text = json!({
@@ -150,7 +156,11 @@ impl Gateway {
 }
 
 /// LiteLLM's proxy, one worker, without a database; TLS on both sides.
-pub async fn litellm(programs: &Path, folder: &Path, mock: u16) -> Result<(Process, u16, Duration)> {
+pub async fn litellm(
+    programs: &Path,
+    folder: &Path,
+    mock: u16,
+) -> Result<(Process, u16, Duration)> {
     let [port] = free()?;
     let base = format!("https://127.0.0.1:{mock}/plain/v1");
     let params = json!({"model": "openai/m", "api_base": base, "api_key": "sk-bench-key-0"});

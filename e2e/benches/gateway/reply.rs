@@ -133,12 +133,7 @@ fn event(choices: &Value, usage: Option<&Value>) -> Bytes {
 }
 
 /// A stream with its usage at the end; `billed` is called when that leaves. Where it is `cut` the connection breaks after that.
-pub fn stream(
-    usage: &Value,
-    pace: Pace,
-    cut: bool,
-    billed: impl Fn() + Send + 'static,
-) -> Answer {
+pub fn stream(usage: &Value, pace: Pace, cut: bool, billed: impl Fn() + Send + 'static) -> Answer {
     let content = event(
         &json!([{"index": 0, "delta": {"content": "and so on "}, "finish_reason": null}]),
         None,

@@ -76,7 +76,10 @@ pub async fn run(world: &World, length: Duration, report: &mut Report) -> Result
     let sums = after.since(&before);
     let ends = run.ends.lock().unwrap_or_else(PoisonError::into_inner);
     let count = |end: &str| ends.get(end).copied().unwrap_or_default();
-    let told: Vec<String> = ends.iter().map(|(end, count)| format!("{count} {end}")).collect();
+    let told: Vec<String> = ends
+        .iter()
+        .map(|(end, count)| format!("{count} {end}"))
+        .collect();
     let quarter = memories.len() / 4;
     let largest = |part: &[f64]| part.iter().copied().fold(f64::NAN, f64::max);
     let early = largest(memories.get(quarter..2 * quarter).unwrap_or_default());
@@ -94,12 +97,20 @@ pub async fn run(world: &World, length: Duration, report: &mut Report) -> Result
         sums.booked,
         sums.billed,
     ));
-    report.figure("soak_memory_growth_percent", 100.0 * (late / early - 1.0), Goal::Below(10.0));
+    report.figure(
+        "soak_memory_growth_percent",
+        100.0 * (late / early - 1.0),
+        Goal::Below(10.0),
+    );
     report.figure("soak_stalls", to_f64(count(STALLS)), Goal::AtMost(0.0));
     let good = count(ENDED) + count(LEFT);
     let all: usize = ends.values().sum();
     let not_cut = to_f64(all - count(CUT));
-    report.figure("soak_served_percent", 100.0 * to_f64(good) / not_cut, Goal::AtLeast(99.9));
+    report.figure(
+        "soak_served_percent",
+        100.0 * to_f64(good) / not_cut,
+        Goal::AtLeast(99.9),
+    );
     let off = usize::try_from(sums.booked.abs_diff(sums.billed))?;
     report.figure("soak_ledger_off_pico", to_f64(off), Goal::AtMost(0.0));
     Ok(())
@@ -131,7 +142,11 @@ impl Run {
     async fn call(&self) -> Result<&'static str> {
         let number = self.number.fetch_add(1, Relaxed);
         let [streamed, whole] = &self.bodies;
-        let body = if number.is_multiple_of(WHOLE) { whole } else { streamed };
+        let body = if number.is_multiple_of(WHOLE) {
+            whole
+        } else {
+            streamed
+        };
         let mut sender = self.target.connect().await?;
         let sent = self.target.send(&mut sender, number, body);
         let Ok(answer) = tokio::time::timeout(STALLED, sent).await else {
@@ -148,7 +163,9 @@ impl Run {
             let Some(frame) = frame else { break };
             let frame = frame.context("the gateway broke a connection")?;
             if let Some(data) = frame.data_ref() {
-                let surplus = (tail.len() + data.len()).saturating_sub(4096).min(tail.len());
+                let surplus = (tail.len() + data.len())
+                    .saturating_sub(4096)
+                    .min(tail.len());
                 tail.drain(..surplus);
                 tail.extend_from_slice(data);
             }

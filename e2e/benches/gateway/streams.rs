@@ -91,7 +91,11 @@ async fn once(target: &Target) -> Result<Histogram<u64>> {
             let mut sender = target.connect().await?;
             let answer = target.send(&mut sender, number, &body).await?;
             let status = answer.status();
-            ensure!(status == StatusCode::OK, "{} answered {status}", target.name);
+            ensure!(
+                status == StatusCode::OK,
+                "{} answered {status}",
+                target.name
+            );
             let mut body = answer.into_body();
             let (mut gaps, mut last) = (Vec::new(), None::<Instant>);
             let mut tail = Vec::new();

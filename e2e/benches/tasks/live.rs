@@ -3,10 +3,10 @@
 use crate::audit::{Entry, GATEWAY, OPERATOR};
 use crate::load::{self, Ends};
 use crate::machine;
-use oarmaster_e2e::bench::cpu::{self, Cpu};
-use oarmaster_e2e::bench::report::{Goal, Report, short};
 use crate::{PATIENCE, World};
 use anyhow::{Result, bail};
+use oarmaster_e2e::bench::cpu::{self, Cpu};
+use oarmaster_e2e::bench::report::{Goal, Report, short};
 use std::time::{Duration, Instant};
 
 /// Objects that are created before the next look at the cluster.
