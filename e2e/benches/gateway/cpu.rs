@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 /// Connections that are used at once.
 const CONNECTIONS: usize = 16;
 /// Rounds; the median counts.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 
 /// Body sizes in KiB, each with the requests of a round, and those of LiteLLM's.
-const SIZES: [(usize, usize, usize); 3] = [(1, 20_000, 400), (32, 6_000, 200), (400, 1_000, 40)];
+const SIZES: [(usize, usize, usize); 3] = [(1, 10_000, 150), (32, 4_000, 80), (400, 800, 20)];
 
 /// What one round of one target was.
 #[derive(Default)]
@@ -28,7 +28,7 @@ pub async fn run(world: &World, report: &mut Report) -> Result<()> {
     let mut seen: BTreeMap<(usize, &str), Seen> = BTreeMap::new();
     for (target, pid) in &targets {
         eprintln!("warming up {}", target.name);
-        let count = if target.name == "LiteLLM" { 100 } else { 4_000 };
+        let count = if target.name == "LiteLLM" { 50 } else { 4_000 };
         once(target, *pid, 1, count).await?;
     }
     for round in 1..=ROUNDS {
@@ -41,6 +41,7 @@ pub async fn run(world: &World, report: &mut Report) -> Result<()> {
                     ours
                 };
                 let (micros, rate) = once(target, *pid, kib, count).await?;
+                eprintln!("  {}: {micros:.0} us, {rate:.0} calls/s", target.name);
                 let seen = seen.entry((kib, target.name)).or_default();
                 seen.micros.push(micros);
                 seen.rates.push(rate);

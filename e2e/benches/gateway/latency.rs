@@ -14,7 +14,7 @@ const EASY: u32 = 500;
 /// A rate that LiteLLM keeps.
 const LITELLM: u32 = 20;
 /// Rounds; the median counts.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 /// Length of a round; its first second does not count.
 const LENGTH: Duration = Duration::from_secs(5);
 
@@ -54,7 +54,7 @@ pub async fn run(world: &World, report: &mut Report) -> Result<()> {
         }
     }
     for target in targets.iter().chain(&litellm) {
-        let count = if target.name == "LiteLLM" { 100 } else { 2000 };
+        let count = if target.name == "LiteLLM" { 20 } else { 2000 };
         target.closed(&body("plain", 1, false), count, 16).await?;
     }
     let rate = kept(&direct).await?;
@@ -110,6 +110,8 @@ async fn rounds(targets: &[Target], rate: u32, rows: &mut Vec<Vec<String>>) -> R
             if let Some(why) = &open.why {
                 eprintln!("{}: {} without answer: {why}", target.name, open.failed);
             }
+            let (p50, p99) = (open.ms(50.0), open.ms(99.0));
+            eprintln!("  {}: p50 {p50:.2} ms, p99 {p99:.2} ms", target.name);
             *failed.entry(target.name).or_default() += open.failed;
             seen.entry(target.name).or_default().add(&open);
         }

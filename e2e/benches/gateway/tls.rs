@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
 use rustls::pki_types::pem::PemObject as _;
@@ -37,6 +37,10 @@ impl Files {
         let files = Self::of(folder);
         let key = KeyPair::generate().context("failed to make a key")?;
         let mut params = CertificateParams::default();
+        // A name of its own: an issuer of the same name makes a certificate look signed by itself.
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "authority of a benchmark");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let ca = params
@@ -47,6 +51,7 @@ impl Files {
         let names = ["127.0.0.1", "localhost"].map(str::to_owned);
         let mut params = CertificateParams::new(names).context("failed to name a certificate")?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true; // Python insists
         let leaf = params
             .signed_by(&key, &issuer)
             .context("failed to sign a certificate")?;
