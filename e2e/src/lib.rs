@@ -3,6 +3,7 @@
 //! Every wait has a deadline and says what it saw last; nothing here sleeps in order to synchronise.
 
 pub mod apply;
+pub mod bench;
 pub mod cluster;
 pub mod command;
 pub mod crash;

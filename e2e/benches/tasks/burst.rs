@@ -2,10 +2,10 @@
 
 use crate::load::{self, Ends};
 use crate::machine::{self, BARE};
-use crate::process::{Cpu, Share};
-use crate::report::{Goal, Report, percentile, short};
 use crate::{PATIENCE, World, pace};
 use anyhow::Result;
+use oarmaster_e2e::bench::cpu::{Cpu, Share};
+use oarmaster_e2e::bench::report::{Goal, Report, percentile, short};
 use serde_json::Value;
 use std::time::Instant;
 

@@ -3,10 +3,10 @@
 use crate::audit::{Entry, GATEWAY, OPERATOR};
 use crate::load::{self, Ends};
 use crate::machine;
-use crate::process::{self, Cpu};
-use crate::report::{Goal, Report, short};
 use crate::{PATIENCE, World};
 use anyhow::{Result, bail};
+use oarmaster_e2e::bench::cpu::{self, Cpu};
+use oarmaster_e2e::bench::report::{Goal, Report, short};
 use std::time::{Duration, Instant};
 
 /// Objects that are created before the next look at the cluster.
@@ -24,7 +24,7 @@ pub async fn run(
 ) -> Result<()> {
     world.stub.hold();
     let pid = world.product.operator()?;
-    let (empty, _) = process::memory(pid)?;
+    let (empty, _) = cpu::memory(pid)?;
     let names = load::names("live", live);
     for (step, names) in names.chunks(STEP).enumerate() {
         // A day: none of them may end while the machine is watched.
@@ -37,14 +37,14 @@ pub async fn run(
         eprintln!("{} of {live} Tasks run", step * STEP + names.len());
     }
     world.stub.check()?;
-    let (now, peak) = process::memory(pid)?;
+    let (now, peak) = cpu::memory(pid)?;
 
     eprintln!("the operator is restarted");
     quiet(world).await?;
     let took = world.product.restart_operator().await?;
     let after = quiet(world).await?;
     let written = after.iter().filter(|entry| ours(entry)).count();
-    let (again, again_peak) = process::memory(world.product.operator()?)?;
+    let (again, again_peak) = cpu::memory(world.product.operator()?)?;
     report.table(
         &["operator's memory, MiB", "resident", "peak"],
         &[

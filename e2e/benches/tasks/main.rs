@@ -15,15 +15,15 @@ mod load;
 mod machine;
 mod pace;
 mod process;
-mod report;
 mod stub;
 
 use anyhow::{Context as _, Result};
 use audit::Audit;
 use load::Ends;
 use machine::{BARE, Clients};
+use oarmaster_e2e::bench::machine as this;
+use oarmaster_e2e::bench::report::{Report, percentile, short};
 use process::Product;
-use report::{Report, percentile, short};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -118,7 +118,7 @@ async fn main() -> Result<()> {
         }
     }
     done?;
-    report.say(&format!("Load averages at the end: {}.", machine::busy()));
+    report.say(&format!("Load averages at the end: {}.", this::busy()));
     report.end(&config.report)
 }
 
@@ -143,14 +143,14 @@ async fn phases(world: &mut World, config: &Config, report: &mut Report) -> Resu
 }
 
 fn head(config: &Config, report: &mut Report) -> Result<()> {
-    let sync = machine::fdatasync(&config.folder)?;
+    let sync = this::fdatasync(&config.folder)?;
     let now = jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC");
     report.say(&format!("## tasks, {now}, commit {}", config.commit));
     report.say(&format!(
         "{}; shared by API server, etcd (without fsync), controller-manager, operator, gateway, stub and load. Load averages at the \
          start: {}. The gateway's disk: fdatasync p50 {} ms, p99 {} ms.",
-        machine::describe(),
-        machine::busy(),
+        this::describe(),
+        this::busy(),
         short(percentile(&sync, 50)),
         short(percentile(&sync, 99)),
     ));

@@ -3,11 +3,11 @@
 use crate::audit::{Entry, GATEWAY, OPERATOR};
 use crate::load::{self, Ends};
 use crate::machine::{self, TASKS};
-use crate::process::{Cpu, Share};
-use crate::report::{Goal, Report, percentile, short};
 use crate::stub::Stub;
 use crate::{PATIENCE, World};
 use anyhow::{Context as _, Result};
+use oarmaster_e2e::bench::cpu::{Cpu, Share};
+use oarmaster_e2e::bench::report::{Goal, Report, percentile, short};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

@@ -1,12 +1,18 @@
 //! `cargo xtask bench`: figures, measured. What measures is a program of its own (`e2e/benches`), so that this one
 //! stays small; here are the things that it needs.
 
+mod gateway;
 mod tasks;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Subcommand;
+
+use crate::cache::checkout;
+use crate::cmd;
+use crate::images::programs;
 
 /// `cargo xtask bench`.
 #[derive(clap::Args)]
@@ -17,6 +23,8 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Which {
+    /// The gateway beside a bare pass-through and LiteLLM, against a provider that is played
+    Gateway(gateway::Args),
     /// Tasks, from their creation to their end, on an API server without nodes
     Tasks(tasks::Args),
 }
@@ -24,6 +32,29 @@ enum Which {
 /// Runs the command.
 pub fn run(args: Args) -> Result<ExitCode> {
     match args.command {
+        Which::Gateway(args) => gateway::run(&args),
         Which::Tasks(args) => tasks::run(&args),
     }
+}
+
+/// Builds a program of `e2e/benches` with the images' profile, since the load must not take more of the machine than it has to; answers
+/// where it is.
+fn build(name: &str) -> Result<PathBuf> {
+    let mut command = programs::cargo("bench")?;
+    command.args(["--package", "oarmaster-e2e", "--bench", name]);
+    command.args(["--no-run", "--message-format=json"]);
+    let said = cmd::output(&mut command)?;
+    said.lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|said| said.pointer("/target/name").and_then(|name| name.as_str()) == Some(name))
+        .find_map(|said| Some(PathBuf::from(said.get("executable")?.as_str()?)))
+        .with_context(|| format!("cargo does not say where the bench {name} is"))
+}
+
+/// The commit that is measured.
+fn commit() -> Result<String> {
+    let mut git = cmd::command("git");
+    git.args(["rev-parse", "--short", "HEAD"])
+        .current_dir(checkout());
+    Ok(cmd::output(&mut git)?.trim().to_owned())
 }

@@ -1,11 +1,11 @@
 //! `cargo xtask bench tasks`: a cluster of its own without a node, our charts in it, our programs beside it.
 
-use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
+use crate::bench::{build, commit};
 use crate::cache::{self, checkout};
 use crate::cluster::{Measured, measured};
 use crate::cmd;
@@ -45,11 +45,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let _lock = cache::lock("bench")?;
     let programs = programs::compile(&["operator", "gateway"])?;
     let bench = build("tasks")?;
-    let mut git = cmd::command("git");
-    let commit = cmd::output(
-        git.args(["rev-parse", "--short", "HEAD"])
-            .current_dir(checkout()),
-    )?;
+    let commit = commit()?;
     let phases = if args.phases.is_empty() {
         vec![Phase::Pace, Phase::Burst, Phase::Live]
     } else {
@@ -64,7 +60,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             "programs": programs,
             "folder": cluster.folder(),
             "report": checkout().join("docs/benchmarks.md"),
-            "commit": commit.trim(),
+            "commit": commit,
             "phases": phases,
             "live": args.live,
             "idle": args.idle * 60,
@@ -72,20 +68,6 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         cmd::pass(Command::new(&bench).env("OARMASTER_BENCH", config.to_string()))
     })?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Builds a program of `e2e/benches` with the images' profile, since the load must not take more of the machine than it has to; answers
-/// where it is.
-fn build(name: &str) -> Result<PathBuf> {
-    let mut command = programs::cargo("bench")?;
-    command.args(["--package", "oarmaster-e2e", "--bench", name]);
-    command.args(["--no-run", "--message-format=json"]);
-    let said = cmd::output(&mut command)?;
-    said.lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|said| said.pointer("/target/name").and_then(|name| name.as_str()) == Some(name))
-        .find_map(|said| Some(PathBuf::from(said.get("executable")?.as_str()?)))
-        .with_context(|| format!("cargo does not say where the bench {name} is"))
 }
 
 /// Installs the charts; that their pods do not run here is seen to by the bench.

@@ -1,6 +1,10 @@
 //! What a run found: printed, and appended to docs/benchmarks.md.
+#![allow(
+    clippy::print_stdout,
+    reason = "a developer's command talks to its terminal"
+)]
 
-use crate::process::Share;
+use super::cpu::Share;
 use anyhow::{Context as _, Result};
 use std::fmt::Write as _;
 use std::io::Write as _;
