@@ -55,7 +55,9 @@ async fn the_key_and_the_prompt_are_in_no_output() {
     world
         .provider("team", "up", common::http_provider(&upstream.url, &["k"]))
         .await;
-    world.pool("team", "fast", members(&["up"])).await;
+    // Failures are what this is about: no breaker is to keep requests away.
+    let spec = json!({"members": members(&["up"]), "breaker": {"minRequests": 1000}});
+    world.pool_with("team", "fast", spec).await;
     world
         .until(|gateway| common::usable(gateway, "team", "up") == 1)
         .await;
@@ -171,7 +173,6 @@ async fn bedrock(world: &World, user: &str) -> String {
     spec["keys"] = json!([{"name": "aws", "secretRef": {"name": "aws"}}]);
     world.provider("team", "aws", spec).await;
     let member = json!([{"provider": {"name": "aws"}, "model": "m"}]);
-    // Failures are what this is about: no breaker is to keep requests away.
     let spec = json!({"members": member, "breaker": {"minRequests": 1000}});
     world.pool_with("team", "aws", spec).await;
     world
