@@ -44,7 +44,10 @@ pub async fn run(world: &World, report: &mut Report) -> Result<()> {
                 u32::try_from(gaps.value_at_percentile(percent)).map_or(f64::NAN, f64::from) / 1e3
             };
             let found = vec![ms(50.0), ms(99.0), ms(99.9), used * 1e6 / to_f64(chunks)];
-            eprintln!("  {}: gap p50, p99, p99.9 in ms, CPU us per chunk: {found:.2?}", target.name);
+            eprintln!(
+                "  {}: gap p50, p99, p99.9 in ms, CPU us per chunk: {found:.2?}",
+                target.name
+            );
             seen.entry(target.name).or_default().push(found);
         }
     }
