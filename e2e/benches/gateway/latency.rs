@@ -2,7 +2,7 @@
 
 use crate::World;
 use crate::load::{Open, Target, body};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 use oarmaster_e2e::bench::report::{Goal, Report, percentile, short};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -58,9 +58,17 @@ pub async fn run(world: &World, report: &mut Report) -> Result<()> {
         target.closed(&body("plain", 1, false), count, 16).await?;
     }
     let rate = kept(&direct).await?;
+    ensure!(
+        rate > 0,
+        "the mock does not keep even the lowest rate: the machine is too busy to measure; run again when it is free"
+    );
     let mut rows = Vec::new();
     rounds(&targets, EASY, &mut rows).await?;
     let (p50, p99) = rounds(&targets, rate, &mut rows).await?;
+    let ours = kept(&world.ours()).await?;
+    if ours < rate && ours > EASY {
+        rounds(&targets, ours, &mut rows).await?;
+    }
     if litellm.len() > 1 {
         rounds(&litellm, LITELLM, &mut rows).await?;
     }
@@ -79,24 +87,26 @@ pub async fn run(world: &World, report: &mut Report) -> Result<()> {
             RATES[0]
         ));
     }
+    report.figure("gateway_kept_rps", f64::from(ours), Goal::AtLeast(5000.0));
     report.figure("gateway_added_p50_ms", p50, Goal::Below(0.15));
     report.figure("gateway_added_p99_ms", p99, Goal::Below(0.5));
     Ok(())
 }
 
-/// The highest of the rates that the mock keeps when it is asked directly.
-async fn kept(direct: &Target) -> Result<u32> {
+/// The highest of the rates that a target keeps, or 0.
+async fn kept(target: &Target) -> Result<u32> {
     for rate in RATES {
-        let open = direct.open(&body("plain", 1, false), rate, LENGTH).await?;
+        let open = target.open(&body("plain", 1, false), rate, LENGTH).await?;
         let (p99, sent) = (open.ms(99.0), open.rate);
-        eprintln!("direct at {rate}/s: sent {sent:.0}/s, p99 {p99:.2} ms");
+        eprintln!(
+            "{} at {rate}/s: sent {sent:.0}/s, p99 {p99:.2} ms",
+            target.name
+        );
         if open.failed == 0 && p99 < 10.0 && sent >= 0.99 * f64::from(rate) {
             return Ok(rate);
         }
     }
-    bail!(
-        "the mock does not keep even the lowest rate: the machine is too busy to measure; run again when it is free"
-    )
+    Ok(0)
 }
 
 /// Rounds of all targets in turns at one rate. Gives what the gateway adds at p50 and p99.

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 /// An answer must be complete within this.
@@ -20,6 +21,10 @@ const ANSWER: Duration = Duration::from_secs(60);
 /// Most requests that wait for an answer at once: more than a machine that keeps the pace ever has.
 const MOST: usize = 2048;
 
+/// Longest time that is told apart from others, in microseconds.
+const LONGEST: u64 = 120_000_000;
+/// Most connections of an open loop, as a client's pool has a bound; who finds none waits for one.
+const CONNECTIONS: usize = 256;
 /// Connections that stand before an open loop begins.
 const READY: usize = 32;
 
@@ -149,7 +154,8 @@ impl Target {
             pool: Pool::new(self.server.clone()),
             counted: usize::try_from(rate)?,
             body: body.clone(),
-            times: Mutex::new(Histogram::new(3)?),
+            times: Mutex::new(Histogram::new_with_bounds(1, LONGEST, 3)?),
+            connections: Semaphore::new(CONNECTIONS),
             waiting: AtomicUsize::new(0),
             failed: AtomicUsize::new(0),
             first: Mutex::default(),
@@ -217,6 +223,7 @@ impl Open {
 struct Run {
     target: Target,
     pool: Pool<Full<Bytes>>,
+    connections: Semaphore,
     /// The first request whose time counts.
     counted: usize,
     body: Bytes,
@@ -229,6 +236,7 @@ struct Run {
 impl Run {
     async fn one(&self, number: usize, due: Instant) {
         let asked = async {
+            let _permit = self.connections.acquire().await?;
             let mut sender = self.pool.take().await?;
             let (status, text) = self.target.ask(&mut sender, number, &self.body).await?;
             check(self.target.name, status, &text)?;

@@ -114,25 +114,34 @@ async fn load(config: &Config) -> Result<()> {
     head(config, &mut report)?;
     let world = World::start(config).await?;
     ledger::booked(&world).await?; // which fails where not all is on
-    for phase in &config.phases {
-        match phase {
-            Phase::Cpu => cpu::run(&world, &mut report).await?,
-            Phase::Tasks => durable::run(&world, &mut report).await?,
-            Phase::Latency => latency::run(&world, &mut report).await?,
-            Phase::Streams => streams::run(&world, &mut report).await?,
-            Phase::Live => live::run(&world, config, &mut report).await?,
-            Phase::Free => free::run(&world, &mut report).await?,
-        }
-    }
-    if config.soak > 0 {
-        soak::run(&world, Duration::from_secs(config.soak), &mut report).await?;
+    let done = phases(&world, config, &mut report).await;
+    if let Err(error) = &done {
+        report.say(&format!("The run ended early: {error:#}."));
     }
     let [tokens, access] = world.api.reviews();
     report.say(&format!(
         "The gateway asked for {tokens} TokenReviews and {access} SubjectAccessReviews. Load averages at the end: {}.",
         machine::busy()
     ));
-    report.end(&config.report)
+    report.end(&config.report)?;
+    done
+}
+
+async fn phases(world: &World, config: &Config, report: &mut Report) -> Result<()> {
+    for phase in &config.phases {
+        match phase {
+            Phase::Cpu => cpu::run(world, report).await?,
+            Phase::Tasks => durable::run(world, report).await?,
+            Phase::Latency => latency::run(world, report).await?,
+            Phase::Streams => streams::run(world, report).await?,
+            Phase::Live => live::run(world, config, report).await?,
+            Phase::Free => free::run(world, report).await?,
+        }
+    }
+    if config.soak > 0 {
+        soak::run(world, Duration::from_secs(config.soak), report).await?;
+    }
+    Ok(())
 }
 
 impl World {
