@@ -12,6 +12,9 @@ const TOKENS_PER_REQUEST: u64 = 1024;
 const TOKENS_PER_MESSAGE: u64 = 16;
 const TOKENS_PER_TOOL: u64 = 64;
 
+/// Bytes of English text, and of JSON, that are about one token: for estimates. What a request costs at most is bounded otherwise.
+pub const BYTES_PER_TOKEN: u64 = 4;
+
 /// Output limit that is written into a request without one, where the model's context is not smaller.
 pub const DEFAULT_OUTPUT: u64 = 4096;
 
@@ -169,17 +172,20 @@ impl Request {
             .saturating_add(TOKENS_PER_TOOL.saturating_mul(count(self.tools)))
     }
 
-    /// The output limit of one choice for a model with this context, and whether the request must be given it.
+    /// The output limit of one choice for a model with this context.
     #[must_use]
-    pub fn output_limit(&self, assigned: Option<u64>, context: u64) -> (u64, bool) {
+    pub fn output_limit(&self, assigned: Option<u64>, context: u64) -> u64 {
         match self.max_output {
-            _ if self.surface.limit().is_none() => (0, false),
-            Some(limit) => (limit, false),
-            None => (
-                assigned.unwrap_or_else(|| DEFAULT_OUTPUT.min(context)),
-                true,
-            ),
+            _ if self.surface.limit().is_none() => 0,
+            Some(limit) => limit,
+            None => assigned.unwrap_or_else(|| DEFAULT_OUTPUT.min(context)),
         }
+    }
+
+    /// Whether the request could state its limit and does not.
+    #[must_use]
+    pub fn lacks_limit(&self) -> bool {
+        self.surface.limit().is_some() && self.max_output.is_none()
     }
 
     /// The fields for a provider of the same dialect: its model's name in place of the pool's, the output limit written in where one is given, and usage

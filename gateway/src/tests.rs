@@ -235,18 +235,16 @@ fn limits_are_the_larger_of_two_and_written_where_absent() {
         body[name] = value;
         body
     };
-    assert_eq!(
-        request(base.clone()).output_limit(Some(77), 1000),
-        (77, true)
-    );
-    assert_eq!(request(base.clone()).output_limit(None, 1000), (1000, true));
-    assert_eq!(
-        request(base.clone()).output_limit(None, 128_000),
-        (4096, true)
-    );
+    let limit = |request: Request, assigned, context| {
+        let limit = request.output_limit(assigned, context);
+        (limit, request.lacks_limit())
+    };
+    assert_eq!(limit(request(base.clone()), Some(77), 1000), (77, true));
+    assert_eq!(limit(request(base.clone()), None, 1000), (1000, true));
+    assert_eq!(limit(request(base.clone()), None, 128_000), (4096, true));
     let mut both = with("max_tokens", json!(10));
     both["max_completion_tokens"] = json!(30);
-    assert_eq!(request(both).output_limit(Some(77), 1000), (30, false));
+    assert_eq!(limit(request(both), Some(77), 1000), (30, false));
     let parse = |body: Value| Request::parse(Surface::Chat, body.to_string().as_bytes());
     assert!(parse(with("max_tokens", json!(1.5))).is_err());
     assert!(parse(with("n", json!(1000))).is_err());

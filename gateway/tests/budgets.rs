@@ -173,12 +173,6 @@ async fn free_members_go_on_where_the_budget_says_so() {
             )
             .await;
         world
-            .until(|gateway| {
-                let snapshot = gateway.snapshot.load();
-                snapshot.pools.values().any(|pool| pool.members.len() == 3)
-            })
-            .await;
-        world
             .budget(
                 "all",
                 budget(TOO_LITTLE, &json!({"onExceeded": on_exceeded})),

@@ -10,8 +10,8 @@
 
 mod common;
 
-use common::upstream::{Reply, Upstream};
-use common::{World, ask, http_provider, members, usable, vendor, vendor_world};
+use common::upstream::Reply;
+use common::{ask, usable, vendor, vendor_world, world_beside_good};
 use oarmaster_dialect::Usage;
 use oarmaster_gateway::price::Price;
 use oarmaster_prices::{Table, Vendor};
@@ -90,20 +90,6 @@ fn cases() -> Vec<Case> {
             streamed_text: "Hello \u{2603}.",
         },
     ]
-}
-
-/// As [`vendor_world`], with the pool `two` whose second member answers `ok`.
-async fn world_beside_good(kind: &str) -> (World, Upstream) {
-    let (world, upstream) = vendor_world(kind).await;
-    let good = Upstream::start().await;
-    world
-        .provider("team", "good", http_provider(&good.url, &[]))
-        .await;
-    world.pool("team", "two", members(&["up", "good"])).await;
-    world
-        .kube
-        .allow("system:serviceaccount:team:app use modelpools team/two");
-    (world, upstream)
 }
 
 /// The data of a stream's events.
@@ -271,7 +257,7 @@ async fn a_vendors_error_is_classed_by_its_own_words_and_the_next_member_is_aske
             "ModelGone",
         ),
     ] {
-        let (world, upstream) = world_beside_good(kind).await;
+        let (world, upstream, _) = world_beside_good(kind).await;
         let user = world.user();
         upstream.reply(Reply::json(status, body));
         let mut body = ask("hi");
@@ -293,7 +279,7 @@ async fn a_vendors_error_is_classed_by_its_own_words_and_the_next_member_is_aske
 
 #[tokio::test]
 async fn a_member_without_words_for_a_request_is_passed_over() {
-    let (world, upstream) = world_beside_good("Anthropic").await;
+    let (world, upstream, _) = world_beside_good("Anthropic").await;
     let user = world.user();
     let sound = json!({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}});
     let mut body = json!({"model": "two", "messages": [{"role": "user", "content": [sound]}], "max_tokens": 10});

@@ -4,7 +4,7 @@ use super::route::Routed;
 use crate::catalog::{self, Provider};
 use crate::error::ApiFailure;
 use crate::price::Price;
-use crate::request::Request;
+use crate::request::{BYTES_PER_TOKEN, Request};
 use crate::routing::course::Lane;
 use crate::routing::fit::{Known, Needs, fit};
 use crate::routing::lanes::Seen;
@@ -15,9 +15,6 @@ use oarmaster_prices::{Capabilities, Capability, Row};
 use oarmaster_protocol::task::ErrorCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Bytes of a request that are expected to be one token. What a request may cost at most is bounded otherwise: this is only for comparing.
-const BYTES_PER_TOKEN: u64 = 4;
 
 /// A member that can be asked.
 pub struct Member<'a> {
@@ -77,7 +74,7 @@ impl<'a> Member<'a> {
         }
         let (seen, used_up) = gateway.health.lanes.seen(provider, name, clock);
         let request = &routed.request;
-        let (limit, _) = request.output_limit(routed.assigned, model.context);
+        let limit = request.output_limit(routed.assigned, model.context);
         let input = expected_input(request);
         Ok(Self {
             provider,

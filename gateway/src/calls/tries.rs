@@ -105,7 +105,7 @@ impl<'a> Tries<'a> {
                 return Err(ApiFailure::internal("a lane of no member"));
             };
             let request = &self.routed.request;
-            let (limit, _) = request.output_limit(self.routed.assigned, member.context);
+            let limit = request.output_limit(self.routed.assigned, member.context);
             // Only a budget needs the limit in the request; other callers' bytes stay as they are.
             let held = self.routed.bounded;
             let backend = &member.provider.backend;

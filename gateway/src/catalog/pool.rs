@@ -39,7 +39,8 @@ pub struct Member {
 
 impl Pool {
     /// A pool whose bounds cannot be read, which the API server takes from nobody, has the defaults.
-    pub(super) fn new(id: &Id, spec: &ModelPoolSpec) -> Self {
+    #[must_use]
+    pub fn new(id: &Id, spec: &ModelPoolSpec) -> Self {
         let members = spec.members.iter().map(|member| Member {
             provider: (id.0.clone(), member.provider.name.clone()),
             model: member.model.clone(),

@@ -223,7 +223,7 @@ impl Wire {
         limit: u64,
         held: bool,
     ) -> Result<Sent, Unfit> {
-        let write = held && request.max_output.is_none();
+        let write = held && request.lacks_limit();
         if request.surface.is(self) {
             let limit = write.then_some(limit);
             let mut fields = request.spliced(model, limit).map_err(Unfit::Invalid)?;

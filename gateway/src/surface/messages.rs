@@ -3,13 +3,12 @@
 use super::bounded::Bounded;
 use super::fields::{Peek, count, limit, some, stream};
 use crate::error::ApiFailure;
+use crate::request::BYTES_PER_TOKEN;
 use oarmaster_dialect::json::Fields;
 use oarmaster_dialect::request::{Content, Request};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// Bytes of English text, and of JSON, that are about one token.
-const BYTES_PER_TOKEN: usize = 4;
 /// Tokens that a picture or document is taken for: Anthropic's most for a picture.
 const TOKENS_PER_MEDIUM: u64 = 1600;
 
@@ -107,7 +106,8 @@ pub fn estimate(request: &Request) -> u64 {
         let parameters = tool.parameters.as_ref().map_or(0, |raw| raw.get().len());
         bytes += tool.name.len() + description + parameters;
     }
-    let text = u64::try_from(bytes.div_ceil(BYTES_PER_TOKEN)).unwrap_or(u64::MAX);
+    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+    let text = bytes.div_ceil(BYTES_PER_TOKEN);
     text.saturating_add(TOKENS_PER_MEDIUM.saturating_mul(media))
 }
 

@@ -12,7 +12,8 @@ pub mod sigv4;
 pub mod upstream;
 
 use self::kube::FakeKube;
-use oarmaster_gateway::catalog::Outbound;
+use oarmaster_crds::ModelPool;
+use oarmaster_gateway::catalog::{Outbound, Pool};
 use oarmaster_gateway::cluster::budgets::BudgetWatch;
 use oarmaster_gateway::cluster::objects::Objects;
 use oarmaster_gateway::cluster::secrets::follow_keys;
@@ -113,15 +114,15 @@ impl World {
 
     /// Applies a provider and waits until the gateway has it.
     pub async fn provider(&self, namespace: &str, name: &str, spec: Value) {
-        self.kube.apply("modelproviders", json!({
+        let object = self.kube.apply("modelproviders", json!({
             "apiVersion": "oarmaster.dev/v1alpha1", "kind": "ModelProvider", "metadata": {"namespace": namespace, "name": name}, "spec": spec,
         }));
+        let id = (namespace.to_owned(), name.to_owned());
+        let generation = object["metadata"]["generation"].as_i64().unwrap();
         self.until(|gateway| {
-            gateway
-                .snapshot
-                .load()
-                .providers
-                .contains_key(&(namespace.to_owned(), name.to_owned()))
+            let snapshot = gateway.snapshot.load();
+            let known = snapshot.providers.get(&id);
+            known.is_some_and(|known| known.version.1 >= generation)
         })
         .await;
     }
@@ -131,16 +132,20 @@ impl World {
             .await;
     }
 
+    /// Applies a pool and waits until the gateway has it as it is written.
     pub async fn pool_with(&self, namespace: &str, name: &str, spec: Value) {
-        self.kube.apply("modelpools", json!({
+        let object = self.kube.apply("modelpools", json!({
             "apiVersion": "oarmaster.dev/v1alpha1", "kind": "ModelPool", "metadata": {"namespace": namespace, "name": name}, "spec": spec,
         }));
+        let object: ModelPool = serde_json::from_value(object).unwrap();
+        let id = (namespace.to_owned(), name.to_owned());
+        let written = Pool::new(&id, &object.spec);
         self.until(|gateway| {
-            gateway
-                .snapshot
-                .load()
+            let snapshot = gateway.snapshot.load();
+            snapshot
                 .pools
-                .contains_key(&(namespace.to_owned(), name.to_owned()))
+                .get(&id)
+                .is_some_and(|pool| **pool == written)
         })
         .await;
     }
@@ -376,6 +381,20 @@ pub async fn vendor_world(kind: &str) -> (World, upstream::Upstream) {
         .until(|gateway| usable(gateway, "team", "up") == 1)
         .await;
     (world, upstream)
+}
+
+/// As [`vendor_world`], with the pool `two` whose second member answers `ok`.
+pub async fn world_beside_good(kind: &str) -> (World, upstream::Upstream, upstream::Upstream) {
+    let (world, upstream) = vendor_world(kind).await;
+    let good = upstream::Upstream::start().await;
+    world
+        .provider("team", "good", http_provider(&good.url, &[]))
+        .await;
+    world.pool("team", "two", members(&["up", "good"])).await;
+    world
+        .kube
+        .allow("system:serviceaccount:team:app use modelpools team/two");
+    (world, upstream, good)
 }
 
 pub fn scripted(rules: Value) -> Value {

@@ -40,9 +40,9 @@ fn a_limit_is_written_where_the_surface_has_it() {
             Surface::Responses => Some("max_output_tokens"),
             Surface::CountTokens | Surface::Embeddings => None,
         };
-        let (limit, write) = request.output_limit(Some(77), 1000);
+        let limit = request.output_limit(Some(77), 1000);
         assert_eq!(
-            (limit, write),
+            (limit, request.lacks_limit()),
             if name.is_some() {
                 (77, true)
             } else {

@@ -1,22 +1,12 @@
-//! Azure and Bedrock: addresses, signatures, streams and errors of their own. What Bedrock checks of a signature is computed here anew.
+//! Bedrock.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)] // a helper of tests is a test
-
-mod common;
-
-use common::sigv4::{Known, check};
-use common::upstream::{Got, Reply, Upstream};
-use common::{OPERATOR, World, ask, circuit, http_provider, usable};
-use oarmaster_gateway::clock::since_epoch;
+use crate::common::sigv4::{Known, check};
+use crate::common::upstream::{Got, Reply, Upstream};
+use crate::common::{World, ask, circuit, http_provider, usable};
+use crate::{events, pool, providers, streamed};
 use oarmaster_gateway::state::Gateway;
 use oarmaster_protocol::admin::CircuitHealth;
 use serde_json::{Value, json};
-use std::time::Duration;
 
 const ID: &str = "AKIDEXAMPLE";
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
@@ -24,8 +14,8 @@ const TOKEN: &str = "IQoJb3JpZ2luX2VjEXAMPLE/session+token==";
 const REGION: &str = "eu-central-1";
 const ARN: &str = "arn:aws:bedrock:eu-central-1:123456789012:inference-profile/eu.anthropic.claude-sonnet-4-5-20250929-v1:0";
 
-const STREAM: &[u8] = include_bytes!("../../dialect/fixtures/converse/stream.bin");
-const EXCEPTION: &[u8] = include_bytes!("../../dialect/fixtures/converse/stream-exception.bin");
+const STREAM: &[u8] = include_bytes!("../../../dialect/fixtures/converse/stream.bin");
+const EXCEPTION: &[u8] = include_bytes!("../../../dialect/fixtures/converse/stream-exception.bin");
 const FRAMES: &str = "application/vnd.amazon.eventstream";
 
 const KNOWN: Known<'_> = Known {
@@ -48,12 +38,6 @@ fn bedrock(endpoint: &str, keys: &[&str]) -> Value {
     spec
 }
 
-fn azure(endpoint: &str, keys: &[&str]) -> Value {
-    let mut spec = http_provider(endpoint, keys);
-    spec["type"] = json!("AzureOpenAI");
-    spec
-}
-
 fn aws_secret(world: &World, name: &str, secret: &str) {
     world.kube.secret(
         "team",
@@ -65,47 +49,12 @@ fn aws_secret(world: &World, name: &str, secret: &str) {
     );
 }
 
-/// A pool `fast` of the provider `up` with this spec, and of one that answers `ok` where `then_good`.
-async fn pool(world: &World, spec: Value, then_good: bool) {
-    world.provider("team", "up", spec).await;
-    let mut members = vec![json!({"provider": {"name": "up"}, "model": "m"})];
-    if then_good {
-        let good = Upstream::start().await;
-        let chunk =
-            json!({"choices": [{"index": 0, "delta": {"content": "ok"}, "finish_reason": "stop"}]});
-        good.when_streamed(Reply::events(&[chunk], true, false));
-        world
-            .provider("team", "good", http_provider(&good.url, &[]))
-            .await;
-        members.push(json!({"provider": {"name": "good"}, "model": "m"}));
-    }
-    world.pool("team", "fast", json!(members)).await;
-    world
-        .until(|gateway| usable(gateway, "team", "up") == 1)
-        .await;
-}
-
 /// A world with a Bedrock provider.
 async fn with_bedrock(then_good: bool) -> (World, Upstream) {
     let (world, upstream) = (World::start().await, Upstream::start().await);
     aws_secret(&world, "aws", SECRET);
     pool(&world, bedrock(&upstream.origin(), &["aws"]), then_good).await;
     (world, upstream)
-}
-
-/// A world with an Azure provider.
-async fn with_azure(then_good: bool) -> (World, Upstream) {
-    let (world, upstream) = (World::start().await, Upstream::start().await);
-    world.kube.secret("team", "k", &[("key", b"secret-of-k")]);
-    pool(&world, azure(&upstream.origin(), &["k"]), then_good).await;
-    (world, upstream)
-}
-
-fn streamed() -> Value {
-    let mut body = ask("hi");
-    body["stream"] = json!(true);
-    body["stream_options"] = json!({"include_usage": true});
-    body
 }
 
 fn converse(text: &str) -> Reply {
@@ -129,25 +78,6 @@ fn frames(mut bytes: &[u8]) -> Vec<&[u8]> {
     frames
 }
 
-/// The data of a stream's events.
-fn events(text: &str) -> Vec<&str> {
-    text.lines()
-        .filter_map(|line| line.strip_prefix("data: "))
-        .collect()
-}
-
-async fn providers(world: &World) -> String {
-    let response = world
-        .http
-        .get(format!("{}/admin/v1/providers", world.admin))
-        .bearer_auth(OPERATOR)
-        .send()
-        .await
-        .unwrap();
-    response.text().await.unwrap()
-}
-
-/// AWS's published vector `get-vanilla`.
 #[test]
 fn the_check_of_signatures_is_awss() {
     let mut got = Got {
@@ -479,197 +409,4 @@ async fn what_a_secret_of_aws_lacks_is_told() {
     aws_secret(&world, "aws", "a\nb");
     told("secret-access-key of Secret aws has more than one line").await;
     assert_eq!(usable(&world.gateway, "team", "up"), 0);
-}
-
-#[tokio::test]
-async fn azures_deployments_are_called_by_their_names() {
-    for (own, model, path, named) in [
-        (json!({}), "m", "/openai/v1/chat/completions", "m"),
-        (
-            json!({"deployments": {"m": "prod-4o"}}),
-            "m",
-            "/openai/v1/chat/completions",
-            "prod-4o",
-        ),
-        (
-            json!({"apiVersion": "2024-10-21", "deployments": {"m": "prod-4o"}}),
-            "m",
-            "/openai/deployments/prod-4o/chat/completions?api-version=2024-10-21",
-            "prod-4o",
-        ),
-        (
-            json!({"apiVersion": "2025-01-01-preview"}),
-            "eu/gpt-4o",
-            "/openai/deployments/eu%2Fgpt-4o/chat/completions?api-version=2025-01-01-preview",
-            "eu/gpt-4o",
-        ),
-    ] {
-        let (world, upstream) = (World::start().await, Upstream::start().await);
-        world.kube.secret("team", "k", &[("key", b"secret-of-k")]);
-        let mut spec = azure(&upstream.origin(), &["k"]);
-        spec["azure"] = own;
-        spec["models"][0]["name"] = json!(model);
-        world.provider("team", "up", spec).await;
-        let member = json!([{"provider": {"name": "up"}, "model": model}]);
-        world.pool("team", "fast", member).await;
-        world
-            .until(|gateway| usable(gateway, "team", "up") == 1)
-            .await;
-        let user = world.user();
-        assert_eq!(world.chat(user, ask("hi")).await.status(), 200);
-        let got = &upstream.got()[0];
-        assert_eq!(got.path, path);
-        assert_eq!(got.headers["api-key"], "secret-of-k");
-        assert!(!got.headers.contains_key("authorization"));
-        let sent: Value = serde_json::from_str(&got.body).unwrap();
-        assert_eq!(sent["model"], named);
-        assert_eq!(sent["max_completion_tokens"], 100);
-        let metrics = world.metrics().await;
-        assert!(
-            metrics.contains(&format!("model=\"{model}\"")),
-            "the model is what the object calls it: {metrics}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn what_azures_filter_says_reaches_the_caller_and_counts_for_nothing() {
-    let (world, upstream) = with_azure(false).await;
-    let user = world.user();
-    let filter = json!({"hate": {"filtered": false, "severity": "safe"}});
-    let chunks = [
-        json!({"id": "", "choices": [], "prompt_filter_results": [{"prompt_index": 0, "content_filter_results": filter}]}),
-        json!({"id": "c", "choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": null}], "usage": null}),
-        json!({"id": "c", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": null}),
-        json!({"id": "", "choices": [{"index": 0, "finish_reason": null, "content_filter_offsets": {"check_offset": 2}, "content_filter_results": filter}]}),
-        json!({"id": "c", "choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}}),
-    ];
-    upstream.reply(Reply::events(&chunks, true, false));
-    let text = world.chat(user, streamed()).await.text().await.unwrap();
-    let heard = events(&text);
-    assert_eq!(heard.len(), 6, "{text}");
-    assert_eq!(heard[0], chunks[0].to_string(), "as it came");
-    assert_eq!(heard[5], "[DONE]");
-    let total = world.gateway.store.sdk_total();
-    assert_eq!(
-        (total.calls, total.sum.input_tokens, total.sum.output_tokens),
-        (1, 7, 3)
-    );
-
-    // With nothing but what the filter says there is no answer.
-    upstream.reply(Reply::events(&chunks[..1], false, false));
-    let response = world.chat(user, streamed()).await;
-    assert_eq!(response.status(), 502);
-}
-
-#[tokio::test]
-async fn a_stream_of_azures_that_is_cut_or_fails_ends_with_an_error() {
-    let begun = json!({"choices": [{"index": 0, "delta": {"content": "Hi"}}]});
-    let error =
-        json!({"error": {"code": "429", "message": "Requests have exceeded the rate limit"}});
-    for (chunks, cut, word) in [
-        (vec![begun.clone()], false, "ended before the answer did"),
-        (vec![begun.clone()], true, "the stream broke"),
-        (vec![begun, error], false, "exceeded the rate limit"),
-    ] {
-        let (world, upstream) = with_azure(false).await;
-        let user = world.user();
-        upstream.reply(Reply::events(&chunks, false, cut));
-        let text = world.chat(user, streamed()).await.text().await.unwrap();
-        assert!(!text.contains("[DONE]"), "{text}");
-        let last: Value = serde_json::from_str(events(&text).last().unwrap()).unwrap();
-        let message = last["error"]["message"].as_str().unwrap();
-        assert!(message.contains(word), "{word}: {last}");
-        assert_eq!(world.gateway.store.sdk_total().calls, 1, "{word}");
-    }
-}
-
-#[tokio::test]
-async fn azures_errors_are_classed_by_their_codes() {
-    let error = |status: u16, code: &str, message: &str| {
-        Reply::json(status, json!({"error": {"code": code, "message": message}}))
-    };
-    for (reply, class, asked_on) in [
-        (
-            error(
-                404,
-                "DeploymentNotFound",
-                "The API deployment for this resource does not exist.",
-            ),
-            "ModelGone",
-            true,
-        ),
-        (
-            error(
-                400,
-                "OperationNotSupported",
-                "The chatCompletion operation does not work with the specified model",
-            ),
-            "ModelGone",
-            true,
-        ),
-        (
-            error(
-                401,
-                "401",
-                "Access denied due to invalid subscription key or wrong API endpoint.",
-            ),
-            "Credential",
-            true,
-        ),
-        (
-            error(400, "context_length_exceeded", "too long"),
-            "ContextLength",
-            false,
-        ),
-        (
-            error(
-                400,
-                "content_filter",
-                "The response was filtered due to the prompt triggering the content management policy.",
-            ),
-            "CallerFault",
-            false,
-        ),
-        (
-            error(
-                200,
-                "InternalServerError",
-                "Backend returned unexpected response.",
-            ),
-            "Transient",
-            true,
-        ),
-    ] {
-        let (world, upstream) = with_azure(true).await;
-        let user = world.user();
-        upstream.reply(reply);
-        let response = world.chat(user, ask("hi")).await;
-        assert_eq!(response.status() == 200, asked_on, "{class}");
-        let metrics = world.metrics().await;
-        assert!(
-            metrics.contains(&format!("outcome=\"{class}\"")),
-            "{class}: {metrics}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn azures_wait_in_milliseconds_is_kept() {
-    let (world, upstream) = with_azure(true).await;
-    let user = world.user();
-    let limited = Reply::error(429, "429", "Please retry after 600 seconds.");
-    upstream.reply(limited.header("retry-after-ms", "600000"));
-    assert_eq!(world.chat(user, ask("hi")).await.status(), 200);
-    let CircuitHealth::Open { until_ms } = circuit(&world.gateway, "up") else {
-        panic!("it is left alone");
-    };
-    let until = Duration::from_millis(u64::try_from(until_ms).unwrap());
-    let left = until.saturating_sub(since_epoch());
-    assert!(
-        left > Duration::from_secs(500) && left <= Duration::from_secs(600),
-        "{left:?}"
-    );
-    world.chat(user, ask("hi")).await;
-    assert_eq!(upstream.got().len(), 1, "it is not asked in the meantime");
 }
