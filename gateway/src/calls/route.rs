@@ -39,18 +39,22 @@ impl Routed {
     /// # Errors
     /// `unavailable` while it is not known which; and where the request was let through without a bound, since there was none then.
     pub fn scopes(&self, budgets: &Budgets) -> Result<Vec<Scope>, ApiFailure> {
-        let scopes = budgets.scopes(&Payer {
-            namespace: &self.namespace,
-            pool: &self.pool,
-            agent: self.agent.as_deref(),
-            requester: &self.requester,
-        })?;
+        let scopes = budgets.scopes(&self.payer())?;
         if self.bounded || scopes.is_empty() {
             return Ok(scopes);
         }
         Err(ApiFailure::unavailable(
             "a Budget counts for this call that did not when it began; try again",
         ))
+    }
+
+    fn payer(&self) -> Payer<'_> {
+        Payer {
+            namespace: &self.namespace,
+            pool: &self.pool,
+            agent: self.agent.as_deref(),
+            requester: &self.requester,
+        }
     }
 }
 
@@ -144,11 +148,12 @@ pub async fn for_user(
         task: None,
         agent: None,
         requester: user.name.clone(),
-        bounded: true,
+        bounded: false,
         assigned: None,
         request,
     };
-    let bounded = !routed.scopes(&gateway.budgets.load())?.is_empty();
+    let budgets = gateway.budgets.load();
+    let bounded = !budgets.scopes(&routed.payer())?.is_empty();
     if bounded {
         routed.request.check_bounded()?;
     }
