@@ -1,5 +1,9 @@
 //! JSON that is passed on as it came: the top level is split into fields, each field's bytes stay as they are.
 
+mod outline;
+
+pub use outline::{elements, members};
+
 use oarmaster_protocol::text::json;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -160,25 +164,38 @@ impl<'de> Deserialize<'de> for Fields {
 
 /// Checks the depth, which serde_json leaves unchecked in a [`RawValue`].
 fn check(text: &str) -> Result<(), BadJson> {
-    let mut depth = 0usize;
-    let mut in_string = false;
-    let mut escaped = false;
-    for (at, byte) in text.bytes().enumerate() {
-        match (in_string, byte) {
-            (true, _) if escaped => escaped = false,
-            (true, b'\\') => escaped = true,
-            (_, b'"') => in_string = !in_string,
-            (false, b'{' | b'[') => {
+    let json = text.as_bytes();
+    let (mut depth, mut at) = (0usize, 0);
+    while let Some(byte) = json.get(at) {
+        at += 1;
+        match byte {
+            b'"' => at = after_string(json, at),
+            b'{' | b'[' => {
                 depth += 1;
                 if depth > MAX_DEPTH {
                     return Err(BadJson(format!(
-                        "nested more than {MAX_DEPTH} levels deep at byte {at}"
+                        "nested more than {MAX_DEPTH} levels deep at byte {}",
+                        at - 1
                     )));
                 }
             }
-            (false, b'}' | b']') => depth = depth.saturating_sub(1),
+            b'}' | b']' => depth = depth.saturating_sub(1),
             _ => {}
         }
     }
     Ok(())
+}
+
+/// Where a string ends that begins at `at`, after its quote.
+fn after_string(json: &[u8], mut at: usize) -> usize {
+    while let Some(rest) = json.get(at..)
+        && let Some(found) = memchr::memchr2(b'"', b'\\', rest)
+    {
+        at += found + 1;
+        if rest.get(found) == Some(&b'"') {
+            return at;
+        }
+        at += 1; // what is escaped is no end
+    }
+    json.len()
 }

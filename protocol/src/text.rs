@@ -65,7 +65,7 @@ fn lone_halves(text: &str) -> impl Iterator<Item = usize> {
     let mut at = 0;
     std::iter::from_fn(move || {
         loop {
-            at += text.get(at..)?.find('\\')?;
+            at += memchr::memchr(b'\\', json.get(at..)?)?;
             let here = at;
             match code_unit(json, at) {
                 // Another escape, perhaps of a backslash.

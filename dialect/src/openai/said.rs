@@ -32,6 +32,7 @@ pub(crate) struct Nonsense;
 pub(crate) fn tokens(usage: &Value, pointer: &str) -> Result<Option<u64>, Nonsense> {
     match usage.pointer(pointer) {
         None | Some(Value::Null) => Ok(None),
+        Some(value) if value.is_u64() => Ok(value.as_u64()), // as nearly all are
         Some(value) => whole(&value.to_string()).map(Some).ok_or(Nonsense),
     }
 }

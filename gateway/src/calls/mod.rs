@@ -68,7 +68,8 @@ async fn answer(
     request.beta = beta(surface, headers);
     match caller {
         Caller::Task(pod) if surface == Surface::Chat => {
-            call::run(&gateway, &pod, headers, request, &body).await
+            // Boxed, as the others: whoever passes this future on copies it as large as its largest branch.
+            Box::pin(call::run(&gateway, &pod, headers, request, &body)).await
         }
         Caller::Task(_) => Err(ApiFailure::forbidden(format!(
             "a Task's calls go to {}",
@@ -77,11 +78,11 @@ async fn answer(
         Caller::User(user) => {
             let routed = route::for_user(&gateway, &user, request).await?;
             match surface {
-                Surface::CountTokens => count::run(gateway, routed).await,
+                Surface::CountTokens => Box::pin(count::run(gateway, routed)).await,
                 _ => {
                     let account = Account::user(&gateway, &routed, &user.name);
                     if routed.request.stream {
-                        stream::run(gateway, routed, account).await
+                        Box::pin(stream::run(gateway, routed, account)).await
                     } else {
                         whole(gateway, routed, account).await
                     }

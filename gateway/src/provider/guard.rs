@@ -3,10 +3,13 @@
 //! Whoever may write a ModelProvider would else reach whatever the gateway reaches: cloud metadata, the API server, other tenants. The
 //! check is on the addresses that are connected to, at each connect, so that a name cannot change its mind in between.
 
+use futures::future::BoxFuture;
+use hyper_util::client::legacy::connect::dns::Name;
 use ipnet::IpNet;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use tower::{BoxError, Service};
 
 /// The private addresses and hosts that providers may have.
 #[derive(Clone, Debug, Default)]
@@ -145,18 +148,25 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 #[derive(Clone, Debug)]
 pub struct GuardedResolver(pub Arc<PrivateEndpoints>);
 
-impl Resolve for GuardedResolver {
-    fn resolve(&self, name: Name) -> Resolving {
+impl Service<Name> for GuardedResolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
         let allowed = self.0.clone();
         Box::pin(async move {
-            let host = name.as_str().to_owned();
-            let found: Vec<SocketAddr> =
-                tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
+            let host = name.as_str();
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((host, 0)).await?.collect();
             // One private address among public ones refuses all: which of them answers is not ours to choose.
             for address in &found {
-                allowed.check(&host, address.ip())?;
+                allowed.check(host, address.ip())?;
             }
-            Ok(Box::new(found.into_iter()) as Addrs)
+            Ok(found.into_iter())
         })
     }
 }

@@ -3,15 +3,18 @@
 use crate::provider::Asked;
 use crate::provider::aws::sign::sign;
 use crate::provider::aws::workload::Workload;
+use crate::provider::client::{Client, NoAnswer, last_cause};
 use crate::provider::failure::{Class, Failure, retry_after};
 use crate::provider::framing::Framing;
-use crate::provider::guard::{GuardedResolver, PrivateAddress, PrivateEndpoints};
+use crate::provider::guard::PrivateEndpoints;
 use crate::provider::keys::ApiKey;
 use crate::provider::site::Site;
 use crate::provider::whole::Whole;
 use crate::provider::wire::Wire;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
 use jiff::Timestamp;
 use oarmaster_dialect::converse::frames::Frame;
 use oarmaster_dialect::messages;
@@ -30,6 +33,8 @@ const MAX_STREAM: usize = 256 << 20;
 /// What is read of an error.
 const MAX_ERROR: usize = 64 << 10;
 
+/// The type of bodies.
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// How the failure of a larger answer begins.
 const TOO_LARGE: &str = "the answer is larger";
 
@@ -51,9 +56,7 @@ pub struct Waits {
 pub struct Http {
     wire: Wire,
     site: Site,
-    client: reqwest::Client,
-    base: url::Url,
-    guard: Arc<PrivateEndpoints>,
+    client: Client,
     waits: Waits,
     /// The gateway's own identity, where that is the key.
     own: Option<Arc<Workload>>,
@@ -69,7 +72,7 @@ pub enum Unreached {
 }
 
 impl Http {
-    /// A client for this endpoint alone: its connections are shared with nobody, and it follows no redirect and no proxy. With `own` requests are
+    /// A client for this endpoint alone. With `own` requests are
     /// signed with the gateway's identity in place of a key.
     ///
     /// # Errors
@@ -82,25 +85,11 @@ impl Http {
         guard: &Arc<PrivateEndpoints>,
         own: Option<Arc<Workload>>,
     ) -> Result<Self, String> {
-        let base =
-            url::Url::parse(endpoint).map_err(|error| format!("endpoint is not a URL: {error}"))?;
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls.clone())
-            .dns_resolver(GuardedResolver(guard.clone()))
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .tcp_nodelay(true)
-            .connect_timeout(waits.connect)
-            .pool_idle_timeout(Duration::from_secs(55))
-            .user_agent(concat!("oarmaster/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| format!("failed to make an HTTP client: {}", chain(&error)))?;
+        let client = Client::new(endpoint, waits.connect, tls, guard)?;
         Ok(Self {
             wire,
             site,
             client,
-            base,
-            guard: guard.clone(),
             waits,
             own,
         })
@@ -256,45 +245,30 @@ impl Http {
             key.map_err(Unreached::Forbidden)?;
         }
         let request = self
-            .request(reqwest::Method::GET, &self.site.probe(self.wire), key)
+            .request(Method::GET, &self.site.probe(self.wire), key)
             .map_err(|failure| Unreached::Forbidden(failure.message))?;
         let limit = self.waits.connect + Duration::from_secs(10);
-        match timeout(limit, request.send()).await {
+        match timeout(limit, self.client.send(request)).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(match private(&error) {
-                Some(private) => Unreached::Forbidden(private.to_string()),
-                None => Unreached::Silent(chain(&error)),
-            }),
+            Ok(Err(NoAnswer::Forbidden(private))) => Err(Unreached::Forbidden(private.to_string())),
+            Ok(Err(error)) => Err(Unreached::Silent(error.to_string())),
             Err(_) => Err(Unreached::Silent(format!("no answer within {limit:?}"))),
         }
     }
 
     fn request(
         &self,
-        method: reqwest::Method,
+        method: Method,
         path: &str,
         key: Option<&ApiKey>,
-    ) -> Result<reqwest::RequestBuilder, Failure> {
-        self.guard
-            .check_literal(&self.base)
-            .map_err(|error| Failure::not_sent(error.to_string()))?;
-        let mut url = self.base.clone();
-        // Paths are encoded where they are made; a query stands in Gemini's and Azure's.
-        let (path, query) = path
-            .split_once('?')
-            .map_or((path, None), |(path, query)| (path, Some(query)));
-        let below = format!(
-            "{}/{}",
-            url.path().trim_end_matches('/'),
-            path.trim_start_matches('/')
-        );
-        url.set_path(&below);
-        url.set_query(query);
-        let mut request = self.client.request(method, url);
+    ) -> Result<Request<Bytes>, Failure> {
+        let mut request = self
+            .client
+            .request(method, path)
+            .map_err(Failure::not_sent)?;
         let headers = self.wire.headers(key);
-        for (name, value) in headers.map_err(|error| Failure::not_sent(error.to_string()))? {
-            request = request.header(name, value);
-        }
+        let headers = headers.map_err(|error| Failure::not_sent(error.to_string()))?;
+        request.headers_mut().extend(headers);
         Ok(request)
     }
 
@@ -305,32 +279,25 @@ impl Http {
         path: &str,
         body: Bytes,
         accept: &'static str,
-    ) -> Result<reqwest::Response, Failure> {
-        let mut request = self
-            .request(reqwest::Method::POST, path, key)?
-            .header(
-                header::CONTENT_TYPE,
-                HeaderValue::from_static("application/json"),
-            )
-            .header(header::ACCEPT, HeaderValue::from_static(accept))
-            .body(body);
+    ) -> Result<Response<Incoming>, Failure> {
+        let mut request = self.request(Method::POST, path, key)?;
+        *request.body_mut() = body;
+        let headers = request.headers_mut();
+        headers.insert(header::CONTENT_TYPE, JSON);
+        headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
         if let Some(beta) = &asked.sent.beta {
-            request = request.header("anthropic-beta", beta);
+            headers.insert("anthropic-beta", beta.clone());
         }
-        let mut request = request
-            .build()
-            .map_err(|error| Failure::not_sent(chain(&error)))?;
         if let (Some(region), Some(key)) = (self.site.region(), key.and_then(ApiKey::signs)) {
             sign(&mut request, key, region, SystemTime::now())
                 .map_err(|error| Failure::not_sent(error.to_string()))?;
         }
-        let mut response = self.client.execute(request).await.map_err(|error| {
-            let text = chain(&error);
-            if error.is_connect() || error.is_builder() {
-                Failure::not_sent(text)
-            } else {
-                Failure::unknown(text, false)
+        let sent = self.client.send(request).await;
+        let mut response = sent.map_err(|error| match error {
+            NoAnswer::Forbidden(_) | NoAnswer::Unconnected { .. } => {
+                Failure::not_sent(error.to_string())
             }
+            NoAnswer::Broken { .. } => Failure::unknown(error.to_string(), false),
         })?;
         let status = response.status().as_u16();
         if response.status().is_success() {
@@ -375,7 +342,7 @@ impl Http {
 /// A stream of a provider.
 #[derive(Debug)]
 pub struct Stream {
-    response: reqwest::Response,
+    response: Response<Incoming>,
     framing: Framing,
     ready: VecDeque<Frame>,
     key: Option<Arc<ApiKey>>,
@@ -402,11 +369,11 @@ impl Stream {
                 return Ok(Some(event));
             }
             let deadline = self.first.unwrap_or_else(|| Instant::now() + self.idle);
-            let chunk = timeout_at(deadline, self.response.chunk())
+            let chunk = timeout_at(deadline, chunk(self.response.body_mut()))
                 .await
                 .map_err(|_| Failure::unknown("the stream stopped: nothing came in time", true))?
                 .map_err(|error| {
-                    Failure::unknown(format!("the stream broke: {}", chain(&error)), true)
+                    Failure::unknown(format!("the stream broke: {}", last_cause(&error)), true)
                 })?;
             let Some(chunk) = chunk else {
                 return self.framing.end().map(|()| None);
@@ -420,7 +387,7 @@ impl Stream {
     }
 }
 
-fn is_type(response: &reqwest::Response, kind: &str) -> bool {
+fn is_type(response: &Response<Incoming>, kind: &str) -> bool {
     response
         .headers()
         .get(header::CONTENT_TYPE)
@@ -429,45 +396,36 @@ fn is_type(response: &reqwest::Response, kind: &str) -> bool {
         .is_some_and(|value| value.trim().eq_ignore_ascii_case(kind))
 }
 
-async fn read(response: &mut reqwest::Response, most: usize) -> Result<Bytes, Failure> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| {
-        Failure::unknown(format!("the answer broke off: {}", chain(&error)), true)
-    })? {
-        if body.len() + chunk.len() > most {
+/// The next bytes of a body; `None` at its end.
+async fn chunk(body: &mut Incoming) -> Result<Option<Bytes>, hyper::Error> {
+    while let Some(frame) = body.frame().await {
+        if let Ok(bytes) = frame?.into_data() {
+            return Ok(Some(bytes));
+        }
+    }
+    Ok(None)
+}
+
+async fn read(response: &mut Response<Incoming>, most: usize) -> Result<Bytes, Failure> {
+    let body = response.body_mut();
+    let broke = |error: hyper::Error| {
+        Failure::unknown(
+            format!("the answer broke off: {}", last_cause(&error)),
+            true,
+        )
+    };
+    let mut whole = Vec::new();
+    while let Some(chunk) = chunk(body).await.map_err(broke)? {
+        if whole.len() + chunk.len() > most {
             return Err(Failure::unknown(
                 format!("{TOO_LARGE} than {} KiB", most >> 10),
                 true,
             ));
         }
-        body.extend_from_slice(&chunk);
+        if whole.is_empty() && body.is_end_stream() {
+            return Ok(chunk); // as most do that are small
+        }
+        whole.extend_from_slice(&chunk);
     }
-    Ok(body.into())
-}
-
-/// The address that was not connected to, where that is why a request failed.
-fn private(error: &reqwest::Error) -> Option<&PrivateAddress> {
-    causes(error).find_map(|cause| cause.downcast_ref())
-}
-
-fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
-    std::iter::successors(std::error::Error::source(error), |cause| cause.source())
-}
-
-/// An error with its last cause: the host, and nothing else of the URL.
-fn chain(error: &reqwest::Error) -> String {
-    let mut text = if error.is_connect() {
-        "failed to connect".to_owned()
-    } else {
-        "failed to talk HTTP".to_owned()
-    };
-    if let Some(host) = error.url().and_then(url::Url::host_str) {
-        text.push_str(" to ");
-        text.push_str(host);
-    }
-    if let Some(cause) = causes(error).last() {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-    }
-    text
+    Ok(whole.into())
 }

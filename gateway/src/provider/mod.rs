@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod aws;
 pub mod chunk;
+pub mod client;
 pub mod entries;
 pub mod failure;
 pub mod framing;

@@ -3,11 +3,11 @@
 
 use super::fields::typed;
 use crate::error::ApiFailure;
-use oarmaster_dialect::json::{Fields, quote};
+use oarmaster_dialect::json::{Fields, elements, members, quote};
 use oarmaster_protocol::task::ErrorCode;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 
 /// The lists of a surface. An empty kind stands for one that is not stated.
 #[derive(Debug)]
@@ -34,21 +34,56 @@ struct Typed {
     r#type: Option<String>,
 }
 
-#[derive(Deserialize)]
+/// What of an item says whether it is bounded; a field that is `null` is not there.
+#[derive(Default)]
 struct Item<'a> {
-    #[serde(default)]
-    r#type: Option<String>,
+    r#type: Option<&'a str>,
     /// Who speaks.
-    #[serde(default)]
-    role: Option<IgnoredAny>,
+    role: Option<&'a str>,
     /// A sound that OpenAI keeps, in chat completions.
-    #[serde(default)]
-    audio: Option<IgnoredAny>,
-    #[serde(default, borrow)]
-    content: Option<&'a RawValue>,
+    audio: Option<&'a str>,
+    content: Option<&'a str>,
     /// What a tool answered, in OpenAI's responses.
-    #[serde(default, borrow)]
-    output: Option<&'a RawValue>,
+    output: Option<&'a str>,
+}
+
+impl<'a> Item<'a> {
+    /// Reads an object; `None` where it is none, or has one of these fields twice: readers differ in which of the two they take.
+    fn read(json: &'a str) -> Option<Self> {
+        let mut item = Self::default();
+        let mut seen = [false; 5];
+        for (quoted, value) in members(json)? {
+            let name = unquoted(quoted)?;
+            let [kind, role, audio, content, output] = &mut seen;
+            let (place, seen) = match &*name {
+                "type" => (&mut item.r#type, kind),
+                "role" => (&mut item.role, role),
+                "audio" => (&mut item.audio, audio),
+                "content" => (&mut item.content, content),
+                "output" => (&mut item.output, output),
+                _ => continue,
+            };
+            if std::mem::replace(seen, true) {
+                return None;
+            }
+            *place = Some(value).filter(|value| *value != "null");
+        }
+        Some(item)
+    }
+
+    /// Its kind; empty where it states none.
+    fn kind(&self) -> Option<Cow<'a, str>> {
+        self.r#type.map_or(Some(Cow::Borrowed("")), unquoted)
+    }
+}
+
+/// The text of a string of JSON.
+fn unquoted(json: &str) -> Option<Cow<'_, str>> {
+    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') {
+        return serde_json::from_str(json).ok().map(Cow::Owned);
+    }
+    Some(Cow::Borrowed(inner))
 }
 
 impl Bounded {
@@ -79,7 +114,8 @@ impl Bounded {
         }
         for (names, kinds) in [(self.said, self.items), (self.told, self.parts)] {
             for name in names {
-                if let Some(list) = list(fields.get(name)) {
+                let said = fields.get(name).map(RawValue::get);
+                if let Some(list) = said.filter(|said| said.starts_with('[')) {
                     self.check_items(list, kinds, name)?;
                 }
             }
@@ -87,14 +123,16 @@ impl Bounded {
         Ok(())
     }
 
-    fn check_items(&self, list: &RawValue, kinds: &[&str], field: &str) -> Result<(), ApiFailure> {
-        let items: Vec<Item> = serde_json::from_str(list.get()).map_err(|_| {
+    fn check_items(&self, list: &str, kinds: &[&str], field: &str) -> Result<(), ApiFailure> {
+        let unread = || {
             ApiFailure::invalid(format!(
                 "field {field} has a content that is no list of parts"
             ))
-        })?;
-        for item in items {
-            if let Some(kind) = other_than(item.r#type.as_deref(), kinds) {
+        };
+        for json in elements(list).ok_or_else(unread)? {
+            let item = Item::read(json).ok_or_else(unread)?;
+            let kind = item.kind().ok_or_else(unread)?;
+            if let Some(kind) = other_than(Some(&kind), kinds) {
                 return Err(refuse(format!(
                     "a message part of type {} has a number of tokens that its bytes do not bound and a budget is set",
                     quote(kind)
@@ -106,8 +144,8 @@ impl Bounded {
                     "field {field} refers to what the provider keeps, of which the bytes here say nothing, and a budget is set: send the thing itself"
                 )));
             }
-            for inner in [item.content, item.output] {
-                if let Some(inner) = self::list(inner) {
+            for inner in [item.content, item.output].into_iter().flatten() {
+                if inner.starts_with('[') {
                     self.check_items(inner, self.parts, field)?;
                 }
             }
@@ -120,10 +158,6 @@ impl Bounded {
 #[must_use]
 pub fn never(_: &str, _: &RawValue) -> bool {
     false
-}
-
-fn list(value: Option<&RawValue>) -> Option<&RawValue> {
-    value.filter(|value| value.get().starts_with('['))
 }
 
 fn other_than<'a>(kind: Option<&'a str>, known: &[&str]) -> Option<&'a str> {

@@ -1,9 +1,8 @@
 //! The fields of a caller's request that every surface reads.
 
 use crate::error::ApiFailure;
-use oarmaster_dialect::json::Fields;
+use oarmaster_dialect::json::{Fields, elements};
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 /// What the gateway must know of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,8 +66,12 @@ pub fn stream(fields: &Fields) -> Result<bool, ApiFailure> {
 /// # Errors
 /// `invalid_request`.
 pub fn count(fields: &Fields, name: &str, what: &str) -> Result<usize, ApiFailure> {
-    let list: Option<Vec<&RawValue>> = typed(fields, name, what)?;
-    Ok(list.map_or(0, |list| list.len()))
+    let Some(list) = fields.get(name) else {
+        return Ok(0);
+    };
+    elements(list.get())
+        .map(Iterator::count)
+        .ok_or_else(|| ApiFailure::invalid(format!("field {name} is not {what}")))
 }
 
 /// How many elements a list has that must be there.

@@ -4,7 +4,8 @@ use super::key::AwsKey;
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign as calculate};
 use aws_sigv4::sign::v4;
-use http::{HeaderName, HeaderValue, header};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Request, header};
 use sha2::{Digest, Sha256};
 use std::time::SystemTime;
 
@@ -22,7 +23,7 @@ pub struct Unsignable;
 /// # Errors
 /// [`Unsignable`].
 pub fn sign(
-    request: &mut reqwest::Request,
+    request: &mut Request<Bytes>,
     key: &AwsKey,
     region: &str,
     now: SystemTime,
@@ -36,7 +37,7 @@ pub fn sign(
 }
 
 fn signature(
-    request: &reqwest::Request,
+    request: &Request<Bytes>,
     key: &AwsKey,
     region: &str,
     now: SystemTime,
@@ -53,14 +54,14 @@ fn signature(
         .build()
         .map_err(|_| Unsignable)?
         .into();
-    let body = request.body().and_then(reqwest::Body::as_bytes);
     // A digest, not the body: the crate can be told to log bodies.
-    let digest = hex::encode(Sha256::digest(body.unwrap_or_default()));
+    let digest = hex::encode(Sha256::digest(request.body()));
     let kind = request.headers().get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok());
+    let address = request.uri().to_string();
     let signable = SignableRequest::new(
         request.method().as_str(),
-        request.url().as_str(),
+        address.as_str(),
         kind.map(|kind| (header::CONTENT_TYPE.as_str(), kind))
             .into_iter(),
         SignableBody::Precomputed(digest),
