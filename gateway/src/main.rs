@@ -10,6 +10,7 @@ use oarmaster_serve::process;
 async fn main() -> anyhow::Result<()> {
     let config = Args::parse().resolve()?;
     process::logs();
+    process::keep_memory().context("failed to keep the keys in memory to this process")?;
     // A second provider of cryptography in the process would make every later choice of one a panic.
     if rustls::crypto::ring::default_provider()
         .install_default()

@@ -38,3 +38,19 @@ pub fn stop() -> io::Result<CancellationToken> {
     });
     Ok(stop)
 }
+
+/// Keeps the process's memory to itself: no core dump is written of it, and no process of the same user may read or trace it. For servers that
+/// hold keys.
+///
+/// # Errors
+/// When the kernel refuses, which it never does.
+pub fn keep_memory() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_dumpable(false)?)
+}
+
+#[cfg(test)]
+#[test]
+fn memory_is_kept() {
+    keep_memory().unwrap();
+    assert!(!nix::sys::prctl::get_dumpable().unwrap());
+}

@@ -7,6 +7,10 @@ use oarmaster_dialect::sse::{Event, Parser};
 use oarmaster_store::Billing;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use static_assertions::assert_not_impl_any;
+
+// It leaves as a header or a signature, and in no other way.
+assert_not_impl_any!(ApiKey: Clone, std::fmt::Display, serde::Serialize, AsRef<str>, AsRef<[u8]>);
 
 fn events(pieces: &[&[u8]]) -> Vec<Event> {
     let mut parser = Parser::default();
