@@ -37,13 +37,16 @@ pub async fn run(cluster: &Cluster, args: Pools) -> Result<(), Error> {
             Err(error) => failed.push(error),
         }
     }
-    let count = failed.len();
-    match failed.into_iter().next() {
-        None => Ok(()),
-        Some(error) if count == 1 => Err(error),
-        Some(error) => {
-            let what = format!("{count} of {all} ModelPools were not changed; the first");
-            Err(Error::cluster(what).source(error))
+    match (failed.pop(), failed.len() + 1) {
+        (None, _) => Ok(()),
+        (Some(error), 1) => Err(error),
+        (Some(last), count) => {
+            for error in failed.iter().chain([&last]) {
+                error.print();
+            }
+            Err(Error::cluster(format!(
+                "{count} of {all} ModelPools were not changed"
+            )))
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod route;
 pub mod stream;
 pub mod tries;
 
+use crate::audit::refusal;
 use crate::clock::since_epoch;
 use crate::error::ApiFailure;
 use crate::request::Request;
@@ -66,16 +67,44 @@ async fn answer(
     let mut request = Request::parse(surface, &body)?;
     id.clone_into(&mut request.id);
     request.beta = beta(surface, headers);
+    let traces = gateway.traces.as_ref();
+    request.trace = traces.and_then(|traces| traces.begin(headers, &caller, &request));
+    let trace = request.trace.clone();
+    let answered = admitted(surface, &gateway, &caller, headers, request, &body).await;
+    if let (Err(error), Some(trace)) = (&answered, trace) {
+        trace.failed(error.code.as_str());
+    }
+    if let Err(error) = &answered
+        && let Some(reason) = refusal(error)
+    {
+        // Only here is it looked at again which pool was meant: the request was given away.
+        let request = Request::parse(surface, &body);
+        let model = request.map(|request| request.model).unwrap_or_default();
+        gateway.call_refused(&caller, &model, reason);
+    }
+    answered
+}
+
+/// Answers a request of a known caller.
+async fn admitted(
+    surface: Surface,
+    gateway: &Arc<Gateway>,
+    caller: &Caller,
+    headers: &HeaderMap,
+    request: Request,
+    body: &[u8],
+) -> Result<Response, ApiFailure> {
     match caller {
         Caller::Task(pod) if surface == Surface::Chat => {
-            call::run(&gateway, &pod, headers, request, &body).await
+            call::run(gateway, pod, headers, request, body).await
         }
         Caller::Task(_) => Err(ApiFailure::forbidden(format!(
             "a Task's calls go to {}",
             Surface::Chat.path()
         ))),
         Caller::User(user) => {
-            let routed = route::for_user(&gateway, &user, request).await?;
+            let routed = route::for_user(gateway, user, request).await?;
+            let gateway = gateway.clone();
             match surface {
                 Surface::CountTokens => count::run(gateway, routed).await,
                 _ => {
