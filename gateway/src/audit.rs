@@ -122,9 +122,8 @@ fn row(act: AuditAct, allowed: bool, who: &str, what: What<'_>, reason: &str) ->
     }
 }
 
-/// A name as it is, for records and traces. What is none is a caller's own text, and has no place here.
-#[must_use]
-pub fn plain(text: &str) -> String {
+/// A name as it is. What is none is a caller's own text, and has no place here.
+fn plain(text: &str) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || " -_.:/@".contains(letter);
     if text.len() <= MAX_TEXT && text.chars().all(is_plain) {
         text.to_owned()

@@ -133,28 +133,40 @@ impl Gateway {
         }
     }
 
+    /// The pool that a caller means by a model's name, as `<namespace>/<pool>`, where there is one. Else the name is the caller's own text,
+    /// and has no place in records and traces.
+    #[must_use]
+    pub fn pool_named(&self, caller: &Caller, model: &str) -> String {
+        let snapshot = self.snapshot.load();
+        let own = match caller {
+            Caller::User(user) => user.service_account().map(|(namespace, _)| namespace),
+            Caller::Task(pod) => Some(pod.namespace.as_str()),
+        };
+        let pool = snapshot.resolve(model, own, &self.settings);
+        if snapshot.pools.contains_key(&pool) {
+            format!("{}/{}", pool.0, pool.1)
+        } else {
+            "(no pool)".to_owned()
+        }
+    }
+
     /// Notes that a model call was refused; `model` is what the request named.
     pub fn call_refused(&self, caller: &Caller, model: &str, reason: &str) {
         let act = AuditAct::Call;
-        let snapshot = self.snapshot.load();
-        let resolve = |namespace| {
-            let (namespace, pool) = snapshot.resolve(model, namespace, &self.settings);
-            format!("{namespace}/{pool}")
-        };
+        let pool = self.pool_named(caller, model);
         match caller {
             Caller::User(user) => {
                 let own = user.service_account().map(|(namespace, _)| namespace);
                 let what = What {
                     namespace: own.unwrap_or_default(),
-                    object: &resolve(own),
+                    object: &pool,
                     ..What::default()
                 };
                 self.audit.refused(act, &user.name, what, reason);
             }
             Caller::Task(pod) => {
                 let who = self.store.requested_by(&pod.task_uid).unwrap_or_default();
-                let object = resolve(Some(&pod.namespace));
-                self.audit.refused(act, &who, of_pod(pod, &object), reason);
+                self.audit.refused(act, &who, of_pod(pod, &pool), reason);
             }
         }
     }

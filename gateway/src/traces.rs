@@ -12,7 +12,6 @@ mod tests;
 
 pub use export::{Exporter, start};
 
-use crate::audit;
 use crate::provider::failure::Failure;
 use crate::request::Request;
 use crate::state::Caller;
@@ -90,13 +89,14 @@ pub struct Hop<'a> {
 }
 
 impl Traces {
-    /// The trace of a call, if it is sampled.
+    /// The trace of a call, if it is sampled; `pool` is then asked for what it calls.
     #[must_use]
     pub fn begin(
         &self,
         headers: &HeaderMap,
         caller: &Caller,
         request: &Request,
+        pool: impl FnOnce() -> String,
     ) -> Option<Arc<Trace>> {
         let parent = match caller {
             // A sandbox does not say which trace it is part of.
@@ -109,7 +109,7 @@ impl Traces {
             return None;
         }
         let operation = operation(request.surface);
-        let pool = audit::plain(&request.model);
+        let pool = pool();
         let mut attributes = vec![
             KeyValue::new("gen_ai.operation.name", operation),
             KeyValue::new("gen_ai.request.model", pool.clone()),

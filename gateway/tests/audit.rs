@@ -78,7 +78,9 @@ async fn calls_reads_and_refusals_are_there_and_nothing_of_what_was_said() {
     let app = world.user();
     assert_eq!(world.chat(app, ask("my secret")).await.status(), 200);
     for _ in 0..3 {
-        assert_eq!(world.chat("mallory", ask("x")).await.status(), 403);
+        let mut body = ask("x");
+        body["model"] = json!("team/fast");
+        assert_eq!(world.chat("mallory", body).await.status(), 403);
     }
     assert_eq!(world.chat("forged", ask("x")).await.status(), 401);
     let mut odd = ask("x");
@@ -99,9 +101,9 @@ async fn calls_reads_and_refusals_are_there_and_nothing_of_what_was_said() {
             "claim alice@acme|team|attempt 1, pod job-1-x||1".to_owned(),
             format!("call {user}|team|team/fast: team/play m||1"),
             "callEnd ||call 1.0.0||1".to_owned(),
-            "call REFUSED mallory||oarmaster-system/fast|forbidden|3".to_owned(),
+            "call REFUSED mallory||team/fast|forbidden|3".to_owned(),
             "identify REFUSED ||data|unauthenticated|1".to_owned(),
-            "call REFUSED mallory||(no name)|forbidden|1".to_owned(),
+            "call REFUSED mallory||(no pool)|forbidden|1".to_owned(),
             "read REFUSED auditor|team|tasks/transcript fix|forbidden|1".to_owned(),
             "read bob|team|tasks/transcript fix||1".to_owned(),
             "read auditor||tasks/audit||1".to_owned(),

@@ -68,7 +68,11 @@ async fn answer(
     id.clone_into(&mut request.id);
     request.beta = beta(surface, headers);
     let traces = gateway.traces.as_ref();
-    request.trace = traces.and_then(|traces| traces.begin(headers, &caller, &request));
+    request.trace = traces.and_then(|traces| {
+        traces.begin(headers, &caller, &request, || {
+            gateway.pool_named(&caller, &request.model)
+        })
+    });
     let trace = request.trace.clone();
     let answered = admitted(surface, &gateway, &caller, headers, request, &body).await;
     if let (Err(error), Some(trace)) = (&answered, trace) {
