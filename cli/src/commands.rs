@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod audit;
 mod cancel;
 mod cost;
 mod get;
@@ -30,6 +31,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
         Command::Cancel(args) => cancel::run(&cluster, args).await,
         Command::Pools(args) => pools::run(&cluster, args).await,
         Command::Cost(args) => cost::run(&cluster, args).await,
+        Command::Audit(args) => audit::run(&cluster, args).await,
     }
 }
 

@@ -101,14 +101,25 @@ pub async fn read(
 ) -> Result<(), Error> {
     let name = task.metadata.name.clone().unwrap_or_default();
     let uid = task.metadata.uid.clone().unwrap_or_default();
-    let gateway = Gateway::new(cluster).await?;
     let path = path(&cluster.namespace, &name, &uid);
-    let mut body = gateway.get(&format!("{path}&from=0")).await?;
+    read_lines(cluster, &format!("{path}&from=0"), |line| {
+        each(parse(line)?)
+    })
+    .await
+}
+
+/// The lines of an answer.
+pub async fn read_lines(
+    cluster: &Cluster,
+    path: &str,
+    mut each: impl FnMut(&[u8]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut body = Gateway::new(cluster).await?.get(path).await?;
     let mut lines = Lines::default();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(broken)?;
         for line in lines.push(frame.data_ref().map_or(&[][..], |data| data))? {
-            each(parse(&line)?)?;
+            each(&line)?;
         }
     }
     lines.end()

@@ -196,7 +196,7 @@ fn answered(status: StatusCode, body: &[u8]) -> Error {
             "The gateway asks Kubernetes who you are. Log in again, or name a ServiceAccount with --token-from NAMESPACE/NAME.",
         ),
         403 => Error::cluster(message).next(
-            "You need the verb get on tasks/transcript, tasks/artifacts or tasks/usage (group oarmaster.dev) in the Task's namespace: ask its administrator.",
+            "You need the verb get on tasks/transcript, tasks/artifacts or tasks/usage (group oarmaster.dev) in the Task's namespace, or on tasks/audit in all of them: ask its administrator.",
         ),
         404 => Error::cluster(message).absent(),
         408 | 429 | 500..=599 => Error::cluster(message).transient(),

@@ -46,9 +46,40 @@ pub struct Args {
     /// Largest request body in MiB
     #[arg(long, value_name = "MIB", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
     body_limit: u16,
+    /// URL of a collector of OpenTelemetry that takes OTLP over HTTP, like http://collector.observability:4318: traces of model calls go
+    /// to its /v1/traces. Without it there are none
+    #[arg(long, value_name = "URL", value_parser = collector)]
+    tracing_endpoint: Option<String>,
+    /// Share of the traces that begin here and are kept, 0 to 1. Callers with a traceparent decide for theirs
+    #[arg(long, value_name = "SHARE", default_value_t = 1.0, value_parser = share)]
+    tracing_sampling: f64,
     /// Seconds that running requests have to finish after SIGTERM
     #[arg(long, value_name = "SECONDS", default_value_t = 25)]
     drain: u64,
+}
+
+fn collector(text: &str) -> Result<String, String> {
+    match url::Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
+            Ok(text.to_owned())
+        }
+        _ => Err("write a URL like http://collector.observability:4318".to_owned()),
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok();
+    let share = share.filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "write a number from 0 to 1, like 0.1".to_owned())
+}
+
+/// Where traces go, and which.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tracing {
+    /// Base URL of the collector.
+    pub endpoint: String,
+    /// Share of the traces that begin here and are kept.
+    pub sampling: f64,
 }
 
 /// What the process runs with.
@@ -68,6 +99,8 @@ pub struct Config {
     pub settings: Settings,
     /// Where the gateway's own credentials for AWS come from, or why there are none: by the variables that EKS sets, no flag.
     pub workload: Result<Source, String>,
+    /// Where traces go; absent where there are none.
+    pub tracing: Option<Tracing>,
     /// Secret with the certificate.
     pub tls_secret: String,
     /// How long running requests have to finish after SIGTERM.
@@ -107,6 +140,8 @@ impl Args {
             tls_secret,
             private_endpoints,
             body_limit,
+            tracing_endpoint,
+            tracing_sampling,
             drain,
         } = self;
         Ok(Config {
@@ -123,6 +158,10 @@ impl Args {
                 namespace,
             },
             workload: Source::from_env(|name| std::env::var(name).ok()),
+            tracing: tracing_endpoint.map(|endpoint| Tracing {
+                endpoint,
+                sampling: tracing_sampling,
+            }),
             tls_secret,
             drain: std::time::Duration::from_secs(drain),
         })

@@ -131,7 +131,9 @@ async fn claim(
     let claim = gateway
         .store
         .claim(&pod.task_uid, pod.attempt, &request, &pod.pod)
-        .await?;
+        .await
+        .map_err(ApiFailure::from)
+        .inspect_err(|error| gateway.claim_refused(&pod, error))?;
     Ok(Json(claim))
 }
 

@@ -22,6 +22,8 @@ pub struct ApiFailure {
     pub retry_after: Option<Duration>,
     /// The sequence number of the Task's next record, where the pilot must know it.
     pub next: Option<u64>,
+    /// Whether it is refused because its pool is suspended.
+    pub suspended: bool,
 }
 
 impl ApiFailure {
@@ -33,6 +35,7 @@ impl ApiFailure {
             message: message.into(),
             retry_after: None,
             next: None,
+            suspended: false,
         }
     }
 

@@ -11,6 +11,7 @@
 //! store, and never in logs or metrics.
 
 pub mod admin;
+pub mod audit;
 pub mod budgets;
 pub mod calls;
 pub mod catalog;
@@ -32,6 +33,7 @@ pub mod serve;
 pub mod state;
 pub mod surface;
 pub mod tls;
+pub mod traces;
 
 #[cfg(test)]
 mod tests;

@@ -74,6 +74,7 @@ pub struct Metrics {
     budget_remaining: Family<OfBudget, Gauge<f64, AtomicU64>>,
     budget_refusals: Family<OfBudget, Counter>,
     budget_warnings: Family<Warned, Counter>,
+    spans_dropped: Counter,
 }
 
 impl Default for Metrics {
@@ -91,6 +92,7 @@ impl Default for Metrics {
             budget_remaining: Family::default(),
             budget_refusals: Family::default(),
             budget_warnings: Family::default(),
+            spans_dropped: Counter::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -151,6 +153,11 @@ impl Default for Metrics {
             "Times that a counter of a Budget reached a percentage of its warnAt",
             metrics.budget_warnings.clone(),
         );
+        registry.register(
+            "spans_dropped",
+            "Spans of traces that the collector did not take, or that were too many to wait for it",
+            metrics.spans_dropped.clone(),
+        );
         Self {
             registry,
             ..metrics
@@ -173,6 +180,12 @@ fn the_price_table_is_of_a_day() {
 }
 
 impl Metrics {
+    /// Counts spans that came to no collector.
+    #[must_use]
+    pub fn spans_dropped(&self) -> Counter {
+        self.spans_dropped.clone()
+    }
+
     /// A member was chosen to be asked.
     pub fn chosen(&self, hop: &Hop, reason: &'static str) {
         self.choices

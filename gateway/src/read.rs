@@ -1,21 +1,25 @@
-//! The read listener: transcripts, artifacts and usage for people, as far as RBAC lets them.
+//! The read listener: transcripts, artifacts, usage and the audit for people, as far as RBAC lets them.
 
 use crate::admin::{lines, send};
 use crate::data::{no_method, no_path};
 use crate::error::ApiFailure;
 use crate::state::Gateway;
+use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use bytes::Bytes;
+use futures::StreamExt as _;
 use http::{HeaderMap, HeaderValue, header};
 use oarmaster_protocol::admin::TaskUsage;
 use oarmaster_protocol::journal::Artifact;
-use oarmaster_protocol::read::{CostBy, CostLine};
+use oarmaster_protocol::read::{AuditCheck, AuditRecord, CostBy, CostLine};
 use oarmaster_store::{CostQuery, Refusal};
 use serde::Deserialize;
 use std::sync::Arc;
 use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 
 /// Records that are read at once.
 const PAGE: usize = 256;
@@ -26,6 +30,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
     Router::new()
         .route("/read/v1/costs", get(all_costs))
         .route("/read/v1/namespaces/{namespace}/costs", get(costs))
+        .route("/read/v1/audit", get(audit))
+        .route("/read/v1/audit/verify", get(verify))
         .route(&format!("{task}/transcript"), get(transcript))
         .route(&format!("{task}/usage"), get(usage))
         .route(&format!("{task}/artifacts"), get(artifacts))
@@ -59,6 +65,7 @@ async fn usage(
 #[derive(Deserialize)]
 struct Time {
     by: CostBy,
+    label: Option<String>,
     from: i64,
     to: i64,
 }
@@ -84,7 +91,12 @@ async fn sum(
     gateway: &Gateway,
     headers: &HeaderMap,
     namespace: Option<String>,
-    Time { by, from, to }: Time,
+    Time {
+        by,
+        label,
+        from,
+        to,
+    }: Time,
 ) -> Result<Json<Vec<CostLine>>, ApiFailure> {
     // Without a name all Tasks are meant, and without a namespace all namespaces.
     let within = namespace.as_deref().unwrap_or_default();
@@ -92,12 +104,64 @@ async fn sum(
     let query = CostQuery {
         namespace,
         by,
+        label,
         from_ms: from,
         to_ms: to,
     };
-    // Each reads the whole log: one at a time.
+    // Each reads much of the log: one at a time.
     let _turn = gateway.counting.lock().await;
     Ok(Json(gateway.store.costs(query).await?))
+}
+
+#[derive(Deserialize)]
+struct Span {
+    from: i64,
+    to: i64,
+}
+
+async fn audit(
+    State(gateway): Shared,
+    Query(Span { from, to }): Query<Span>,
+    headers: HeaderMap,
+) -> Result<Response, ApiFailure> {
+    gateway.reader(&headers, "audit", "", "").await?;
+    let (sender, records) = mpsc::channel(PAGE);
+    let read = tokio::spawn(async move { gateway.store.audited(from, to, sender).await });
+    // A record that breaks off must not look whole: the answer then ends without its end.
+    let end = futures::stream::once(async move {
+        match read.await {
+            Ok(Ok(())) => Ok(Bytes::new()),
+            Ok(Err(refusal)) => {
+                tracing::error!(error = %refusal, "an audit broke off");
+                Err(std::io::Error::other(refusal))
+            }
+            Err(error) => Err(std::io::Error::other(error)),
+        }
+    });
+    let lines = ReceiverStream::new(records).map(|record: AuditRecord| {
+        let mut line = serde_json::to_vec(&record)?;
+        line.push(b'\n');
+        Ok::<_, std::io::Error>(Bytes::from(line))
+    });
+    let kind = HeaderValue::from_static("application/x-ndjson");
+    let body = Body::from_stream(lines.chain(end));
+    Ok(([(header::CONTENT_TYPE, kind)], body).into_response())
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    frame: Option<u64>,
+}
+
+async fn verify(
+    State(gateway): Shared,
+    Query(Asked { frame }): Query<Asked>,
+    headers: HeaderMap,
+) -> Result<Json<AuditCheck>, ApiFailure> {
+    gateway.reader(&headers, "audit", "", "").await?;
+    // It reads the whole log.
+    let _turn = gateway.counting.lock().await;
+    Ok(Json(gateway.store.verify(frame).await?))
 }
 
 async fn artifacts(

@@ -3,9 +3,11 @@
 use crate::error::ApiFailure;
 use crate::surface::fields::{Peek, typed};
 use crate::surface::{Surface, chat};
+use crate::traces::Trace;
 use http::HeaderValue;
 use oarmaster_dialect::json::{BadJson, Fields, quote, raw};
 use oarmaster_protocol::text;
+use std::sync::Arc;
 
 /// Input tokens that a chat template may add to a request, to each message and to each tool, beside their bytes.
 const TOKENS_PER_REQUEST: u64 = 1024;
@@ -61,6 +63,8 @@ pub struct Request {
     pub id: String,
     /// What the caller of Anthropic's messages wants that is not in general use: its header `anthropic-beta`.
     pub beta: Option<HeaderValue>,
+    /// Where its trace is kept.
+    pub trace: Option<Arc<Trace>>,
     /// As they came, for the provider.
     fields: Fields,
     /// For us to read, where they hold escapes of half a surrogate pair.
@@ -113,6 +117,7 @@ impl Request {
             surface,
             id: String::new(),
             beta: None,
+            trace: None,
             bytes: body.len(),
             items,
             tools,

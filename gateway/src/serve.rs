@@ -9,7 +9,7 @@ use crate::plain::Plain;
 use crate::provider::aws::workload::Workload;
 use crate::state::Gateway;
 use crate::tls::{self, client_config};
-use crate::{admin, data, plain, read};
+use crate::{admin, data, plain, read, traces};
 use anyhow::Context as _;
 use kube::Client;
 use oarmaster_serve::certificate::Certificate;
@@ -17,6 +17,7 @@ use oarmaster_serve::listen::{self, Limits};
 use oarmaster_store::{Options, Store};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,9 @@ use tokio_util::task::TaskTracker;
 
 /// Most connections of one listener at once.
 const MAX_CONNECTIONS: usize = 4096;
+
+/// How long the last spans may take to be sent.
+const SPANS_END: Duration = Duration::from_secs(2);
 
 /// Runs the gateway until `stop`.
 ///
@@ -38,6 +42,7 @@ pub async fn run(config: Config, client: Client, stop: CancellationToken) -> any
         data_dir,
         settings,
         workload,
+        tracing,
         tls_secret,
         drain,
     } = config;
@@ -52,7 +57,14 @@ pub async fn run(config: Config, client: Client, stop: CancellationToken) -> any
         namespace: settings.namespace.clone(),
     };
     let release = settings.namespace.clone();
-    let gateway = Arc::new(Gateway::new(settings, store, &client));
+    let mut gateway = Gateway::new(settings, store, &client);
+    let dropped = gateway.metrics.spans_dropped();
+    let traced = tracing.map(|tracing| traces::start(&tracing, &outbound.tls, dropped));
+    let (traces, exporter) = traced.transpose()?.unzip();
+    gateway.traces = traces;
+    let gateway = Arc::new(gateway);
+    let spans_end = CancellationToken::new();
+    let exporting = exporter.map(|exporter| tokio::spawn(exporter.run(spans_end.clone())));
     let certificate = Arc::new(Certificate::default());
     let (synced, is_synced) = watch::channel(false);
     let (counted, is_counted) = watch::channel(false);
@@ -88,6 +100,8 @@ pub async fn run(config: Config, client: Client, stop: CancellationToken) -> any
     )));
     let health = gateway.health.clone();
     spawn(Box::pin(async move { health.run().await }));
+    let noting = gateway.clone();
+    spawn(Box::pin(async move { noting.audit.run().await }));
     let cert = certificate.clone();
     spawn(Box::pin(async move {
         follow(&client, &release, &tls_secret, |sight| {
@@ -159,12 +173,19 @@ pub async fn run(config: Config, client: Client, stop: CancellationToken) -> any
     }
     background.close();
     background.wait().await;
+    spans_end.cancel();
+    if let Some(exporting) = exporting
+        && tokio::time::timeout(SPANS_END, exporting).await.is_err()
+    {
+        tracing::warn!("the collector did not take the last spans in time");
+    }
     // Started anew, the log is read back to what is certain.
     anyhow::ensure!(
         broken.is_none(),
         "the log cannot be written: {}",
         broken.unwrap_or_default()
     );
+    gateway.audit.flush();
     gateway
         .store
         .stop()

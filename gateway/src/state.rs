@@ -1,5 +1,6 @@
 //! What every request handler works with.
 
+use crate::audit::{Audit, What, refusal};
 use crate::budgets::{self, Budgets, Payer, Refused};
 use crate::calls::assigned::Assignments;
 use crate::catalog::Snapshot;
@@ -12,6 +13,7 @@ use crate::identity::sandbox::{SandboxPod, Sandboxes};
 use crate::identity::token::Tokens;
 use crate::identity::{User, bearer};
 use crate::metrics::Metrics;
+use crate::traces::Traces;
 use arc_swap::ArcSwap;
 use axum::body::Body;
 use bytes::Bytes;
@@ -19,6 +21,7 @@ use http::HeaderMap;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use kube::Client;
 use oarmaster_protocol::admin::{Blocked, BudgetReport, RoomQuery};
+use oarmaster_protocol::read::AuditAct;
 use oarmaster_protocol::task::ErrorCode;
 use oarmaster_protocol::{ADMIN_AUDIENCE, AUDIENCE};
 use oarmaster_store::Store;
@@ -48,6 +51,10 @@ pub struct Gateway {
     pub health: Arc<Health>,
     /// Metrics.
     pub metrics: Metrics,
+    /// What is noted beside the ledger.
+    pub audit: Audit,
+    /// Traces of calls; absent where tracing is off.
+    pub traces: Option<Traces>,
     /// Held by who sums up costs.
     pub counting: tokio::sync::Mutex<()>,
     /// What Tasks were assigned.
@@ -78,6 +85,8 @@ impl Gateway {
     pub fn new(settings: Settings, store: Store, client: &Client) -> Self {
         Self {
             settings,
+            audit: Audit::new(store.clone()),
+            traces: None,
             store,
             snapshot: Arc::default(),
             budgets: Arc::default(),
@@ -102,12 +111,74 @@ impl Gateway {
     /// # Errors
     /// `unauthenticated`; `forbidden` for a sandbox identity without an open attempt; `fenced` for an attempt that is over.
     pub async fn caller(&self, token: &str) -> Result<Caller, ApiFailure> {
-        let user = self.data_tokens.review(token).await?;
-        let Some(pod) = self.sandboxes.identify(&user).await? else {
+        let user = self.data_tokens.review(token).await;
+        let user = user.inspect_err(|error| self.unknown("data", "", error))?;
+        let refused = |error: &ApiFailure| self.unknown("data", &user.name, error);
+        let found = self.sandboxes.identify(&user).await;
+        let Some(pod) = found.inspect_err(refused)? else {
             return Ok(Caller::User(user));
         };
-        self.check_attempt(&pod).await?;
+        self.check_attempt(&pod).await.inspect_err(refused)?;
         Ok(Caller::Task(pod))
+    }
+
+    /// Notes that somebody was not let in.
+    fn unknown(&self, listener: &str, who: &str, error: &ApiFailure) {
+        if let Some(reason) = refusal(error) {
+            let what = What {
+                object: listener,
+                ..What::default()
+            };
+            self.audit.refused(AuditAct::Identify, who, what, reason);
+        }
+    }
+
+    /// The pool that a caller means by a model's name, as `<namespace>/<pool>`, where there is one. Else the name is the caller's own text,
+    /// and has no place in records and traces.
+    #[must_use]
+    pub fn pool_named(&self, caller: &Caller, model: &str) -> String {
+        let snapshot = self.snapshot.load();
+        let own = match caller {
+            Caller::User(user) => user.service_account().map(|(namespace, _)| namespace),
+            Caller::Task(pod) => Some(pod.namespace.as_str()),
+        };
+        let pool = snapshot.resolve(model, own, &self.settings);
+        if snapshot.pools.contains_key(&pool) {
+            format!("{}/{}", pool.0, pool.1)
+        } else {
+            "(no pool)".to_owned()
+        }
+    }
+
+    /// Notes that a model call was refused; `model` is what the request named.
+    pub fn call_refused(&self, caller: &Caller, model: &str, reason: &str) {
+        let act = AuditAct::Call;
+        let pool = self.pool_named(caller, model);
+        match caller {
+            Caller::User(user) => {
+                let own = user.service_account().map(|(namespace, _)| namespace);
+                let what = What {
+                    namespace: own.unwrap_or_default(),
+                    object: &pool,
+                    ..What::default()
+                };
+                self.audit.refused(act, &user.name, what, reason);
+            }
+            Caller::Task(pod) => {
+                let who = self.store.requested_by(&pod.task_uid).unwrap_or_default();
+                self.audit.refused(act, &who, of_pod(pod, &pool), reason);
+            }
+        }
+    }
+
+    /// Notes that a pilot may not claim its attempt.
+    pub fn claim_refused(&self, pod: &SandboxPod, error: &ApiFailure) {
+        if let Some(reason) = refusal(error) {
+            let who = self.store.requested_by(&pod.task_uid).unwrap_or_default();
+            let object = format!("attempt {}, pod {}", pod.attempt, pod.pod);
+            let what = of_pod(pod, &object);
+            self.audit.refused(AuditAct::Claim, &who, what, reason);
+        }
     }
 
     /// The pod of a Task's open attempt.
@@ -191,17 +262,17 @@ impl Gateway {
     /// # Errors
     /// `unauthenticated`; `forbidden` for anybody else.
     pub async fn operator(&self, headers: &HeaderMap) -> Result<(), ApiFailure> {
-        let user = self.admin_tokens.review(bearer(headers)?).await?;
+        let user = self.admin_tokens.review(bearer(headers)?).await;
+        let user = user.inspect_err(|error| self.unknown("admin", "", error))?;
         if user.name == self.settings.operator {
-            Ok(())
-        } else {
-            Err(ApiFailure::forbidden(
-                "the admin API is for the operator's ServiceAccount",
-            ))
+            return Ok(());
         }
+        let error = ApiFailure::forbidden("the admin API is for the operator's ServiceAccount");
+        self.unknown("admin", &user.name, &error);
+        Err(error)
     }
 
-    /// Somebody who may `get` this subresource of a Task.
+    /// Somebody who may `get` this subresource of a Task. The audit knows of it before anything is read.
     ///
     /// # Errors
     /// `unauthenticated`, `forbidden`.
@@ -212,7 +283,14 @@ impl Gateway {
         namespace: &str,
         task: &str,
     ) -> Result<(), ApiFailure> {
-        let user = self.read_tokens.review(bearer(headers)?).await?;
+        let user = self.read_tokens.review(bearer(headers)?).await;
+        let user = user.inspect_err(|error| self.unknown("read", "", error))?;
+        let object = format!("tasks/{subresource} {task}");
+        let what = What {
+            namespace,
+            object: object.trim_end(),
+            ..What::default()
+        };
         let act = crate::identity::access::Act {
             verb: "get",
             resource: "tasks",
@@ -221,8 +299,13 @@ impl Gateway {
             name: task,
         };
         if self.access.may(&user, act).await? {
-            Ok(())
+            if subresource == "usage" {
+                return Ok(()); // numbers
+            }
+            self.audit.allowed(AuditAct::Read, &user.name, what).await
         } else {
+            let reason = ErrorCode::Forbidden.as_str();
+            self.audit.refused(AuditAct::Read, &user.name, what, reason);
             let of = match (namespace, task) {
                 ("", _) => "in all namespaces: a Cluster".to_owned(),
                 (_, "") => format!("in namespace {namespace}: a "),
@@ -285,6 +368,14 @@ impl Gateway {
     /// `too_large`, `invalid_request`.
     pub async fn body(&self, body: Body) -> Result<Bytes, ApiFailure> {
         read_body(body, self.settings.body_limit).await
+    }
+}
+
+fn of_pod<'a>(pod: &'a SandboxPod, object: &'a str) -> What<'a> {
+    What {
+        namespace: &pod.namespace,
+        task: &pod.task_uid,
+        object,
     }
 }
 

@@ -15,6 +15,7 @@
 use crate::assignment::{Assignment, TaskRef};
 use crate::journal::{CallUsage, Outcome};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Opens attempt n of a Task and fences every lower one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,7 +31,13 @@ pub struct OpenAttempt {
     /// Who created the Task, for its ledger rows: the Kubernetes user name. Absent for Tasks from before it was known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_by: Option<String>,
+    /// The Task's labels, for sums of costs by label: at most [`MAX_LABELS`], the first in the order of their keys.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
 }
+
+/// Most labels of a Task that the ledger knows.
+pub const MAX_LABELS: usize = 32;
 
 /// The budget of a Task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

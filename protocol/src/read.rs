@@ -1,5 +1,5 @@
 //! The read API of the gateway: for people and their tools, with the bearer token of their kubeconfig (own listener). Guarded by
-//! SubjectAccessReview: `get` on `tasks/transcript`, `tasks/artifacts`, `tasks/usage` of the Task.
+//! SubjectAccessReview: `get` on `tasks/transcript`, `tasks/artifacts`, `tasks/usage` of the Task, and on `tasks/audit` in all namespaces.
 //!
 //! | call | answer |
 //! |---|---|
@@ -7,10 +7,13 @@
 //! | `GET /read/v1/namespaces/{ns}/tasks/{name}/usage?uid=` | [`crate::admin::TaskUsage`] |
 //! | `GET /read/v1/namespaces/{ns}/tasks/{name}/artifacts?uid=` | list of [`crate::journal::Artifact`] |
 //! | `GET /read/v1/namespaces/{ns}/tasks/{name}/artifacts/{artifact}?uid=` | the bytes |
-//! | `GET /read/v1/costs?by=&from=&to=` | list of [`CostLine`]: over all namespaces; `get` on `tasks/usage` in all of them |
-//! | `GET /read/v1/namespaces/{ns}/costs?by=&from=&to=` | the same of what one namespace pays; `get` on its `tasks/usage` |
+//! | `GET /read/v1/costs?by=&label=&from=&to=` | list of [`CostLine`]: over all namespaces; `get` on `tasks/usage` in all of them |
+//! | `GET /read/v1/namespaces/{ns}/costs?by=&label=&from=&to=` | the same of what one namespace pays; `get` on its `tasks/usage` |
+//! | `GET /read/v1/audit?from=&to=` | lines of JSON, one [`AuditRecord`] each, in order |
+//! | `GET /read/v1/audit/verify?frame=` | [`AuditCheck`]; with the hash of that frame of the log |
 //!
-//! `by` is a [`CostBy`], `from` and `to` are milliseconds since the Unix epoch, the latter excluded.
+//! `by` is a [`CostBy`], `label` the key that it needs for [`CostBy::Label`], `from` and `to` are milliseconds since the Unix epoch, the
+//! latter excluded.
 //!
 //! Without `uid` the newest Task of that name is meant.
 
@@ -33,6 +36,10 @@ pub enum CostBy {
     Day,
     /// `<namespace>/<task>`; `(none)` for callers that are no Task.
     Task,
+    /// The value of a label of the Task; `(none)` for Tasks without it and for callers that are no Task.
+    Label,
+    /// `<day> <namespace>/<provider> <model>`, the model as the provider named it in its answer: what an invoice has a line for.
+    Bill,
 }
 
 /// A line of a list of costs.
@@ -46,7 +53,113 @@ pub struct CostLine {
     /// Tokens and money.
     #[serde(flatten)]
     pub usage: CallUsage,
+    /// Of the money, what was booked without the provider's word.
+    pub estimated_pico: u64,
+    /// Of the money, what was billed beyond reservations.
+    pub overrun_pico: u64,
 }
 
 /// The virtual resources that RBAC guards, as subresources of `tasks`.
-pub const SUBRESOURCES: [&str; 3] = ["transcript", "artifacts", "usage"];
+pub const SUBRESOURCES: [&str; 4] = ["transcript", "artifacts", "usage", "audit"];
+
+/// What somebody did, or was kept from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AuditAct {
+    /// The gateway has begun.
+    Start,
+    /// The gateway has ended.
+    Stop,
+    /// The operator opened an attempt.
+    OpenAttempt,
+    /// The operator raised a Task's budget.
+    RaiseBudget,
+    /// An attempt was stopped.
+    Fence,
+    /// A pilot claimed an attempt.
+    Claim,
+    /// A request to a provider was let through, or a model call was refused.
+    Call,
+    /// A request to a provider ended.
+    CallEnd,
+    /// A transcript, artifacts, costs or this record were asked for.
+    Read,
+    /// Somebody showed a token.
+    Identify,
+}
+
+impl AuditAct {
+    /// As it is written in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::OpenAttempt => "openAttempt",
+            Self::RaiseBudget => "raiseBudget",
+            Self::Fence => "fence",
+            Self::Claim => "claim",
+            Self::Call => "call",
+            Self::CallEnd => "callEnd",
+            Self::Read => "read",
+            Self::Identify => "identify",
+        }
+    }
+}
+
+/// A line of the audit: a view of the gateway's log. Never a prompt, an output, a key or a token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditRecord {
+    /// Number of the frame of the log that holds it.
+    pub frame: u64,
+    /// SHA-256 that the frame carries, in hex: of the frame before, and so of everything before it. Empty in frames from before there was
+    /// one.
+    pub before: String,
+    /// When, in milliseconds since the Unix epoch.
+    pub at_ms: i64,
+    /// What.
+    pub act: AuditAct,
+    /// Whether it was allowed.
+    pub allowed: bool,
+    /// The Kubernetes user; empty where nobody is known.
+    pub who: String,
+    /// The namespace that pays, or is asked for.
+    pub namespace: String,
+    /// UID of the Task.
+    pub task: String,
+    /// To what: a pool, a provider and its model, a subresource and its Task, a listener.
+    pub object: String,
+    /// Why it was refused or stopped, or how a call ended; empty after an answer.
+    pub reason: String,
+    /// How often; repetitions within a minute are one line.
+    pub count: u64,
+    /// Money in pico-USD: reserved for a call, booked at its end.
+    pub pico: u64,
+}
+
+/// Whether the log is what was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditCheck {
+    /// How many frames were read.
+    pub frames: u64,
+    /// The first frame with a hash of what was before it; absent where there is none.
+    pub first: Option<AuditHash>,
+    /// The last one, with its own hash.
+    pub last: Option<AuditHash>,
+    /// The frame that was asked for, with its own hash.
+    pub asked: Option<AuditHash>,
+    /// The first thing that is not as it was written.
+    pub broken: Option<String>,
+}
+
+/// A frame of the log and a SHA-256 in hex.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditHash {
+    /// Its number.
+    pub frame: u64,
+    /// The hash.
+    pub hash: String,
+}

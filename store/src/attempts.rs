@@ -154,8 +154,9 @@ impl Store {
         task_uid: &str,
         budget: TaskBudget,
     ) -> Result<AttemptReport, Refusal> {
+        let now = self.now();
         self.change(
-            |state| Ok((state.decide_raise_budget(task_uid, budget)?, ())),
+            |state| Ok((state.decide_raise_budget(task_uid, budget, now)?, ())),
             |state, ()| {
                 let attempts = &state.task(task_uid)?.attempts;
                 let newest = attempts.last_key_value().map_or(0, |(n, _)| *n);

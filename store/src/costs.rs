@@ -1,10 +1,9 @@
-//! What was spent, by what a person asks for: one pass over the log.
+//! What was spent, by what a person asks for: one pass over the segments of the log that the time needs.
 
 use crate::entry::{Entry, SdkId, SdkRow};
-use crate::log::{self, Repair};
+use crate::log;
 use crate::state::add;
-use crate::{Refusal, Store, Window};
-use oarmaster_protocol::assignment::TaskRef;
+use crate::{Refusal, Store, StoreError, Window};
 use oarmaster_protocol::journal::{Body, CallUsage, Record};
 use oarmaster_protocol::read::{CostBy, CostLine};
 use std::collections::{BTreeMap, HashMap};
@@ -13,6 +12,9 @@ use std::collections::{BTreeMap, HashMap};
 const MAX_LINES: usize = 10_000;
 /// The line of what was booked after unclean ends, where nobody is known whose it was.
 const LOST: &str = "(lost with an unclean end of the gateway)";
+/// Rows of hops that began this long before the time that is asked for are read with it. Where one ends whose beginning was not read,
+/// everything is.
+const MARGIN_MS: i64 = 3_600_000;
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub struct CostQuery {
     pub namespace: Option<String>,
     /// What has a line of its own.
     pub by: CostBy,
+    /// The key for [`CostBy::Label`].
+    pub label: Option<String>,
     /// From this instant on, in milliseconds since the Unix epoch.
     pub from_ms: i64,
     /// Before this one.
@@ -32,34 +36,99 @@ struct Paid<'a> {
     namespace: &'a str,
     task: Option<&'a str>,
     agent: Option<&'a str>,
+    label: Option<&'a str>,
     requester: &'a str,
     provider: &'a str,
     model: &'a str,
     at_ms: i64,
+    reserved_pico: u64,
 }
 
 impl Store {
-    /// What was settled in a time, summed up. Hops count when they end. Reads the log from its beginning, as far as it is durable.
+    /// What was settled in a time, summed up. Hops count when they end. Reads what is durable of the log, in that time.
     ///
     /// # Errors
-    /// [`Refusal::TooLarge`] where there would be more than 10,000 lines; [`Refusal::Internal`] where the log cannot be read.
+    /// [`Refusal::Invalid`] for labels without a key; [`Refusal::TooLarge`] where there would be more than 10,000 lines;
+    /// [`Refusal::Internal`] where the log cannot be read.
     pub async fn costs(&self, query: CostQuery) -> Result<Vec<CostLine>, Refusal> {
+        if query.by == CostBy::Label && query.label.as_deref().is_none_or(str::is_empty) {
+            return Err(Refusal::Invalid("by=label needs label=KEY".into()));
+        }
+        let from = query.from_ms.saturating_sub(MARGIN_MS);
+        let near = self.segments(from, query.to_ms).await;
+        let all = self.segments(i64::MIN, query.to_ms).await;
+        let lines = self.blocking(move |store| {
+            let mut sum = store.sum(&query, &near)?;
+            if sum.orphans {
+                sum = store.sum(&query, &all)?;
+            }
+            Ok(sum.lines)
+        });
+        let lines = lines.await?;
+        if lines.len() > MAX_LINES {
+            return Err(Refusal::TooLarge(format!(
+                "there are more than {MAX_LINES} lines; ask for a shorter time or one namespace"
+            )));
+        }
+        Ok(lines.into_values().collect())
+    }
+
+    /// The segments with something of a time, all of them on the disk.
+    pub(crate) async fn segments(&self, from_ms: i64, to_ms: i64) -> Vec<u32> {
+        let chosen = self.chosen(from_ms, to_ms);
+        match self.flush().await {
+            Ok(()) => chosen,
+            // The state was put back to what is on the disk, and nothing is added any more.
+            Err(_) => self.chosen(from_ms, to_ms),
+        }
+    }
+
+    fn chosen(&self, from_ms: i64, to_ms: i64) -> Vec<u32> {
+        let core = self.lock();
+        let times = (0_u32..).zip(&core.state.times);
+        let within = |times: Option<(i64, i64)>| {
+            times.is_some_and(|(first, last)| first < to_ms && last >= from_ms)
+        };
+        let chosen = times.filter(|(_, times)| within(**times));
+        chosen.map(|(segment, _)| segment).collect()
+    }
+
+    fn sum<'a>(&'a self, query: &'a CostQuery, segments: &[u32]) -> Result<Sum<'a>, StoreError> {
         let before = self.durable_frames();
-        self.blocking(move |store| {
-            let mut sum = Sum::new(query);
-            let dir = &store.options().dir;
-            log::replay(dir, Repair::ReadOnly { before }, &mut |_, _, payload| {
-                for line in payload.split(|byte| *byte == b'\n') {
+        let mut sum = Sum::new(self, query);
+        for segment in segments {
+            let dir = &self.options().dir;
+            log::scan(dir, *segment, before, &mut |found| {
+                for line in found.payload.split(|byte| *byte == b'\n') {
                     let entry = serde_json::from_slice(line);
                     sum.take(entry.map_err(|error| error.to_string())?);
                 }
                 Ok(())
             })?;
-            Ok(sum)
-        })
-        .await?
-        .lines()
+        }
+        Ok(sum)
     }
+
+    fn owner(&self, uid: &str, attempt: u32, label: Option<&str>) -> Option<Owner> {
+        let core = self.lock();
+        let task = core.state.tasks.get(uid)?;
+        let attempt = task.attempts.get(&attempt);
+        let pinned = attempt.and_then(|attempt| attempt.pinned.as_deref());
+        Some(Owner {
+            namespace: task.task.namespace.clone(),
+            task: task.task.name.clone(),
+            agent: pinned.and_then(|pinned| pinned.split('@').next().map(str::to_owned)),
+            label: attempt.and_then(|attempt| attempt.labels.get(label?).cloned()),
+        })
+    }
+}
+
+/// Whose an attempt is.
+struct Owner {
+    namespace: String,
+    task: String,
+    agent: Option<String>,
+    label: Option<String>,
 }
 
 /// An open hop of a Task.
@@ -67,35 +136,37 @@ struct Asked {
     requester: String,
     provider: String,
     model: String,
+    reserved_pico: u64,
 }
 
 /// The pass over the log.
-struct Sum {
-    query: CostQuery,
-    tasks: HashMap<String, (TaskRef, Option<String>)>,
+struct Sum<'a> {
+    store: &'a Store,
+    query: &'a CostQuery,
+    owners: HashMap<(String, u32), Option<Owner>>,
     /// Open hops of Tasks, by Task, call and hop.
     open: HashMap<(String, u64, u32), Asked>,
-    sdk: HashMap<SdkId, SdkRow>,
-    lines: BTreeMap<String, (u64, CallUsage)>,
+    sdk: HashMap<SdkId, (SdkRow, u64)>,
+    /// Whether a hop ended in the time whose beginning was not read.
+    orphans: bool,
+    lines: BTreeMap<String, CostLine>,
 }
 
-impl Sum {
-    fn new(query: CostQuery) -> Self {
+impl<'a> Sum<'a> {
+    fn new(store: &'a Store, query: &'a CostQuery) -> Self {
         Self {
+            store,
             query,
-            tasks: HashMap::new(),
+            owners: HashMap::new(),
             open: HashMap::new(),
             sdk: HashMap::new(),
+            orphans: false,
             lines: BTreeMap::new(),
         }
     }
 
     fn take(&mut self, entry: Entry) {
         match entry {
-            Entry::Attempt { task, pinned, .. } => {
-                let agent = pinned.and_then(|pinned| pinned.split('@').next().map(str::to_owned));
-                self.tasks.insert(task.uid.clone(), (task, agent));
-            }
             Entry::Open {
                 task,
                 requested_by,
@@ -107,6 +178,7 @@ impl Sum {
                     hop,
                     provider,
                     model,
+                    reserved_pico,
                     ..
                 } = record.body
                 {
@@ -114,32 +186,41 @@ impl Sum {
                         requester: requested_by.unwrap_or_default(),
                         provider,
                         model,
+                        reserved_pico,
                     };
                     self.open.insert((task, call, hop), asked);
                 }
             }
             Entry::Record { task, record } => self.ended(task, &record),
-            Entry::SdkOpen { id, row, .. } => {
-                self.sdk.insert(id, row);
+            Entry::SdkOpen {
+                id, row, reserve, ..
+            } => {
+                self.sdk.insert(id, (row, reserve.pico));
             }
             Entry::SdkEnd {
                 at_ms,
                 id,
                 class,
+                model,
                 usage,
             } => {
-                if let Some(row) = self.sdk.remove(&id) {
-                    let paid = Paid {
-                        namespace: &row.namespace,
-                        task: None,
-                        agent: None,
-                        requester: &row.caller,
-                        provider: &row.provider,
-                        model: &row.model,
-                        at_ms,
-                    };
-                    count(&mut self.lines, &self.query, &paid, class.is_none(), &usage);
-                }
+                let Some((row, reserved_pico)) = self.sdk.remove(&id) else {
+                    self.orphans |= self.within(at_ms);
+                    return;
+                };
+                let billed = model.as_deref();
+                let paid = Paid {
+                    namespace: &row.namespace,
+                    task: None,
+                    agent: None,
+                    label: None,
+                    requester: &row.caller,
+                    provider: &row.provider,
+                    model: self.model(&row.model, billed.unwrap_or_default()),
+                    at_ms,
+                    reserved_pico,
+                };
+                count(&mut self.lines, self.query, &paid, class.is_none(), &usage);
             }
             Entry::Start {
                 at_ms,
@@ -155,61 +236,89 @@ impl Sum {
                     namespace: LOST,
                     task: None,
                     agent: None,
+                    label: None,
                     requester: LOST,
                     provider: LOST,
                     model: "",
                     at_ms,
+                    reserved_pico: rest.pico,
                 };
-                count(&mut self.lines, &self.query, &lost, false, &usage);
+                count(&mut self.lines, self.query, &lost, false, &usage);
             }
-            Entry::Budget { .. }
+            Entry::Attempt { .. }
+            | Entry::Budget { .. }
             | Entry::Claim { .. }
             | Entry::Artifact { .. }
             | Entry::Start { .. }
-            | Entry::Stop { .. } => {}
+            | Entry::Stop { .. }
+            | Entry::Audit { .. } => {}
+        }
+    }
+
+    fn within(&self, at_ms: i64) -> bool {
+        (self.query.from_ms..self.query.to_ms).contains(&at_ms)
+    }
+
+    /// The model that a line names: a bill names what the provider answered with.
+    fn model<'b>(&self, asked: &'b str, reported: &'b str) -> &'b str {
+        if self.query.by == CostBy::Bill && !reported.is_empty() {
+            reported
+        } else {
+            asked
         }
     }
 
     fn ended(&mut self, uid: String, record: &Record) {
-        let (call, hop, usage, answered) = match &record.body {
+        let (call, hop, usage, reported) = match &record.body {
             Body::Answer {
-                call, hop, usage, ..
-            } => (*call, *hop, usage, true),
+                call,
+                hop,
+                model,
+                usage,
+                ..
+            } => (*call, *hop, usage, Some(model.as_str())),
             Body::CallFailed {
                 call, hop, usage, ..
-            } => (*call, *hop, usage, false),
+            } => (*call, *hop, usage, None),
             _ => return,
         };
-        let open = self.open.remove(&(uid.clone(), call, hop));
-        if let (Some(asked), Some((task, agent))) = (open, self.tasks.get(&uid)) {
+        let key = (uid, call, hop);
+        let Some(asked) = self.open.remove(&key) else {
+            self.orphans |= self.within(record.at_ms);
+            return;
+        };
+        let (uid, ..) = key;
+        let model = self.model(&asked.model, reported.unwrap_or_default());
+        let (store, label) = (self.store, self.query.label.as_deref());
+        let owner = self
+            .owners
+            .entry((uid, record.attempt))
+            .or_insert_with_key(|(uid, attempt)| store.owner(uid, *attempt, label));
+        if let Some(owner) = owner {
             let paid = Paid {
-                namespace: &task.namespace,
-                task: Some(&task.name),
-                agent: agent.as_deref(),
+                namespace: &owner.namespace,
+                task: Some(&owner.task),
+                agent: owner.agent.as_deref(),
+                label: owner.label.as_deref(),
                 requester: &asked.requester,
                 provider: &asked.provider,
-                model: &asked.model,
+                model,
                 at_ms: record.at_ms,
+                reserved_pico: asked.reserved_pico,
             };
-            count(&mut self.lines, &self.query, &paid, answered, usage);
+            count(
+                &mut self.lines,
+                self.query,
+                &paid,
+                reported.is_some(),
+                usage,
+            );
         }
-    }
-
-    fn lines(self) -> Result<Vec<CostLine>, Refusal> {
-        if self.lines.len() > MAX_LINES {
-            return Err(Refusal::TooLarge(format!(
-                "there are more than {MAX_LINES} lines; ask for a shorter time or one namespace"
-            )));
-        }
-        let lines = self.lines.into_iter();
-        Ok(lines
-            .map(|(key, (calls, usage))| CostLine { key, calls, usage })
-            .collect())
     }
 }
 
 fn count(
-    lines: &mut BTreeMap<String, (u64, CallUsage)>,
+    lines: &mut BTreeMap<String, CostLine>,
     query: &CostQuery,
     paid: &Paid<'_>,
     answered: bool,
@@ -226,9 +335,19 @@ fn count(
     if lines.len() > MAX_LINES && !lines.contains_key(&key) {
         return;
     }
-    let line = lines.entry(key).or_default();
-    line.0 = line.0.saturating_add(u64::from(answered));
-    add(&mut line.1, usage);
+    let line = lines.entry(key).or_insert_with_key(|key| CostLine {
+        key: key.clone(),
+        calls: 0,
+        usage: CallUsage::default(),
+        estimated_pico: 0,
+        overrun_pico: 0,
+    });
+    line.calls = line.calls.saturating_add(u64::from(answered));
+    add(&mut line.usage, usage);
+    let estimated = if usage.estimated { usage.cost_pico } else { 0 };
+    line.estimated_pico = line.estimated_pico.saturating_add(estimated);
+    let overrun = usage.cost_pico.saturating_sub(paid.reserved_pico);
+    line.overrun_pico = line.overrun_pico.saturating_add(overrun);
 }
 
 fn key(by: CostBy, paid: &Paid<'_>) -> String {
@@ -241,13 +360,20 @@ fn key(by: CostBy, paid: &Paid<'_>) -> String {
         CostBy::Namespace => paid.namespace.to_owned(),
         CostBy::Agent => within(paid.agent),
         CostBy::Task => within(paid.task),
+        CostBy::Label if paid.namespace == LOST => LOST.to_owned(),
+        CostBy::Label => paid.label.unwrap_or("(none)").to_owned(),
         CostBy::Requester => paid.requester.to_owned(),
         CostBy::Model if paid.model.is_empty() => paid.provider.to_owned(),
         CostBy::Model => format!("{} {}", paid.provider, paid.model),
-        CostBy::Day => {
-            let day = Window::Day.at(paid.at_ms).start_ms;
-            let day = jiff::Timestamp::from_millisecond(day).unwrap_or_default();
-            day.strftime("%Y-%m-%d").to_string()
-        }
+        CostBy::Day => day(paid.at_ms),
+        // Nobody knows whose model it was.
+        CostBy::Bill if paid.namespace == LOST => format!("{} - {LOST}", day(paid.at_ms)),
+        CostBy::Bill => format!("{} {} {}", day(paid.at_ms), paid.provider, paid.model),
     }
+}
+
+fn day(at_ms: i64) -> String {
+    let day = Window::Day.at(at_ms).start_ms;
+    let day = jiff::Timestamp::from_millisecond(day).unwrap_or_default();
+    day.strftime("%Y-%m-%d").to_string()
 }

@@ -4,7 +4,9 @@ use crate::scope::CounterId;
 use oarmaster_protocol::admin::TaskBudget;
 use oarmaster_protocol::assignment::TaskRef;
 use oarmaster_protocol::journal::{Artifact, CallUsage, Record};
+use oarmaster_protocol::read::AuditAct;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// One fact. The variants' names and fields are the format on disk.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,11 +29,17 @@ pub enum Entry {
         /// Who created the Task.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         requested_by: Option<String>,
+        /// The Task's labels.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        labels: BTreeMap<String, String>,
         /// The journal's record.
         record: Record,
     },
     /// The Task's budget was raised.
     Budget {
+        /// Milliseconds since the Unix epoch.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at_ms: Option<i64>,
         /// UID of the Task.
         task: String,
         /// The budget from here on.
@@ -102,6 +110,9 @@ pub enum Entry {
         /// Class of its failure; absent after an answer.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         class: Option<String>,
+        /// Model id that the provider reported, where it is another one than was asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        model: Option<String>,
         /// Tokens and money.
         usage: CallUsage,
     },
@@ -120,6 +131,40 @@ pub enum Entry {
         /// Milliseconds since the Unix epoch.
         at_ms: i64,
     },
+    /// Something that no other entry tells of: a refusal, a read.
+    Audit {
+        /// Milliseconds since the Unix epoch.
+        at_ms: i64,
+        /// What it was.
+        audited: Audited,
+    },
+}
+
+/// Something for the audit that no other entry tells of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Audited {
+    /// What was done.
+    pub act: AuditAct,
+    /// Whether it was allowed.
+    pub allowed: bool,
+    /// The Kubernetes user; empty where nobody is known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub who: String,
+    /// The namespace that is meant.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    /// UID of the Task that acts.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub task: String,
+    /// To what.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub object: String,
+    /// Why it was refused, in a word.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// How often.
+    pub count: u64,
 }
 
 /// A hop of a caller that is no Task.
@@ -221,9 +266,28 @@ impl Entry {
             | Self::Open { task, .. }
             | Self::Record { task, .. }
             | Self::Artifact { task, .. } => task,
-            Self::SdkOpen { .. } | Self::SdkEnd { .. } | Self::Start { .. } | Self::Stop { .. } => {
-                ""
-            }
+            Self::SdkOpen { .. }
+            | Self::SdkEnd { .. }
+            | Self::Start { .. }
+            | Self::Stop { .. }
+            | Self::Audit { .. } => "",
+        }
+    }
+
+    /// When it happened, in milliseconds since the Unix epoch; `None` where it does not say.
+    pub const fn at_ms(&self) -> Option<i64> {
+        match self {
+            Self::Attempt { record, .. }
+            | Self::Claim { record, .. }
+            | Self::Open { record, .. }
+            | Self::Record { record, .. } => Some(record.at_ms),
+            Self::SdkOpen { at_ms, .. }
+            | Self::SdkEnd { at_ms, .. }
+            | Self::Start { at_ms, .. }
+            | Self::Stop { at_ms }
+            | Self::Audit { at_ms, .. } => Some(*at_ms),
+            Self::Budget { at_ms, .. } => *at_ms,
+            Self::Artifact { .. } => None,
         }
     }
 
@@ -239,7 +303,8 @@ impl Entry {
             | Self::SdkOpen { .. }
             | Self::SdkEnd { .. }
             | Self::Start { .. }
-            | Self::Stop { .. } => None,
+            | Self::Stop { .. }
+            | Self::Audit { .. } => None,
         }
     }
 
@@ -255,7 +320,8 @@ impl Entry {
             | Self::SdkOpen { .. }
             | Self::SdkEnd { .. }
             | Self::Start { .. }
-            | Self::Stop { .. } => None,
+            | Self::Stop { .. }
+            | Self::Audit { .. } => None,
         }
     }
 }

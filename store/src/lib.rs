@@ -8,6 +8,7 @@
 
 mod artifacts;
 mod attempts;
+mod audit;
 mod blobs;
 mod budgets;
 mod calls;
@@ -34,7 +35,7 @@ pub use budgets::CounterView;
 pub use calls::{Attach, Call, CallState, Ended};
 pub use changes::{Changes, Event};
 pub use costs::CostQuery;
-pub use entry::SdkTotal;
+pub use entry::{Audited, SdkTotal};
 pub use error::{Refusal, StoreError, Unit};
 pub use hops::{Billing, HopEnd, HopRequest, HopTicket, Settled};
 pub use options::{Clock, Options};

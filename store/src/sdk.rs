@@ -37,6 +37,8 @@ pub struct SdkCall {
 pub struct SdkTicket {
     store: Store,
     id: SdkId,
+    /// Model id that was asked for.
+    model: String,
     scopes: Vec<CounterId>,
     reserved: u64,
     stage: Stage,
@@ -145,6 +147,7 @@ impl SdkCall {
         let mut ticket = SdkTicket {
             store: store.clone(),
             id,
+            model: hop.model,
             scopes,
             reserved: hop.reserve_pico,
             stage: Stage::Reserving,
@@ -193,7 +196,7 @@ impl SdkTicket {
         self.store.commit(
             Urgency::Lazy,
             |state| {
-                let entry = state.decide_sdk_settle(id, end, now)?;
+                let entry = state.decide_sdk_settle(id, &self.model, end, now)?;
                 let usage = match &entry {
                     Entry::SdkEnd { usage, .. } => *usage,
                     _ => CallUsage::default(),

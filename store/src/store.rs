@@ -3,6 +3,7 @@
 //! A change holds the lock while it decides, queues its frame and applies it; it waits for the disk without the lock. So the state may
 //! be ahead of the disk, and everybody who answers from it waits for the frames that the answer depends on.
 
+use crate::audit::hex;
 use crate::blobs::Blobs;
 use crate::entry::Entry;
 use crate::hub::{Hub, Note};
@@ -109,6 +110,11 @@ impl Store {
             state,
             unreadable: None,
         }));
+        // Whoever keeps the process's output has what the log must still lead to later.
+        if let Some(frame) = cursor.number.checked_sub(1) {
+            let hash = hex(&cursor.hash);
+            tracing::info!(frame, hash, "the log goes on after this frame");
+        }
         let hub = Arc::new(Hub::new(dir.clone(), Arc::clone(&core)));
         let log = Log::start(cursor, options.segment_bytes, disk(&dir), Arc::clone(&hub))
             .map_err(StoreError::Thread)?;

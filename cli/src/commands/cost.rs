@@ -1,6 +1,9 @@
 //! `oar cost`.
 
-use crate::args::{By, Cost, CostFormat, Format};
+mod bill;
+mod reconcile;
+
+use crate::args::{By, Cost, CostCommand, CostFormat, Format};
 use crate::cluster::Cluster;
 use crate::error::Error;
 use crate::gateway::Gateway;
@@ -22,12 +25,20 @@ const HEADER: [&str; 7] = [
 
 pub async fn run(cluster: &Cluster, args: Cost) -> Result<(), Error> {
     let Cost {
+        command,
         all_namespaces,
         by,
+        label,
         from,
         to,
         output,
     } = args;
+    if let Some(CostCommand::Reconcile(args)) = command {
+        return reconcile::run(cluster, args).await;
+    }
+    if label.is_some() && by != By::Label {
+        return Err(Error::input("--label goes with --by label"));
+    }
     let now = Timestamp::now();
     let (from, to) = (from.unwrap_or_else(|| month(now)), to.unwrap_or(now));
     if from >= to {
@@ -35,20 +46,15 @@ pub async fn run(cluster: &Cluster, args: Cost) -> Result<(), Error> {
             "--from {from} is not before --to {to}"
         )));
     }
-    let place = if all_namespaces {
-        String::new()
-    } else {
-        format!("/namespaces/{}", cluster.namespace)
-    };
-    let path = format!(
-        "/read/v1{place}/costs?by={}&from={}&to={}",
+    let namespace = (!all_namespaces).then_some(cluster.namespace.as_str());
+    let query = format!(
+        "by={}&from={}&to={}{}",
         name(by),
         from.as_millisecond(),
-        to.as_millisecond()
+        to.as_millisecond(),
+        label_param(label.as_deref())
     );
-    let bytes = Gateway::new(cluster).await?.get_all(&path).await?;
-    let mut lines: Vec<CostLine> = serde_json::from_slice(&bytes)
-        .map_err(|error| Error::cluster("failed to read the gateway's answer").source(error))?;
+    let mut lines = get(cluster, namespace, &query).await?;
     if by != By::Day {
         lines.sort_by_key(|line| Reverse(line.usage.cost_pico));
     }
@@ -61,6 +67,26 @@ pub async fn run(cluster: &Cluster, args: Cost) -> Result<(), Error> {
         }
         None => table(by, &lines),
     }
+}
+
+/// Costs of a namespace or of all.
+async fn get(
+    cluster: &Cluster,
+    namespace: Option<&str>,
+    query: &str,
+) -> Result<Vec<CostLine>, Error> {
+    let place = namespace.map_or_else(String::new, |name| format!("/namespaces/{name}"));
+    let path = format!("/read/v1{place}/costs?{query}");
+    let bytes = Gateway::new(cluster).await?.get_all(&path).await?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Error::cluster("failed to read the gateway's answer").source(error))
+}
+
+/// The key of a label has a slash in it at most: the other characters that it may have need no escape.
+fn label_param(label: Option<&str>) -> String {
+    label.map_or_else(String::new, |key| {
+        format!("&label={}", key.replace('/', "%2F"))
+    })
 }
 
 /// The first of the month, in UTC.
@@ -78,6 +104,7 @@ fn name(by: By) -> &'static str {
         By::Model => "model",
         By::Day => "day",
         By::Task => "task",
+        By::Label => "label",
     }
 }
 
@@ -120,7 +147,8 @@ fn csv(lines: &[CostLine]) -> String {
     text
 }
 
-fn quoted(cell: &str) -> String {
+/// A cell of CSV.
+pub fn quoted(cell: &str) -> String {
     let formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']);
     let cell = if formula {
         format!("'{cell}")
@@ -151,6 +179,8 @@ mod tests {
                 cost_pico: 20_000_001,
                 estimated: true,
             },
+            estimated_pico: 20_000_001,
+            overrun_pico: 0,
         };
         let text = csv(&[line("a,\"b\""), line("=HYPERLINK(1)"), line("team")]);
         assert_eq!(

@@ -37,14 +37,20 @@ pub async fn run(cluster: &Cluster, args: Pools) -> Result<(), Error> {
             Err(error) => failed.push(error),
         }
     }
-    let count = failed.len();
-    match failed.into_iter().next() {
-        None => Ok(()),
-        Some(error) if count == 1 => Err(error),
-        Some(error) => {
-            let what = format!("{count} of {all} ModelPools were not changed; the first");
-            Err(Error::cluster(what).source(error))
-        }
+    if failed.len() > 1 {
+        failed.iter().for_each(Error::print);
+    }
+    verdict(failed, all)
+}
+
+/// What a command that did not change some pools ends with.
+fn verdict(mut failed: Vec<Error>, all: usize) -> Result<(), Error> {
+    match (failed.len(), failed.pop()) {
+        (_, None) => Ok(()),
+        (1, Some(error)) => Err(error),
+        (count, Some(_)) => Err(Error::cluster(format!(
+            "{count} of {all} ModelPools were not changed"
+        ))),
     }
 }
 
@@ -66,4 +72,28 @@ async fn chosen(cluster: &Cluster, which: Which) -> Result<Vec<(String, String)>
         (pool.namespace().unwrap_or_default(), pool.name_any())
     };
     Ok(listed.items.iter().map(id).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Code;
+
+    #[test]
+    fn a_pool_that_was_not_changed_is_an_error_whatever_the_others_did() {
+        let failed = |count: usize| {
+            (0..count)
+                .map(|n| Error::input(format!("pool {n}")))
+                .collect()
+        };
+        assert!(verdict(failed(0), 3).is_ok());
+        let one = verdict(failed(1), 3).unwrap_err();
+        assert_eq!(
+            (one.code(), one.brief()),
+            (Code::Input, "pool 0".to_owned())
+        );
+        let two = verdict(failed(2), 3).unwrap_err();
+        assert_eq!(two.brief(), "2 of 3 ModelPools were not changed");
+        assert_eq!(two.code(), Code::Cluster);
+    }
 }

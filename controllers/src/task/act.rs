@@ -220,6 +220,7 @@ async fn open(ctx: &Context, uid: &str, start: &Start) -> std::result::Result<St
         assignment: start.resolved.assignment.clone(),
         budget: start.resolved.budget,
         requested_by: start.requested_by.clone(),
+        labels: start.labels.clone(),
     };
     match ctx.gateway.open(uid, start.attempt, &request).await {
         Ok(report) => Ok(report.assignment),

@@ -14,7 +14,8 @@ use oarmaster_crds::kinds::task::DesiredState;
 use oarmaster_crds::validate::{self, summary};
 use oarmaster_crds::{Task, TaskStatus, conditions as vocabulary, names};
 use oarmaster_protocol::FailureClass;
-use oarmaster_protocol::admin::{AttemptReport, Blocked, TaskBudget};
+use oarmaster_protocol::admin::{AttemptReport, Blocked, MAX_LABELS, TaskBudget};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Most new attempts after disruptions.
@@ -85,6 +86,8 @@ pub struct Start {
     pub resolved: Resolved,
     /// Who created the Task.
     pub requested_by: Option<String>,
+    /// Labels of the Task, for the ledger.
+    pub labels: BTreeMap<String, String>,
     /// The gateway's cluster IP.
     pub gateway_ip: String,
     /// The running time that is left.
@@ -222,6 +225,13 @@ pub(super) fn begin(draft: &mut Draft<'_>, number: u32) {
     }
 }
 
+/// What the ledger takes of a Task's labels.
+fn ledger_labels(task: &Task) -> BTreeMap<String, String> {
+    let labels = task.metadata.labels.iter().flatten();
+    let own = |(key, value): (&String, &String)| (key.clone(), value.clone());
+    labels.map(own).take(MAX_LABELS).collect()
+}
+
 /// Starts an attempt that is written down.
 pub(super) fn start(draft: &mut Draft<'_>, number: u32, resolved: &Resolved) {
     let Some(gateway_ip) = draft.seen.gateway_ip.clone() else {
@@ -239,6 +249,7 @@ pub(super) fn start(draft: &mut Draft<'_>, number: u32, resolved: &Resolved) {
         ),
         resolved: resolved.clone(),
         requested_by: draft.task.spec.requested_by.clone(),
+        labels: ledger_labels(draft.task),
         gateway_ip,
         left: draft.left(),
         service_account: !draft.seen.service_account,

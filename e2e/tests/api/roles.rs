@@ -198,7 +198,7 @@ async fn the_builtin_roles_cover_our_kinds() -> Result<()> {
                 .await?;
         }
         let kinds = ["agents", "modelpools", "modelproviders", "tasks"];
-        let rows: [(&[&str], [bool; 3]); 11] = [
+        let rows: [(&[&str], [bool; 3]); 12] = [
             (&["get", "tasks.oarmaster.dev"], [true, true, true]),
             (
                 &["get", "tasks.oarmaster.dev", "--subresource=transcript"],
@@ -211,6 +211,11 @@ async fn the_builtin_roles_cover_our_kinds() -> Result<()> {
             (
                 &["get", "tasks.oarmaster.dev", "--subresource=usage"],
                 [true, true, true],
+            ),
+            // It is about all namespaces.
+            (
+                &["get", "tasks.oarmaster.dev", "--subresource=audit"],
+                [false, false, false],
             ),
             (
                 &["use", "modelpools.oarmaster.dev/any"],

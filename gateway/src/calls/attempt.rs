@@ -12,6 +12,7 @@ use crate::provider::wire::Sent;
 use crate::routing::lanes::{End, Ticket};
 use crate::routing::order::Reason;
 use crate::state::Gateway;
+use crate::traces::{self, Trace};
 use http::StatusCode;
 use oarmaster_dialect::Usage;
 use oarmaster_protocol::task::ErrorCode;
@@ -34,6 +35,7 @@ pub struct Try<'a> {
     pub sent: Sent,
     /// What the caller is told.
     pub told: Told,
+    pub(super) trace: Option<Arc<Trace>>,
     pub(super) pool: Arc<Pool>,
     pub(super) begun: Instant,
     pub(super) ticket: Ticket<'a>,
@@ -106,6 +108,19 @@ impl Try<'_> {
         };
         if self.ticket.ended(end, now, &self.pool.breaker) {
             gateway.health.circuit_changed(&self.provider.id);
+        }
+        if let Some(trace) = &self.trace {
+            trace.hop_ended(&traces::Hop {
+                kind: self.provider.kind,
+                provider: &self.told.by.provider,
+                model: &self.told.by.model,
+                reason: self.told.reason.as_str(),
+                number: self.told.hops,
+                took,
+                first_token: end.first_token,
+                result,
+                usage,
+            });
         }
         let outcome = result.map_or_else(|failure| failure.class.as_str(), |()| "ok");
         gateway.metrics.hop_ended(&self.told.by, outcome, took);

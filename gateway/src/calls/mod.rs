@@ -12,6 +12,7 @@ pub mod route;
 pub mod stream;
 pub mod tries;
 
+use crate::audit::refusal;
 use crate::clock::since_epoch;
 use crate::error::ApiFailure;
 use crate::request::Request;
@@ -66,17 +67,46 @@ async fn answer(
     let mut request = Request::parse(surface, &body)?;
     id.clone_into(&mut request.id);
     request.beta = beta(surface, headers);
+    let traces = gateway.traces.as_ref();
+    request.trace = traces.and_then(|traces| {
+        traces.begin(headers, &caller, &request, || {
+            gateway.pool_named(&caller, &request.model)
+        })
+    });
+    let (trace, model) = (request.trace.clone(), request.model.clone());
+    let answered = admitted(surface, &gateway, &caller, headers, request, &body).await;
+    if let (Err(error), Some(trace)) = (&answered, trace) {
+        trace.failed(error.code.as_str());
+    }
+    if let Err(error) = &answered
+        && let Some(reason) = refusal(error)
+    {
+        gateway.call_refused(&caller, &model, reason);
+    }
+    answered
+}
+
+/// Answers a request of a known caller.
+async fn admitted(
+    surface: Surface,
+    gateway: &Arc<Gateway>,
+    caller: &Caller,
+    headers: &HeaderMap,
+    request: Request,
+    body: &[u8],
+) -> Result<Response, ApiFailure> {
     match caller {
         Caller::Task(pod) if surface == Surface::Chat => {
             // Boxed, as the others: whoever passes this future on copies it as large as its largest branch.
-            Box::pin(call::run(&gateway, &pod, headers, request, &body)).await
+            Box::pin(call::run(gateway, pod, headers, request, body)).await
         }
         Caller::Task(_) => Err(ApiFailure::forbidden(format!(
             "a Task's calls go to {}",
             Surface::Chat.path()
         ))),
         Caller::User(user) => {
-            let routed = route::for_user(&gateway, &user, request).await?;
+            let routed = route::for_user(gateway, user, request).await?;
+            let gateway = gateway.clone();
             match surface {
                 Surface::CountTokens => Box::pin(count::run(gateway, routed)).await,
                 _ => {

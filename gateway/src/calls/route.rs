@@ -168,6 +168,7 @@ fn takes_calls(snapshot: &Snapshot, pool: &Id) -> Result<(), ApiFailure> {
     }
     Err(ApiFailure {
         status: http::StatusCode::SERVICE_UNAVAILABLE,
+        suspended: true,
         ..ApiFailure::new(
             ErrorCode::ModelUnavailable,
             format!(

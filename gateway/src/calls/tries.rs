@@ -149,6 +149,7 @@ impl<'a> Tries<'a> {
                     dropped: std::mem::take(&mut sent.dropped),
                 },
                 sent,
+                trace: request.trace.clone(),
                 pool: self.pool.clone(),
                 begun: Instant::now(),
                 ticket,

@@ -14,7 +14,7 @@ use crate::routing::quota::FreeQuota;
 use oarmaster_crds::ModelProviderSpec;
 use oarmaster_crds::duration::NotADuration;
 use oarmaster_crds::kinds::provider::{
-    self, AwsCredentials, ProviderKey, ProviderLimits, ProviderModel, Timeouts,
+    self, AwsCredentials, ProviderKey, ProviderLimits, ProviderModel, ProviderType, Timeouts,
 };
 use oarmaster_prices::{Row, Table, Vendor};
 use std::collections::BTreeMap;
@@ -26,6 +26,8 @@ pub struct Provider {
     pub id: Id,
     /// UID and generation of the object.
     pub version: (String, i64),
+    /// What it is.
+    pub kind: ProviderType,
     /// How to reach it.
     pub backend: Backend,
     /// Its keys, in order.
@@ -75,6 +77,7 @@ impl Provider {
         Self {
             id: id.clone(),
             version,
+            kind: spec.r#type,
             backend: backend(id, spec, outbound).unwrap_or_else(Backend::Broken),
             keys: spec.keys.iter().filter_map(key).collect(),
             limits: spec.limits.as_ref().map(allowed).unwrap_or_default(),

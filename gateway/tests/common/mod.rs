@@ -17,17 +17,18 @@ use oarmaster_gateway::catalog::{Outbound, Pool};
 use oarmaster_gateway::cluster::budgets::BudgetWatch;
 use oarmaster_gateway::cluster::objects::Objects;
 use oarmaster_gateway::cluster::secrets::follow_keys;
-use oarmaster_gateway::config::Settings;
+use oarmaster_gateway::config::{Settings, Tracing};
 use oarmaster_gateway::provider::aws::workload::{Source, Workload};
 use oarmaster_gateway::provider::guard::PrivateEndpoints;
 use oarmaster_gateway::state::Gateway;
-use oarmaster_gateway::{admin, data, read, tls};
+use oarmaster_gateway::{admin, data, read, tls, traces};
 use oarmaster_protocol::admin::{AttemptReport, CircuitHealth, OpenAttempt, TaskBudget};
 use oarmaster_protocol::task::Claim;
 use oarmaster_store::{Options, Store};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 pub const RELEASE: &str = "oarmaster-system";
 pub const OPERATOR: &str = "operator-token";
@@ -51,6 +52,15 @@ impl World {
 
     /// A gateway with an identity of its own at AWS.
     pub async fn with_identity(identity: Result<Source, String>) -> Self {
+        Self::with(identity, None).await
+    }
+
+    /// A gateway that sends traces to this collector.
+    pub async fn traced(tracing: Tracing) -> Self {
+        Self::with(Err("no identity".to_owned()), Some(tracing)).await
+    }
+
+    async fn with(identity: Result<Source, String>, tracing: Option<Tracing>) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (kube, client) = FakeKube::start().await;
         let dir = tempfile::tempdir().unwrap();
@@ -63,8 +73,15 @@ impl World {
             private_endpoints: guard.clone(),
             body_limit: 32 << 20,
         };
-        let gateway = Arc::new(Gateway::new(settings, store, &client));
+        let mut gateway = Gateway::new(settings, store, &client);
         let tls = tls::client_config().unwrap();
+        if let Some(tracing) = tracing {
+            let dropped = gateway.metrics.spans_dropped();
+            let (traces, exporter) = traces::start(&tracing, &tls, dropped).unwrap();
+            gateway.traces = Some(traces);
+            tokio::spawn(exporter.run(CancellationToken::new()));
+        }
+        let gateway = Arc::new(gateway);
         let outbound = Outbound {
             workload: Arc::new(Workload::new(identity, &tls)),
             tls: Arc::new(tls),
@@ -217,6 +234,7 @@ impl World {
             assignment: (attempt == 1).then(|| serde_json::from_value(assignment()).unwrap()),
             budget,
             requested_by: Some("alice@acme".to_owned()),
+            labels: [("team".to_owned(), "red".to_owned())].into(),
         };
         let response = self
             .http

@@ -2,11 +2,15 @@
 //!
 //! - A frame is written once and never changed. It is durable when the batch it was written in has been synced.
 //! - One thread writes: it takes everything that is queued, writes it, syncs once, and wakes whoever waits (group commit without linger).
+//! - Each frame carries the SHA-256 of the one before it, so that nothing in the log can be changed, left out or put in without changing
+//!   all that follows (`chain`). Whatever cuts segments off at the front leaves the first frame that stays, which carries the hash of
+//!   the last one that went.
 //! - Segments are files of zeros from the start, so that a sync writes data and no metadata.
 //!
 //! Segments stay until retention exists; the derived index on disk (redb) comes with it. Until then the index is in memory and rebuilt
 //! at start.
 
+mod chain;
 mod disk;
 mod frame;
 mod replay;
@@ -14,8 +18,12 @@ mod replay;
 pub mod tests;
 mod writer;
 
+pub use chain::{Chain, verify};
 pub use disk::{Disk, Files};
-pub use replay::{Cursor, Repair, replay};
+#[cfg(test)]
+pub use frame::HEADER;
+pub use frame::Hash;
+pub use replay::{Cursor, Repair, replay, scan};
 pub use writer::{Log, Sink, Urgency};
 
 use crate::StoreError;
@@ -42,13 +50,15 @@ pub fn read(dir: &Path, place: Place) -> Result<Vec<u8>, StoreError> {
         move |source| StoreError::Io { act, path, source }
     };
     let file = File::open(&path).map_err(failed("open"))?;
-    let mut bytes = vec![0; frame::HEADER.saturating_add(place.len as usize)];
+    // One without a hash is shorter, and may be the last thing in its file.
+    let end = file.metadata().map_err(failed("read"))?.len();
+    let room = end.saturating_sub(u64::from(place.offset));
+    let size = frame::HEADER.saturating_add(place.len as usize);
+    let mut bytes = vec![0; size.min(usize::try_from(room).unwrap_or(usize::MAX))];
     file.read_exact_at(&mut bytes, u64::from(place.offset))
         .map_err(failed("read"))?;
     match frame::parse(&bytes) {
-        Some(found) if found.payload.len() == place.len as usize => {
-            Ok(bytes.split_off(frame::HEADER))
-        }
+        Some(found) if found.payload.len() == place.len as usize => Ok(found.payload.to_vec()),
         _ => Err(StoreError::Corrupt {
             segment: place.segment,
             offset: u64::from(place.offset),

@@ -1,6 +1,7 @@
 //! Reading the log from its beginning, and telling an unfinished write from damage.
 
-use super::{Place, frame, segment_path};
+use super::frame::Frame;
+use super::{Hash, Place, frame, segment_path};
 use crate::StoreError;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -18,6 +19,8 @@ pub struct Cursor {
     pub offset: u32,
     /// Size of the last segment.
     pub capacity: u32,
+    /// Hash of the frame before the next one; not known where a replay stopped early.
+    pub hash: Hash,
 }
 
 /// What to do with an unfinished write at the end.
@@ -48,6 +51,7 @@ pub fn replay(dir: &Path, repair: Repair, visit: Visit<'_>) -> Result<Cursor, St
         at.segments = segment + 1;
         at.capacity = u32::try_from(data.len()).unwrap_or(u32::MAX);
         at.offset = 0;
+        let mut last = None;
         loop {
             if matches!(repair, Repair::ReadOnly { before } if at.number >= before) {
                 return Ok(at);
@@ -63,10 +67,11 @@ pub fn replay(dir: &Path, repair: Repair, visit: Visit<'_>) -> Result<Cursor, St
             };
             visit(at.number, place, found.payload)
                 .map_err(|what| corrupt(segment, at.offset, what))?;
-            let size = u32::try_from(frame::size(found.payload.len())).unwrap_or(u32::MAX);
-            at.offset = at.offset.saturating_add(size);
+            at.offset = at.offset.saturating_add(found.size());
             at.number += 1;
+            last = Some(found);
         }
+        at.hash = last.map_or(at.hash, |last| last.hash());
         if at.segments < segments {
             // The writer goes to the next segment when a frame does not fit, and leaves zeros.
             let next = load(dir, at.segments)?;
@@ -79,6 +84,36 @@ pub fn replay(dir: &Path, repair: Repair, visit: Visit<'_>) -> Result<Cursor, St
         return end(dir, repair, &data, at, segments);
     }
     Ok(at)
+}
+
+/// Visits the frames of one segment that are below `before`, in order. Of others than the first nothing is known before them, so the
+/// caller asks for segments that a replay has read.
+pub fn scan(
+    dir: &Path,
+    segment: u32,
+    before: u64,
+    visit: &mut dyn FnMut(Frame<'_>) -> Result<(), String>,
+) -> Result<(), StoreError> {
+    let data = load(dir, segment)?;
+    let (mut offset, mut next) = (0_u32, None);
+    loop {
+        let rest = data.get(offset as usize..).unwrap_or_default();
+        let found = frame::parse(rest);
+        let Some(found) = found.filter(|f| next.is_none_or(|next| f.number == next)) else {
+            // What follows the last frame is zeros, or was not durable when the caller began.
+            if next.is_some_and(|next| next >= before) || rest.iter().all(|byte| *byte == 0) {
+                return Ok(());
+            }
+            return Err(corrupt(segment, offset, "a frame is unreadable".into()));
+        };
+        if found.number >= before {
+            return Ok(());
+        }
+        next = Some(found.number + 1);
+        let size = found.size();
+        visit(found).map_err(|what| corrupt(segment, offset, what))?;
+        offset = offset.saturating_add(size);
+    }
 }
 
 /// No frame is readable at `at`: the end of the log, unless a later frame says otherwise.
@@ -99,6 +134,14 @@ fn end(
             ),
         ));
     }
+    let rest = data.get(at.offset as usize..).unwrap_or_default();
+    if frame::is_newer(rest) {
+        return Err(corrupt(
+            at.segments.saturating_sub(1),
+            at.offset,
+            "a newer version has written here; start that version".into(),
+        ));
+    }
     if repair == Repair::Erase {
         erase(dir, data, at, segments)?;
     }
@@ -106,7 +149,7 @@ fn end(
 }
 
 /// How many segments there are; their numbers have no gap.
-fn list(dir: &Path) -> Result<u32, StoreError> {
+pub fn list(dir: &Path) -> Result<u32, StoreError> {
     let failed = |source| StoreError::Io {
         act: "list",
         path: dir.to_owned(),
@@ -151,7 +194,7 @@ fn later_durable(
     let proof = |data: &[u8], from: usize| {
         (from..data.len()).step_by(frame::ALIGN).find_map(|offset| {
             data.get(offset..)
-                .filter(|rest| rest.starts_with(frame::MAGIC))
+                .filter(|rest| rest.starts_with(frame::ANY_MAGIC))
                 .and_then(frame::parse)
                 .filter(|found| found.synced > at.number)
                 .map(|found| found.number)
@@ -204,7 +247,7 @@ fn erase(dir: &Path, data: &[u8], at: Cursor, segments: u32) -> Result<(), Store
     })
 }
 
-fn corrupt(segment: u32, offset: u32, what: String) -> StoreError {
+pub fn corrupt(segment: u32, offset: u32, what: String) -> StoreError {
     StoreError::Corrupt {
         segment,
         offset: u64::from(offset),

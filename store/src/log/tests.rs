@@ -36,9 +36,9 @@ fn wait(log: &Log<u32>, end: u64) -> Result<(), String> {
     seen.failed.clone().map_or(Ok(()), Err)
 }
 
-type Read = Vec<(Place, Vec<u8>)>;
+pub type Read = Vec<(Place, Vec<u8>)>;
 
-fn read_all(dir: &Path, repair: Repair) -> Result<(Read, Cursor), StoreError> {
+pub fn read_all(dir: &Path, repair: Repair) -> Result<(Read, Cursor), StoreError> {
     let mut frames = Vec::new();
     let cursor = replay(dir, repair, &mut |number, place, payload| {
         assert_eq!(number, frames.len() as u64);
@@ -49,7 +49,7 @@ fn read_all(dir: &Path, repair: Repair) -> Result<(Read, Cursor), StoreError> {
 }
 
 /// Writes each group as one batch.
-fn write(dir: &Path, segment_bytes: u32, groups: &[&[&str]]) {
+pub fn write(dir: &Path, segment_bytes: u32, groups: &[&[&str]]) {
     let mut cursor = read_all(dir, Repair::Erase).unwrap().1;
     for group in groups {
         let mut disk = Files::new(dir);
@@ -72,7 +72,9 @@ fn batch(cursor: &mut Cursor, segment_bytes: u32, group: &[&str]) -> Vec<(u32, u
         .iter()
         .map(|text| {
             let mut bytes = Vec::new();
-            frame::encode(&mut bytes, cursor.number, synced, text.as_bytes());
+            let before = cursor.hash;
+            frame::encode(&mut bytes, cursor.number, synced, &before, text.as_bytes());
+            cursor.hash = frame::hash(&before, cursor.number, text.as_bytes());
             let size = bytes.len() as u32;
             if cursor.offset + size > cursor.capacity {
                 cursor.segments += 1;
@@ -87,13 +89,13 @@ fn batch(cursor: &mut Cursor, segment_bytes: u32, group: &[&str]) -> Vec<(u32, u
         .collect()
 }
 
-fn texts(frames: &Read) -> Vec<String> {
+pub fn texts(frames: &Read) -> Vec<String> {
     let text = |(_, payload): &(Place, Vec<u8>)| String::from_utf8(payload.clone()).unwrap();
     frames.iter().map(text).collect()
 }
 
 /// Changes one segment file.
-fn edit(dir: &Path, segment: u32, change: impl FnOnce(&mut Vec<u8>)) {
+pub fn edit(dir: &Path, segment: u32, change: impl FnOnce(&mut Vec<u8>)) {
     let path = segment_path(dir, segment);
     let mut bytes = std::fs::read(&path).unwrap();
     change(&mut bytes);
@@ -240,7 +242,7 @@ fn damage_is_told_across_segments_and_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let long = "x".repeat(100);
     write(dir.path(), 256, &[&["one"], &[&long], &[&long], &[&long]]);
-    edit(dir.path(), 0, |bytes| bytes[33] ^= 1);
+    edit(dir.path(), 0, |bytes| bytes[frame::HEADER + 1] ^= 1);
     let before = std::fs::read(segment_path(dir.path(), 0)).unwrap();
     let error = read_all(dir.path(), Repair::Erase).unwrap_err();
     assert_eq!(

@@ -1,6 +1,6 @@
 //! The queue in front of the log, and the one thread behind it.
 
-use super::{Cursor, Disk, Place, frame};
+use super::{Cursor, Disk, Hash, Place, frame};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -99,10 +99,10 @@ impl<N: Send + 'static> Log<N> {
                 failed: None,
             }),
         });
-        let behind = Arc::clone(&shared);
+        let (behind, hash) = (Arc::clone(&shared), cursor.hash);
         let thread = std::thread::Builder::new()
             .name("store-log".into())
-            .spawn(move || behind.run(disk, &sink))?;
+            .spawn(move || behind.run(disk, hash, &sink))?;
         Ok(Self {
             shared,
             thread: Some(thread),
@@ -217,10 +217,10 @@ impl<N> Drop for Log<N> {
 }
 
 impl<N: Send + 'static> Shared<N> {
-    fn run<S: Sink<Note = N>>(&self, mut disk: Box<dyn Disk>, sink: &S) {
+    fn run<S: Sink<Note = N>>(&self, mut disk: Box<dyn Disk>, mut hash: Hash, sink: &S) {
         while let Some(batch) = self.take() {
             let synced = self.progress.borrow().durable;
-            if let Err(error) = write(&mut *disk, &batch, synced) {
+            if let Err(error) = write(&mut *disk, &batch, synced, &mut hash) {
                 let reason = error.to_string();
                 tracing::error!(error = %reason, "cannot write the log; nothing new is accepted");
                 let mut queue = self.lock();
@@ -274,8 +274,13 @@ impl<N> Shared<N> {
     }
 }
 
-/// Writes a batch, one write and one sync per segment it touches.
-fn write<N>(disk: &mut dyn Disk, batch: &[Item<N>], synced: u64) -> io::Result<()> {
+/// Writes a batch, one write and one sync per segment it touches. `hash` is that of the frame before.
+fn write<N>(
+    disk: &mut dyn Disk,
+    batch: &[Item<N>],
+    synced: u64,
+    hash: &mut Hash,
+) -> io::Result<()> {
     for part in batch.chunk_by(|a, b| a.place.segment == b.place.segment) {
         let Some(first) = part.first() else { continue };
         let Place {
@@ -286,7 +291,8 @@ fn write<N>(disk: &mut dyn Disk, batch: &[Item<N>], synced: u64) -> io::Result<(
         }
         let mut bytes = Vec::new();
         for item in part {
-            frame::encode(&mut bytes, item.number, synced, &item.payload);
+            frame::encode(&mut bytes, item.number, synced, hash, &item.payload);
+            *hash = frame::hash(hash, item.number, &item.payload);
         }
         disk.write(segment, offset, &bytes)?;
         disk.sync(segment)?;

@@ -3,11 +3,12 @@
 use super::{State, Task};
 use crate::Refusal;
 use crate::entry::Entry;
-use oarmaster_protocol::admin::{OpenAttempt, TaskBudget};
+use oarmaster_protocol::admin::{MAX_LABELS, OpenAttempt, TaskBudget};
 use oarmaster_protocol::assignment::{MAX_ASSIGNMENT_BYTES, Target, TaskRef};
 use oarmaster_protocol::journal::{Body, Record};
 use oarmaster_protocol::task::ClaimRequest;
 use oarmaster_protocol::text::shorten;
+use std::collections::BTreeMap;
 
 /// Most claims of one attempt; more is a pod that starts in a loop.
 const MAX_CLAIMS: usize = 256;
@@ -27,6 +28,7 @@ impl State {
         }
         bounded("task UID", uid, 64)?;
         bounded("job", &request.job, 253)?;
+        bounded_labels(&request.labels)?;
         if let (Some(text), Some(assignment)) = (&text, &request.assignment) {
             if text.len() > MAX_ASSIGNMENT_BYTES {
                 return Err(Refusal::TooLarge(format!(
@@ -48,7 +50,7 @@ impl State {
         if let Some(found) = known.and_then(|task| task.attempts.get(&attempt)) {
             let same = found.job == request.job && digest.is_none_or(|d| d == found.digest);
             return if same {
-                self.decide_raise_budget(uid, request.budget)
+                self.decide_raise_budget(uid, request.budget, now)
             } else {
                 Err(Refusal::Diverged(format!(
                     "attempt {attempt} was opened before with another job or assignment (job {}, assignment {})",
@@ -102,6 +104,7 @@ impl State {
             assignment: text,
             budget: known.map_or(request.budget, |task| raised(task.budget, request.budget)),
             requested_by,
+            labels: request.labels.clone(),
             record: records.next(attempt, Body::Opened { assignment: digest }),
         });
         Ok(entries)
@@ -112,6 +115,7 @@ impl State {
         &self,
         uid: &str,
         budget: TaskBudget,
+        now: i64,
     ) -> Result<Vec<Entry>, Refusal> {
         let task = self.task(uid)?;
         let budget = raised(task.budget, budget);
@@ -119,6 +123,7 @@ impl State {
             return Ok(Vec::new());
         }
         Ok(vec![Entry::Budget {
+            at_ms: Some(now),
             task: uid.to_owned(),
             budget,
         }])
@@ -243,6 +248,17 @@ fn raised(old: TaskBudget, new: TaskBudget) -> TaskBudget {
         pico_usd: higher(old.pico_usd, new.pico_usd),
         tokens: higher(old.tokens, new.tokens),
     }
+}
+
+fn bounded_labels(labels: &BTreeMap<String, String>) -> Result<(), Refusal> {
+    // As Kubernetes bounds them.
+    let long = |(key, value): (&String, &String)| key.len() > 317 || value.len() > 63;
+    if labels.len() > MAX_LABELS || labels.iter().any(long) {
+        return Err(Refusal::Invalid(format!(
+            "labels must be at most {MAX_LABELS}, with keys of at most 317 and values of at most 63 bytes"
+        )));
+    }
+    Ok(())
 }
 
 fn bounded(field: &str, value: &str, most: usize) -> Result<(), Refusal> {

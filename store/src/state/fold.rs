@@ -6,15 +6,18 @@ use crate::entry::{Entry, Reserve};
 use crate::scope::CounterId;
 use oarmaster_protocol::admin::Isolated;
 use oarmaster_protocol::journal::{Body, CallUsage, Record};
+use std::collections::BTreeMap;
 
 impl State {
     /// Adds one entry. `Err` names what does not fit: the log and this code disagree.
     pub fn apply(&mut self, entry: &Entry, at: At) -> Result<(), String> {
+        self.time(entry.at_ms(), at.place.segment);
         match entry {
             Entry::SdkOpen { .. }
             | Entry::SdkEnd { .. }
             | Entry::Start { .. }
             | Entry::Stop { .. } => return self.apply_sdk(entry, at.frame),
+            Entry::Audit { .. } => return Ok(()),
             Entry::Attempt { task, .. } if !self.tasks.contains_key(&task.uid) => {
                 let name = (task.namespace.clone(), task.name.clone());
                 self.names.insert(name, task.uid.clone());
@@ -42,6 +45,17 @@ impl State {
         }
         Ok(())
     }
+
+    fn time(&mut self, at_ms: Option<i64>, segment: u32) {
+        let segment = segment as usize;
+        if self.times.len() <= segment {
+            self.times.resize(segment.saturating_add(1), None);
+        }
+        if let (Some(at_ms), Some(times)) = (at_ms, self.times.get_mut(segment)) {
+            let (first, last) = times.unwrap_or((at_ms, at_ms));
+            *times = Some((first.min(at_ms), last.max(at_ms)));
+        }
+    }
 }
 
 impl Task {
@@ -53,11 +67,13 @@ impl Task {
                 assignment,
                 budget,
                 requested_by,
+                labels,
                 record,
                 ..
             } => {
                 let own = assignment.is_some();
                 self.open(record, at, job, pinned.as_ref(), own)?;
+                self.attempt_mut(record)?.labels.clone_from(labels);
                 self.budget = *budget;
                 self.requested_by.clone_from(requested_by);
             }
@@ -91,7 +107,8 @@ impl Task {
             Entry::SdkOpen { .. }
             | Entry::SdkEnd { .. }
             | Entry::Start { .. }
-            | Entry::Stop { .. } => {}
+            | Entry::Stop { .. }
+            | Entry::Audit { .. } => {}
         }
         Ok(())
     }
@@ -120,6 +137,7 @@ impl Task {
             assignment: from,
             digest: assignment.clone(),
             pinned: pinned.cloned(),
+            labels: BTreeMap::new(),
             session: None,
             nonces: Vec::new(),
             fenced: false,

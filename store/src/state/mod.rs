@@ -57,6 +57,8 @@ pub struct State {
     /// Counters of budgets over all callers.
     pub counters: Counters,
     pub sdk: Sdk,
+    /// The first and the last time of each segment of the log, in milliseconds since the Unix epoch; `None` where nothing in it has one.
+    pub times: Vec<Option<(i64, i64)>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -92,6 +94,7 @@ pub struct Attempt {
     pub assignment: At,
     pub digest: String,
     pub pinned: Option<String>,
+    pub labels: BTreeMap<String, String>,
     pub session: Option<String>,
     /// Of every claim, the newest last.
     pub nonces: Vec<String>,

@@ -7,7 +7,11 @@ use crate::hops::{HopEnd, HopRequest};
 use crate::scope::CounterId;
 use crate::{IN_DOUBT, Refusal, SdkTotal};
 use oarmaster_protocol::journal::CallUsage;
+use oarmaster_protocol::text::shorten;
 use std::collections::BTreeMap;
+
+/// Longest model id of a provider that is kept, in characters.
+const MAX_MODEL: usize = 256;
 
 /// The fold of their rows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -68,7 +72,13 @@ impl State {
     }
 
     /// Books a hop.
-    pub fn decide_sdk_settle(&self, id: SdkId, end: &HopEnd, now: i64) -> Result<Entry, Refusal> {
+    pub fn decide_sdk_settle(
+        &self,
+        id: SdkId,
+        asked: &str,
+        end: &HopEnd,
+        now: i64,
+    ) -> Result<Entry, Refusal> {
         let open = self
             .sdk
             .open
@@ -81,6 +91,12 @@ impl State {
                 HopEnd::Answer { .. } => None,
                 HopEnd::Failed { class, .. } => Some(class.clone()),
             },
+            model: match end {
+                HopEnd::Answer { model, .. } if !model.is_empty() && model != asked => {
+                    Some(shorten(model, MAX_MODEL))
+                }
+                HopEnd::Answer { .. } | HopEnd::Failed { .. } => None,
+            },
             usage: end.booked(open.reserve),
         })
     }
@@ -92,6 +108,7 @@ impl State {
             at_ms: now,
             id: *id,
             class: Some(IN_DOUBT.into()),
+            model: None,
             usage: hop.reserve.estimated(),
         });
         let lost = self.sdk.running && self.sdk.first.is_some() && self.sdk.rest_pico > 0;

@@ -1,4 +1,5 @@
 use super::*;
+use oarmaster_protocol::admin::MAX_LABELS;
 use oarmaster_protocol::assignment::MAX_ASSIGNMENT_BYTES;
 use oarmaster_protocol::task::ErrorCode;
 
@@ -47,6 +48,7 @@ async fn a_later_attempt_takes_over_and_fences_the_lower_ones() {
         assignment: None,
         budget: usd(50),
         requested_by: None,
+        labels: [("team".to_owned(), "blue".to_owned())].into(),
     };
     let report = store.open_attempt(UID, 2, next.clone()).await.unwrap();
     let requester = report.usage.requested_by;
@@ -96,6 +98,13 @@ async fn what_cannot_be_opened_is_refused_with_a_reason() {
         .unwrap_err();
     assert_eq!(refused.code(), ErrorCode::InvalidRequest);
     assert!(refused.to_string().contains("assignment.task.uid"));
+    let labels = (0..=MAX_LABELS).map(|n| (n.to_string(), String::new()));
+    let labelled = OpenAttempt {
+        labels: labels.collect(),
+        ..open_request(UID, usd(1))
+    };
+    let refused = store.open_attempt(UID, 1, labelled).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::InvalidRequest);
     let none = OpenAttempt {
         assignment: None,
         ..open_request(UID, usd(1))

@@ -152,6 +152,7 @@ impl World {
                     assignment: (own || self.attempt == 0).then(|| agent_assignment(UID)),
                     budget: usd(raise),
                     requested_by: Some("alice@acme".into()),
+                    labels: [("team".to_owned(), "red".to_owned())].into(),
                 };
                 let n = self.attempt + 1;
                 let first = store.open_attempt(UID, n, request.clone()).await.unwrap();
@@ -625,7 +626,7 @@ proptest! {
                     None => all[all.len() - 1].0,
                 };
                 // Somewhere in the frame's bytes, or behind the last one.
-                let size = 32 + place.len as usize;
+                let size = crate::log::HEADER + place.len as usize;
                 let inside = if pick == all.len() { size } else { (size as f64 * part) as usize };
                 let crashed = cut(dir.path(), (place.segment, place.offset as usize + inside), zeros);
                 check(crashed.path(), &all[..pick]).await;

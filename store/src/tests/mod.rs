@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod attempts;
+mod audit;
 mod calls;
 mod changes;
 mod costs;
@@ -110,6 +111,7 @@ pub fn open_request(uid: &str, budget: TaskBudget) -> OpenAttempt {
         assignment: Some(agent_assignment(uid)),
         budget,
         requested_by: Some("alice@acme".into()),
+        labels: [("team".to_owned(), "red".to_owned())].into(),
     }
 }
 

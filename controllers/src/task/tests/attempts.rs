@@ -192,6 +192,16 @@ fn the_gateway_is_told_who_created_the_task() {
 }
 
 #[test]
+fn the_gateway_is_told_the_tasks_labels_and_not_more_than_it_takes() {
+    let mut sim = Sim::new(json!({}));
+    let many = (0..40).map(|n| (format!("label-{n:02}"), n.to_string()));
+    sim.task.metadata.labels = Some(many.collect());
+    let labels = sim.pass().start.unwrap().labels;
+    assert_eq!(labels.len(), oarmaster_protocol::admin::MAX_LABELS);
+    assert_eq!(labels["label-00"], "0");
+}
+
+#[test]
 fn a_deleted_agent_does_not_stop_a_retry() {
     let mut sim = Sim::new(json!({}));
     sim.settle();

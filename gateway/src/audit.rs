@@ -1,0 +1,261 @@
+//! What the audit is told beside what the log has anyway: refusals, and reads of transcripts, artifacts and the audit itself. Repetitions
+//! within a minute are one row, and how many different ones a minute may have is bounded: refusals must not fill a disk.
+
+use crate::error::ApiFailure;
+use oarmaster_protocol::read::AuditAct;
+use oarmaster_protocol::task::ErrorCode;
+use oarmaster_protocol::text::shorten;
+use oarmaster_store::{Audited, Store};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Different refusals that a minute may have; the others are one row for each act and reason.
+const MOST: usize = 100;
+/// Longest text of a row, in characters.
+const MAX_TEXT: usize = 256;
+const MINUTE_MS: i64 = 60_000;
+/// Stands for callers and objects beyond [`MOST`].
+const OTHERS: &str = "(others)";
+
+/// Writes the audit's own rows.
+pub struct Audit {
+    store: Store,
+    minute: Mutex<Minute>,
+}
+
+/// The rows of a minute, and how often each came again.
+#[derive(Default)]
+struct Minute {
+    number: i64,
+    seen: HashMap<Audited, u64>,
+}
+
+impl Audit {
+    /// An audit in this store.
+    #[must_use]
+    pub fn new(store: Store) -> Self {
+        Self {
+            store,
+            minute: Mutex::default(),
+        }
+    }
+
+    /// Notes a refusal, without waiting for the disk.
+    pub fn refused(&self, act: AuditAct, who: &str, what: What<'_>, reason: &str) {
+        for row in self.see(row(act, false, who, what, reason)) {
+            self.write(row);
+        }
+    }
+
+    /// Notes something that is allowed, before it is done: what cannot be noted is not done.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub async fn allowed(
+        &self,
+        act: AuditAct,
+        who: &str,
+        what: What<'_>,
+    ) -> Result<(), ApiFailure> {
+        for row in self.see(row(act, true, who, what, "")) {
+            self.store.audit_durably(row).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes how often things came again, every minute.
+    pub async fn run(&self) {
+        let mut minute = tokio::time::interval(Duration::from_secs(60));
+        loop {
+            minute.tick().await;
+            self.flush();
+        }
+    }
+
+    /// Writes how often things came again up to now.
+    pub fn flush(&self) {
+        let again = self.lock().end();
+        for row in again {
+            self.write(row);
+        }
+    }
+
+    fn see(&self, row: Audited) -> Vec<Audited> {
+        let minute = self.store.clock().div_euclid(MINUTE_MS);
+        self.lock().see(row, minute)
+    }
+
+    fn write(&self, row: Audited) {
+        if let Err(error) = self.store.audit(row) {
+            // Nothing else is accepted then, either.
+            tracing::error!(%error, "cannot write the audit");
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Minute> {
+        self.minute.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a row is about.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct What<'a> {
+    /// The namespace that is meant.
+    pub namespace: &'a str,
+    /// UID of the Task that acts.
+    pub task: &'a str,
+    /// The object.
+    pub object: &'a str,
+}
+
+fn row(act: AuditAct, allowed: bool, who: &str, what: What<'_>, reason: &str) -> Audited {
+    Audited {
+        act,
+        allowed,
+        who: shorten(who, MAX_TEXT),
+        namespace: plain(what.namespace),
+        task: plain(what.task),
+        object: plain(what.object),
+        reason: reason.to_owned(),
+        count: 1,
+    }
+}
+
+/// A name as it is. What is none is a caller's own text, and has no place here.
+fn plain(text: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || " -_.:/@".contains(letter);
+    if text.len() <= MAX_TEXT && text.chars().all(is_plain) {
+        text.to_owned()
+    } else {
+        "(no name)".to_owned()
+    }
+}
+
+/// Why an error is a refusal, in a word; `None` where it is none.
+#[must_use]
+pub fn refusal(error: &ApiFailure) -> Option<&'static str> {
+    match error.code {
+        ErrorCode::Unauthenticated
+        | ErrorCode::Forbidden
+        | ErrorCode::Fenced
+        | ErrorCode::Diverged
+        | ErrorCode::BudgetExceeded
+        | ErrorCode::WindowExceeded
+        | ErrorCode::RateLimited
+        | ErrorCode::UnboundedCost
+        | ErrorCode::UnknownPrice => Some(error.code.as_str()),
+        ErrorCode::ModelUnavailable if error.suspended => Some("suspended"),
+        ErrorCode::ModelUnavailable
+        | ErrorCode::InvalidRequest
+        | ErrorCode::NotFound
+        | ErrorCode::Conflict
+        | ErrorCode::InDoubt
+        | ErrorCode::TooLarge
+        | ErrorCode::Internal => None,
+    }
+}
+
+impl Minute {
+    /// The rows to be written now that this has happened.
+    fn see(&mut self, row: Audited, number: i64) -> Vec<Audited> {
+        let mut rows = if number == self.number {
+            Vec::new()
+        } else {
+            self.number = number;
+            self.end()
+        };
+        if let Some(again) = self.seen.get_mut(&row) {
+            *again += 1;
+            return rows;
+        }
+        if self.seen.len() < MOST {
+            self.seen.insert(row.clone(), 0);
+            rows.push(row);
+        } else if row.allowed {
+            rows.push(row); // who did it is never left out
+        } else {
+            let others = Audited {
+                who: OTHERS.to_owned(),
+                namespace: String::new(),
+                task: String::new(),
+                object: OTHERS.to_owned(),
+                ..row
+            };
+            *self.seen.entry(others).or_default() += 1;
+        }
+        rows
+    }
+
+    /// Forgets the minute: the rows of what came again.
+    fn end(&mut self) -> Vec<Audited> {
+        let again = self.seen.drain().filter(|(_, count)| *count > 0);
+        again.map(|(row, count)| Audited { count, ..row }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(who: &str) -> Audited {
+        let what = What {
+            namespace: "team",
+            task: "",
+            object: "team/default",
+        };
+        row(AuditAct::Call, false, who, what, "forbidden")
+    }
+
+    #[test]
+    fn repetitions_are_counted_until_the_minute_is_over() {
+        let mut minute = Minute::default();
+        assert_eq!(minute.see(refused("a"), 1), [refused("a")]);
+        for _ in 0..3 {
+            assert_eq!(minute.see(refused("a"), 1), []);
+        }
+        assert_eq!(minute.see(refused("b"), 1), [refused("b")]);
+        let again = Audited {
+            count: 3,
+            ..refused("a")
+        };
+        assert_eq!(minute.see(refused("a"), 2), [again, refused("a")]);
+        assert_eq!(minute.end(), []);
+        assert_eq!(minute.see(refused("a"), 2), [refused("a")]);
+    }
+
+    #[test]
+    fn a_minute_has_a_bound_and_what_is_beyond_it_is_counted() {
+        let mut minute = Minute::default();
+        let mut rows = 0;
+        for who in 0..1000 {
+            rows += minute.see(refused(&who.to_string()), 1).len();
+        }
+        assert_eq!(rows, MOST);
+        let again = minute.end();
+        assert_eq!(again.len(), 1);
+        assert_eq!((again[0].who.as_str(), again[0].count), (OTHERS, 900));
+    }
+
+    #[test]
+    fn what_is_allowed_is_never_among_the_others() {
+        let mut minute = Minute::default();
+        for who in 0..200 {
+            let read = row(AuditAct::Read, true, &who.to_string(), What::default(), "");
+            assert_eq!(minute.see(read.clone(), 1), [read]);
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_no_name_is_not_kept() {
+        for (text, expected) in [
+            ("team/default", "team/default"),
+            ("tasks/transcript fix-1", "tasks/transcript fix-1"),
+            ("please\nsay sk-123", "(no name)"),
+            (&"x".repeat(300), "(no name)"),
+            ("\u{202e}x", "(no name)"),
+        ] {
+            assert_eq!(plain(text), expected);
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! The audit: what was done, decided and refused, as a view of the log. Calls, claims, fences and what the operator did are in it already;
+//! what is written for the audit alone are refusals and reads ([`Audited`]).
+
+use crate::entry::{Audited, Entry};
+use crate::log::{self, Chain, Hash, Urgency};
+use crate::{Refusal, Store, StoreError};
+use oarmaster_protocol::assignment::TaskRef;
+use oarmaster_protocol::journal::{Body, Record};
+use oarmaster_protocol::read::{AuditAct, AuditCheck, AuditHash, AuditRecord};
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// A reader must take a line within this.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Ends a pass over the log.
+const LEFT: &str = "the reader has left";
+
+impl Store {
+    /// Writes something for the audit, without waiting for the disk. What to wait for is [`Store::audit_durably`].
+    ///
+    /// # Errors
+    /// [`Refusal::Unwritable`].
+    pub fn audit(&self, audited: Audited) -> Result<(), Refusal> {
+        self.note(audited, Urgency::Lazy).map(drop)
+    }
+
+    /// As [`Store::audit`], and waits for the disk.
+    ///
+    /// # Errors
+    /// [`Refusal::Unwritable`].
+    pub async fn audit_durably(&self, audited: Audited) -> Result<(), Refusal> {
+        let end = self.note(audited, Urgency::Now)?;
+        self.durable(end).await
+    }
+
+    fn note(&self, audited: Audited, urgency: Urgency) -> Result<u64, Refusal> {
+        let at_ms = self.now();
+        let entry = Entry::Audit { at_ms, audited };
+        let done = self.commit(urgency, |_| Ok((vec![entry], ())), |_, ()| ());
+        done.map(|((), end)| end)
+    }
+
+    /// Sends the audit of a time, as far as it is durable, until the reader leaves.
+    ///
+    /// # Errors
+    /// [`Refusal::Internal`] where the log cannot be read.
+    pub async fn audited(
+        &self,
+        from_ms: i64,
+        to_ms: i64,
+        sender: mpsc::Sender<AuditRecord>,
+    ) -> Result<(), Refusal> {
+        let runtime = tokio::runtime::Handle::current();
+        let segments = self.segments(from_ms, to_ms).await;
+        let done = self.blocking(move |store| {
+            let mut view = View::new(store);
+            let before = store.durable_frames();
+            for segment in segments {
+                let dir = &store.options().dir;
+                let read = log::scan(dir, segment, before, &mut |found| {
+                    let hash = found.before.as_ref().map(hex).unwrap_or_default();
+                    for line in found.payload.split(|byte| *byte == b'\n') {
+                        let entry = serde_json::from_slice(line);
+                        let entry = entry.map_err(|error| error.to_string())?;
+                        let Some(mut record) = view.record(entry) else {
+                            continue;
+                        };
+                        if !(from_ms..to_ms).contains(&record.at_ms) {
+                            continue;
+                        }
+                        record.frame = found.number;
+                        record.before.clone_from(&hash);
+                        // A reader who takes nothing for long has left.
+                        let send = tokio::time::timeout(PATIENCE, sender.send(record));
+                        if !matches!(runtime.block_on(send), Ok(Ok(()))) {
+                            return Err(LEFT.into());
+                        }
+                    }
+                    Ok(())
+                });
+                match read {
+                    Err(StoreError::Corrupt { what, .. }) if what == LEFT => return Ok(()),
+                    other => other?,
+                }
+            }
+            Ok(())
+        });
+        done.await
+    }
+
+    /// Whether the log is what was written, as far as it is durable. `asked` is a frame whose hash the caller wants to know.
+    ///
+    /// # Errors
+    /// [`Refusal::Internal`] where a file cannot be read at all.
+    pub async fn verify(&self, asked: Option<u64>) -> Result<AuditCheck, Refusal> {
+        let before = self.durable_frames();
+        let chain = self.blocking(move |store| log::verify(&store.options().dir, before, asked));
+        let Chain {
+            first,
+            frames,
+            last,
+            asked: found,
+            broken,
+        } = chain.await?;
+        let shown = |(frame, hash): (u64, Hash)| AuditHash {
+            frame,
+            hash: hex(&hash),
+        };
+        Ok(AuditCheck {
+            frames,
+            first: first.map(shown),
+            last: last.map(shown),
+            asked: asked.zip(found).map(shown),
+            broken,
+        })
+    }
+}
+
+/// What a reader of the log knows.
+struct View<'a> {
+    store: &'a Store,
+    tasks: HashMap<String, Option<(TaskRef, String)>>,
+    last_ms: i64,
+}
+
+impl<'a> View<'a> {
+    fn new(store: &'a Store) -> Self {
+        Self {
+            store,
+            tasks: HashMap::new(),
+            last_ms: 0,
+        }
+    }
+
+    /// The line of an entry that is for the audit, but for its place.
+    fn record(&mut self, entry: Entry) -> Option<AuditRecord> {
+        self.last_ms = entry.at_ms().unwrap_or(self.last_ms);
+        let line = |act| AuditRecord {
+            frame: 0,
+            before: String::new(),
+            at_ms: self.last_ms,
+            act,
+            allowed: true,
+            who: String::new(),
+            namespace: String::new(),
+            task: String::new(),
+            object: String::new(),
+            reason: String::new(),
+            count: 1,
+            pico: 0,
+        };
+        let record = match entry {
+            Entry::Start { rest, .. } => AuditRecord {
+                pico: rest.map_or(0, |rest| rest.pico),
+                ..line(AuditAct::Start)
+            },
+            Entry::Stop { .. } => line(AuditAct::Stop),
+            Entry::Audit { audited, .. } => {
+                let Audited {
+                    act,
+                    allowed,
+                    who,
+                    namespace,
+                    task,
+                    object,
+                    reason,
+                    count,
+                } = audited;
+                AuditRecord {
+                    allowed,
+                    who,
+                    namespace,
+                    task,
+                    object,
+                    reason,
+                    count,
+                    ..line(act)
+                }
+            }
+            Entry::SdkOpen { row, reserve, .. } => AuditRecord {
+                who: row.caller,
+                namespace: row.namespace,
+                object: format!("{}: {} {}", row.pool, row.provider, row.model),
+                pico: reserve.pico,
+                ..line(AuditAct::Call)
+            },
+            Entry::SdkEnd {
+                id, class, usage, ..
+            } => AuditRecord {
+                object: format!("call {}.{}.{}", id.term, id.call, id.hop),
+                reason: class.unwrap_or_default(),
+                pico: usage.cost_pico,
+                ..line(AuditAct::CallEnd)
+            },
+            Entry::Attempt {
+                task, job, record, ..
+            } => AuditRecord {
+                task: task.uid,
+                object: format!("attempt {} of {}, Job {job}", record.attempt, task.name),
+                ..line(AuditAct::OpenAttempt)
+            },
+            Entry::Budget { task, .. } => AuditRecord {
+                task,
+                ..line(AuditAct::RaiseBudget)
+            },
+            Entry::Claim { task, record, .. } => AuditRecord {
+                task,
+                object: match record.body {
+                    Body::Claimed { pod, .. } => format!("attempt {}, pod {pod}", record.attempt),
+                    _ => format!("attempt {}", record.attempt),
+                },
+                ..line(AuditAct::Claim)
+            },
+            Entry::Open { task, record, .. } => match record.body {
+                Body::Open {
+                    provider,
+                    model,
+                    reserved_pico,
+                    ..
+                } => AuditRecord {
+                    task,
+                    object: format!("{provider} {model}"),
+                    pico: reserved_pico,
+                    ..line(AuditAct::Call)
+                },
+                _ => return None,
+            },
+            Entry::Record { task, record } => {
+                let (act, object, reason, pico) = told(record)?;
+                AuditRecord {
+                    task,
+                    object,
+                    reason,
+                    pico,
+                    ..line(act)
+                }
+            }
+            Entry::Artifact { .. } => return None,
+        };
+        Some(self.of_task(record))
+    }
+
+    /// Who and where, of a line about a Task.
+    fn of_task(&mut self, mut record: AuditRecord) -> AuditRecord {
+        if record.task.is_empty() || !record.namespace.is_empty() {
+            return record;
+        }
+        let store = self.store;
+        let known = self.tasks.entry(record.task.clone());
+        let known = known.or_insert_with_key(|uid| {
+            let core = store.lock();
+            let task = core.state.tasks.get(uid)?;
+            let requester = task.requested_by.clone();
+            Some((task.task.clone(), requester.unwrap_or_default()))
+        });
+        if let Some((task, requester)) = known {
+            record.namespace.clone_from(&task.namespace);
+            record.who.clone_from(requester);
+        }
+        record
+    }
+}
+
+/// What the audit takes of a journal's record: act, object, reason and money. Nothing that a model or a program said.
+fn told(record: Record) -> Option<(AuditAct, String, String, u64)> {
+    let call = |call: u64, hop: u32| format!("call {call}.{hop}");
+    Some(match record.body {
+        Body::Answer {
+            call: number,
+            hop,
+            usage,
+            ..
+        } => (
+            AuditAct::CallEnd,
+            call(number, hop),
+            String::new(),
+            usage.cost_pico,
+        ),
+        Body::CallFailed {
+            call: number,
+            hop,
+            class,
+            usage,
+            ..
+        } => (AuditAct::CallEnd, call(number, hop), class, usage.cost_pico),
+        Body::Fenced { reason } => {
+            let object = format!("attempt {}", record.attempt);
+            (AuditAct::Fence, object, reason, 0)
+        }
+        _ => return None,
+    })
+}
+
+/// A hash in hex.
+pub fn hex(hash: &Hash) -> String {
+    let mut text = String::with_capacity(64);
+    for byte in hash {
+        let _ = write!(text, "{byte:02x}"); // a String takes everything
+    }
+    text
+}
