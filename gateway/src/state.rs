@@ -1,6 +1,7 @@
 //! What every request handler works with.
 
 use crate::budgets::{self, Budgets, Payer, Refused};
+use crate::calls::allowed;
 use crate::calls::assigned::Assignments;
 use crate::catalog::Snapshot;
 use crate::cluster::lookup::Lookup;
@@ -164,7 +165,8 @@ impl Gateway {
         let standing = scopes
             .iter()
             .map(|scope| (scope, self.store.counter(scope)));
-        let free = snapshot.has_free_member(&pool);
+        let may_name = |provider: &_| allowed::provider(self, provider, &pool).is_ok();
+        let free = snapshot.has_free_member(&pool, may_name);
         Ok(budgets::blocked(standing, &task.uid, &self.refused, free))
     }
 
