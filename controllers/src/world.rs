@@ -3,8 +3,9 @@
 //! | changed | looked at again |
 //! |---|---|
 //! | an object | itself |
-//! | ModelProvider | the ModelPools of its namespace that name it |
-//! | ModelPool | the Agents that mean it, and the Tasks that wait |
+//! | ModelProvider | the ModelPools that name it |
+//! | ModelPool | the Agents that may mean it, and the Tasks of their namespaces that wait |
+//! | Namespace | where something is allowed by labels: its ModelPools, its Agents, and its Tasks that wait |
 //! | Budget | the Tasks that wait |
 //! | SandboxClass | the Agents that name it, and the Tasks that wait |
 //! | Agent, ConfigMap | the Tasks of its namespace that wait and name it |
@@ -14,6 +15,7 @@
 //! | the gateway's Service | the Tasks that wait; every SandboxClass; the NetworkPolicy of each namespace that runs Tasks |
 //! | NetworkPolicy of the sandboxes | that of its namespace |
 
+use crate::agent::pool::may_mean;
 use crate::kit::changes::{self, Triggers};
 use crate::kit::context::{Context, Guard, Settings, Stores};
 use crate::kit::gateway::Gateway;
@@ -29,18 +31,20 @@ use futures::TryStreamExt as _;
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::node::v1::RuntimeClass;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::{Config, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
+use oarmaster_crds::access::{AllowedFrom, AllowedNamespaces};
 use oarmaster_crds::conditions::reason;
 use oarmaster_crds::{
     Agent, Budget, ModelPool, ModelProvider, SandboxClass, Task, conditions, names,
 };
 use oarmaster_protocol::assignment::TaskRef;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -105,6 +109,7 @@ impl World {
         let (pool_store, pool_cache) = Stored::<Guard<ModelPool>>::new();
         let (budget_store, budget_cache) = Stored::<Guard<Budget>>::new();
         let (class_store, class_cache) = Stored::<Guard<SandboxClass>>::new();
+        let (namespaces, namespace_cache) = Stored::new();
         let (agent_store, agent_cache) = Stored::<Guard<Agent>>::new();
         let (task_store, task_cache) = Stored::<Guard<Task>>::new();
         let (jobs, job_cache) = Facts::new(|job: &Slim<Job>| JobFacts::of(&job.0), only_task);
@@ -131,13 +136,13 @@ impl World {
             let (to, pool_to, pools) = (provider_to.clone(), pool_to.clone(), pool_store.clone());
             (events, move |provider: &Guard<ModelProvider>| {
                 send(&to, ObjectRef::from_obj(provider));
+                let (namespace, name) = (provider.namespace(), provider.name_any());
                 touch(&pools, &pool_to, |pool: &ModelPool| {
-                    pool.namespace() == provider.namespace()
-                        && pool
-                            .spec
-                            .members
-                            .iter()
-                            .any(|member| member.provider.name == provider.name_any())
+                    let own = pool.namespace().unwrap_or_default();
+                    pool.spec.members.iter().any(|member| {
+                        let named = &member.provider;
+                        named.name == name && Some(named.namespace(&own)) == namespace.as_deref()
+                    })
                 });
             })
         });
@@ -149,24 +154,51 @@ impl World {
             let events = lean(watcher(Api::all(client.clone()), all()));
             let (to, agent_to, task_to) = (pool_to.clone(), agent_to.clone(), task_to.clone());
             let (agents, tasks) = (agent_store.clone(), task_store.clone());
-            let pools = pool_store.clone();
+            let (pools, shared) = (pool_store.clone(), shared.clone());
             (events, move |pool: &Guard<ModelPool>| {
                 send(&to, ObjectRef::from_obj(pool));
                 // An alias that it gave up or took may be another one's.
                 touch(&pools, &to, |other: &ModelPool| {
                     !other.spec.aliases.is_empty() && other.namespace() == pool.namespace()
                 });
-                let fallback = shared.as_ref().is_some_and(|(namespace, name)| {
-                    pool.namespace().as_ref() == Some(namespace) && pool.name_any() == *name
-                });
-                touch(&agents, &agent_to, |agent: &Agent| {
-                    let named = &agent.spec.model.pool.name;
-                    (fallback && named == names::DEFAULT)
-                        || (agent.namespace() == pool.namespace() && *named == pool.name_any())
-                });
+                let (namespace, name) = (pool.namespace().unwrap_or_default(), pool.name_any());
+                let shared = shared
+                    .as_ref()
+                    .map(|(namespace, name)| (&**namespace, &**name));
+                let means = |agent: &Agent| may_mean(agent, (&namespace, &name), shared);
+                touch(&agents, &agent_to, means);
+                let state = agents.state();
+                let meaning = state.iter().filter_map(|agent| agent.0.as_ref().ok());
+                let from: BTreeSet<_> = meaning
+                    .filter(|agent| means(agent))
+                    .map(|agent| agent.namespace())
+                    .collect();
                 touch(&tasks, &task_to, |task: &Task| {
-                    waits(task) && (fallback || task.namespace() == pool.namespace())
+                    waits(task) && from.contains(&task.namespace())
                 });
+            })
+        });
+        watches.add("namespaces", namespace_cache, {
+            let api: Api<PartialObjectMeta<Namespace>> = Api::all(client.clone());
+            let (pool_to, agent_to, task_to) = (pool_to.clone(), agent_to.clone(), task_to.clone());
+            let (providers, pools) = (provider_store.clone(), pool_store.clone());
+            let (agents, tasks) = (agent_store.clone(), task_store.clone());
+            let events = lean(watcher(api, all()));
+            (events, move |namespace: &PartialObjectMeta<Namespace>| {
+                let within = |of: Option<String>| of.as_ref() == namespace.metadata.name.as_ref();
+                if any(&providers, |of| by_labels(&of.spec.allowed_namespaces)) {
+                    touch(&pools, &pool_to, |pool: &ModelPool| {
+                        within(pool.namespace())
+                    });
+                }
+                if any(&pools, |of| by_labels(&of.spec.allowed_namespaces)) {
+                    touch(&agents, &agent_to, |agent: &Agent| {
+                        within(agent.namespace())
+                    });
+                    touch(&tasks, &task_to, |task: &Task| {
+                        waits(task) && within(task.namespace())
+                    });
+                }
             })
         });
         watches.add("budgets", budget_cache, {
@@ -300,6 +332,7 @@ impl World {
             pools: pool_store,
             budgets: budget_store,
             classes: class_store,
+            namespaces,
             agents: agent_store,
             tasks: task_store,
             jobs,
@@ -519,6 +552,22 @@ where
             send(to, ObjectRef::from_obj(&*object));
         }
     }
+}
+
+/// Whether a cache has a readable object of which this holds.
+fn any<K>(store: &Store<Guard<K>>, holds: impl Fn(&K) -> bool) -> bool
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let objects = store.state();
+    objects
+        .iter()
+        .any(|object| object.0.as_ref().is_ok_and(&holds))
+}
+
+/// Whether the labels of a namespace decide.
+fn by_labels(allowed: &AllowedNamespaces) -> bool {
+    allowed.from == AllowedFrom::Selector
 }
 
 fn send<K>(to: &Sender<K>, object: ObjectRef<Guard<K>>)

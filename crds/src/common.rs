@@ -25,9 +25,47 @@ impl LocalRef {
     }
 }
 
-/// Names a ModelPool in the same namespace. The name `default` means the pool of that name in the own namespace, else the one that the
-/// chart made for all namespaces.
-pub type PoolRef = LocalRef;
+/// Names one of our objects in this namespace or another one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NamespacedRef {
+    /// Name of the object.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Its namespace. One of another namespace must allow this one in its `spec.allowedNamespaces`. Default: this namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
+    pub namespace: Option<String>,
+}
+
+impl NamespacedRef {
+    /// A reference to `name` in the same namespace.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            namespace: None,
+        }
+    }
+
+    /// The namespace that it means in an object of the namespace `own`.
+    #[must_use]
+    pub fn namespace<'a>(&'a self, own: &'a str) -> &'a str {
+        self.namespace.as_deref().unwrap_or(own)
+    }
+
+    /// The object as an object of the namespace `own` calls it: the name, of another namespace's `<namespace>/<name>`.
+    #[must_use]
+    pub fn path(&self, own: &str) -> String {
+        match self.namespace(own) {
+            namespace if namespace == own => self.name.clone(),
+            namespace => format!("{namespace}/{}", self.name),
+        }
+    }
+}
 
 /// One key of a Secret in the same namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]

@@ -9,6 +9,7 @@
     reason = "columns have the same keys; the lint takes those of two columns for one"
 )]
 
+pub mod access;
 pub mod common;
 pub mod conditions;
 pub mod duration;
@@ -18,7 +19,8 @@ pub mod names;
 pub mod quantity;
 pub mod validate;
 
-pub use common::{Allowance, LocalRef, PoolRef, SecretKeyRef};
+pub use access::AllowedNamespaces;
+pub use common::{Allowance, LocalRef, NamespacedRef, SecretKeyRef};
 pub use duration::GepDuration;
 pub use kinds::agent::{Agent, AgentSpec, AgentStatus};
 pub use kinds::budget::{Budget, BudgetSpec, BudgetStatus};

@@ -76,11 +76,13 @@ impl Snapshot {
         }
     }
 
-    /// Whether a pool has a member whose every price is 0.
+    /// Whether a pool has a member whose every price is 0, of a provider that it may name.
     #[must_use]
-    pub fn has_free_member(&self, pool: &Id) -> bool {
+    pub fn has_free_member(&self, pool: &Id, may_name: impl Fn(&Id) -> bool) -> bool {
         let members = self.pools.get(pool).map(|pool| &pool.members);
-        let mut models = members.into_iter().flatten().filter_map(|member| {
+        let members = members.into_iter().flatten();
+        let members = members.filter(|member| may_name(&member.provider));
+        let mut models = members.filter_map(|member| {
             let provider = self.providers.get(&member.provider)?;
             provider.models.get(&member.model)
         });

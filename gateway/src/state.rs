@@ -2,6 +2,7 @@
 
 use crate::audit::{Audit, What, refusal};
 use crate::budgets::{self, Budgets, Payer, Refused};
+use crate::calls::allowed;
 use crate::calls::assigned::Assignments;
 use crate::catalog::Snapshot;
 use crate::cluster::lookup::Lookup;
@@ -235,7 +236,8 @@ impl Gateway {
         let standing = scopes
             .iter()
             .map(|scope| (scope, self.store.counter(scope)));
-        let free = snapshot.has_free_member(&pool);
+        let may_name = |provider: &_| allowed::provider(self, provider, &pool).is_ok();
+        let free = snapshot.has_free_member(&pool, may_name);
         Ok(budgets::blocked(standing, &task.uid, &self.refused, free))
     }
 

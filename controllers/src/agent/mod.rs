@@ -3,10 +3,11 @@
 mod act;
 mod observe;
 pub mod plan;
+pub(crate) mod pool;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use observe::pool;
+pub(crate) use observe::meant;
 
 use crate::kit::{Context, Result};
 use futures::FutureExt as _;

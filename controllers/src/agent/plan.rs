@@ -1,12 +1,12 @@
 //! The status of an Agent: pure.
 
+use super::pool;
 use crate::kit::ready::{self, Plan};
-use crate::task::refs::absent;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use oarmaster_crds::conditions::{self, reason};
 use oarmaster_crds::validate::{self, summary};
-use oarmaster_crds::{Agent, AgentStatus, ModelPool, SandboxClass, names};
+use oarmaster_crds::{Agent, AgentStatus, ModelPool, SandboxClass, access, names};
 use std::sync::Arc;
 
 /// Everything the planner may look at.
@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub struct Observed {
     /// The clock.
     pub now: Timestamp,
-    /// The pool that it means.
+    /// The pool that it means, if it may.
     pub pool: Option<Arc<ModelPool>>,
     /// The class that it names.
     pub class: Option<Arc<SandboxClass>>,
@@ -56,13 +56,13 @@ pub fn plan(agent: &Agent, seen: &Observed) -> Plan<AgentStatus> {
 }
 
 fn missing(agent: &Agent, seen: &Observed) -> Vec<String> {
-    let namespace = agent.metadata.namespace.as_deref().unwrap_or_default();
     let mut missing = Vec::new();
     if seen.pool.is_none() {
-        missing.push(absent("ModelPool", &agent.spec.model.pool.name, namespace));
+        missing.push(pool::absent(agent));
     }
     if seen.class.is_none() {
-        missing.push(absent("SandboxClass", &agent.spec.sandbox.class.name, ""));
+        let name = &agent.spec.sandbox.class.name;
+        missing.push(access::absent("SandboxClass", ("", name), ""));
     }
     missing
 }

@@ -1,7 +1,9 @@
 use super::plan::{Observed, plan};
+use super::pool;
 use jiff::Timestamp;
 use oarmaster_crds::{Agent, AgentStatus, ModelPool, SandboxClass, conditions};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 fn agent(spec: Value) -> Agent {
@@ -132,4 +134,105 @@ fn a_broken_spec_names_its_field() {
     let (why, text) = reason_and_text(&after(&broken, pool("True"), class("True")));
     assert_eq!(why, "InvalidSpec");
     assert!(text.contains("spec.instructions"));
+}
+
+#[test]
+fn an_agent_means_a_pool_that_allows_its_namespace() {
+    let named = |pool: Value| agent(json!({ "instructions": "x", "model": { "pool": pool } }));
+    let labels = |team: &str| BTreeMap::from([("team".to_owned(), team.to_owned())]);
+    let chosen = json!({ "from": "Selector", "selector": { "matchLabels": { "team": "a" } } });
+    let same = json!({ "from": "Same" });
+    let (fast, other) = (
+        json!({ "name": "fast" }),
+        json!({ "name": "fast", "namespace": "other" }),
+    );
+    let default = json!({ "name": "default" });
+    let elsewhere = json!({ "name": "default", "namespace": "other" });
+    for (reference, pools, allowed, team, meant) in [
+        (&fast, vec!["team/fast", "other/fast"], &same, "a", "team"),
+        (&fast, vec!["other/fast"], &chosen, "a", ""),
+        (&other, vec!["team/fast", "other/fast"], &same, "a", ""),
+        (&other, vec!["other/fast"], &chosen, "a", "other"),
+        (&other, vec!["other/fast"], &chosen, "b", ""),
+        // `default` falls back to the shared one, which allows by the same rule.
+        (
+            &default,
+            vec!["team/default", "sys/default"],
+            &same,
+            "a",
+            "team",
+        ),
+        (&default, vec!["sys/default"], &chosen, "a", "sys"),
+        (&default, vec!["sys/default"], &same, "a", ""),
+        (
+            &elsewhere,
+            vec!["team/default", "sys/default"],
+            &chosen,
+            "a",
+            "",
+        ),
+    ] {
+        let find = |(namespace, name): (&str, &str)| {
+            let id = format!("{namespace}/{name}");
+            let pool = json!({
+                "apiVersion": "oarmaster.dev/v1alpha1", "kind": "ModelPool",
+                "metadata": { "name": name, "namespace": namespace },
+                "spec": { "members": [], "allowedNamespaces": allowed },
+            });
+            pools
+                .contains(&id.as_str())
+                .then(|| Arc::new(serde_json::from_value(pool).unwrap()))
+        };
+        let (agent, labels) = (named(reference.clone()), labels(team));
+        let found = pool::meant(&agent, Some(("sys", "default")), Some(&labels), find);
+        let found = found.and_then(|pool| pool.metadata.namespace.clone());
+        assert_eq!(
+            found.unwrap_or_default(),
+            meant,
+            "{reference} {pools:?} {allowed} {team}"
+        );
+    }
+}
+
+#[test]
+fn a_pool_of_another_namespace_is_absent_or_not_allowed() {
+    let spec = json!({ "instructions": "x", "model": { "pool": { "name": "fast", "namespace": "other" } } });
+    let status = after(&agent(spec), None, class("True"));
+    let held = conditions::find(&status.conditions, conditions::RESOLVED_REFS).unwrap();
+    assert_eq!(
+        (held.status.as_str(), held.reason.as_str()),
+        ("False", "RefsNotResolved")
+    );
+    assert!(
+        held.message.starts_with(
+            "ModelPool fast does not exist in namespace other, or does not allow namespace team"
+        ),
+        "{}",
+        held.message
+    );
+}
+
+#[test]
+fn who_is_looked_at_again_when_a_pool_changes() {
+    let named = |pool: Value| agent(json!({ "instructions": "x", "model": { "pool": pool } }));
+    let (own, other) = (
+        json!({ "name": "default" }),
+        json!({ "name": "default", "namespace": "other" }),
+    );
+    for (reference, pool, looks) in [
+        (&own, ("team", "default"), true),
+        (&own, ("sys", "default"), true),
+        (&own, ("other", "default"), false),
+        (&other, ("other", "default"), true),
+        (&other, ("team", "default"), false),
+        (&other, ("sys", "default"), false),
+    ] {
+        let agent = named(reference.clone());
+        let shared = Some(("sys", "default"));
+        assert_eq!(
+            pool::may_mean(&agent, pool, shared),
+            looks,
+            "{reference} {pool:?}"
+        );
+    }
 }

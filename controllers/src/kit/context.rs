@@ -10,7 +10,7 @@ use crate::task::pod::{JobFacts, PodFacts};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Pod, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::node::v1::RuntimeClass;
 use kube::Client;
@@ -19,10 +19,13 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 use oarmaster_crds::{Agent, Budget, ModelPool, ModelProvider, SandboxClass, Task};
 use oarmaster_protocol::admin::{BudgetReport, ProviderHealth};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use super::guard::Guard;
+
+/// Labels of an object.
+pub type Labels = BTreeMap<String, String>;
 
 /// What was configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +50,13 @@ impl Settings {
     pub fn gateway_host(&self) -> String {
         format!("{}.{}.svc", self.gateway_service, self.namespace)
     }
+
+    /// Namespace and name of the pool that `default` falls back to.
+    #[must_use]
+    pub fn shared_pool(&self) -> Option<(&str, &str)> {
+        let name = self.default_pool.as_deref()?;
+        Some((&self.namespace, name))
+    }
 }
 
 /// The caches, each filled by one watch.
@@ -60,6 +70,8 @@ pub struct Stores {
     pub budgets: Store<Guard<Budget>>,
     /// SandboxClasses.
     pub classes: Store<Guard<SandboxClass>>,
+    /// Namespaces.
+    pub namespaces: Store<PartialObjectMeta<Namespace>>,
     /// Agents.
     pub agents: Store<Guard<Agent>>,
     /// Tasks.
@@ -131,6 +143,13 @@ impl Context {
             policies: Made::default(),
             written: Mutex::default(),
         }
+    }
+
+    /// The labels of a namespace, if it is known.
+    #[must_use]
+    pub fn labels(&self, namespace: &str) -> Option<Labels> {
+        let found = self.stores.namespaces.get(&ObjectRef::new(namespace))?;
+        Some(found.metadata.labels.clone().unwrap_or_default())
     }
 
     /// When this process last wrote the status of a Task or a Budget.

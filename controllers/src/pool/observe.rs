@@ -11,14 +11,15 @@ pub fn observe(pool: &ModelPool, ctx: &Context) -> Observed {
     let namespace = pool.metadata.namespace.as_deref().unwrap_or_default();
     Observed {
         now: Timestamp::now(),
+        labels: ctx.labels(namespace),
         providers: pool
             .spec
             .members
             .iter()
             .filter_map(|member| {
-                let name = &member.provider.name;
-                let found = readable(&ctx.stores.providers, namespace, name)?;
-                Some((name.clone(), found))
+                let id = (member.provider.namespace(namespace), &member.provider.name);
+                let found = readable(&ctx.stores.providers, id.0, id.1)?;
+                Some(((id.0.to_owned(), id.1.clone()), found))
             })
             .collect(),
         namesakes: ctx

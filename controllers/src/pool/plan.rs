@@ -1,13 +1,13 @@
 //! The status of a ModelPool: pure.
 
+use crate::kit::context::Labels;
 use crate::kit::ready::{self, Plan};
-use crate::task::refs::absent;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use oarmaster_crds::conditions::{self, reason};
 use oarmaster_crds::kinds::pool::{MemberStatus, PoolMember};
 use oarmaster_crds::validate::{self, summary};
-use oarmaster_crds::{ModelPool, ModelPoolStatus, ModelProvider};
+use oarmaster_crds::{ModelPool, ModelPoolStatus, ModelProvider, access};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -16,8 +16,10 @@ use std::sync::Arc;
 pub struct Observed {
     /// The clock.
     pub now: Timestamp,
-    /// The providers that exist, by name.
-    pub providers: BTreeMap<String, Arc<ModelProvider>>,
+    /// Labels of the pool's namespace, if it is known.
+    pub labels: Option<Labels>,
+    /// The providers that exist, by namespace and name.
+    pub providers: BTreeMap<(String, String), Arc<ModelProvider>>,
     /// The pools of the namespace that have aliases.
     pub namesakes: Vec<Namesake>,
 }
@@ -42,10 +44,9 @@ pub fn plan(pool: &ModelPool, seen: &Observed) -> Plan<ModelPoolStatus> {
         .members
         .iter()
         .map(|member| {
-            let found = seen.providers.get(&member.provider.name);
-            let message = problem(member, found.map(AsRef::as_ref), namespace);
+            let message = problem(member, provider(member, namespace, seen), namespace);
             MemberStatus {
-                provider: member.provider.name.clone(),
+                provider: member.provider.path(namespace),
                 model: member.model.clone(),
                 usable: message.is_none(),
                 message: message.unwrap_or_default(),
@@ -53,7 +54,7 @@ pub fn plan(pool: &ModelPool, seen: &Observed) -> Plan<ModelPoolStatus> {
         })
         .collect();
     let usable = members.iter().filter(|member| member.usable).count();
-    let problems = validate::pool(&pool.spec);
+    let problems = validate::pool(&pool.spec, namespace);
     let (degraded, how, lack) = degraded(pool, seen, &members);
     let (ready, why, message) = if !problems.is_empty() {
         (false, reason::INVALID_SPEC, summary(&problems))
@@ -102,13 +103,15 @@ fn degraded(
     seen: &Observed,
     members: &[MemberStatus],
 ) -> (bool, &'static str, String) {
+    let namespace = pool.metadata.namespace.as_deref().unwrap_or_default();
     let texts: Vec<String> = members
         .iter()
-        .filter_map(|member| {
+        .zip(&pool.spec.members)
+        .filter_map(|(member, written)| {
             if !member.usable {
                 return Some(member.message.clone());
             }
-            left_alone(member, seen)
+            left_alone(member, provider(written, namespace, seen)?)
         })
         .take(5)
         .collect();
@@ -139,8 +142,7 @@ fn degraded(
 }
 
 /// Of a member that can be used: that nothing is sent there for a while.
-fn left_alone(member: &MemberStatus, seen: &Observed) -> Option<String> {
-    let provider = seen.providers.get(&member.provider)?;
+fn left_alone(member: &MemberStatus, provider: &ModelProvider) -> Option<String> {
     let models = &provider.status.as_ref()?.models;
     let model = models.iter().find(|model| model.name == member.model)?;
     (model.circuit == "Open").then(|| {
@@ -153,15 +155,34 @@ fn left_alone(member: &MemberStatus, seen: &Observed) -> Option<String> {
     })
 }
 
+/// A member's provider, if it exists and the pool's namespace may name it.
+fn provider<'a>(
+    member: &PoolMember,
+    namespace: &str,
+    seen: &'a Observed,
+) -> Option<&'a ModelProvider> {
+    let own = member.provider.namespace(namespace);
+    let id = (own.to_owned(), member.provider.name.clone());
+    let found = seen.providers.get(&id)?;
+    let allowed = &found.spec.allowed_namespaces;
+    allowed
+        .allows(own, namespace, seen.labels.as_ref())
+        .then_some(found)
+}
+
 /// Why a member cannot be used.
 fn problem(
     member: &PoolMember,
     provider: Option<&ModelProvider>,
     namespace: &str,
 ) -> Option<String> {
-    let name = &member.provider.name;
+    let name = member.provider.path(namespace);
     let Some(provider) = provider else {
-        return Some(absent("ModelProvider", name, namespace));
+        let id = (
+            member.provider.namespace(namespace),
+            member.provider.name.as_str(),
+        );
+        return Some(access::absent("ModelProvider", id, namespace));
     };
     let Some(model) = provider
         .spec
@@ -192,7 +213,13 @@ fn problem(
     if conditions::is_true(&status.conditions, conditions::READY) {
         return None;
     }
-    let why = conditions::find(&status.conditions, conditions::READY)
-        .map_or("it was not looked at yet", |held| held.message.as_str());
+    let why = match conditions::find(&status.conditions, conditions::READY) {
+        None => "it was not looked at yet",
+        // Its message may name what is in the other namespace, like a Secret.
+        Some(_) if member.provider.namespace(namespace) != namespace => {
+            "its owner finds the reason in its conditions"
+        }
+        Some(held) => held.message.as_str(),
+    };
     Some(format!("ModelProvider {name} is not ready: {why}"))
 }

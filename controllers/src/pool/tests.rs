@@ -32,9 +32,16 @@ fn provider(ready: &str, pricing: bool) -> Arc<ModelProvider> {
 fn after(pool: &ModelPool, providers: &[(&str, Arc<ModelProvider>)]) -> ModelPoolStatus {
     let seen = Observed {
         now: Timestamp::UNIX_EPOCH,
+        labels: Some([("team".to_owned(), "a".to_owned())].into()),
         providers: providers
             .iter()
-            .map(|(name, provider)| ((*name).to_owned(), Arc::clone(provider)))
+            .map(|(name, provider)| {
+                let (namespace, name) = name.split_once('/').unwrap_or(("team", name));
+                (
+                    (namespace.to_owned(), name.to_owned()),
+                    Arc::clone(provider),
+                )
+            })
             .collect(),
         namesakes: ["old", "young"]
             .into_iter()
@@ -197,4 +204,41 @@ fn a_broken_spec_names_its_field() {
     let ready = conditions::find(&status.conditions, conditions::READY).unwrap();
     assert_eq!(ready.reason, "InvalidSpec");
     assert!(ready.message.contains("spec.members"));
+}
+
+#[test]
+fn a_provider_of_another_namespace_serves_while_it_allows_the_pools() {
+    let named = json!({ "provider": { "name": "p", "namespace": "other" }, "model": "m" });
+    let pool = pool(json!([named]));
+    let allowing = |ready: &str, allowed: Value| {
+        let mut provider = ModelProvider::clone(&provider(ready, true));
+        provider.spec.allowed_namespaces = serde_json::from_value(allowed).unwrap();
+        Arc::new(provider)
+    };
+    let selector =
+        |team: &str| json!({ "from": "Selector", "selector": { "matchLabels": { "team": team } } });
+    let absent =
+        "ModelProvider p does not exist in namespace other, or does not allow namespace team";
+    for (provider, message) in [
+        (Some(allowing("True", json!({ "from": "All" }))), ""),
+        (Some(allowing("True", selector("a"))), ""),
+        (Some(allowing("True", selector("b"))), absent),
+        (Some(allowing("True", json!({}))), absent),
+        (None, absent),
+        // Why it is not ready may name what is in the other namespace.
+        (
+            Some(allowing("False", json!({ "from": "All" }))),
+            "ModelProvider other/p is not ready: its owner finds the reason in its conditions",
+        ),
+    ] {
+        let held = provider.map(|provider| ("other/p", provider));
+        let own = ("p", provider_ready()); // the one of the pool's namespace is another one
+        let held: Vec<_> = held.into_iter().chain([own]).collect();
+        let status = after(&pool, &held);
+        let member = &status.members[0];
+        assert_eq!(member.provider, "other/p");
+        assert_eq!(member.usable, message.is_empty());
+        assert!(member.message.starts_with(message), "{}", member.message);
+        assert_eq!(degraded(&status).1 == "MemberUnusable", !message.is_empty());
+    }
 }

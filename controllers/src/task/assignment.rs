@@ -3,7 +3,7 @@
 use oarmaster_crds::kinds::class::{Isolation, SandboxClassSpec};
 use oarmaster_crds::kinds::sandbox::{AcceptSpec, SandboxSpec};
 use oarmaster_crds::kinds::task::{Language, Pinned, RunSpec};
-use oarmaster_crds::{Agent, GepDuration, ModelPool, Task};
+use oarmaster_crds::{Agent, GepDuration, ModelPool, Task, access};
 use oarmaster_protocol::assignment::{
     Accept, AgentTarget, ArtifactRule, Assignment, File, Program, RunTarget, Sandbox, Target,
     TaskRef,
@@ -46,7 +46,11 @@ pub fn files(
                         continue;
                     }
                     None => {
-                        missing.push(super::refs::absent("ConfigMap", &named.name, namespace));
+                        missing.push(access::absent(
+                            "ConfigMap",
+                            (namespace, &named.name),
+                            namespace,
+                        ));
                         continue;
                     }
                 }

@@ -168,7 +168,7 @@ async fn look(task: &Task, ctx: &Context, first: bool) -> Result<Looked> {
         looked.pool = looked
             .agent
             .as_ref()
-            .and_then(|agent| crate::agent::pool(agent, ctx));
+            .and_then(|agent| crate::agent::meant(agent, ctx));
     }
     let class = refs::class_name(task, looked.agent.as_deref());
     looked.class = class.and_then(|name| readable(&ctx.stores.classes, "", name));

@@ -5,7 +5,7 @@ use oarmaster_crds::kinds::class::SandboxClassSpec;
 use oarmaster_crds::kinds::sandbox::SandboxSpec;
 use oarmaster_crds::kinds::task::Pinned;
 use oarmaster_crds::validate::{self, Rule, summary};
-use oarmaster_crds::{Agent, Allowance, ModelPool, SandboxClass, Task, conditions, names};
+use oarmaster_crds::{Agent, Allowance, ModelPool, SandboxClass, Task, access, conditions, names};
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::admin::TaskBudget;
 use oarmaster_protocol::assignment::{Assignment, MAX_ASSIGNMENT_BYTES};
@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub struct Looked {
     /// The Agent that the Task names.
     pub agent: Option<Arc<Agent>>,
-    /// The pool that the Agent names, own namespace first, then for `default` the release namespace's.
+    /// The pool that the Agent means, if it may.
     pub pool: Option<Arc<ModelPool>>,
     /// The SandboxClass that applies.
     pub class: Option<Arc<SandboxClass>>,
@@ -87,7 +87,7 @@ pub fn resolve_first(task: &Task, looked: &Looked) -> Refs {
     let agent = task.spec.agent.as_ref().and_then(|named| {
         let found = looked.agent.as_deref();
         if found.is_none() {
-            missing.push(absent("Agent", &named.name, namespace));
+            missing.push(access::absent("Agent", (namespace, &named.name), namespace));
         }
         found
     });
@@ -95,7 +95,7 @@ pub fn resolve_first(task: &Task, looked: &Looked) -> Refs {
         if let Some(refused) = agent_refused(agent) {
             return refused;
         }
-        pool(&mut missing, agent, looked.pool.as_deref(), namespace);
+        pool(&mut missing, agent, looked.pool.as_deref());
     }
     let class_name = class_name(task, agent).unwrap_or(names::DEFAULT).to_owned();
     if agent.is_some() || task.spec.run.is_some() {
@@ -185,16 +185,6 @@ pub fn resolve_again(task: &Task, looked: &Looked) -> Refs {
     }))
 }
 
-/// The text for an object that is absent, which is also the text for one that may not be used from here.
-#[must_use]
-pub fn absent(kind: &str, name: &str, namespace: &str) -> String {
-    if namespace.is_empty() {
-        format!("{kind} {name} does not exist; an administrator can create it")
-    } else {
-        format!("{kind} {name} does not exist in namespace {namespace}; create it there")
-    }
-}
-
 fn agent_refused(agent: &Agent) -> Option<Refs> {
     let problems = validate::agent(&agent.spec);
     (!problems.is_empty()).then(|| {
@@ -206,14 +196,19 @@ fn agent_refused(agent: &Agent) -> Option<Refs> {
     })
 }
 
-fn pool(missing: &mut Vec<String>, agent: &Agent, pool: Option<&ModelPool>, namespace: &str) {
+fn pool(missing: &mut Vec<String>, agent: &Agent, pool: Option<&ModelPool>) {
     let name = &agent.spec.model.pool.name;
     match pool {
-        None => missing.push(absent("ModelPool", name, namespace)),
+        None => missing.push(crate::agent::pool::absent(agent)),
         // Its status says so too, but later: a Task that was made in between would start and find its calls refused.
-        Some(pool) if pool.spec.suspend => missing.push(format!(
-            "ModelPool {name} is suspended; to take calls again: oar pools resume {name} -n {namespace}"
-        )),
+        Some(pool) if pool.spec.suspend => {
+            let (name, namespace) = (&pool.metadata.name, &pool.metadata.namespace);
+            let name = name.as_deref().unwrap_or_default();
+            missing.push(format!(
+                "ModelPool {name} is suspended; to take calls again: oar pools resume {name} -n {}",
+                namespace.as_deref().unwrap_or_default()
+            ));
+        }
         Some(pool) => {
             let status = pool.status.clone().unwrap_or_default();
             if !conditions::is_true(&status.conditions, conditions::READY) {
@@ -227,7 +222,7 @@ fn pool(missing: &mut Vec<String>, agent: &Agent, pool: Option<&ModelPool>, name
 
 fn class(missing: &mut Vec<String>, name: &str, class: Option<&SandboxClass>) {
     match class {
-        None => missing.push(absent("SandboxClass", name, "")),
+        None => missing.push(access::absent("SandboxClass", ("", name), "")),
         Some(class) => {
             if let Some(why) = crate::class::blocked(class.status.as_ref()) {
                 missing.push(format!("SandboxClass {name} is not ready: {why}"));

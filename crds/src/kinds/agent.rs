@@ -1,7 +1,7 @@
 //! Agent: instructions, a model, tools, a sandbox and limits.
 
 use super::sandbox::{AcceptSpec, SandboxSpec};
-use crate::common::{Allowance, LocalRef, PoolRef, any_object, conditions_schema};
+use crate::common::{Allowance, NamespacedRef, any_object, conditions_schema};
 use crate::names;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
@@ -78,8 +78,8 @@ pub struct AgentSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ModelSpec {
-    /// The ModelPool. Default `default`: the pool of that name in this namespace, else the chart's.
-    pub pool: PoolRef,
+    /// The ModelPool. Default `default`: without a namespace that means the pool of that name in this one, else the chart's.
+    pub pool: NamespacedRef,
     /// Sampling temperature as a decimal string from "0" to "2". Default: the provider's.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(
@@ -95,7 +95,7 @@ pub struct ModelSpec {
 impl Default for ModelSpec {
     fn default() -> Self {
         Self {
-            pool: LocalRef::new(names::DEFAULT),
+            pool: NamespacedRef::new(names::DEFAULT),
             temperature: None,
             max_output_tokens: 4096,
         }

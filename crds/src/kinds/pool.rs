@@ -1,6 +1,7 @@
 //! ModelPool: models of providers behind one name.
 
-use crate::common::{LocalRef, conditions_schema};
+use crate::access::AllowedNamespaces;
+use crate::common::{NamespacedRef, conditions_schema};
 use crate::duration::GepDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
@@ -61,6 +62,9 @@ pub struct ModelPoolSpec {
     /// True stops new calls; those under way end. Default false.
     #[serde(default)]
     pub suspend: bool,
+    /// Namespaces whose Agents may name this pool. What is taken back ends with the request under way. Callers with a token of their own need the verb `use` instead. Default: the own namespace.
+    #[serde(default)]
+    pub allowed_namespaces: AllowedNamespaces,
 }
 
 /// The order in which members of one priority are tried.
@@ -131,12 +135,12 @@ impl Default for Breaker {
     }
 }
 
-/// One model of one provider in the same namespace.
+/// One model of one provider.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PoolMember {
     /// The ModelProvider.
-    pub provider: LocalRef,
+    pub provider: NamespacedRef,
     /// A model that the provider lists.
     #[schemars(length(min = 1, max = 256))]
     pub model: String,
@@ -179,7 +183,7 @@ pub struct ModelPoolStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MemberStatus {
-    /// Name of the provider.
+    /// Name of the provider; of one in another namespace `<namespace>/<name>`.
     pub provider: String,
     /// The model.
     pub model: String,

@@ -1,6 +1,7 @@
 //! ModelProvider: an upstream that serves models.
 
 use super::script::Script;
+use crate::access::AllowedNamespaces;
 use crate::common::{SecretKeyRef, SecretRef, conditions_schema};
 use crate::duration::GepDuration;
 use crate::money::Usd;
@@ -96,6 +97,9 @@ pub struct ModelProviderSpec {
     /// How long to wait for what.
     #[serde(default)]
     pub timeouts: Timeouts,
+    /// Namespaces whose ModelPools may name this provider. Its keys stay here: who uses it sees none. What is taken back ends with the request under way. Default: the own namespace.
+    #[serde(default)]
+    pub allowed_namespaces: AllowedNamespaces,
     /// What a Scripted provider answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script: Option<Script>,

@@ -20,12 +20,7 @@ pub fn agent(spec: &AgentSpec) -> Vec<Problem> {
         &spec.instructions,
         65_536,
     );
-    bounds::text(
-        &mut problems,
-        "spec.model.pool.name",
-        &spec.model.pool.name,
-        253,
-    );
+    bounds::reference(&mut problems, "spec.model.pool", &spec.model.pool);
     bounds::number(
         &mut problems,
         "spec.model.maxOutputTokens",

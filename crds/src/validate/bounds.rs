@@ -1,9 +1,11 @@
 //! Checks of single values that several kinds share.
 
 use super::Problem;
-use crate::common::Allowance;
+use crate::access::{AllowedFrom, AllowedNamespaces};
+use crate::common::{Allowance, NamespacedRef, Operator, Selector};
 use crate::duration::GepDuration;
 use crate::money::Usd;
+use crate::names::is_dns_label;
 use crate::quantity::{Cpu, Size};
 use std::time::Duration;
 
@@ -130,6 +132,54 @@ pub fn text(problems: &mut Vec<Problem>, field: &str, text: &str, most: usize) {
         problems.push(Problem::spec(
             field,
             format!("is too long: write at most {most} characters"),
+        ));
+    }
+}
+
+/// A selector of labels.
+pub fn selector(problems: &mut Vec<Problem>, field: &str, selector: &Selector) {
+    if selector.match_labels.len() > 16 {
+        let field = format!("{field}.matchLabels");
+        problems.push(Problem::spec(field, "write at most 16 labels"));
+    }
+    let expressions = format!("{field}.matchExpressions");
+    list(problems, &expressions, &selector.match_expressions, 16);
+    for (index, each) in selector.match_expressions.iter().enumerate() {
+        let field = format!("{expressions}[{index}]");
+        text(problems, &format!("{field}.key"), &each.key, 317);
+        let valued = matches!(each.operator, Operator::In | Operator::NotIn);
+        if valued == each.values.is_empty() {
+            problems.push(Problem::spec(
+                field,
+                "In and NotIn need values, Exists and DoesNotExist have none",
+            ));
+        }
+    }
+}
+
+/// Who may refer to an object.
+pub fn allowed(problems: &mut Vec<Problem>, allowed: &AllowedNamespaces) {
+    let field = "spec.allowedNamespaces";
+    if (allowed.from == AllowedFrom::Selector) != allowed.selector.is_some() {
+        problems.push(Problem::spec(
+            field,
+            "set selector with from: Selector, and with no other",
+        ));
+    }
+    if let Some(chosen) = &allowed.selector {
+        selector(problems, &format!("{field}.selector"), chosen);
+    }
+}
+
+/// A reference to an object of this namespace or another one.
+pub fn reference(problems: &mut Vec<Problem>, field: &str, named: &NamespacedRef) {
+    text(problems, &format!("{field}.name"), &named.name, 253);
+    if let Some(namespace) = &named.namespace
+        && !is_dns_label(namespace)
+    {
+        problems.push(Problem::spec(
+            format!("{field}.namespace"),
+            "is no namespace: write 1 to 63 lower-case letters, digits and hyphens",
         ));
     }
 }

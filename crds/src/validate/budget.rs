@@ -1,7 +1,6 @@
 //! Checks of a Budget.
 
 use super::{Problem, bounds};
-use crate::common::{Operator, Selector};
 use crate::kinds::budget::BudgetSpec;
 use std::collections::BTreeSet;
 
@@ -27,27 +26,7 @@ pub fn budget(spec: &BudgetSpec) -> Vec<Problem> {
         }
     }
     if let Some(namespaces) = &spec.namespaces {
-        selector(&mut problems, "spec.namespaces", namespaces);
+        bounds::selector(&mut problems, "spec.namespaces", namespaces);
     }
     problems
-}
-
-fn selector(problems: &mut Vec<Problem>, field: &str, selector: &Selector) {
-    if selector.match_labels.len() > 16 {
-        let field = format!("{field}.matchLabels");
-        problems.push(Problem::spec(field, "write at most 16 labels"));
-    }
-    let expressions = format!("{field}.matchExpressions");
-    bounds::list(problems, &expressions, &selector.match_expressions, 16);
-    for (index, each) in selector.match_expressions.iter().enumerate() {
-        let field = format!("{expressions}[{index}]");
-        bounds::text(problems, &format!("{field}.key"), &each.key, 317);
-        let valued = matches!(each.operator, Operator::In | Operator::NotIn);
-        if valued == each.values.is_empty() {
-            problems.push(Problem::spec(
-                field,
-                "In and NotIn need values, Exists and DoesNotExist have none",
-            ));
-        }
-    }
 }

@@ -6,10 +6,11 @@ use crate::kinds::pool::ModelPoolSpec;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// What is wrong with a ModelPool.
+/// What is wrong with a ModelPool of this namespace.
 #[must_use]
-pub fn pool(spec: &ModelPoolSpec) -> Vec<Problem> {
+pub fn pool(spec: &ModelPoolSpec, namespace: &str) -> Vec<Problem> {
     let mut problems = Vec::new();
+    bounds::allowed(&mut problems, &spec.allowed_namespaces);
     if spec.members.is_empty() {
         problems.push(Problem::spec("spec.members", "list at least one member"));
     }
@@ -17,11 +18,10 @@ pub fn pool(spec: &ModelPoolSpec) -> Vec<Problem> {
     let mut seen = BTreeSet::new();
     for (index, member) in spec.members.iter().enumerate() {
         let field = format!("spec.members[{index}]");
-        bounds::text(
+        bounds::reference(
             &mut problems,
-            &format!("{field}.provider.name"),
-            &member.provider.name,
-            253,
+            &format!("{field}.provider"),
+            &member.provider,
         );
         bounds::text(&mut problems, &format!("{field}.model"), &member.model, 256);
         bounds::number(
@@ -38,12 +38,14 @@ pub fn pool(spec: &ModelPoolSpec) -> Vec<Problem> {
             0,
             1000,
         );
-        if !seen.insert((&member.provider.name, &member.model)) {
+        let provider = &member.provider;
+        if !seen.insert((provider.namespace(namespace), &provider.name, &member.model)) {
             problems.push(Problem::spec(
                 field,
                 format!(
                     "model '{}' of provider '{}' is there twice; a member is tried once per call",
-                    member.model, member.provider.name
+                    member.model,
+                    provider.path(namespace)
                 ),
             ));
         }

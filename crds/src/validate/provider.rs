@@ -24,6 +24,7 @@ pub fn provider(spec: &ModelProviderSpec) -> Vec<Problem> {
         | ProviderType::OpenAICompatible => server(&mut problems, spec),
     }
     cloud(&mut problems, spec);
+    bounds::allowed(&mut problems, &spec.allowed_namespaces);
     bounds::list(&mut problems, "spec.keys", &spec.keys, 16);
     bounds::list(&mut problems, "spec.models", &spec.models, 64);
     let mut names = BTreeSet::new();

@@ -61,6 +61,15 @@ pub fn cases() -> Vec<Case> {
             temperature(json!("2.1")),
             &["spec.model.temperature", "should match"],
         ),
+        taken(
+            "a pool of another namespace",
+            a(json!({"model": {"pool": {"name": "fast", "namespace": "models"}}})),
+        ),
+        denied(
+            "a pool of another namespace without its name",
+            a(json!({"model": {"pool": {"namespace": "models"}}})),
+            &["spec.model.pool.name: Required value"],
+        ),
         denied(
             "a pool by its bare name",
             a(json!({"model": {"pool": "default"}})),

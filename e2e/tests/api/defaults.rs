@@ -46,7 +46,13 @@ async fn what_is_left_out_is_filled_in() -> Result<()> {
                 ),
             ],
         ),
-        (provider::remote(), &[("/spec/timeouts", timeouts)]),
+        (
+            provider::remote(),
+            &[
+                ("/spec/timeouts", timeouts),
+                ("/spec/allowedNamespaces", json!({"from": "Same"})),
+            ],
+        ),
         (
             crate::support::with_spec(
                 &provider::remote(),
@@ -64,6 +70,7 @@ async fn what_is_left_out_is_filled_in() -> Result<()> {
                 ("/spec/members/0/weight", json!(1)),
                 ("/spec/strategy", json!("Priority")),
                 ("/spec/suspend", json!(false)),
+                ("/spec/allowedNamespaces", json!({"from": "Same"})),
                 ("/spec/failover", json!({"maxHops": 4, "deadline": "180s"})),
                 (
                     "/spec/breaker",

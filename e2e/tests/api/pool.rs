@@ -4,6 +4,10 @@ use crate::support::{Case, check, denied, in_space, object, taken, with_spec};
 use anyhow::Result;
 use serde_json::{Value, json};
 
+/// What is said of `allowedNamespaces`.
+pub const SELECTOR: &str =
+    "set selector with from: Selector, like {matchLabels: {team: a}}, and with no other";
+
 pub fn cases() -> Vec<Case> {
     let member = json!({"provider": {"name": "p"}, "model": "m"});
     let pool = object("ModelPool", json!({"members": [member]}));
@@ -75,6 +79,37 @@ pub fn cases() -> Vec<Case> {
             "a breaker over 100 percent",
             with_spec(&pool, json!({"breaker": {"errorPercent": 101}})),
             &["spec.breaker.errorPercent", "less than or equal to 100"],
+        ),
+        taken(
+            "a provider of another namespace",
+            members(json!([{"provider": {"name": "p", "namespace": "other"}, "model": "m"}])),
+        ),
+        denied(
+            "a provider of what is no namespace",
+            members(json!([{"provider": {"name": "p", "namespace": "a.b"}, "model": "m"}])),
+            &["spec.members[0].provider.namespace", "should match"],
+        ),
+        taken(
+            "a pool for every namespace",
+            with_spec(&pool, json!({"allowedNamespaces": {"from": "All"}})),
+        ),
+        denied(
+            "a pool for namespaces without a selector",
+            with_spec(&pool, json!({"allowedNamespaces": {"from": "Selector"}})),
+            &[SELECTOR],
+        ),
+        denied(
+            "a pool for some and for all",
+            with_spec(
+                &pool,
+                json!({"allowedNamespaces": {"from": "All", "selector": {}}}),
+            ),
+            &[SELECTOR],
+        ),
+        denied(
+            "a pool for other pools",
+            with_spec(&pool, json!({"allowedNamespaces": {"from": "Pool"}})),
+            &["spec.allowedNamespaces.from", "\"Selector\""],
         ),
         denied(
             "a field of a later version",

@@ -1,5 +1,6 @@
 //! ModelProvider: what may be created.
 
+use crate::pool::SELECTOR;
 use crate::support::{Case, check, denied, in_space, object, taken, with_spec};
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -57,7 +58,25 @@ pub fn cases() -> Vec<Case> {
 }
 
 fn types() -> Vec<Case> {
+    let allowed = |allowed: Value| p(json!({ "allowedNamespaces": allowed }));
     vec![
+        taken(
+            "a provider for chosen namespaces",
+            allowed(json!({"from": "Selector", "selector": {"matchLabels": {"team": "a"}}})),
+        ),
+        denied(
+            "a provider for chosen namespaces, without a choice",
+            allowed(json!({"from": "Selector"})),
+            &[SELECTOR],
+        ),
+        denied(
+            "a selector with a value that no label has",
+            allowed(json!({"from": "Selector", "selector": {"matchLabels": {"team": "a b"}}})),
+            &[
+                "spec.allowedNamespaces.selector.matchLabels",
+                "should match",
+            ],
+        ),
         taken("a remote provider", remote()),
         taken("a scripted provider", scripted()),
         denied(

@@ -232,7 +232,7 @@ async fn the_builtin_roles_cover_our_kinds() -> Result<()> {
             // Who spends what is the administrator's business.
             (&["get", "budgets.oarmaster.dev"], [false, false, false]),
             (&["create", "budgets.oarmaster.dev"], [false, false, false]),
-            // Budgets choose namespaces by their labels.
+            // Budgets choose namespaces by their labels, as allowedNamespaces does.
             (&["patch", "namespaces"], [false, false, false]),
             (&["create", "pods"], [false, true, true]),
         ];

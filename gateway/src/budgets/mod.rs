@@ -89,6 +89,12 @@ impl Budgets {
         self.rules.iter().flatten()
     }
 
+    /// The labels of a namespace; `None` while they are not known.
+    #[must_use]
+    pub fn labels(&self, namespace: &str) -> Option<&BTreeMap<String, String>> {
+        self.labels.as_ref()?.get(namespace)
+    }
+
     /// The rule of a Budget.
     #[must_use]
     pub fn rule(&self, name: &str) -> Option<&Rule> {

@@ -1,5 +1,6 @@
 //! The members of a pool that can be asked for a call, with what their place in the order depends on, and the lanes to them.
 
+use super::allowed;
 use super::route::Routed;
 use crate::catalog::{self, Provider};
 use crate::error::ApiFailure;
@@ -50,6 +51,7 @@ impl<'a> Member<'a> {
         let gone = |text: String| ApiFailure::new(ErrorCode::ModelUnavailable, text);
         let path = format!("{}/{}", written.provider.0, written.provider.1);
         let name = written.model.as_str();
+        allowed::provider(gateway, &written.provider, &routed.pool)?;
         let provider = routed.snapshot.providers.get(&written.provider);
         let provider = provider.ok_or_else(|| {
             gone(format!(

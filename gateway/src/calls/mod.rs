@@ -2,6 +2,7 @@
 //! [`crate::surface`] and [`crate::provider::wire`].
 
 pub mod account;
+pub mod allowed;
 pub mod assigned;
 pub mod attempt;
 pub mod call;

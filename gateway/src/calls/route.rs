@@ -1,5 +1,6 @@
 //! From a request to its pool, and who may use it.
 
+use super::allowed;
 use crate::budgets::{Budgets, Payer};
 use crate::catalog::{Id, Snapshot};
 use crate::error::ApiFailure;
@@ -94,7 +95,9 @@ pub async fn for_task(
             "this Task may use model {model} only"
         )));
     }
-    gateway.lookup.seen(&snapshot, &pool).await?;
+    let from = &pod.namespace;
+    gateway.lookup.seen(&snapshot, &pool, from).await?;
+    allowed::pool(gateway, &pool, from)?;
     takes_calls(&snapshot, &pool)?;
     let requester = gateway.store.requested_by(&pod.task_uid);
     Ok(Routed {
@@ -138,7 +141,7 @@ pub async fn for_user(
             user.name, pool.1, pool.0, pool.1
         )));
     }
-    gateway.lookup.seen(&snapshot, &pool).await?;
+    gateway.lookup.seen(&snapshot, &pool, &pool.0).await?;
     takes_calls(&snapshot, &pool)?;
     let namespace = own.map_or_else(|| pool.0.clone(), str::to_owned);
     let routed = Routed {

@@ -1,6 +1,7 @@
 //! What of a pool is asked for a call, one lane after the other: its members, put in the strategy's order and taken along the [`Course`].
 
 use super::account::{Bound, Unaffordable};
+use super::allowed;
 use super::attempt::{NamedKey, Told, Try, to_caller};
 use super::members::{Member, fit_first, lanes};
 use super::route::Routed;
@@ -89,6 +90,9 @@ impl<'a> Tries<'a> {
             let changed = self.gateway.health.lanes.changed();
             tokio::pin!(changed);
             changed.as_mut().enable(); // what changes from here on is not missed
+            if self.routed.task.is_some() {
+                allowed::pool(self.gateway, &self.routed.pool, &self.routed.namespace)?;
+            }
             let (lane, key, ticket) = match self.step() {
                 (Step::Ask(lane), Some((key, ticket))) => (lane, key, ticket),
                 (Step::Ask(_), None) => {
@@ -160,12 +164,17 @@ impl<'a> Tries<'a> {
     /// The next step, and what an asked lane is asked with.
     fn step(&mut self) -> (Step, Option<(Option<NamedKey>, Ticket<'a>)>) {
         let (gateway, members, now) = (self.gateway, &self.members, Instant::now());
-        let clock = since_epoch();
+        let (clock, pool) = (since_epoch(), &self.routed.pool);
         let (mut with, mut limited) = (None, false);
+        let passed = &mut self.passed;
         let step = self.course.next(now, |lane| {
             let Some(member) = members.get(lane.member) else {
                 return Admission::Never;
             };
+            if let Err(error) = allowed::provider(gateway, &member.provider.id, pool) {
+                passed.push(error);
+                return Admission::Never;
+            }
             let key = match member.provider.keys.get(lane.key) {
                 None => None,
                 Some(key) => match gateway.health.usable_key(member.provider, key) {

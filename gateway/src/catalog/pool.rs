@@ -2,9 +2,9 @@
 
 use super::{Id, small};
 use crate::routing::breaker::Limits;
-use oarmaster_crds::ModelPoolSpec;
 use oarmaster_crds::duration::NotADuration;
 use oarmaster_crds::kinds::pool::{Breaker, Failover, Strategy};
+use oarmaster_crds::{AllowedNamespaces, ModelPoolSpec};
 use std::time::Duration;
 
 /// A pool.
@@ -22,6 +22,8 @@ pub struct Pool {
     pub breaker: Limits,
     /// Whether no new call is taken.
     pub suspended: bool,
+    /// Whose objects may name it.
+    pub allowed: AllowedNamespaces,
 }
 
 /// A member of a pool.
@@ -42,7 +44,10 @@ impl Pool {
     #[must_use]
     pub fn new(id: &Id, spec: &ModelPoolSpec) -> Self {
         let members = spec.members.iter().map(|member| Member {
-            provider: (id.0.clone(), member.provider.name.clone()),
+            provider: (
+                member.provider.namespace(&id.0).to_owned(),
+                member.provider.name.clone(),
+            ),
             model: member.model.clone(),
             priority: member.priority,
             weight: small(member.weight),
@@ -58,6 +63,7 @@ impl Pool {
                 .unwrap_or_default(),
             breaker: breaker(&spec.breaker).unwrap_or_default(),
             suspended: spec.suspend,
+            allowed: spec.allowed_namespaces.clone(),
         }
     }
 }

@@ -11,11 +11,11 @@ use crate::provider::site::Site;
 use crate::provider::wire::{self, Wire};
 use crate::routing::limits;
 use crate::routing::quota::FreeQuota;
-use oarmaster_crds::ModelProviderSpec;
 use oarmaster_crds::duration::NotADuration;
 use oarmaster_crds::kinds::provider::{
     self, AwsCredentials, ProviderKey, ProviderLimits, ProviderModel, ProviderType, Timeouts,
 };
+use oarmaster_crds::{AllowedNamespaces, ModelProviderSpec};
 use oarmaster_prices::{Row, Table, Vendor};
 use std::collections::BTreeMap;
 
@@ -36,6 +36,8 @@ pub struct Provider {
     pub limits: limits::Limits,
     /// Its models.
     pub models: BTreeMap<String, Model>,
+    /// Whose pools may name it.
+    pub allowed: AllowedNamespaces,
 }
 
 /// A model of a provider.
@@ -86,6 +88,7 @@ impl Provider {
                 .iter()
                 .map(|model| (model.name.clone(), Model::new(spec, model)))
                 .collect(),
+            allowed: spec.allowed_namespaces.clone(),
         }
     }
 

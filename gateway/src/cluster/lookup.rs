@@ -6,6 +6,7 @@ use crate::identity::ask;
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::{Api, Client, Resource};
 use moka::future::Cache;
+use oarmaster_crds::access::absent;
 use oarmaster_crds::names::{is_dns_label, is_dns_subdomain};
 use oarmaster_crds::{ModelPool, ModelProvider};
 use serde::de::DeserializeOwned;
@@ -38,20 +39,18 @@ impl Lookup {
         }
     }
 
-    /// Passes when the snapshot has the pool and a provider of it. What it has not is looked up once.
+    /// Passes when the snapshot has the pool and a provider of it. What it has not is looked up once. `from` is the namespace that names the pool.
     ///
     /// # Errors
     /// `not_found` for a pool that does not exist; `unavailable` (to be tried again) for a pool or a provider that exists and was not
     /// seen yet.
-    pub async fn seen(&self, snapshot: &Snapshot, pool: &Id) -> Result<(), ApiFailure> {
+    pub async fn seen(&self, snapshot: &Snapshot, pool: &Id, from: &str) -> Result<(), ApiFailure> {
         let Some(found) = snapshot.pools.get(pool) else {
             return if self.exists::<ModelPool>(pool).await? {
                 Err(unseen("ModelPool", pool))
             } else {
-                Err(ApiFailure::not_found(format!(
-                    "there is no ModelPool {} in namespace {}",
-                    pool.1, pool.0
-                )))
+                let id = (pool.0.as_str(), pool.1.as_str());
+                Err(ApiFailure::not_found(absent("ModelPool", id, from)))
             };
         };
         // A member that is never there costs no question while another one serves.

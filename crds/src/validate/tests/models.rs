@@ -5,16 +5,18 @@ use serde_json::{Value, json};
 
 #[test]
 fn a_pool_lists_each_member_once() {
-    let pool =
-        |members: Value| validate::pool(&parse::<ModelPoolSpec>(json!({ "members": members })));
+    let of = |spec: Value| validate::pool(&parse::<ModelPoolSpec>(spec), "team");
+    let pool = |members: Value| of(json!({ "members": members }));
     let member = json!({ "provider": { "name": "p" }, "model": "m" });
     assert_eq!(pool(json!([member])), []);
     assert_eq!(fields(&pool(json!([]))), ["spec.members"]);
     assert_eq!(fields(&pool(json!([member, member]))), ["spec.members[1]"]);
-    let spec = |more: Value| {
-        let spec = with(json!({ "members": [member] }), more);
-        validate::pool(&parse::<ModelPoolSpec>(spec))
-    };
+    // With or without its own namespace it is the same provider.
+    for (namespace, problems) in [("team", 1), ("other", 0), ("No Name", 1)] {
+        let named = json!({ "provider": { "name": "p", "namespace": namespace }, "model": "m" });
+        assert_eq!(pool(json!([member, named])).len(), problems, "{namespace}");
+    }
+    let spec = |more: Value| of(with(json!({ "members": [member] }), more));
     for (field, more) in [
         (
             "spec.aliases[1]",
@@ -36,6 +38,18 @@ fn a_pool_lists_each_member_once() {
         (
             "spec.breaker.maxCooldown",
             json!({"breaker": {"cooldown": "5m"}}),
+        ),
+        (
+            "spec.allowedNamespaces",
+            json!({"allowedNamespaces": {"from": "Selector"}}),
+        ),
+        (
+            "spec.allowedNamespaces",
+            json!({"allowedNamespaces": {"from": "All", "selector": {}}}),
+        ),
+        (
+            "spec.allowedNamespaces.selector.matchExpressions[0]",
+            json!({"allowedNamespaces": {"from": "Selector", "selector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}}),
         ),
     ] {
         assert_eq!(fields(&spec(more.clone())), [field], "{more}");
@@ -267,4 +281,41 @@ fn bedrock_is_where_its_region_is() {
     }
     let own = spec(json!("https://vpce.example.com"), "us-east-1");
     assert_eq!(own.endpoint().as_deref(), Some("https://vpce.example.com"));
+}
+
+#[test]
+fn who_may_refer_to_an_object() {
+    use crate::access::{AllowedNamespaces, absent};
+    let labels = std::collections::BTreeMap::from([("team".to_owned(), "a".to_owned())]);
+    let selector =
+        |team: &str| json!({ "from": "Selector", "selector": { "matchLabels": { "team": team } } });
+    let every = json!({ "from": "Selector", "selector": {} });
+    for (allowed, from, known, allows) in [
+        (json!({}), "own", false, true),
+        (json!({}), "other", true, false),
+        (json!({ "from": "All" }), "other", false, true),
+        (selector("b"), "own", false, true),
+        (selector("a"), "other", true, true),
+        (selector("a"), "other", false, false),
+        (selector("b"), "other", true, false),
+        (every.clone(), "other", true, true),
+        // Of a namespace that was not seen nobody knows whether it is chosen.
+        (every, "other", false, false),
+        // Stored around the API's validation.
+        (json!({ "from": "Selector" }), "other", true, false),
+    ] {
+        let of: AllowedNamespaces = parse(allowed.clone());
+        let labels = known.then_some(&labels);
+        assert_eq!(of.allows("own", from, labels), allows, "{allowed} {from}");
+    }
+    let text = absent("ModelPool", ("own", "fast"), "other");
+    for part in [
+        "ModelPool fast does not exist in namespace own, or does not allow namespace other",
+        "its owner can create it",
+        "spec.allowedNamespaces to {from: All}",
+        "{matchLabels: {kubernetes.io/metadata.name: other}}",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert!(!absent("ModelPool", ("own", "fast"), "own").contains("allow"));
 }
