@@ -25,6 +25,7 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, post};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
+use oarmaster_store::STEP;
 use std::sync::Arc;
 
 /// Names who answered: `<namespace>/<ModelProvider>`.
@@ -46,6 +47,7 @@ pub fn route(surface: Surface) -> MethodRouter<Arc<Gateway>> {
         move |State(gateway): State<Arc<Gateway>>, headers: HeaderMap, body: Body| async move {
             let id = new_id();
             let answer = answer(surface, gateway, &headers, body, &id).await;
+            tracing::trace!(target: STEP, "answering");
             let mut response = answer.unwrap_or_else(|error| surface.refuse(&error, &id));
             surface.name(&id, &mut response);
             response
@@ -66,6 +68,7 @@ async fn answer(
     let mut request = Request::parse(surface, &body)?;
     id.clone_into(&mut request.id);
     request.beta = beta(surface, headers);
+    tracing::trace!(target: STEP, "received");
     match caller {
         Caller::Task(pod) if surface == Surface::Chat => {
             call::run(&gateway, &pod, headers, request, &body).await

@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use oarmaster_dialect::converse::frames::Frame;
 use oarmaster_dialect::messages;
 use oarmaster_protocol::text;
+use oarmaster_store::STEP;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -153,6 +154,7 @@ impl Http {
             _ => failure,
         });
         let (headers, bytes) = fetched?;
+        tracing::trace!(target: STEP, "read");
         let read = text::json(&bytes);
         self.check(&headers, &read.text, key)?;
         Whole::read(asked, &read, &bytes).map_err(|not| Failure::unknown(not.message, true))
@@ -324,6 +326,7 @@ impl Http {
             sign(&mut request, key, region, SystemTime::now())
                 .map_err(|error| Failure::not_sent(error.to_string()))?;
         }
+        tracing::trace!(target: STEP, "asking");
         let mut response = self.client.execute(request).await.map_err(|error| {
             let text = chain(&error);
             if error.is_connect() || error.is_builder() {
@@ -332,6 +335,7 @@ impl Http {
                 Failure::unknown(text, false)
             }
         })?;
+        tracing::trace!(target: STEP, "head");
         let status = response.status().as_u16();
         if response.status().is_success() {
             return Ok(response);
@@ -411,6 +415,7 @@ impl Stream {
             let Some(chunk) = chunk else {
                 return self.framing.end().map(|()| None);
             };
+            tracing::trace!(target: STEP, "chunk");
             self.size += chunk.len();
             if self.size > MAX_STREAM {
                 return Err(Failure::unknown("the stream is larger than 256 MiB", true));
