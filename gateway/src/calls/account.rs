@@ -12,8 +12,8 @@ use crate::state::Gateway;
 use oarmaster_dialect::Usage;
 use oarmaster_protocol::journal::CallUsage;
 use oarmaster_store::{
-    Billing, Call, HopEnd, HopRequest, HopTicket, Refusal, STEP, Scope, SdkCall, SdkCaller, SdkSettled,
-    SdkTicket, Settled,
+    Billing, Call, HopEnd, HopRequest, HopTicket, Refusal, STEP, Scope, SdkCall, SdkCaller,
+    SdkSettled, SdkTicket, Settled,
 };
 
 /// Who pays.

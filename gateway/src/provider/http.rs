@@ -7,6 +7,7 @@ use crate::provider::failure::{Class, Failure, retry_after};
 use crate::provider::framing::Framing;
 use crate::provider::guard::{GuardedResolver, PrivateAddress, PrivateEndpoints};
 use crate::provider::keys::ApiKey;
+use crate::provider::script::Script;
 use crate::provider::site::Site;
 use crate::provider::whole::Whole;
 use crate::provider::wire::Wire;
@@ -58,6 +59,8 @@ pub struct Http {
     waits: Waits,
     /// The gateway's own identity, where that is the key.
     own: Option<Arc<Workload>>,
+    /// What answers in place of the network.
+    script: Option<Script>,
 }
 
 /// Why an endpoint was not reached.
@@ -104,7 +107,39 @@ impl Http {
             guard: guard.clone(),
             waits,
             own,
+            script: None,
         })
+    }
+
+    /// A provider whose answers are a script's: they are read as those from the network are, and nothing is sent.
+    ///
+    /// # Errors
+    /// Never with the built-in cryptography.
+    pub fn scripted(
+        script: Script,
+        waits: Waits,
+        tls: &rustls::ClientConfig,
+        guard: &Arc<PrivateEndpoints>,
+    ) -> Result<Self, String> {
+        let nowhere = "http://script.invalid";
+        let http = Self::new(
+            (Script::WIRE, Site::Plain),
+            nowhere,
+            waits,
+            tls,
+            guard,
+            None,
+        )?;
+        Ok(Self {
+            script: Some(script),
+            ..http
+        })
+    }
+
+    /// Whether a script answers.
+    #[must_use]
+    pub const fn is_scripted(&self) -> bool {
+        self.script.is_some()
     }
 
     /// What it speaks.
@@ -238,13 +273,9 @@ impl Http {
             ));
         }
         Ok(Stream {
-            response,
-            framing: Framing::of(asked.sent.wire),
-            ready: VecDeque::new(),
             key,
-            idle: self.waits.idle,
             first: Some(deadline),
-            size: 0,
+            ..Stream::new(response, asked.sent.wire, self.waits.idle)
         })
     }
 
@@ -327,14 +358,20 @@ impl Http {
                 .map_err(|error| Failure::not_sent(error.to_string()))?;
         }
         tracing::trace!(target: STEP, "asking");
-        let mut response = self.client.execute(request).await.map_err(|error| {
-            let text = chain(&error);
-            if error.is_connect() || error.is_builder() {
-                Failure::not_sent(text)
-            } else {
-                Failure::unknown(text, false)
+        let mut response = match &self.script {
+            Some(script) => {
+                let body = request.body().and_then(reqwest::Body::as_bytes);
+                script.answer(asked, body.unwrap_or_default()).await.into()
             }
-        })?;
+            None => self.client.execute(request).await.map_err(|error| {
+                let text = chain(&error);
+                if error.is_connect() || error.is_builder() {
+                    Failure::not_sent(text)
+                } else {
+                    Failure::unknown(text, false)
+                }
+            })?,
+        };
         tracing::trace!(target: STEP, "head");
         let status = response.status().as_u16();
         if response.status().is_success() {
@@ -389,6 +426,20 @@ pub struct Stream {
 }
 
 impl Stream {
+    /// A stream of what this wire carries, with the longest pause in it.
+    #[must_use]
+    pub fn new(response: reqwest::Response, wire: Wire, idle: Duration) -> Self {
+        Self {
+            response,
+            framing: Framing::of(wire),
+            ready: VecDeque::new(),
+            key: None,
+            idle,
+            first: None,
+            size: 0,
+        }
+    }
+
     /// The key that was used.
     #[must_use]
     pub fn key(&self) -> Option<&ApiKey> {

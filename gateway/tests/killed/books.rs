@@ -157,7 +157,10 @@ impl Books {
             self.counters.entry(id.clone()).or_default().reserved += open.pico;
         }
         assert!(!self.ended.contains(&hop), "I4: {hop:?} is opened again");
-        assert!(self.open.insert(hop, open).is_none(), "I4: {hop:?} is opened twice");
+        assert!(
+            self.open.insert(hop, open).is_none(),
+            "I4: {hop:?} is opened twice"
+        );
     }
 
     fn enter_end(&mut self, hop: Hop, usage: &Value) {
@@ -226,9 +229,15 @@ impl Books {
         };
         let [of_task, of_others] = [self.settled[0] + open(true), self.settled[1] + open(false)];
         assert!(of_task >= tasks, "I1: the Task's {of_task} of {tasks}");
-        let (settled, estimated) = (of_task + of_others, self.estimated + open(true) + open(false));
+        let (settled, estimated) = (
+            of_task + of_others,
+            self.estimated + open(true) + open(false),
+        );
         let beyond = settled.saturating_sub(tasks + others);
-        assert!(beyond <= estimated, "I3: {beyond} beyond the bill, {estimated} estimated");
+        assert!(
+            beyond <= estimated,
+            "I3: {beyond} beyond the bill, {estimated} estimated"
+        );
         for (provider, texts) in [("team/good", sound), ("team/bad", failing)] {
             let mut times: BTreeMap<&String, usize> = BTreeMap::new();
             for text in texts {
@@ -243,12 +252,19 @@ impl Books {
                     }
                     _ => 1,
                 };
-                assert!(times <= most, "I4: {text:?} came {times} times to {provider}, not {most}");
+                assert!(
+                    times <= most,
+                    "I4: {text:?} came {times} times to {provider}, not {most}"
+                );
             }
         }
     }
 }
 
 fn sdk(id: &Value) -> Hop {
-    (Some(number(&id["term"])), number(&id["call"]), number(&id["hop"]))
+    (
+        Some(number(&id["term"])),
+        number(&id["call"]),
+        number(&id["hop"]),
+    )
 }

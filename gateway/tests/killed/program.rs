@@ -58,11 +58,7 @@ impl tracing::field::Visit for Name {
 }
 
 impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Steps {
-    fn on_event(
-        &self,
-        event: &tracing::Event<'_>,
-        _: tracing_subscriber::layer::Context<'_, S>,
-    ) {
+    fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
         let mut name = Name(String::new());
         event.record(&mut name);
         let mut orders = ORDERS.lock().unwrap();
@@ -167,7 +163,8 @@ impl Program {
     pub async fn recorded(&mut self) -> Vec<String> {
         // What callers of SDKs write is gathered for 10 ms; what is missing then is missing in the list that it is compared with.
         let mut steps = Vec::new();
-        while let Ok(line) = tokio::time::timeout(Duration::from_millis(300), self.said.recv()).await
+        while let Ok(line) =
+            tokio::time::timeout(Duration::from_millis(300), self.said.recv()).await
         {
             steps.push(line.unwrap());
         }

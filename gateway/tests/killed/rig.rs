@@ -61,7 +61,12 @@ fn counted() -> Value {
 async fn upstreams() -> (Upstream, Upstream) {
     let (good, bad) = (Upstream::start().await, Upstream::start().await);
     good.when_streamed(Reply::events(
-        &[chunk("o", None), chunk("k", None), chunk("", Some("stop")), counted()],
+        &[
+            chunk("o", None),
+            chunk("k", None),
+            chunk("", Some("stop")),
+            counted(),
+        ],
         true,
         false,
     ));
@@ -144,11 +149,7 @@ impl Rig {
     /// Starts the gateway anew, and waits until it serves.
     pub async fn again(&mut self) {
         assert!(!self.program.is_alive());
-        self.program = Program::start(
-            &self.kube,
-            &self.args,
-            &self.dir.path().join("roots.pem"),
-        );
+        self.program = Program::start(&self.kube, &self.args, &self.dir.path().join("roots.pem"));
         self.is_ready().await;
         // What was open is booked before anybody can ask.
         self.read().check_closed();
@@ -219,7 +220,8 @@ fn furnish(kube: &FakeKube, bad: &Upstream, good: &Upstream, price: Price, limit
         let mut spec = http_provider(&upstream.url, &[]);
         spec["models"][0]["pricing"] = json!({"inputPerMillion": price.0.to_string(), "outputPerMillion": price.1.to_string()});
         let meta = json!({"namespace": "team", "name": name});
-        let object = json!({"apiVersion": api, "kind": "ModelProvider", "metadata": meta, "spec": spec});
+        let object =
+            json!({"apiVersion": api, "kind": "ModelProvider", "metadata": meta, "spec": spec});
         kube.apply("modelproviders", object);
     }
     // The first member fails always and is never left alone: every call has two hops.
@@ -228,13 +230,23 @@ fn furnish(kube: &FakeKube, bad: &Upstream, good: &Upstream, price: Price, limit
     let meta = json!({"namespace": "team", "name": "fast"});
     let object = json!({"apiVersion": api, "kind": "ModelPool", "metadata": meta, "spec": spec});
     kube.apply("modelpools", object);
-    let usd = format!("{}.{:09}", limit / 1_000_000_000_000, limit % 1_000_000_000_000 / 1000);
+    let usd = format!(
+        "{}.{:09}",
+        limit / 1_000_000_000_000,
+        limit % 1_000_000_000_000 / 1000
+    );
     let spec = json!({"per": "Cluster", "window": "Total", "usd": usd});
-    let object = json!({"apiVersion": api, "kind": "Budget", "metadata": {"name": BUDGET}, "spec": spec});
+    let object =
+        json!({"apiVersion": api, "kind": "Budget", "metadata": {"name": BUDGET}, "spec": spec});
     kube.apply("budgets", object);
     let operator = format!("system:serviceaccount:{RELEASE}:oarmaster-operator");
     kube.token(OPERATOR, &operator, "oarmaster-gateway-admin", None);
-    kube.token(USER, "system:serviceaccount:team:app", "oarmaster-gateway", None);
+    kube.token(
+        USER,
+        "system:serviceaccount:team:app",
+        "oarmaster-gateway",
+        None,
+    );
     kube.allow("system:serviceaccount:team:app use modelpools team/fast");
     sandbox(kube, 1);
 }
