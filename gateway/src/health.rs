@@ -186,7 +186,7 @@ impl Health {
                     generation: provider.version.1,
                     keys: self.keyring.health(&id.0, &id.1, &provider.keys),
                     reachable: match &provider.backend {
-                        Backend::Script(_) => Some(Reachable {
+                        Backend::Http(http) if http.is_scripted() => Some(Reachable {
                             ok: true,
                             message: String::new(),
                         }),
@@ -203,7 +203,6 @@ impl Health {
                         })
                         .collect(),
                     unusable: match &provider.backend {
-                        Backend::Script(_) => None,
                         Backend::Broken(problem) => Some(problem.clone()),
                         Backend::Http(_) => seen.get(id).and_then(|seen| seen.forbidden.clone()),
                     },
@@ -246,8 +245,9 @@ impl Health {
         let mut all = self.lock();
         let mut due = Vec::new();
         for (id, provider) in &snapshot.providers {
-            if !matches!(provider.backend, Backend::Http(_)) {
-                continue;
+            match &provider.backend {
+                Backend::Http(http) if !http.is_scripted() => {}
+                Backend::Http(_) | Backend::Broken(_) => continue,
             }
             let stand = format!(
                 "{} {} {}",

@@ -2,10 +2,8 @@ use crate::catalog::{Outbound, Snapshot};
 use crate::config::{Args, Settings};
 use crate::price::Price;
 use crate::provider::Backend;
-use crate::provider::answer::Answer;
 use crate::provider::aws::workload::Workload;
 use crate::provider::chunk::Meter;
-use crate::provider::script::{Script, chunks};
 use crate::provider::wire::Wire;
 use crate::request::Request;
 use crate::surface::Surface;
@@ -333,110 +331,6 @@ fn chunks_keep_bytes_that_are_not_utf_8() {
         );
         assert!(meter.content);
     }
-}
-
-fn play(rules: Value, messages: Value) -> Result<Answer, String> {
-    let script = Script::compile(&serde_json::from_value(json!({"rules": rules})).unwrap())?;
-    script
-        .reply(&messages.to_string(), "m")
-        .1
-        .map_err(|failure| failure.message)
-}
-
-#[test]
-fn the_first_rule_that_holds_answers() {
-    let rules = json!([
-        {"when": {"tool": "Shell", "last": "FAILED"}, "reply": {"text": "red"}},
-        {"when": {"turn": 1}, "reply": {"text": "second: ${last}"}},
-        {"when": {"prompt": "bug"}, "reply": {"toolCalls": [{"name": "Shell", "arguments": {"command": "ls"}}, {"name": "X", "rawArguments": "{broken"}]}},
-    ]);
-    let user = json!({"role": "user", "content": [{"type": "text", "text": "a bug"}]});
-    let call = json!({"role": "assistant", "content": null, "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "Shell", "arguments": "{}"}}]});
-    let result = |text: &str| json!({"role": "tool", "tool_call_id": "c1", "content": text});
-
-    let first = play(
-        rules.clone(),
-        json!([{"role": "system", "content": "s"}, user]),
-    )
-    .unwrap();
-    assert_eq!(first.finish_reason, "tool_calls");
-    assert_eq!(
-        first.message["tool_calls"][0]["function"]["arguments"],
-        r#"{"command":"ls"}"#
-    );
-    assert_eq!(
-        first.message["tool_calls"][1]["function"]["arguments"],
-        "{broken"
-    );
-    let usage = first.usage.unwrap();
-    assert!(usage.input > 10 && usage.output > 10);
-    assert_eq!(
-        play(rules.clone(), json!([user, call, result("2 FAILED")]))
-            .unwrap()
-            .message["content"],
-        "red"
-    );
-    assert_eq!(
-        play(rules.clone(), json!([user, call, result("ok")]))
-            .unwrap()
-            .message["content"],
-        "second: ok"
-    );
-    let none = play(rules, json!([{"role": "user", "content": "hello"}])).unwrap_err();
-    assert!(
-        none.contains("no rule of the script holds for turn 0"),
-        "{none}"
-    );
-}
-
-#[test]
-fn scripts_fail_as_told_and_bad_ones_are_not_used() {
-    let user = json!([{"role": "user", "content": "x"}]);
-    let fault = play(
-        json!([{"reply": {"fault": {"status": 429, "message": "rate limit reached"}}}]),
-        user.clone(),
-    )
-    .unwrap_err();
-    assert_eq!(fault, "status 429: rate limit reached");
-    for (bad, word) in [("(", "usable"), ("(a{1000}){1000}", "usable")] {
-        let problem = play(
-            json!([{"reply": {"text": "x"}}, {"when": {"last": bad}, "reply": {"text": "x"}}]),
-            user.clone(),
-        )
-        .unwrap_err();
-        assert!(
-            problem.contains("script.rules[1]: when.last") && problem.contains(word),
-            "{problem}"
-        );
-    }
-}
-
-#[test]
-fn a_streamed_script_is_the_same_answer() {
-    let text = "a text of more than one chunk, é€😀";
-    let answer = play(
-        json!([{"reply": {"text": text, "toolCalls": [{"name": "Shell", "arguments": {"command": "a long command line"}}]}}]),
-        json!([{"role": "user", "content": "x"}]),
-    )
-    .unwrap();
-    let list = chunks(&answer, "id", 1);
-    assert_eq!(list.last().unwrap(), "[DONE]");
-    let parsed: Vec<Value> = list[..list.len() - 1]
-        .iter()
-        .map(|data| serde_json::from_str(data).unwrap())
-        .collect();
-    let join = |pointer: &str| {
-        parsed
-            .iter()
-            .filter_map(|chunk| chunk.pointer(pointer)?.as_str())
-            .collect::<String>()
-    };
-    assert_eq!(join("/choices/0/delta/content"), text);
-    assert_eq!(
-        join("/choices/0/delta/tool_calls/0/function/arguments"),
-        r#"{"command":"a long command line"}"#
-    );
-    assert!(parsed.len() > 6);
 }
 
 fn snapshot(pools: &[(&str, &str)]) -> Snapshot {

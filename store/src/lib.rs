@@ -48,6 +48,10 @@ pub use window::{Period, Window};
 /// ran it was dropped. It is booked at its reservation, and its call number answers [`CallState::InDoubt`] from then on.
 pub const IN_DOUBT: &str = "InDoubt";
 
+/// The target of the trace events that say how far a write or a model call is, one name each and nothing else. A test kills the process
+/// at each of them; without a subscriber that wants them they are one comparison.
+pub const STEP: &str = "oarmaster::step";
+
 /// Most records in one append.
 pub const MAX_APPEND_RECORDS: usize = 256;
 

@@ -2,6 +2,7 @@
 
 use crate::common::any_object;
 use crate::duration::GepDuration;
+use crate::kinds::fault::ScriptFault;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -52,7 +53,7 @@ pub struct ScriptWhen {
 /// What a rule answers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.fault) || (!has(self.text) && !has(self.toolCalls))").message("a fault takes neither text nor toolCalls"))]
+#[x_kube(validation = Rule::new("!has(self.fault) || !(self.fault.kind in ['Error', 'Page', 'Empty', 'ErrorInSuccess', 'Silent', 'Endless']) || (!has(self.text) && !has(self.toolCalls))").message("a fault of this kind answers nothing: leave out text and toolCalls"))]
 pub struct ScriptReply {
     /// Text of the answer. `${last}` is replaced by the last message's text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,7 +73,7 @@ pub struct ScriptReply {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub finish_reason: Option<String>,
-    /// Fails instead of answering.
+    /// What goes wrong with the answer. Default: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<ScriptFault>,
 }
@@ -105,17 +106,4 @@ pub struct ScriptUsage {
     /// Output tokens.
     #[schemars(range(min = 0, max = 1_000_000_000))]
     pub output_tokens: i64,
-}
-
-/// A fault of a scripted provider.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ScriptFault {
-    /// HTTP status to answer with, 400 to 599.
-    #[schemars(range(min = 400, max = 599))]
-    pub status: i64,
-    /// Text of the error.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 1024))]
-    pub message: Option<String>,
 }

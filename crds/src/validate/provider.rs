@@ -2,7 +2,9 @@
 
 use super::cloud::cloud;
 use super::{Problem, bounds};
+use crate::kinds::fault::ScriptFaultKind;
 use crate::kinds::provider::{ModelProviderSpec, ProviderType};
+use crate::kinds::script::ScriptReply;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -229,15 +231,7 @@ fn scripted(problems: &mut Vec<Problem>, spec: &ModelProviderSpec) {
                 Duration::from_secs(3600),
             );
         }
-        if let Some(fault) = &rule.reply.fault {
-            bounds::number(
-                problems,
-                &format!("{field}.reply.fault.status"),
-                fault.status,
-                400,
-                599,
-            );
-        }
+        faults(problems, &field, &rule.reply);
         for (call, tool) in rule.reply.tool_calls.iter().enumerate() {
             if tool.arguments.is_some() == tool.raw_arguments.is_some() {
                 problems.push(Problem::spec(
@@ -245,6 +239,56 @@ fn scripted(problems: &mut Vec<Problem>, spec: &ModelProviderSpec) {
                     "set exactly one of arguments or rawArguments",
                 ));
             }
+        }
+    }
+}
+
+/// What does not go together in a fault.
+fn faults(problems: &mut Vec<Problem>, rule: &str, reply: &ScriptReply) {
+    let Some(fault) = &reply.fault else { return };
+    let kind = fault.kind;
+    let mut wrong = |field: &str, what: &str| {
+        problems.push(Problem::spec(format!("{rule}.reply.{field}"), what));
+    };
+    if !kind.answers() && (reply.text.is_some() || !reply.tool_calls.is_empty()) {
+        wrong(
+            "fault",
+            "a fault of this kind answers nothing: leave out text and toolCalls",
+        );
+    }
+    let takes_status = match kind {
+        ScriptFaultKind::Page | ScriptFaultKind::Empty => true,
+        ScriptFaultKind::Error => fault.status.is_none_or(|status| status >= 400),
+        _ => fault.status.is_none(),
+    };
+    if !takes_status {
+        wrong(
+            "fault.status",
+            "is for the kinds Error (400 to 599), Page and Empty",
+        );
+    }
+    if kind != ScriptFaultKind::Error && fault.retry_after.is_some() {
+        wrong("fault.retryAfter", "is for the kind Error");
+    }
+    if !kind.has_error() && (fault.code.is_some() || fault.message.is_some()) {
+        wrong(
+            "fault",
+            "code and message are for the kinds Error, ErrorInSuccess and ErrorInStream",
+        );
+    }
+    if !kind.breaks() && fault.after.is_some() {
+        wrong(
+            "fault.after",
+            "is for the kinds ErrorInStream, Stall, Cut and Unended",
+        );
+    }
+    for (name, value, least, most) in [
+        ("status", fault.status, 200, 599),
+        ("after", fault.after, 0, 1000),
+    ] {
+        if let Some(value) = value {
+            let field = format!("{rule}.reply.fault.{name}");
+            bounds::number(problems, &field, value, least, most);
         }
     }
 }

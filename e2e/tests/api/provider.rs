@@ -402,6 +402,7 @@ fn scripts() -> Vec<Case> {
     let rules = |rules: Value| s(json!({"script": {"rules": rules}}));
     let reply = |reply: Value| rules(json!([{ "reply": reply }]));
     let call = |call: Value| reply(json!({"toolCalls": [call]}));
+    let fault = |fault: Value| reply(json!({ "fault": fault }));
     vec![
         taken(
             "a tool call",
@@ -428,16 +429,46 @@ fn scripts() -> Vec<Case> {
             call(json!({"name": "Shell", "arguments": "ls"})),
             &["arguments", "must be of type object"],
         ),
-        taken("a fault", reply(json!({"fault": {"status": 503}}))),
+        taken("a fault", fault(json!({"status": 503, "retryAfter": "-1"}))),
+        taken("a page", fault(json!({"kind": "Page", "status": 200}))),
+        taken(
+            "an answer that breaks",
+            reply(json!({"fault": {"kind": "Cut", "after": 0}, "text": "x"})),
+        ),
         denied(
             "a fault with a text",
             reply(json!({"fault": {"status": 503}, "text": "x"})),
-            &["a fault takes neither text nor toolCalls"],
+            &["a fault of this kind answers nothing: leave out text and toolCalls"],
         ),
         denied(
-            "a fault that is none",
-            reply(json!({"fault": {"status": 200}})),
-            &["fault.status", "greater than or equal to 400"],
+            "an error with the status of success",
+            fault(json!({"status": 200})),
+            &["status is for the kinds Error (400 to 599), Page and Empty"],
+        ),
+        denied(
+            "a status that is none",
+            fault(json!({"kind": "Page", "status": 100})),
+            &["fault.status", "greater than or equal to 200"],
+        ),
+        denied(
+            "a wait without an error",
+            fault(json!({"kind": "Page", "retryAfter": "1"})),
+            &["retryAfter is for the kind Error"],
+        ),
+        denied(
+            "a code without an error",
+            fault(json!({"kind": "Cut", "code": "x"})),
+            &["code and message are for the kinds Error, ErrorInSuccess and ErrorInStream"],
+        ),
+        denied(
+            "a place without a break",
+            fault(json!({"after": 1})),
+            &["after is for the kinds ErrorInStream, Stall, Cut and Unended"],
+        ),
+        denied(
+            "a fault that nobody knows",
+            fault(json!({"kind": "Explode"})),
+            &["fault.kind", "Unsupported value"],
         ),
         denied(
             "no rules",

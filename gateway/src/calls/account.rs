@@ -12,8 +12,8 @@ use crate::state::Gateway;
 use oarmaster_dialect::Usage;
 use oarmaster_protocol::journal::CallUsage;
 use oarmaster_store::{
-    Billing, Call, HopEnd, HopRequest, HopTicket, Refusal, Scope, SdkCall, SdkCaller, SdkSettled,
-    SdkTicket, Settled,
+    Billing, Call, HopEnd, HopRequest, HopTicket, Refusal, STEP, Scope, SdkCall, SdkCaller,
+    SdkSettled, SdkTicket, Settled,
 };
 
 /// Who pays.
@@ -95,6 +95,7 @@ impl Account {
             reserve_output_tokens: bound.output,
             scopes: scopes.clone(),
         };
+        tracing::trace!(target: STEP, "reserving");
         let (ticket, next) = match self {
             Self::User(call) => (call.reserve(request).await.map(Ticket::User), None),
             Self::Task(call) => {
@@ -102,6 +103,7 @@ impl Account {
                 (reserved.map(Ticket::Task), Some(call.next()))
             }
         };
+        tracing::trace!(target: STEP, "reserved");
         let task = routed.task.as_deref();
         match ticket {
             Ok(ticket) => {
@@ -206,6 +208,7 @@ impl Open<'_> {
             bound,
             ticket,
         } = self;
+        tracing::trace!(target: STEP, "settling");
         let (usage, spent, settled) = match ticket {
             Ticket::Task(ticket) => {
                 let settled = ticket.settle(end).await?;
@@ -216,6 +219,7 @@ impl Open<'_> {
                 (usage, spent, None)
             }
         };
+        tracing::trace!(target: STEP, "settled");
         gateway.metrics.booked(&labels, &namespace, &usage);
         let reserved = bound.price.worst(bound.input, bound.output);
         gateway

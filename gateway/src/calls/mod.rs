@@ -27,6 +27,7 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, post};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
+use oarmaster_store::STEP;
 use std::sync::Arc;
 
 /// Names who answered: `<namespace>/<ModelProvider>`.
@@ -48,6 +49,7 @@ pub fn route(surface: Surface) -> MethodRouter<Arc<Gateway>> {
         move |State(gateway): State<Arc<Gateway>>, headers: HeaderMap, body: Body| async move {
             let id = new_id();
             let answer = answer(surface, gateway, &headers, body, &id).await;
+            tracing::trace!(target: STEP, "answering");
             let mut response = answer.unwrap_or_else(|error| surface.refuse(&error, &id));
             surface.name(&id, &mut response);
             response
@@ -96,6 +98,7 @@ async fn admitted(
     request: Request,
     body: &[u8],
 ) -> Result<Response, ApiFailure> {
+    tracing::trace!(target: STEP, "received");
     match caller {
         Caller::Task(pod) if surface == Surface::Chat => {
             // Boxed, as the others: whoever passes this future on copies it as large as its largest branch.

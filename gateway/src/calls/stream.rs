@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderValue, header};
 use oarmaster_dialect::Usage;
-use oarmaster_store::Billing;
+use oarmaster_store::{Billing, STEP};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,6 +109,7 @@ async fn attempt_all(gateway: &Gateway, routed: &Routed, account: &Account, star
     if let Err(error) = &booked {
         tracing::error!(error = %error, "failed to book a stream");
     }
+    tracing::trace!(target: STEP, "ending");
     // The end is told after it was booked: who sees it may ask for the sum.
     let last = match end {
         Ok(()) => live.stream.end(),

@@ -157,9 +157,12 @@ impl Model {
 }
 
 fn backend(id: &Id, spec: &ModelProviderSpec, outbound: &Outbound) -> Result<Backend, String> {
+    let waits = waits(&spec.timeouts).map_err(|error| format!("spec.timeouts: {error}"))?;
+    let (tls, guard) = (&outbound.tls, &outbound.guard);
     let Some(wire) = Wire::of(spec.r#type) else {
         let script = spec.script.as_ref().ok_or("spec.script is missing")?;
-        return Script::compile(script).map(Backend::Script);
+        let http = Http::scripted(Script::compile(script)?, waits, tls, guard)?;
+        return Ok(Backend::Http(Box::new(http)));
     };
     let site = Site::of(spec).ok_or("spec.bedrock is missing")?;
     let signs = site.region().is_some();
@@ -184,8 +187,6 @@ fn backend(id: &Id, spec: &ModelProviderSpec, outbound: &Outbound) -> Result<Bac
         Some(AwsCredentials::Secret) | None => None,
     };
     let endpoint = spec.endpoint().ok_or("spec.endpoint is missing")?;
-    let waits = waits(&spec.timeouts).map_err(|error| format!("spec.timeouts: {error}"))?;
-    let (tls, guard) = (&outbound.tls, &outbound.guard);
     Http::new((wire, site), &endpoint, waits, tls, guard, own)
         .map(|http| Backend::Http(Box::new(http)))
 }

@@ -8,13 +8,15 @@ use bytes::Bytes;
 use http::header::{HOST, USER_AGENT};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Response, Uri};
-use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Either, Full};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::error::Error;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -27,6 +29,9 @@ const IDLE: Duration = Duration::from_secs(55);
 /// What the gateway says that it is.
 const AGENT: HeaderValue =
     HeaderValue::from_static(concat!("oarmaster/", env!("CARGO_PKG_VERSION")));
+
+/// What comes back: over the network, or made here in its place.
+pub type Body = Either<Incoming, UnsyncBoxBody<Bytes, io::Error>>;
 
 type Connector = BoxCloneSyncService<Uri, MaybeHttpsStream<TokioIo<TcpStream>>, BoxError>;
 
@@ -124,13 +129,12 @@ impl Client {
     ///
     /// # Errors
     /// [`NoAnswer`].
-    pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Incoming>, NoAnswer> {
+    pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Body>, NoAnswer> {
         if let Some(forbidden) = &self.forbidden {
             return Err(forbidden.clone().into());
         }
-        self.inner
-            .request(request.map(Full::new))
-            .await
+        let sent = self.inner.request(request.map(Full::new)).await;
+        sent.map(|response| response.map(Either::Left))
             .map_err(|error| self.no_answer(&error))
     }
 
@@ -146,6 +150,14 @@ impl Client {
             NoAnswer::Broken { host, cause }
         }
     }
+}
+
+/// A body that does not come over the network.
+pub fn made<B>(body: B) -> Body
+where
+    B: http_body::Body<Data = Bytes, Error = io::Error> + Send + 'static,
+{
+    Either::Right(body.boxed_unsync())
 }
 
 /// TCP to addresses that the guard lets through, with TLS where the endpoint says so, all within `connect`.

@@ -3,26 +3,29 @@
 use crate::provider::Asked;
 use crate::provider::aws::sign::sign;
 use crate::provider::aws::workload::Workload;
-use crate::provider::client::{Client, NoAnswer, last_cause};
+use crate::provider::client::{Body, Client, NoAnswer, last_cause};
 use crate::provider::failure::{Class, Failure, retry_after};
 use crate::provider::framing::Framing;
 use crate::provider::guard::PrivateEndpoints;
 use crate::provider::keys::ApiKey;
+use crate::provider::script::Script;
 use crate::provider::site::Site;
 use crate::provider::whole::Whole;
 use crate::provider::wire::Wire;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
 use jiff::Timestamp;
 use oarmaster_dialect::converse::frames::Frame;
 use oarmaster_dialect::messages;
 use oarmaster_protocol::text;
+use oarmaster_store::STEP;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, timeout, timeout_at};
+use tower::BoxError;
 
 /// Largest answer that is not streamed: 2 million tokens.
 const MAX_ANSWER: usize = 8 << 20;
@@ -60,6 +63,8 @@ pub struct Http {
     waits: Waits,
     /// The gateway's own identity, where that is the key.
     own: Option<Arc<Workload>>,
+    /// What answers in place of the network.
+    script: Option<Script>,
 }
 
 /// Why an endpoint was not reached.
@@ -92,7 +97,39 @@ impl Http {
             client,
             waits,
             own,
+            script: None,
         })
+    }
+
+    /// A provider whose answers are a script's: they are read as those from the network are, and nothing is sent.
+    ///
+    /// # Errors
+    /// Never with the built-in cryptography.
+    pub fn scripted(
+        script: Script,
+        waits: Waits,
+        tls: &rustls::ClientConfig,
+        guard: &Arc<PrivateEndpoints>,
+    ) -> Result<Self, String> {
+        let nowhere = "http://script.invalid";
+        let http = Self::new(
+            (Script::WIRE, Site::Plain),
+            nowhere,
+            waits,
+            tls,
+            guard,
+            None,
+        )?;
+        Ok(Self {
+            script: Some(script),
+            ..http
+        })
+    }
+
+    /// Whether a script answers.
+    #[must_use]
+    pub const fn is_scripted(&self) -> bool {
+        self.script.is_some()
     }
 
     /// What it speaks.
@@ -142,6 +179,7 @@ impl Http {
             _ => failure,
         });
         let (headers, bytes) = fetched?;
+        tracing::trace!(target: STEP, "read");
         let read = text::json(&bytes);
         self.check(&headers, &read.text, key)?;
         Whole::read(asked, &read, &bytes).map_err(|not| Failure::unknown(not.message, true))
@@ -225,13 +263,9 @@ impl Http {
             ));
         }
         Ok(Stream {
-            response,
-            framing: Framing::of(asked.sent.wire),
-            ready: VecDeque::new(),
             key,
-            idle: self.waits.idle,
             first: Some(deadline),
-            size: 0,
+            ..Stream::new(response, asked.sent.wire, self.waits.idle)
         })
     }
 
@@ -279,7 +313,7 @@ impl Http {
         path: &str,
         body: Bytes,
         accept: &'static str,
-    ) -> Result<Response<Incoming>, Failure> {
+    ) -> Result<Response<Body>, Failure> {
         let mut request = self.request(Method::POST, path, key)?;
         *request.body_mut() = body;
         let headers = request.headers_mut();
@@ -292,13 +326,20 @@ impl Http {
             sign(&mut request, key, region, SystemTime::now())
                 .map_err(|error| Failure::not_sent(error.to_string()))?;
         }
-        let sent = self.client.send(request).await;
-        let mut response = sent.map_err(|error| match error {
-            NoAnswer::Forbidden(_) | NoAnswer::Unconnected { .. } => {
-                Failure::not_sent(error.to_string())
+        tracing::trace!(target: STEP, "asking");
+        let mut response = match &self.script {
+            Some(script) => script.answer(asked, request.body()).await,
+            None => {
+                let sent = self.client.send(request).await;
+                sent.map_err(|error| match error {
+                    NoAnswer::Forbidden(_) | NoAnswer::Unconnected { .. } => {
+                        Failure::not_sent(error.to_string())
+                    }
+                    NoAnswer::Broken { .. } => Failure::unknown(error.to_string(), false),
+                })?
             }
-            NoAnswer::Broken { .. } => Failure::unknown(error.to_string(), false),
-        })?;
+        };
+        tracing::trace!(target: STEP, "head");
         let status = response.status().as_u16();
         if response.status().is_success() {
             return Ok(response);
@@ -342,7 +383,7 @@ impl Http {
 /// A stream of a provider.
 #[derive(Debug)]
 pub struct Stream {
-    response: Response<Incoming>,
+    response: Response<Body>,
     framing: Framing,
     ready: VecDeque<Frame>,
     key: Option<Arc<ApiKey>>,
@@ -352,6 +393,20 @@ pub struct Stream {
 }
 
 impl Stream {
+    /// A stream of what this wire carries, with the longest pause in it.
+    #[must_use]
+    pub fn new(response: Response<Body>, wire: Wire, idle: Duration) -> Self {
+        Self {
+            response,
+            framing: Framing::of(wire),
+            ready: VecDeque::new(),
+            key: None,
+            idle,
+            first: None,
+            size: 0,
+        }
+    }
+
     /// The key that was used.
     #[must_use]
     pub fn key(&self) -> Option<&ApiKey> {
@@ -373,11 +428,12 @@ impl Stream {
                 .await
                 .map_err(|_| Failure::unknown("the stream stopped: nothing came in time", true))?
                 .map_err(|error| {
-                    Failure::unknown(format!("the stream broke: {}", last_cause(&error)), true)
+                    Failure::unknown(format!("the stream broke: {}", last_cause(&*error)), true)
                 })?;
             let Some(chunk) = chunk else {
                 return self.framing.end().map(|()| None);
             };
+            tracing::trace!(target: STEP, "chunk");
             self.size += chunk.len();
             if self.size > MAX_STREAM {
                 return Err(Failure::unknown("the stream is larger than 256 MiB", true));
@@ -387,7 +443,7 @@ impl Stream {
     }
 }
 
-fn is_type(response: &Response<Incoming>, kind: &str) -> bool {
+fn is_type(response: &Response<Body>, kind: &str) -> bool {
     response
         .headers()
         .get(header::CONTENT_TYPE)
@@ -397,7 +453,7 @@ fn is_type(response: &Response<Incoming>, kind: &str) -> bool {
 }
 
 /// The next bytes of a body; `None` at its end.
-async fn chunk(body: &mut Incoming) -> Result<Option<Bytes>, hyper::Error> {
+async fn chunk(body: &mut Body) -> Result<Option<Bytes>, BoxError> {
     while let Some(frame) = body.frame().await {
         if let Ok(bytes) = frame?.into_data() {
             return Ok(Some(bytes));
@@ -406,11 +462,11 @@ async fn chunk(body: &mut Incoming) -> Result<Option<Bytes>, hyper::Error> {
     Ok(None)
 }
 
-async fn read(response: &mut Response<Incoming>, most: usize) -> Result<Bytes, Failure> {
+async fn read(response: &mut Response<Body>, most: usize) -> Result<Bytes, Failure> {
     let body = response.body_mut();
-    let broke = |error: hyper::Error| {
+    let broke = |error: BoxError| {
         Failure::unknown(
-            format!("the answer broke off: {}", last_cause(&error)),
+            format!("the answer broke off: {}", last_cause(&*error)),
             true,
         )
     };

@@ -30,17 +30,15 @@ use oarmaster_dialect::{Envelope, Written};
 use oarmaster_prices::Row;
 use script::Script;
 use std::sync::Arc;
-use stream::{AnswerStream, Source};
+use stream::AnswerStream;
 use whole::Whole;
 use wire::{Sent, Unfit};
 
 /// How to reach a provider.
 #[derive(Debug)]
 pub enum Backend {
-    /// Over HTTP.
+    /// In HTTP: from its server, or from its script.
     Http(Box<Http>),
-    /// From its script.
-    Script(Script),
     /// Not at all: the object says something that cannot be used.
     Broken(String),
 }
@@ -83,14 +81,15 @@ impl Backend {
         held: bool,
     ) -> Result<Sent, Unfit> {
         match self {
+            Self::Http(provider)
+                if provider.is_scripted() && request.surface == Surface::Embeddings =>
+            {
+                Err(Unfit::Unsupported("a script has no embeddings".to_owned()))
+            }
             Self::Http(provider) => {
                 let wire = provider.wire().for_call(request.surface, row)?;
                 wire.say(request, provider.name(model), limit, held)
             }
-            Self::Script(_) if request.surface == Surface::Embeddings => {
-                Err(Unfit::Unsupported("a script has no embeddings".to_owned()))
-            }
-            Self::Script(_) => Script::WIRE.say(request, model, limit, held),
             Self::Broken(_) => Ok(Sent::one(
                 Script::WIRE,
                 Written {
@@ -108,7 +107,6 @@ impl Backend {
     pub async fn complete(&self, asked: &Asked<'_>, body: Bytes) -> Result<Whole, Failure> {
         match self {
             Self::Http(provider) => provider.complete(asked, body).await,
-            Self::Script(script) => script.complete(asked, &body).await,
             Self::Broken(problem) => Err(Failure::not_sent(problem.clone())),
         }
     }
@@ -118,12 +116,13 @@ impl Backend {
     /// # Errors
     /// [`Failure`], before the first event.
     pub async fn stream(&self, asked: &Asked<'_>, body: Bytes) -> Result<AnswerStream, Failure> {
-        let source = match self {
-            Self::Http(provider) => Source::Http(Box::new(provider.stream(asked, body).await?)),
-            Self::Script(script) => Source::Script(script.stream(asked, &body).await?),
-            Self::Broken(problem) => return Err(Failure::not_sent(problem.clone())),
-        };
-        Ok(AnswerStream::new(asked, source))
+        match self {
+            Self::Http(provider) => {
+                let source = provider.stream(asked, body).await?;
+                Ok(AnswerStream::new(asked, source))
+            }
+            Self::Broken(problem) => Err(Failure::not_sent(problem.clone())),
+        }
     }
 
     /// Asks how many tokens a request has, and returns the answer as it came.
@@ -133,7 +132,6 @@ impl Backend {
     pub async fn count(&self, asked: &Asked<'_>, body: Bytes) -> Result<Bytes, Failure> {
         match self {
             Self::Http(provider) => provider.count(asked, body).await,
-            Self::Script(_) => Err(Failure::not_sent("a script counts no tokens")),
             Self::Broken(problem) => Err(Failure::not_sent(problem.clone())),
         }
     }

@@ -5,13 +5,11 @@ use crate::provider::Asked;
 use crate::provider::chunk::Meter;
 use crate::provider::failure::{Failure, ProviderError};
 use crate::provider::http;
-use crate::provider::keys::ApiKey;
 use crate::provider::wire::{Reader, Wire};
 use crate::surface::{Surface, Writer, frame};
 use oarmaster_dialect::converse::frames::Frame;
 use oarmaster_dialect::{Broken, Event, Usage};
 use oarmaster_protocol::text;
-use std::collections::VecDeque;
 
 /// What is read of an error.
 const MAX_ERROR: usize = 64 << 10;
@@ -28,20 +26,11 @@ const BEGINNINGS: [&str; 9] = [
     "response.reasoning_summary_part.added",
 ];
 
-/// The events of a provider.
-#[derive(Debug)]
-pub enum Source {
-    /// From the network.
-    Http(Box<http::Stream>),
-    /// From a script: what is left of it.
-    Script(VecDeque<Frame>),
-}
-
 /// A running stream.
 #[derive(Debug)]
 pub struct AnswerStream {
     surface: Surface,
-    source: Source,
+    source: http::Stream,
     voice: Voice,
     /// What the provider counted of the whole answer.
     usage: Option<Usage>,
@@ -78,7 +67,7 @@ pub struct Piece {
 impl AnswerStream {
     /// A stream that has begun.
     #[must_use]
-    pub fn new(asked: &Asked<'_>, source: Source) -> Self {
+    pub fn new(asked: &Asked<'_>, source: http::Stream) -> Self {
         let (request, wire) = (asked.request, asked.sent.wire);
         let voice = match (request.surface, wire) {
             (Surface::Chat, Wire::Chat(_)) => Voice::Chunks {
@@ -296,22 +285,6 @@ impl AnswerStream {
             Broken::Said(said) => {
                 Failure::sent_as_success(&ProviderError::from(said), self.source.key())
             }
-        }
-    }
-}
-
-impl Source {
-    async fn event(&mut self) -> Result<Option<Frame>, Failure> {
-        match self {
-            Self::Http(stream) => stream.event().await,
-            Self::Script(rest) => Ok(rest.pop_front()),
-        }
-    }
-
-    fn key(&self) -> Option<&ApiKey> {
-        match self {
-            Self::Http(stream) => stream.key(),
-            Self::Script(_) => None,
         }
     }
 }

@@ -16,6 +16,7 @@ type Key = (String, String, String);
 
 #[derive(Clone)]
 pub struct FakeKube {
+    pub url: String,
     world: Arc<Mutex<World>>,
     events: broadcast::Sender<(Key, Value)>,
 }
@@ -36,15 +37,15 @@ struct World {
 
 impl FakeKube {
     pub async fn start() -> (Self, kube::Client) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let fake = Self {
+            url: format!("http://{}", listener.local_addr().unwrap()),
             world: Arc::default(),
             events: broadcast::Sender::new(256),
         };
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new().fallback(handle).with_state(fake.clone());
         tokio::spawn(async move { axum_serve(listener, router).await });
-        let mut config = kube::Config::new(url.parse().unwrap());
+        let mut config = kube::Config::new(fake.url.parse().unwrap());
         config.default_retry = false;
         (fake, kube::Client::try_from(config).unwrap())
     }

@@ -207,24 +207,9 @@ impl World {
             .expect("the gateway's state within a minute");
     }
 
-    /// The pod, Job and token of attempt `attempt`, as the cluster would have them.
+    /// The pod, Job and token of an attempt.
     pub fn pod(&self, attempt: u32) {
-        let labels = json!({"oarmaster.dev/sandbox": "true", "oarmaster.dev/task-uid": UID, "oarmaster.dev/attempt": attempt.to_string()});
-        let job = format!("job-{attempt}");
-        self.kube.apply("jobs", json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {
-            "namespace": "team", "name": job, "uid": format!("job-uid-{attempt}"), "labels": labels,
-            "ownerReferences": [{"apiVersion": "oarmaster.dev/v1alpha1", "kind": "Task", "name": "fix", "uid": UID, "controller": true}],
-        }}));
-        self.kube.apply("pods", json!({"apiVersion": "v1", "kind": "Pod", "metadata": {
-            "namespace": "team", "name": format!("{job}-x"), "uid": format!("pod-uid-{attempt}"), "labels": labels,
-            "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": job, "uid": format!("job-uid-{attempt}"), "controller": true}],
-        }}));
-        self.kube.token(
-            &token(attempt),
-            "system:serviceaccount:team:oarmaster-sandbox",
-            "oarmaster-gateway",
-            Some((&format!("{job}-x"), &format!("pod-uid-{attempt}"))),
-        );
+        sandbox(&self.kube, attempt);
     }
 
     /// Opens an attempt as the operator does.
@@ -335,6 +320,26 @@ impl World {
     pub async fn metrics(&self) -> String {
         self.gateway.metrics.text().unwrap()
     }
+}
+
+/// The pod, Job and token of attempt `attempt`, as the cluster would have them.
+pub fn sandbox(kube: &FakeKube, attempt: u32) {
+    let labels = json!({"oarmaster.dev/sandbox": "true", "oarmaster.dev/task-uid": UID, "oarmaster.dev/attempt": attempt.to_string()});
+    let job = format!("job-{attempt}");
+    kube.apply("jobs", json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {
+        "namespace": "team", "name": job, "uid": format!("job-uid-{attempt}"), "labels": labels,
+        "ownerReferences": [{"apiVersion": "oarmaster.dev/v1alpha1", "kind": "Task", "name": "fix", "uid": UID, "controller": true}],
+    }}));
+    kube.apply("pods", json!({"apiVersion": "v1", "kind": "Pod", "metadata": {
+        "namespace": "team", "name": format!("{job}-x"), "uid": format!("pod-uid-{attempt}"), "labels": labels,
+        "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": job, "uid": format!("job-uid-{attempt}"), "controller": true}],
+    }}));
+    kube.token(
+        &token(attempt),
+        "system:serviceaccount:team:oarmaster-sandbox",
+        "oarmaster-gateway",
+        Some((&format!("{job}-x"), &format!("pod-uid-{attempt}"))),
+    );
 }
 
 pub fn token(attempt: u32) -> String {

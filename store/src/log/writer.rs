@@ -1,6 +1,7 @@
 //! The queue in front of the log, and the one thread behind it.
 
 use super::{Cursor, Disk, Hash, Place, frame};
+use crate::STEP;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -220,6 +221,7 @@ impl<N: Send + 'static> Shared<N> {
     fn run<S: Sink<Note = N>>(&self, mut disk: Box<dyn Disk>, mut hash: Hash, sink: &S) {
         while let Some(batch) = self.take() {
             let synced = self.progress.borrow().durable;
+            tracing::trace!(target: STEP, "writing");
             if let Err(error) = write(&mut *disk, &batch, synced, &mut hash) {
                 let reason = error.to_string();
                 tracing::error!(error = %reason, "cannot write the log; nothing new is accepted");
@@ -232,6 +234,7 @@ impl<N: Send + 'static> Shared<N> {
                 self.progress.send_modify(|p| p.failed = Some(reason));
                 return;
             }
+            tracing::trace!(target: STEP, "synced");
             let durable = batch.last().map_or(synced, |item| item.number + 1);
             self.progress.send_modify(|p| p.durable = durable);
             sink.durable(batch.into_iter().map(|item| item.note).collect());
@@ -295,6 +298,7 @@ fn write<N>(
             *hash = frame::hash(hash, item.number, &item.payload);
         }
         disk.write(segment, offset, &bytes)?;
+        tracing::trace!(target: STEP, "written");
         disk.sync(segment)?;
     }
     Ok(())

@@ -138,6 +138,38 @@ fn a_provider_is_checked_beyond_its_schema() {
         fields(&scripted(json!({ "reply": { "delay": "2h" } }))),
         ["spec.script.rules[0].reply.delay"]
     );
+    let fault = |fault: Value| scripted(json!({ "reply": { "fault": fault } }));
+    for good in [
+        json!({}),
+        json!({ "status": 429, "retryAfter": "-1", "code": "rate_limit_exceeded" }),
+        json!({ "kind": "Empty", "status": 204 }),
+        json!({ "kind": "Cut", "after": 0 }),
+    ] {
+        assert_eq!(fault(good.clone()), [], "{good}");
+    }
+    for (bad, field) in [
+        (json!({ "status": 200 }), "status"),
+        (json!({ "kind": "Page", "status": 600 }), "status"),
+        (json!({ "kind": "Cut", "status": 500 }), "status"),
+        (json!({ "kind": "Page", "retryAfter": "1" }), "retryAfter"),
+        (json!({ "after": 1 }), "after"),
+        (json!({ "kind": "Stall", "after": 1001 }), "after"),
+    ] {
+        let field = format!("spec.script.rules[0].reply.fault.{field}");
+        assert_eq!(fields(&fault(bad.clone())), [field], "{bad}");
+    }
+    for bad in [
+        json!({ "fault": { "kind": "Cut", "code": "x" } }),
+        json!({ "fault": {}, "text": "x" }),
+        json!({ "fault": { "kind": "Silent" }, "toolCalls": [{ "name": "X", "rawArguments": "" }] }),
+    ] {
+        let found = scripted(json!({ "reply": bad }));
+        assert_eq!(
+            fields(&found),
+            ["spec.script.rules[0].reply.fault"],
+            "{bad}"
+        );
+    }
     assert_eq!(
         fields(&provider(json!({ "type": "Scripted", "models": [model] }))),
         ["spec.script"]

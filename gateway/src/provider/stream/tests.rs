@@ -1,18 +1,23 @@
-//! Tests of streams without a server: the events are a script's.
+//! Tests of streams without a server.
 
-use super::{AnswerStream, Source};
+use super::AnswerStream;
 use crate::error::ApiFailure;
 use crate::provider::Asked;
+use crate::provider::client::made;
 use crate::provider::failure::Failure;
+use crate::provider::http::Stream;
 use crate::provider::wire::{Sent, Wire};
 use crate::request::Request;
-use crate::surface::Surface;
+use crate::surface::{Surface, frame};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
 use oarmaster_dialect::Written;
 use oarmaster_dialect::chat::Flavour;
 use oarmaster_dialect::converse::frames::Frame;
 use oarmaster_dialect::sse::Parser;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const CHAT: &str = include_str!("../../../../dialect/fixtures/chat/provider-openai.sse");
 const MESSAGES: &str = include_str!("../../../../dialect/fixtures/messages/provider-stream.sse");
@@ -71,13 +76,23 @@ fn hear(surface: Surface, wire: Wire, frames: Vec<Frame>) -> Heard {
         model: "m",
         key: None,
     };
-    let mut stream = AnswerStream::new(&asked, Source::Script(frames.into()));
+    let bytes: Vec<u8> = frames
+        .iter()
+        .flat_map(|event| frame(&event.name, &event.payload))
+        .collect();
+    let body = Full::<Bytes>::from(bytes).map_err(|never| match never {});
+    let response = http::Response::new(made(body));
+    let source = Stream::new(response, wire, Duration::from_secs(60));
+    let mut stream = AnswerStream::new(&asked, source);
     let mut text = Vec::new();
     let mut pieces = 0;
     let mut before_content = None;
-    // A script never waits.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
     let failure = loop {
-        let next = futures::executor::block_on(stream.next());
+        let next = runtime.block_on(stream.next());
         match next {
             Ok(Some(piece)) => {
                 if piece.content {
