@@ -8,12 +8,12 @@ COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     target="$(rustc --print host-tuple)" && \
-    RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --profile image --target "$target" --bins \
+    RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --profile dist --target "$target" --bins \
       --package oarmaster-operator --package oarmaster-gateway --package oarmaster-runner \
       --package oarmaster-webhook && \
     mkdir -p /out/tmp && chmod 1777 /out/tmp && \
-    cp "target/$target/image/oarmaster-operator" "target/$target/image/oarmaster-gateway" \
-       "target/$target/image/oarmaster-runner" "target/$target/image/oarmaster-webhook" /out/
+    cp "target/$target/dist/oarmaster-operator" "target/$target/dist/oarmaster-gateway" \
+       "target/$target/dist/oarmaster-runner" "target/$target/dist/oarmaster-webhook" /out/
 
 FROM scratch AS operator
 COPY --from=build /out/tmp /tmp

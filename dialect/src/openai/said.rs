@@ -28,9 +28,10 @@ pub(crate) fn member<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Nonsense;
 
-/// A number of tokens: `None` where nothing is said.
+/// A number of tokens at a JSON pointer without escapes: `None` where nothing is said.
 pub(crate) fn tokens(usage: &Value, pointer: &str) -> Result<Option<u64>, Nonsense> {
-    match usage.pointer(pointer) {
+    let mut names = pointer.split('/').skip(1);
+    match names.try_fold(usage, |inner, name| inner.get(name)) {
         None | Some(Value::Null) => Ok(None),
         Some(value) if value.is_u64() => Ok(value.as_u64()), // as nearly all are
         Some(value) => whole(&value.to_string()).map(Some).ok_or(Nonsense),

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::bench::{build, commit};
 use crate::cache::{self, checkout};
 use crate::cmd;
-use crate::images::programs;
+use crate::images::programs::{self, Profile};
 
 /// `cargo xtask bench gateway`.
 #[derive(clap::Args)]
@@ -46,7 +46,7 @@ enum Phase {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let _lock = cache::lock("bench")?;
-    let programs = programs::compile(&["gateway"])?;
+    let programs = programs::compile(&["gateway"], Profile::Dist)?;
     let bench = build("gateway")?;
     let phases = if args.phases.is_empty() {
         Phase::value_variants().to_vec()

@@ -12,7 +12,7 @@ use clap::Subcommand;
 
 use crate::cache::checkout;
 use crate::cmd;
-use crate::images::programs;
+use crate::images::programs::{self, Profile};
 
 /// `cargo xtask bench`.
 #[derive(clap::Args)]
@@ -37,10 +37,10 @@ pub fn run(args: Args) -> Result<ExitCode> {
     }
 }
 
-/// Builds a program of `e2e/benches` with the images' profile, since the load must not take more of the machine than it has to; answers
+/// Builds a program of `e2e/benches` as what it measures is built, since the load must not take more of the machine than it has to; answers
 /// where it is.
 fn build(name: &str) -> Result<PathBuf> {
-    let mut command = programs::cargo("bench")?;
+    let mut command = programs::cargo("bench", Profile::Dist)?;
     command.args(["--package", "oarmaster-e2e", "--bench", name]);
     command.args(["--no-run", "--message-format=json"]);
     let said = cmd::output(&mut command)?;

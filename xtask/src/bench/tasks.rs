@@ -9,7 +9,7 @@ use crate::bench::{build, commit};
 use crate::cache::{self, checkout};
 use crate::cluster::{Measured, measured};
 use crate::cmd;
-use crate::images::programs;
+use crate::images::programs::{self, Profile};
 
 /// The namespace of the charts.
 const RELEASE: &str = "oarmaster-system";
@@ -43,7 +43,7 @@ enum Phase {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let _lock = cache::lock("bench")?;
-    let programs = programs::compile(&["operator", "gateway"])?;
+    let programs = programs::compile(&["operator", "gateway"], Profile::Dist)?;
     let bench = build("tasks")?;
     let commit = commit()?;
     let phases = if args.phases.is_empty() {

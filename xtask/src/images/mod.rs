@@ -13,6 +13,7 @@ use anyhow::{Result, bail};
 
 use crate::cluster::{self, Target};
 use crate::cmd::Progress;
+use crate::images::programs::Profile;
 
 /// `cargo xtask images`.
 #[derive(clap::Args)]
@@ -20,7 +21,7 @@ pub struct Args {
     /// Import the images into the local cluster
     #[arg(long)]
     load: bool,
-    /// Copy the images to this registry, for example registry.example.com/team
+    /// Copy the images to this registry, for example registry.example.com/team; built to run fast, which takes longer
     #[arg(long, value_name = "REGISTRY")]
     push: Option<String>,
     /// The images' tag
@@ -58,9 +59,12 @@ pub fn run(args: Args) -> Result<ExitCode> {
             NAMES.join(", ")
         );
     }
-    let images = build(&tag, |name| {
-        only.is_empty() || only.iter().any(|only| only == name)
-    })?;
+    let profile = match &push {
+        Some(_) => Profile::Dist,
+        None => Profile::Image,
+    };
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|only| only == name);
+    let images = build(&tag, profile, wanted)?;
     if load {
         load_into(&images)?;
     }
@@ -71,7 +75,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
 }
 
 /// Builds the images that `wanted` accepts.
-fn build(tag: &str, wanted: impl Fn(&str) -> bool) -> Result<Vec<Built>> {
+fn build(tag: &str, profile: Profile, wanted: impl Fn(&str) -> bool) -> Result<Vec<Built>> {
     let mut progress = Progress::start();
     let programs: Vec<&str> = programs::PROGRAMS
         .into_iter()
@@ -79,7 +83,7 @@ fn build(tag: &str, wanted: impl Fn(&str) -> bool) -> Result<Vec<Built>> {
         .collect();
     let mut images = Vec::new();
     if !programs.is_empty() {
-        images.extend(programs::build(&programs, tag)?);
+        images.extend(programs::build(&programs, tag, profile)?);
         progress.done(&format!("{} built", programs.join(", ")));
     }
     if wanted(language::PYTHON) {

@@ -17,9 +17,27 @@ pub const PROGRAMS: [&str; 4] = ["operator", "gateway", "runner", "webhook"];
 /// `nonroot`, as other static images have it.
 const USER: &str = "65532:65532";
 
+/// How programs are built: the profiles of the workspace that say so.
+#[derive(Clone, Copy, Debug)]
+pub enum Profile {
+    /// For the local cluster and tests, soon.
+    Image,
+    /// As they are shipped, in several times the time.
+    Dist,
+}
+
+impl Profile {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Dist => "dist",
+        }
+    }
+}
+
 /// Builds the programs, and each one's image where it changed.
-pub fn build(programs: &[&str], tag: &str) -> Result<Vec<Built>> {
-    let folder = compile(programs)?;
+pub fn build(programs: &[&str], tag: &str, profile: Profile) -> Result<Vec<Built>> {
+    let folder = compile(programs, profile)?;
     let images = cache::checkout().join("target/images");
     std::fs::create_dir_all(&images)
         .with_context(|| format!("failed to create {}", images.display()))?;
@@ -67,8 +85,8 @@ pub fn build(programs: &[&str], tag: &str) -> Result<Vec<Built>> {
 }
 
 /// Builds the programs; answers their folder.
-pub fn compile(programs: &[&str]) -> Result<PathBuf> {
-    let mut command = cargo("build")?;
+pub fn compile(programs: &[&str], profile: Profile) -> Result<PathBuf> {
+    let mut command = cargo("build", profile)?;
     command.arg("--bins");
     for short in programs {
         command.arg("--package").arg(format!("oarmaster-{short}"));
@@ -76,16 +94,16 @@ pub fn compile(programs: &[&str]) -> Result<PathBuf> {
     cmd::pass(&mut command)?;
     let target_folder = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| cache::checkout().join("target"), PathBuf::from);
-    Ok(target_folder.join(target()?).join("image"))
+    Ok(target_folder.join(target()?).join(profile.name()))
 }
 
-/// Cargo for the static target, with the images' profile.
-pub fn cargo(what: &str) -> Result<Command> {
+/// Cargo for the static target.
+pub fn cargo(what: &str, profile: Profile) -> Result<Command> {
     let mut command = cmd::cargo();
     command
         // With an explicit target, procedural macros keep the usual linking.
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
-        .args([what, "--locked", "--profile", "image"])
+        .args([what, "--locked", "--profile", profile.name()])
         .args(["--target", &target()?]);
     Ok(command)
 }
