@@ -137,6 +137,7 @@ fn refuse(text: &str) -> Failure {
         message: format!("status 400: {text}"),
         billing: Billing::Unbilled,
         retry_after: None,
+        used_up: None,
         answered: true,
     }
 }

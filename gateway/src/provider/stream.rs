@@ -12,6 +12,7 @@ use oarmaster_dialect::converse::frames::Frame;
 use oarmaster_dialect::{Broken, Event, Usage};
 use oarmaster_protocol::text;
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// What is read of an error.
 const MAX_ERROR: usize = 64 << 10;
@@ -100,6 +101,15 @@ impl AnswerStream {
             ended: false,
             last: Vec::new(),
             passed: 0,
+        }
+    }
+
+    /// For how long the provider says that a quota is used up.
+    #[must_use]
+    pub const fn used_up(&self) -> Option<Duration> {
+        match &self.source {
+            Source::Http(stream) => stream.used_up(),
+            Source::Script(_) => None,
         }
     }
 
