@@ -15,6 +15,10 @@
 //! | the gateway's Service | the Tasks that wait; every SandboxClass; the NetworkPolicy of each namespace that runs Tasks |
 //! | NetworkPolicy of the sandboxes | that of its namespace |
 
+mod touch;
+
+pub use touch::active_tasks;
+
 use crate::agent::pool::may_mean;
 use crate::kit::changes::{self, Triggers};
 use crate::kit::context::{Context, Guard, Settings, Stores};
@@ -22,10 +26,9 @@ use crate::kit::gateway::Gateway;
 use crate::kit::metrics::Metrics;
 use crate::kit::run::{Runner, Shutdown};
 use crate::kit::slim::Slim;
-use crate::kit::watch::{ByTask, Facts, Nothing, Stored, drive, lean, named, only_task, task_uid};
+use crate::kit::watch::{Facts, Nothing, Stored, drive, lean, only_task};
 use crate::network;
 use crate::network::repair::Changed;
-use crate::task::assignment::task_ref;
 use crate::task::pod::{JobFacts, PodFacts};
 use futures::TryStreamExt as _;
 use futures::future::BoxFuture;
@@ -35,20 +38,19 @@ use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Service, ServiceAcco
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::node::v1::RuntimeClass;
 use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::{Config, Event, watcher};
-use kube::{Api, Client, Resource, ResourceExt as _};
-use oarmaster_crds::access::{AllowedFrom, AllowedNamespaces};
-use oarmaster_crds::conditions::reason;
-use oarmaster_crds::{
-    Agent, Budget, ModelPool, ModelProvider, SandboxClass, Task, conditions, names,
-};
+use kube::{Api, Client, ResourceExt as _};
+use oarmaster_crds::{Agent, Budget, ModelPool, ModelProvider, SandboxClass, Task, names};
 use oarmaster_protocol::assignment::TaskRef;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch as flag;
+use touch::{
+    Concerns, any, by_labels, report_gone, send, send_class, touch, waits, waits_for_budget,
+};
 
 /// Passes at once of the Task controller, each mostly waiting for the API server or the gateway.
 const TASK_CONCURRENCY: u16 = 32;
@@ -154,7 +156,7 @@ impl World {
             let events = lean(watcher(Api::all(client.clone()), all()));
             let (to, agent_to, task_to) = (pool_to.clone(), agent_to.clone(), task_to.clone());
             let (agents, tasks) = (agent_store.clone(), task_store.clone());
-            let (pools, shared) = (pool_store.clone(), shared.clone());
+            let pools = pool_store.clone();
             (events, move |pool: &Guard<ModelPool>| {
                 send(&to, ObjectRef::from_obj(pool));
                 // An alias that it gave up or took may be another one's.
@@ -509,120 +511,5 @@ impl Watches {
         self.ready.push(receiver);
         self.drives
             .push(drive(what, events.boxed(), cache, touched, sender).boxed());
-    }
-}
-
-/// How many Tasks have not ended.
-#[must_use]
-pub fn active_tasks(context: &Context) -> usize {
-    context.stores.tasks.state_filter(|task| !ended(task)).len()
-}
-
-fn ended(task: &Guard<Task>) -> bool {
-    task.0.as_ref().is_ok_and(|task| {
-        task.status
-            .as_ref()
-            .is_some_and(|status| conditions::is_true(&status.conditions, conditions::FINISHED))
-    })
-}
-
-/// Whether a Task may be waiting for another object: it has no running attempt.
-fn waits(task: &Task) -> bool {
-    let Some(status) = &task.status else {
-        return true;
-    };
-    !conditions::is_true(&status.conditions, conditions::FINISHED) && status.job.is_none()
-}
-
-/// Whether a Task waits for a Budget.
-fn waits_for_budget(task: &Task) -> bool {
-    let status = task.status.as_ref();
-    let held = status
-        .and_then(|status| conditions::find(&status.conditions, conditions::BUDGET_AVAILABLE));
-    waits(task) && held.is_some_and(|held| held.reason == reason::WINDOW_EXCEEDED)
-}
-
-/// Triggers the readable objects of a cache that match.
-fn touch<K>(store: &Store<Guard<K>>, to: &Sender<K>, which: impl Fn(&K) -> bool)
-where
-    K: Resource<DynamicType = ()> + Clone + 'static,
-{
-    for object in store.state() {
-        if object.0.as_ref().is_ok_and(&which) {
-            send(to, ObjectRef::from_obj(&*object));
-        }
-    }
-}
-
-/// Whether a cache has a readable object of which this holds.
-fn any<K>(store: &Store<Guard<K>>, holds: impl Fn(&K) -> bool) -> bool
-where
-    K: Resource<DynamicType = ()> + Clone + 'static,
-{
-    let objects = store.state();
-    objects
-        .iter()
-        .any(|object| object.0.as_ref().is_ok_and(&holds))
-}
-
-/// Whether the labels of a namespace decide.
-fn by_labels(allowed: &AllowedNamespaces) -> bool {
-    allowed.from == AllowedFrom::Selector
-}
-
-fn send<K>(to: &Sender<K>, object: ObjectRef<Guard<K>>)
-where
-    K: Resource<DynamicType = ()>,
-{
-    // The receiver is gone only when the controllers are being stopped: then nobody needs the trigger.
-    let _ = to.send(object);
-}
-
-/// Triggers the Task that a Job or a pod belongs to.
-#[derive(Clone)]
-struct Concerns {
-    to: Sender<Task>,
-    tasks: Store<Guard<Task>>,
-    jobs: ByTask<JobFacts>,
-}
-
-impl Concerns {
-    /// By annotation; whether it truly belongs to it is seen by UID when the Task is looked at.
-    fn tell<K: Resource>(&self, object: &K) {
-        let meta = object.meta();
-        let name = meta
-            .annotations
-            .as_ref()
-            .and_then(|held| held.get(names::TASK_ANNOTATION));
-        let (Some(namespace), Some(name)) = (&meta.namespace, name) else {
-            return;
-        };
-        let task: ObjectRef<Guard<Task>> = named(namespace, name);
-        // After the end only a Job that is still there is of interest: it is to be deleted.
-        let over = self.tasks.get(&task).is_some_and(|task| ended(&task));
-        if !over || !self.jobs.of(&task_uid(object)).is_empty() {
-            send(&self.to, task);
-        }
-    }
-}
-
-/// Triggers the class that a probe's object belongs to, by annotation; whether it truly does is seen by UID.
-fn send_class<K: Resource>(to: &Sender<SandboxClass>, object: &K) {
-    let annotations = object.meta().annotations.as_ref();
-    if let Some(name) = annotations.and_then(|held| held.get(names::CLASS_ANNOTATION)) {
-        send(to, ObjectRef::new(name));
-    }
-}
-
-/// A Task was deleted: it is to be forgotten, and an attempt that has not ended is to be stopped.
-fn report_gone(event: &Event<Guard<Task>>, to: &UnboundedSender<(TaskRef, Option<u32>)>) {
-    if let Event::Delete(object) = event
-        && let Ok(task) = &object.0
-    {
-        let attempt = task.status.as_ref().and_then(|status| status.attempt);
-        let attempt = attempt
-            .filter(|_| !ended(object))
-            .and_then(|attempt| u32::try_from(attempt).ok());
-        let _ = to.send((task_ref(task), attempt)); // as above
     }
 }

@@ -11,6 +11,7 @@ mod common;
 
 use common::upstream::{Reply, Upstream};
 use common::{World, ask, circuit, http_provider, members, usable};
+use oarmaster_gateway::clock::since_epoch;
 use oarmaster_protocol::admin::{CircuitHealth, KeyState, TaskBudget};
 use serde_json::{Value, json};
 
@@ -324,4 +325,118 @@ async fn a_picture_goes_to_a_model_that_reads_pictures() {
     two.reply(Reply::error(500, "", "broken"));
     let answer = world.chat(user, body).await;
     assert_eq!(told(&answer), answered("team/one", "Failover", 2));
+}
+
+#[tokio::test]
+async fn keys_are_drawn_by_their_weights_and_one_without_comes_after_the_others() {
+    let (world, upstream) = (World::start().await, Upstream::start().await);
+    for key in ["large", "small", "spare"] {
+        world.kube.secret("team", key, &[("key", key.as_bytes())]);
+    }
+    let mut spec = http_provider(&upstream.url, &["large", "small", "spare"]);
+    for (at, weight) in [3, 1, 0].into_iter().enumerate() {
+        spec["keys"][at]["weight"] = json!(weight);
+    }
+    world.provider("team", "up", spec).await;
+    world.pool("team", "fast", members(&["up"])).await;
+    world
+        .until(|gateway| usable(gateway, "team", "up") == 3)
+        .await;
+    let user = world.user();
+    let asked = |key: &str| upstream.got().iter().filter(|got| got.key == key).count();
+    // That a share of a quarter gets none of a hundred is as good as impossible, and so is that it gets more than the rest.
+    for _ in 0..100 {
+        assert_eq!(world.chat(user, ask("hi")).await.status(), 200);
+    }
+    let (large, small) = (asked("large"), asked("small"));
+    assert!(large > small && small > 0, "{large} {small}");
+    assert_eq!(asked("spare"), 0);
+    // Each key has its own health.
+    for _ in ["large", "small"] {
+        upstream.reply(Reply::error(401, "invalid_api_key", "no"));
+    }
+    assert_eq!(world.chat(user, ask("hi")).await.status(), 200);
+    assert_eq!(asked("spare"), 1);
+}
+
+/// As [`two`] with `FreeFirst`; the provider `one` costs nothing.
+async fn free_first() -> (World, Upstream, Upstream) {
+    let (world, one, two) = two(json!({"strategy": "FreeFirst"})).await;
+    let mut free = http_provider(&one.url, &[]);
+    free["models"][0]["pricing"] = json!({"inputPerMillion": "0", "outputPerMillion": "0"});
+    world.provider("team", "one", free).await;
+    (world, one, two)
+}
+
+#[tokio::test]
+async fn a_quota_that_a_provider_says_is_used_up_is_not_asked_for() {
+    let spent = |reply: Reply| {
+        reply
+            .header("x-ratelimit-remaining", "0")
+            .header("x-ratelimit-reset", "600")
+    };
+    let daily = json!({"error": {"code": 429, "message": "Rate limit exceeded: free-models-per-day", "metadata": {
+        "headers": {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "4102444800000"}}}});
+    let stream = Reply::events(
+        &[json!({"choices": [{"index": 0, "delta": {"content": "ok"}, "finish_reason": "stop"}]})],
+        true,
+        false,
+    );
+    for (reply, streams, first) in [
+        (spent(Reply::answer("last")), false, "team/one"),
+        (spent(stream), true, "team/one"),
+        // The same call goes on after a refusal.
+        (Reply::json(429, daily), false, "team/two"),
+        (
+            Reply::error(429, "", "slow down").header("retry-after", "600"),
+            false,
+            "team/two",
+        ),
+    ] {
+        let (world, one, two) = free_first().await;
+        let user = world.user();
+        one.reply(reply);
+        let mut body = ask("hi");
+        body["stream"] = json!(streams);
+        let response = world.chat(user, body).await;
+        assert_eq!(response.headers()["x-oarmaster-provider"], first);
+        response.bytes().await.unwrap();
+        // It comes after the others, which is no failover, until it is there again.
+        let answer = world.chat(user, ask("hi")).await;
+        assert_eq!(told(&answer), answered("team/two", "Cheapest", 1));
+        assert_eq!(one.got().len(), 1);
+        let circuit = circuit(&world.gateway, "one");
+        let CircuitHealth::Open { until_ms } = circuit else {
+            panic!("{circuit:?}");
+        };
+        let wait = until_ms - i64::try_from(since_epoch().as_millis()).unwrap();
+        assert!((500_000..=86_400_000).contains(&wait), "{wait}");
+        drop(two);
+    }
+}
+
+#[tokio::test]
+async fn callers_are_told_when_a_used_up_quota_is_there_again() {
+    let (world, one, _) = two(json!({"members": members(&["one"])})).await;
+    let user = world.user();
+    one.reply(
+        Reply::answer("last")
+            .header("x-ratelimit-remaining-tokens", "0")
+            .header("x-ratelimit-reset-tokens", "1m26.4s"),
+    );
+    assert_eq!(world.chat(user, ask("hi")).await.status(), 200);
+    let refused = world.chat(user, ask("hi")).await;
+    assert_eq!(refused.status(), 429);
+    let wait = refused.headers()["retry-after"].to_str().unwrap();
+    assert!((80..=87).contains(&wait.parse::<u64>().unwrap()), "{wait}");
+    let body: Value = refused.json().await.unwrap();
+    assert_eq!(body["error"]["code"], "rate_limited", "{body}");
+    assert!(
+        body["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("is used up, as their providers say"),
+        "{body}"
+    );
+    assert_eq!(one.got().len(), 1);
 }

@@ -147,7 +147,7 @@ fn left_alone(member: &MemberStatus, provider: &ModelProvider) -> Option<String>
     let model = models.iter().find(|model| model.name == member.model)?;
     (model.circuit == "Open").then(|| {
         format!(
-            "model {} of ModelProvider {} is left alone until {}, since too many requests failed or the provider asked to wait",
+            "model {} of ModelProvider {} is left alone until {}, since too many requests failed, the provider asked to wait, or a quota of it is used up",
             member.model,
             member.provider,
             model.until.as_deref().unwrap_or("later")

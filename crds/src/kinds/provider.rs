@@ -78,7 +78,7 @@ pub struct ModelProviderSpec {
         regex(pattern = r"^https?://[^\s/?#@]+(/[^\s?#]*)?$")
     )]
     pub endpoint: Option<String>,
-    /// Keys, tried in this order; one that the provider refused is out until its Secret changes. Required for a vendor at its own endpoint, unless Bedrock's credentials are Workload; without any, requests carry no key. At most 16.
+    /// Keys. For each request they are drawn by their `weight`; the others follow when that one cannot be used. One that the provider refused is out until its Secret changes. Required for a vendor at its own endpoint, unless Bedrock's credentials are Workload; without any, requests carry no key. At most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub keys: Vec<ProviderKey>,
@@ -263,6 +263,14 @@ pub struct ProviderKey {
     /// The Secret of a Bedrock key, with the entries `access-key-id`, `secret-access-key` and, for temporary credentials, `session-token`. The same rights are needed, and a changed Secret is used within 5 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
+    /// Its share of the requests; 0: only after the others, in the written order. Default 1.
+    #[serde(default = "one")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub weight: i64,
+}
+
+const fn one() -> i64 {
+    1
 }
 
 /// A model of a provider.
@@ -279,7 +287,7 @@ pub struct ProviderModel {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000_000))]
     pub context_tokens: Option<i64>,
-    /// What the provider gives away of it, for `FreeFirst`: when that much was asked for, other members come first.
+    /// What the provider gives away of it, for `FreeFirst`: when that much was asked for, other members come first. What the provider itself says of its quotas counts without this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub free_quota: Option<FreeQuota>,
 }
@@ -389,7 +397,7 @@ pub struct ModelStatus {
     /// Why it is never asked: it has no price, so no budget could hold. Absent where it is.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub problem: String,
-    /// `Closed`: requests pass. `Open`: none passes with any key, since too many failed or the provider asked to wait. `HalfOpen`: one passes, to try it.
+    /// `Closed`: requests pass. `Open`: none passes with any key, since too many failed, the provider asked to wait, or a quota of it is used up. `HalfOpen`: one passes, to try it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub circuit: String,
     /// Until when the circuit is open.

@@ -31,6 +31,8 @@ pub fn provider(spec: &ModelProviderSpec) -> Vec<Problem> {
     bounds::list(&mut problems, "spec.models", &spec.models, 64);
     let mut names = BTreeSet::new();
     for (index, key) in spec.keys.iter().enumerate() {
+        let field = format!("spec.keys[{index}].weight");
+        bounds::number(&mut problems, &field, key.weight, 0, 1000);
         if !names.insert(&key.name) {
             problems.push(Problem::spec(
                 format!("spec.keys[{index}].name"),

@@ -1,5 +1,5 @@
 //! Where Azure's OpenAI service takes calls. The v1 API names the deployment in the body, as any other server does the model; a dated
-//! version names it in the path.
+//! version names it in the path, but of responses.
 
 use crate::writing::path_segment;
 
@@ -7,13 +7,18 @@ use crate::writing::path_segment;
 pub const CHAT: &str = "chat/completions";
 /// Embeddings.
 pub const EMBEDDINGS: &str = "embeddings";
+/// Responses. The first dated version that has them is 2025-03-01-preview.
+pub const RESPONSES: &str = "responses";
 
-/// The path of a call ([`CHAT`] or [`EMBEDDINGS`]), below the resource's address. A version is one with a date, like `2024-10-21`; without one it is the
+/// The path of a call ([`CHAT`], [`EMBEDDINGS`] or [`RESPONSES`]), below the resource's address. A version is one with a date, like `2024-10-21`; without one it is the
 /// v1 API.
 #[must_use]
 pub fn path(call: &str, deployment: &str, version: Option<&str>) -> String {
     match version {
         None => format!("openai/v1/{call}"),
+        Some(version) if call == RESPONSES => {
+            format!("openai/{call}?api-version={}", path_segment(version))
+        }
         Some(version) => format!(
             "openai/deployments/{}/{call}?api-version={}",
             path_segment(deployment),
@@ -52,6 +57,11 @@ fn a_dated_version_has_the_deployment_in_the_path() {
         (
             path(EMBEDDINGS, "e", dated),
             "openai/deployments/e/embeddings?api-version=2024-10-21",
+        ),
+        (path(RESPONSES, "codex", None), "openai/v1/responses"),
+        (
+            path(RESPONSES, "codex", Some("2025-04-01-preview")),
+            "openai/responses?api-version=2025-04-01-preview",
         ),
         (models(None), "openai/v1/models"),
         (models(dated), "openai/models?api-version=2024-10-21"),

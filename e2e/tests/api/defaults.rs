@@ -58,7 +58,10 @@ async fn what_is_left_out_is_filled_in() -> Result<()> {
                 &provider::remote(),
                 json!({"type": "Bedrock", "bedrock": {"region": "eu-central-1"}, "keys": [{"name": "main", "secretRef": {"name": "s"}}]}),
             ),
-            &[("/spec/bedrock/credentials", json!("Secret"))],
+            &[
+                ("/spec/bedrock/credentials", json!("Secret")),
+                ("/spec/keys/0/weight", json!(1)),
+            ],
         ),
         (
             object(

@@ -58,8 +58,24 @@ pub fn cases() -> Vec<Case> {
 }
 
 fn types() -> Vec<Case> {
+    let weight = |weight: i64| {
+        let mut key = key("main", "a");
+        key["weight"] = json!(weight);
+        p(json!({ "keys": [key] }))
+    };
     let allowed = |allowed: Value| p(json!({ "allowedNamespaces": allowed }));
     vec![
+        taken("a spare key", weight(0)),
+        denied(
+            "a key with less than nothing",
+            weight(-1),
+            &["spec.keys[0].weight", "greater than or equal to 0"],
+        ),
+        denied(
+            "a key with too much weight",
+            weight(1001),
+            &["spec.keys[0].weight", "less than or equal to 1000"],
+        ),
         taken(
             "a provider for chosen namespaces",
             allowed(json!({"from": "Selector", "selector": {"matchLabels": {"team": "a"}}})),

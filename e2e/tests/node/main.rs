@@ -6,6 +6,7 @@
 
 mod support;
 
+mod allowed;
 mod cancel;
 mod certs;
 mod class;

@@ -127,6 +127,15 @@ impl Try<'_> {
         self.told
     }
 
+    /// Takes what the provider says with an answer: that a quota is used up for so long.
+    pub fn learn(&self, gateway: &Gateway, used_up: Option<Duration>) {
+        let Some(wait) = used_up else {
+            return;
+        };
+        self.ticket.used_up(wait, Instant::now());
+        gateway.health.circuit_changed(&self.provider.id);
+    }
+
     /// How long it has been under way.
     #[must_use]
     pub fn elapsed(&self) -> Duration {

@@ -163,6 +163,7 @@ async fn hop(
             whole.answer.usage,
         ),
         Ok(whole) => {
+            tried.learn(gateway, whole.used_up);
             progress.settled = open.answered(&whole.answer).await?;
             progress.replies.push(whole.reply);
             return Ok(Ok(whole.answer.usage));

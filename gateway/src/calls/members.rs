@@ -9,7 +9,7 @@ use crate::request::{BYTES_PER_TOKEN, Request};
 use crate::routing::course::Lane;
 use crate::routing::fit::{Known, Needs, fit};
 use crate::routing::lanes::Seen;
-use crate::routing::order::{Candidate, Free};
+use crate::routing::order::{Candidate, Free, drawn};
 use crate::state::Gateway;
 use crate::surface::Surface;
 use oarmaster_prices::{Capabilities, Capability, Row};
@@ -38,7 +38,7 @@ pub struct Member<'a> {
 }
 
 impl<'a> Member<'a> {
-    /// A member with its provider and model. `clock` is the time since the Unix epoch.
+    /// A member with its provider and model, as they are now: `clock` is the same as time since the Unix epoch.
     ///
     /// # Errors
     /// Why it cannot be asked.
@@ -46,7 +46,7 @@ impl<'a> Member<'a> {
         gateway: &Gateway,
         routed: &'a Routed,
         written: &'a catalog::Member,
-        clock: Duration,
+        (now, clock): (Instant, Duration),
     ) -> Result<Self, ApiFailure> {
         let gone = |text: String| ApiFailure::new(ErrorCode::ModelUnavailable, text);
         let path = format!("{}/{}", written.provider.0, written.provider.1);
@@ -74,7 +74,7 @@ impl<'a> Member<'a> {
                 "ModelProvider {path} has no usable key: {problem}"
             )));
         }
-        let (seen, used_up) = gateway.health.lanes.seen(provider, name, clock);
+        let (seen, used_up) = gateway.health.lanes.seen(provider, name, now, clock);
         let request = &routed.request;
         let limit = request.output_limit(routed.assigned, model.context);
         let input = expected_input(request);
@@ -157,9 +157,13 @@ fn expected_input(request: &Request) -> u64 {
     u64::try_from(request.len()).unwrap_or(u64::MAX) / BYTES_PER_TOKEN
 }
 
-/// The lanes to members in this order of their places: to each with its keys, in order.
+/// The lanes to members in this order of their places: to each with its keys, drawn by their weights. `draw(n)` is a number below n, at random.
 #[must_use]
-pub fn lanes(members: &[Member<'_>], places: &[usize]) -> Vec<Lane> {
+pub fn lanes(
+    members: &[Member<'_>],
+    places: &[usize],
+    mut draw: impl FnMut(u64) -> u64,
+) -> Vec<Lane> {
     let mut lanes = Vec::new();
     for place in places {
         let Some(member) = members.get(*place) else {
@@ -167,13 +171,20 @@ pub fn lanes(members: &[Member<'_>], places: &[usize]) -> Vec<Lane> {
         };
         let same = |other: &Member<'_>| other.provider.id == member.provider.id;
         let provider = members.iter().position(same).unwrap_or(*place);
-        lanes.extend((0..member.provider.keys.len().max(1)).map(|key| Lane {
+        let lane = |key| Lane {
             member: *place,
             provider,
             model: *place, // a pool has no member twice
             key,
             context: member.context,
-        }));
+        };
+        match member.provider.keys.as_slice() {
+            [] | [_] => lanes.push(lane(0)),
+            keys => {
+                let weights = keys.iter().map(|key| key.weight);
+                lanes.extend(drawn(weights, &mut draw).into_iter().map(lane));
+            }
+        }
     }
     lanes
 }

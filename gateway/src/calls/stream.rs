@@ -145,6 +145,7 @@ async fn begin(
         .stream(&tried.asked(routed), body.clone())
         .await
         .map_err(|failure| (failure, None))?;
+    tried.learn(gateway, stream.used_up());
     let mut preamble = Vec::new();
     let mut bytes = 0;
     let mut done = false;

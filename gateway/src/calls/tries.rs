@@ -34,6 +34,8 @@ pub struct Tries<'a> {
     passed: Vec<ApiFailure>,
     /// Whether a member's own limits held a call up.
     limited: bool,
+    /// Whether a quota at a provider did, that it said is used up.
+    used_up: bool,
     last: Option<ApiFailure>,
 }
 
@@ -47,7 +49,7 @@ impl<'a> Tries<'a> {
         let (now, clock) = (Instant::now(), since_epoch());
         let (mut members, mut passed) = (Vec::new(), Vec::new());
         for written in &pool.members {
-            match Member::find(gateway, routed, written, clock) {
+            match Member::find(gateway, routed, written, (now, clock)) {
                 Ok(member) => members.push(member),
                 Err(error) => passed.push(error),
             }
@@ -56,12 +58,11 @@ impl<'a> Tries<'a> {
             .iter()
             .map(|member| member.candidate(routed.request.stream, now))
             .collect();
-        let mut places = order(pool.strategy, &candidates, |below| {
-            fastrand::u64(..below.max(1))
-        });
+        let draw = |below: u64| fastrand::u64(..below.max(1));
+        let mut places = order(pool.strategy, &candidates, draw);
         fit_first(&mut places, &members, &routed.request);
         let course = Course::new(
-            lanes(&members, &places),
+            lanes(&members, &places, draw),
             Bounds {
                 hops: pool.hops,
                 deadline: now + pool.deadline,
@@ -77,6 +78,7 @@ impl<'a> Tries<'a> {
             course,
             passed,
             limited: false,
+            used_up: false,
             last: None,
         })
     }
@@ -165,7 +167,7 @@ impl<'a> Tries<'a> {
     fn step(&mut self) -> (Step, Option<(Option<NamedKey>, Ticket<'a>)>) {
         let (gateway, members, now) = (self.gateway, &self.members, Instant::now());
         let (clock, pool) = (since_epoch(), &self.routed.pool);
-        let (mut with, mut limited) = (None, false);
+        let (mut with, mut limited, mut used_up) = (None, false, false);
         let passed = &mut self.passed;
         let step = self.course.next(now, |lane| {
             let Some(member) = members.get(lane.member) else {
@@ -198,11 +200,12 @@ impl<'a> Tries<'a> {
                 }
                 Err(held) => {
                     limited |= matches!(held, Held::Limit(_));
+                    used_up |= matches!(held, Held::UsedUp(_));
                     held.admission()
                 }
             }
         });
-        self.limited = limited;
+        (self.limited, self.used_up) = (limited, used_up);
         (step, with)
     }
 
@@ -262,6 +265,15 @@ impl<'a> Tries<'a> {
                     ErrorCode::RateLimited,
                     format!(
                         "the members of ModelPool {pool} may not be asked more now: spec.limits of their ModelProviders"
+                    ),
+                )
+            },
+            Over::Out(_) if self.used_up => ApiFailure {
+                retry_after: soon,
+                ..ApiFailure::new(
+                    ErrorCode::RateLimited,
+                    format!(
+                        "a quota of the members of ModelPool {pool} is used up, as their providers say"
                     ),
                 )
             },

@@ -109,6 +109,7 @@ fn key(key: &ProviderKey) -> Option<KeyRef> {
         name: key.name.clone(),
         secret: secret.clone(),
         entries,
+        weight: small(key.weight),
     })
 }
 

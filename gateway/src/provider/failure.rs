@@ -14,8 +14,8 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use std::time::Duration;
 
-/// Longest wait that is believed of a provider.
-const MAX_WAIT: Duration = Duration::from_secs(3600);
+/// Longest wait that is believed of a provider's error.
+pub const MAX_WAIT: Duration = Duration::from_secs(3600);
 
 /// What failed. One string each, also in the journal and as a metric label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -91,6 +91,8 @@ pub struct Failure {
     pub billing: Billing,
     /// How long the provider asked to wait.
     pub retry_after: Option<Duration>,
+    /// For how long the provider says that a quota is used up.
+    pub used_up: Option<Duration>,
     /// Whether the endpoint answered at all.
     pub answered: bool,
 }
@@ -103,6 +105,7 @@ impl Failure {
             message: message.into(),
             billing: Billing::Unbilled,
             retry_after: None,
+            used_up: None,
             answered: false,
         }
     }
@@ -143,6 +146,7 @@ impl Failure {
                 Billing::Unknown
             },
             retry_after: retry_after.or(error.retry_after),
+            used_up: None,
             answered: true,
         }
     }

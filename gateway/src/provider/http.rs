@@ -1,17 +1,20 @@
 //! Providers over HTTP.
 
+use crate::clock::since_epoch;
 use crate::provider::Asked;
 use crate::provider::aws::sign::sign;
 use crate::provider::aws::workload::Workload;
 use crate::provider::client::{Body, Client, NoAnswer, last_cause};
-use crate::provider::failure::{Class, Failure, retry_after};
+use crate::provider::failure::{Class, Failure, MAX_WAIT, retry_after};
 use crate::provider::framing::Framing;
 use crate::provider::guard::PrivateEndpoints;
 use crate::provider::keys::ApiKey;
 use crate::provider::script::Script;
 use crate::provider::site::Site;
+use crate::provider::used_up;
 use crate::provider::whole::Whole;
 use crate::provider::wire::Wire;
+use crate::request::BYTES_PER_TOKEN;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use http_body::Body as _;
@@ -182,7 +185,12 @@ impl Http {
         tracing::trace!(target: STEP, "read");
         let read = text::json(&bytes);
         self.check(&headers, &read.text, key)?;
-        Whole::read(asked, &read, &bytes).map_err(|not| Failure::unknown(not.message, true))
+        let whole =
+            Whole::read(asked, &read, &bytes).map_err(|not| Failure::unknown(not.message, true))?;
+        Ok(Whole {
+            used_up: said_used_up(asked, &headers),
+            ..whole
+        })
     }
 
     /// Asks how many tokens a request has, and returns the answer as it came.
@@ -263,6 +271,7 @@ impl Http {
             ));
         }
         Ok(Stream {
+            used_up: said_used_up(asked, response.headers()),
             key,
             first: Some(deadline),
             ..Stream::new(response, asked.sent.wire, self.waits.idle)
@@ -345,6 +354,7 @@ impl Http {
             return Ok(response);
         }
         let wait = retry_after(response.headers());
+        let mut used_up = said_used_up(asked, response.headers());
         // The status alone says enough when the rest of the error does not come.
         let text = match timeout(self.waits.idle, read(&mut response, MAX_ERROR)).await {
             Ok(Ok(bytes)) => bytes,
@@ -361,12 +371,21 @@ impl Http {
                 )
             });
         }
-        Err(Failure::from_answer(
-            status,
-            wait,
-            &self.wire.error(response.headers(), &text),
-            key,
-        ))
+        if status == 429 {
+            used_up = used_up.or_else(|| {
+                used_up::in_error(asked.sent.wire, &text, tokens(asked), since_epoch())
+            });
+        }
+        let wait = wait.or(used_up
+            .filter(|_| status == 429)
+            .map(|wait| wait.min(MAX_WAIT)));
+        let error = self.wire.error(response.headers(), &text);
+        let failure = Failure::from_answer(status, wait, &error, key);
+        let limited = failure.class == Class::RateLimit;
+        Err(Failure {
+            used_up: used_up.or(failure.retry_after.filter(|_| limited)),
+            ..failure
+        })
     }
 
     /// Whether a body that came with a success status is an error.
@@ -380,9 +399,20 @@ impl Http {
     }
 }
 
+/// For how long an answer says that a quota is used up.
+fn said_used_up(asked: &Asked<'_>, headers: &HeaderMap) -> Option<Duration> {
+    used_up::used_up(asked.sent.wire, headers, tokens(asked), since_epoch())
+}
+
+/// Tokens that a request is expected to have, without its answer.
+fn tokens(asked: &Asked<'_>) -> u64 {
+    u64::try_from(asked.request.len()).unwrap_or(u64::MAX) / BYTES_PER_TOKEN
+}
+
 /// A stream of a provider.
 #[derive(Debug)]
 pub struct Stream {
+    used_up: Option<Duration>,
     response: Response<Body>,
     framing: Framing,
     ready: VecDeque<Frame>,
@@ -397,6 +427,7 @@ impl Stream {
     #[must_use]
     pub fn new(response: Response<Body>, wire: Wire, idle: Duration) -> Self {
         Self {
+            used_up: None,
             response,
             framing: Framing::of(wire),
             ready: VecDeque::new(),
@@ -411,6 +442,12 @@ impl Stream {
     #[must_use]
     pub fn key(&self) -> Option<&ApiKey> {
         self.key.as_deref()
+    }
+
+    /// For how long the provider says that a quota is used up.
+    #[must_use]
+    pub const fn used_up(&self) -> Option<Duration> {
+        self.used_up
     }
 
     /// The next event; `None` at the end of the bytes.

@@ -147,6 +147,8 @@ pub struct KeyRef {
     pub secret: String,
     /// What of the Secret it is.
     pub entries: Entries,
+    /// Its share of the requests; 0: only after the others.
+    pub weight: u32,
 }
 
 enum Mark {

@@ -16,6 +16,7 @@ pub mod site;
 pub mod stream;
 #[cfg(test)]
 mod tests;
+pub mod used_up;
 pub mod whole;
 pub mod wire;
 

@@ -43,6 +43,7 @@ impl Site {
             Self::Azure(of) => {
                 let call = match wire {
                     Wire::Embeddings(Embedder::OpenAi(_)) => azure::EMBEDDINGS,
+                    Wire::Responses { .. } => azure::RESPONSES,
                     _ => azure::CHAT,
                 };
                 azure::path(call, self.name(model), of.api_version.as_deref())

@@ -10,6 +10,7 @@ use crate::surface::{Surface, Writer, frame};
 use oarmaster_dialect::converse::frames::Frame;
 use oarmaster_dialect::{Broken, Event, Usage};
 use oarmaster_protocol::text;
+use std::time::Duration;
 
 /// What is read of an error.
 const MAX_ERROR: usize = 64 << 10;
@@ -90,6 +91,12 @@ impl AnswerStream {
             last: Vec::new(),
             passed: 0,
         }
+    }
+
+    /// For how long the provider says that a quota is used up.
+    #[must_use]
+    pub const fn used_up(&self) -> Option<Duration> {
+        self.source.used_up()
     }
 
     /// What the provider counted of the whole answer. Of one that is not complete there is nothing: what was counted so far is less than what will be

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use oarmaster_dialect::embeddings::{self, Embedded};
 use oarmaster_dialect::{NotAnAnswer, Usage};
 use oarmaster_protocol::text::Repaired;
+use std::time::Duration;
 
 /// The answer to one body.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub struct Whole {
     pub answer: Answer,
     /// What the caller gets of it.
     pub reply: Reply,
+    /// For how long the provider says that a quota is used up.
+    pub used_up: Option<Duration>,
 }
 
 /// What the caller gets.
@@ -49,24 +52,34 @@ impl Whole {
                 Ok(Self {
                     answer: Answer::booked(counted.model, asked.model, usage),
                     reply: passed(),
+                    used_up: None,
                 })
             }
             (_, Wire::Embeddings(_)) => {
                 let vectors = wire.vectors(&read.text)?;
                 let answer = Answer::booked(vectors.model.clone(), asked.model, vectors.usage());
                 let reply = Reply::Vectors(vectors);
-                Ok(Self { answer, reply })
+                Ok(Self {
+                    answer,
+                    reply,
+                    used_up: None,
+                })
             }
             (Surface::Chat, Wire::Chat(_)) => Ok(Self {
                 answer: Answer::read(read, asked.model)?,
                 reply: passed(),
+                used_up: None,
             }),
             (surface, wire) => {
                 let answer = wire.answer(&read.text)?;
                 if surface.is(wire) {
                     let answer = Answer::booked(answer.model, asked.model, answer.usage);
                     let reply = passed();
-                    return Ok(Self { answer, reply });
+                    return Ok(Self {
+                        answer,
+                        reply,
+                        used_up: None,
+                    });
                 }
                 let text = surface.write_answer(&answer, &asked.envelope());
                 let booked = match surface {
@@ -85,6 +98,7 @@ impl Whole {
                 Ok(Self {
                     answer: booked,
                     reply: Reply::Body(text.into()),
+                    used_up: None,
                 })
             }
         }

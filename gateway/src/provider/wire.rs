@@ -100,10 +100,10 @@ impl Wire {
         let is_openai = self == Self::Chat(Flavour::OpenAi);
         match mode {
             Some(Mode::Embedding) => lacks("it makes embeddings and no answers"),
-            Some(Mode::Responses) if self == Self::Chat(Flavour::Azure) => {
-                lacks("it is called by responses alone, which its provider's type does not speak")
+            // Not every region and deployment of Azure has responses: only what knows nothing else is called so there.
+            Some(Mode::Responses) if is_openai || self == Self::Chat(Flavour::Azure) => {
+                Ok(Self::responses(row))
             }
-            Some(Mode::Responses) if is_openai => Ok(Self::responses(row)),
             _ if is_openai && surface == Surface::Responses => Ok(Self::responses(row)),
             _ => Ok(self),
         }

@@ -36,9 +36,36 @@ struct Model {
     version: (String, i64),
     /// Whether the provider serves it at all.
     served: Breaker,
-    keys: HashMap<String, Breaker>,
+    keys: HashMap<String, Lane>,
+    /// Until when a quota of any key is used up, so that one look tells that none is.
+    used_up: Option<Instant>,
     seen: Seen,
     used: Used,
+}
+
+/// A key, asked for a model.
+#[derive(Debug, Default)]
+struct Lane {
+    breaker: Breaker,
+    /// Until when the provider says that a quota of it is used up.
+    used_up: Option<Instant>,
+}
+
+impl Lane {
+    fn used_up(&self, now: Instant) -> Option<Instant> {
+        self.used_up.filter(|until| *until > now)
+    }
+
+    /// A quota that is used up lets nothing pass, as an open breaker.
+    fn circuit(&self, now: Instant) -> Circuit {
+        match (self.breaker.circuit(now), self.used_up(now)) {
+            (Circuit::Open { until }, Some(other)) => Circuit::Open {
+                until: until.max(other),
+            },
+            (_, Some(until)) => Circuit::Open { until },
+            (circuit, None) => circuit,
+        }
+    }
 }
 
 /// What was seen of a model.
@@ -83,6 +110,8 @@ pub enum Held {
     Circuit(Admission),
     /// The provider's owner allows no more.
     Limit(Admission),
+    /// A quota at the provider is used up, as it said.
+    UsedUp(Admission),
 }
 
 impl Held {
@@ -90,7 +119,9 @@ impl Held {
     #[must_use]
     pub const fn admission(self) -> Admission {
         match self {
-            Self::Circuit(admission) | Self::Limit(admission) => admission,
+            Self::Circuit(admission) | Self::Limit(admission) | Self::UsedUp(admission) => {
+                admission
+            }
         }
     }
 }
@@ -123,9 +154,16 @@ pub struct End<'a> {
 }
 
 impl Lanes {
-    /// What was seen of a model, and whether its free quota is used up at `clock`, the time since the Unix epoch.
+    /// What was seen of a model, and whether what is free of it is used up: by the quota that its owner states, or with every key by what the provider
+    /// said. `clock` is the time since the Unix epoch.
     #[must_use]
-    pub fn seen(&self, provider: &Provider, model: &str, clock: Duration) -> (Seen, bool) {
+    pub fn seen(
+        &self,
+        provider: &Provider,
+        model: &str,
+        now: Instant,
+        clock: Duration,
+    ) -> (Seen, bool) {
         let known = self.lock();
         let known = known
             .models
@@ -133,7 +171,8 @@ impl Lanes {
             .filter(|known| known.version == provider.version);
         let quota = provider.models.get(model).map(|model| model.free_quota);
         known.map_or((Seen::default(), false), |known| {
-            let is_up = quota.is_some_and(|quota| known.used.is_up(&quota, clock));
+            let is_up = quota.is_some_and(|quota| known.used.is_up(&quota, clock))
+                || known.is_up(provider, now);
             (known.seen, is_up)
         })
     }
@@ -166,10 +205,15 @@ impl Lanes {
             held => return Err(Held::Limit(held)),
         }
         let lane = known.keys.entry(place.key.to_owned()).or_default();
-        let passes = match (known.served.admits(now), lane.admits(now)) {
-            (Admission::Yes, Admission::Yes) => known.served.admit(now).zip(lane.admit(now)),
+        let breaker = &mut lane.breaker;
+        match (known.served.admits(now), breaker.admits(now)) {
+            (Admission::Yes, Admission::Yes) => {}
             (Admission::Yes, other) | (other, _) => return Err(Held::Circuit(other)),
-        };
+        }
+        if let Some(until) = lane.used_up.filter(|until| *until > now) {
+            return Err(Held::UsedUp(Admission::From(until)));
+        }
+        let passes = known.served.admit(now).zip(breaker.admit(now));
         let passes = passes.ok_or(Held::Circuit(Admission::Busy))?;
         taken.begin(tokens, &limits, now);
         known.seen.busy = known.seen.busy.saturating_add(1);
@@ -222,8 +266,9 @@ impl Lanes {
     pub fn reopens(&self, since: Instant) -> Option<(Instant, Id)> {
         let known = self.lock();
         let open = known.models.iter().flat_map(|((provider, _), model)| {
-            let breakers = model.keys.values().chain([&model.served]);
-            breakers.filter_map(move |breaker| match breaker.circuit(since) {
+            let lanes = model.keys.values().map(move |lane| lane.circuit(since));
+            let all = lanes.chain([model.served.circuit(since)]);
+            all.filter_map(move |circuit| match circuit {
                 Circuit::Open { until } => Some((until, provider)),
                 Circuit::Closed | Circuit::HalfOpen => None,
             })
@@ -257,6 +302,14 @@ impl Ticket<'_> {
         self.end(served, lane, Some(end), now, limits)
     }
 
+    /// The provider says that a quota of the lane is used up for so long.
+    pub fn used_up(&self, wait: Duration, now: Instant) {
+        let mut all = self.lanes.lock();
+        if let Some(known) = all.models.get_mut(&self.model) {
+            known.use_up(&self.key, now.checked_add(wait));
+        }
+    }
+
     fn end(
         &mut self,
         served: Outcome,
@@ -283,8 +336,13 @@ impl Ticket<'_> {
             known.seen.learn(&end, now);
         }
         let mut changed = known.served.ended(served_pass, served, now, limits);
-        if let Some(breaker) = known.keys.get_mut(&self.key) {
-            changed |= breaker.ended(lane_pass, lane, now, limits);
+        if let Some(held) = known.keys.get_mut(&self.key) {
+            changed |= held.breaker.ended(lane_pass, lane, now, limits);
+        }
+        let failure = end.and_then(|end| end.result.err());
+        if let Some(wait) = failure.and_then(|failure| failure.used_up) {
+            known.use_up(&self.key, now.checked_add(wait));
+            changed = true;
         }
         drop(all);
         self.lanes.changed.notify_waiters();
@@ -296,6 +354,31 @@ impl Drop for Ticket<'_> {
     fn drop(&mut self) {
         let nothing = Outcome::Nothing;
         self.end(nothing, nothing, None, Instant::now(), &Limits::default());
+    }
+}
+
+impl Model {
+    /// Takes that a quota of a key is used up until then.
+    fn use_up(&mut self, key: &str, until: Option<Instant>) {
+        if let Some(lane) = self.keys.get_mut(key) {
+            lane.used_up = lane.used_up.max(until);
+            self.used_up = self.used_up.max(until);
+        }
+    }
+
+    /// Whether a quota is used up with each key of the provider.
+    fn is_up(&self, provider: &Provider, now: Instant) -> bool {
+        if self.used_up.is_none_or(|until| until <= now) {
+            return false;
+        }
+        let is_up = |key: &str| {
+            let lane = self.keys.get(key);
+            lane.is_some_and(|lane| lane.used_up(now).is_some())
+        };
+        match provider.keys.as_slice() {
+            [] => is_up(""),
+            keys => keys.iter().all(|key| is_up(&key.name)),
+        }
     }
 }
 

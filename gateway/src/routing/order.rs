@@ -93,7 +93,9 @@ pub fn order(
     };
     match strategy {
         Strategy::Priority => {}
-        Strategy::Weighted => places = drawn(candidates, draw),
+        Strategy::Weighted => {
+            places = drawn(candidates.iter().map(|candidate| candidate.weight), draw);
+        }
         Strategy::Cheapest => by(&|of| (0, of.cost)),
         Strategy::Fastest => by(&|of| {
             // What nobody has tried is tried: else it would never be known to be fast.
@@ -114,14 +116,13 @@ pub fn order(
     places
 }
 
-/// All places, drawn one after the other with the chances of their weights; those without a weight last.
-fn drawn(candidates: &[Candidate], mut draw: impl FnMut(u64) -> u64) -> Vec<usize> {
-    let (mut left, last): (Vec<_>, Vec<_>) = candidates
-        .iter()
-        .map(|candidate| u64::from(candidate.weight))
+/// All places, drawn one after the other with the chances of their weights; those without a weight last, as written.
+pub fn drawn(weights: impl Iterator<Item = u32>, mut draw: impl FnMut(u64) -> u64) -> Vec<usize> {
+    let (mut left, last): (Vec<_>, Vec<_>) = weights
+        .map(u64::from)
         .enumerate()
         .partition(|(_, weight)| *weight > 0);
-    let mut places = Vec::with_capacity(candidates.len());
+    let mut places = Vec::with_capacity(left.len() + last.len());
     while !left.is_empty() {
         let total = left.iter().map(|(_, weight)| weight).sum();
         let mut mark = draw(total);

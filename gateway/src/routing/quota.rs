@@ -1,5 +1,5 @@
-//! What a provider gives away for nothing: so many requests a minute and a day. It is counted here; what the provider itself says, by a 429 or
-//! by its headers, closes the lane (see [`super::breaker`]).
+//! What a provider gives away for nothing, as its owner states it: so many requests a minute and a day. It is counted here; what the provider itself
+//! says of its quotas is kept with the lanes (see [`super::lanes`]).
 
 use std::time::Duration;
 

@@ -214,3 +214,50 @@ async fn azures_wait_in_milliseconds_is_kept() {
     world.chat(user, ask("hi")).await;
     assert_eq!(upstream.got().len(), 1, "it is not asked in the meantime");
 }
+
+#[tokio::test]
+async fn a_model_that_azure_calls_by_responses_alone_is_called_so() {
+    let answer = json!({
+        "id": "resp_1", "object": "response", "created_at": 1, "status": "completed", "model": "codex-mini",
+        "output": [{"type": "message", "id": "msg_1", "status": "completed", "role": "assistant", "content": [{"type": "output_text", "text": "done", "annotations": []}]}],
+        "usage": {"input_tokens": 7, "output_tokens": 3, "total_tokens": 10},
+    });
+    for (own, path) in [
+        (json!({}), "/openai/v1/responses"),
+        (
+            json!({"apiVersion": "2025-04-01-preview"}),
+            "/openai/responses?api-version=2025-04-01-preview",
+        ),
+    ] {
+        let (world, upstream) = (World::start().await, Upstream::start().await);
+        world.kube.secret("team", "k", &[("key", b"secret-of-k")]);
+        let mut spec = azure(&upstream.origin(), &["k"]);
+        spec["azure"] = own;
+        spec["azure"]["deployments"] = json!({"codex-mini": "prod-codex"});
+        spec["models"] = json!([{"name": "codex-mini"}]);
+        world.provider("team", "up", spec).await;
+        let member = json!([{"provider": {"name": "up"}, "model": "codex-mini"}]);
+        world.pool("team", "fast", member).await;
+        world
+            .until(|gateway| usable(gateway, "team", "up") == 1)
+            .await;
+        let user = world.user();
+        upstream.always(Reply::json(200, answer.clone()));
+        let response = world.chat(user, ask("hi")).await;
+        assert_eq!(response.status(), 200);
+        let body: Value = response.json().await.unwrap();
+        assert_eq!(body["choices"][0]["message"]["content"], "done");
+        assert_eq!(body["usage"]["prompt_tokens"], 7);
+        let body = json!({"model": "fast", "input": "hi"});
+        let response = world.post("/v1/responses", user, body).await;
+        // Who speaks it gets the provider's own bytes.
+        assert_eq!(response.bytes().await.unwrap(), answer.to_string());
+        for got in upstream.got() {
+            assert_eq!(got.path, path);
+            assert_eq!(got.headers["api-key"], "secret-of-k");
+            let sent: Value = serde_json::from_str(&got.body).unwrap();
+            assert_eq!(sent["model"], "prod-codex");
+        }
+        assert_eq!(upstream.got().len(), 2);
+    }
+}

@@ -368,7 +368,12 @@ pub fn circuit(gateway: &Gateway, name: &str) -> CircuitHealth {
 pub fn http_provider(url: &str, keys: &[&str]) -> Value {
     let keys: Vec<Value> = keys
         .iter()
-        .map(|key| json!({"name": key, "secretKeyRef": {"name": key, "key": "key"}}))
+        .enumerate()
+        .map(|(at, key)| {
+            // In their order, so that a test knows whose turn it is.
+            let weight = i32::from(at == 0);
+            json!({"name": key, "secretKeyRef": {"name": key, "key": "key"}, "weight": weight})
+        })
         .collect();
     json!({
         "type": "OpenAICompatible", "endpoint": url, "keys": keys,

@@ -103,6 +103,14 @@ fn a_provider_is_checked_beyond_its_schema() {
     for (field, changes) in [
         ("spec.limits", json!({ "limits": {} })),
         (
+            "spec.allowedNamespaces",
+            json!({ "allowedNamespaces": { "from": "Selector" } }),
+        ),
+        (
+            "spec.keys[0].weight",
+            json!({ "keys": [{ "name": "a", "secretKeyRef": { "name": "s", "key": "k" }, "weight": 1001 }] }),
+        ),
+        (
             "spec.limits.concurrency",
             json!({ "limits": { "concurrency": 0 } }),
         ),

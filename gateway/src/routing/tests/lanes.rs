@@ -131,7 +131,7 @@ fn an_edit_of_the_provider_starts_anew() {
 fn a_request_that_was_not_sent_says_nothing_and_gives_its_place_back() {
     let (now, provider) = (Instant::now(), provider(1));
     let lanes = Lanes::default();
-    let busy = || lanes.seen(&provider, "m", SECOND).0.busy;
+    let busy = || lanes.seen(&provider, "m", now, SECOND).0.busy;
     let ticket = lanes
         .admit(place(&provider, "m", "a"), 0, now, SECOND)
         .unwrap();
@@ -167,7 +167,7 @@ fn what_was_seen_is_learnt() {
     let lanes = Lanes::default();
     let clock = Duration::from_secs(3600);
     assert_eq!(
-        lanes.seen(&provider, "m", clock).0.whole.expected(now),
+        lanes.seen(&provider, "m", now, clock).0.whole.expected(now),
         None
     );
     for _ in 0..2 {
@@ -176,7 +176,7 @@ fn what_was_seen_is_learnt() {
             .unwrap();
         end(ticket, Ok(()), now);
     }
-    let (seen, used_up) = lanes.seen(&provider, "m", clock);
+    let (seen, used_up) = lanes.seen(&provider, "m", now, clock);
     assert_eq!(seen.whole.expected(now), Some(SECOND));
     assert_eq!(
         seen.whole.expected(now + 60 * SECOND),
@@ -186,7 +186,7 @@ fn what_was_seen_is_learnt() {
     assert_eq!(seen.output, 530, "an eighth of the way, twice");
     assert!(used_up, "two requests of a minute");
     assert!(
-        !lanes.seen(&provider, "m", clock + 60 * SECOND).1,
+        !lanes.seen(&provider, "m", now, clock + 60 * SECOND).1,
         "a new minute"
     );
 }
@@ -216,4 +216,43 @@ fn the_owners_limits_hold_over_all_models_and_keys() {
     };
     third.ended(end, now, &Limits::default());
     assert!(admit("n", "b", 600).is_ok(), "it had fewer");
+}
+
+#[test]
+fn what_a_provider_says_is_used_up_is_not_asked_and_not_a_failure() {
+    let (now, provider) = (Instant::now(), provider(1));
+    let lanes = Lanes::default();
+    let admit = |key, now| lanes.admit(place(&provider, "m", key), 0, now, SECOND);
+    let up = |now| lanes.seen(&provider, "m", now, 60 * SECOND).1;
+    let until = |after: u32| Circuit::Open {
+        until: now + after * SECOND,
+    };
+    let circuit = |now| lanes.circuit(&provider, "m", ["a", "b"], now);
+    // With an answer: until then.
+    let ticket = admit("a", now).unwrap();
+    ticket.used_up(30 * SECOND, now);
+    ticket.used_up(20 * SECOND, now); // said before, and came later
+    assert!(!end(ticket, Ok(()), now), "no breaker changed");
+    let held = admit("a", now).unwrap_err();
+    assert_eq!(held, Held::UsedUp(Admission::From(now + 30 * SECOND)));
+    assert!(admit("b", now).is_ok(), "the other key has its own quota");
+    assert!(!up(now), "as long as a key is left");
+    assert_eq!(circuit(now), Circuit::Closed);
+    // With a failure.
+    let mut failed = failure(Class::RateLimit, Some(10 * SECOND));
+    failed.used_up = Some(60 * SECOND);
+    let ticket = admit("b", now).unwrap();
+    assert!(end(ticket, Err(&failed), now));
+    assert!(up(now));
+    assert_eq!(circuit(now), until(30));
+    assert_eq!(lanes.reopens(now).unwrap().0, now + 30 * SECOND);
+    // The breaker of 15 s is over, the quota is not.
+    let held = admit("b", now + 20 * SECOND).unwrap_err();
+    assert_eq!(held, Held::UsedUp(Admission::From(now + 60 * SECOND)));
+    assert!(!up(now + 30 * SECOND));
+    assert_eq!(circuit(now + 30 * SECOND), Circuit::Closed);
+    // All may pass then, and not a single one to try it.
+    let later = now + 30 * SECOND;
+    let tickets = (admit("a", later), admit("a", later));
+    assert!(tickets.0.is_ok() && tickets.1.is_ok());
 }

@@ -279,14 +279,13 @@ fn each_vendor_is_called_in_its_best_words() {
             "{surface:?}"
         );
         // A model with one path alone is called by it.
-        assert!(is_responses(
-            openai.for_call(surface, Some(responds)).unwrap()
-        ));
         let azure = Wire::Chat(Flavour::Azure);
-        assert!(matches!(
-            azure.for_call(surface, Some(responds)),
-            Err(Unfit::Unsupported(_))
-        ));
+        for wire in [openai, azure] {
+            assert!(is_responses(
+                wire.for_call(surface, Some(responds)).unwrap()
+            ));
+        }
+        assert_eq!(azure.for_call(surface, Some(chats)).unwrap(), azure);
         let Err(Unfit::Unsupported(why)) = openai.for_call(surface, Some(embeds)) else {
             panic!("{surface:?}");
         };

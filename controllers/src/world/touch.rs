@@ -1,0 +1,133 @@
+//! Triggers: which objects are looked at again.
+
+use super::Sender;
+use crate::kit::context::{Context, Guard};
+use crate::kit::watch::{ByTask, named, task_uid};
+use crate::task::assignment::task_ref;
+use crate::task::pod::JobFacts;
+use kube::Resource;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher::Event;
+use oarmaster_crds::access::{AllowedFrom, AllowedNamespaces};
+use oarmaster_crds::conditions::reason;
+use oarmaster_crds::{SandboxClass, Task, conditions, names};
+use oarmaster_protocol::assignment::TaskRef;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// How many Tasks have not ended.
+#[must_use]
+pub fn active_tasks(context: &Context) -> usize {
+    context.stores.tasks.state_filter(|task| !ended(task)).len()
+}
+
+fn ended(task: &Guard<Task>) -> bool {
+    task.0.as_ref().is_ok_and(|task| {
+        task.status
+            .as_ref()
+            .is_some_and(|status| conditions::is_true(&status.conditions, conditions::FINISHED))
+    })
+}
+
+/// Whether a Task may be waiting for another object: it has no running attempt.
+pub(super) fn waits(task: &Task) -> bool {
+    let Some(status) = &task.status else {
+        return true;
+    };
+    !conditions::is_true(&status.conditions, conditions::FINISHED) && status.job.is_none()
+}
+
+/// Whether a Task waits for a Budget.
+pub(super) fn waits_for_budget(task: &Task) -> bool {
+    let status = task.status.as_ref();
+    let held = status
+        .and_then(|status| conditions::find(&status.conditions, conditions::BUDGET_AVAILABLE));
+    waits(task) && held.is_some_and(|held| held.reason == reason::WINDOW_EXCEEDED)
+}
+
+/// Triggers the readable objects of a cache that match.
+pub(super) fn touch<K>(store: &Store<Guard<K>>, to: &Sender<K>, which: impl Fn(&K) -> bool)
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    for object in store.state() {
+        if object.0.as_ref().is_ok_and(&which) {
+            send(to, ObjectRef::from_obj(&*object));
+        }
+    }
+}
+
+/// Whether a cache has a readable object of which this holds.
+pub(super) fn any<K>(store: &Store<Guard<K>>, holds: impl Fn(&K) -> bool) -> bool
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let objects = store.state();
+    objects
+        .iter()
+        .any(|object| object.0.as_ref().is_ok_and(&holds))
+}
+
+/// Whether the labels of a namespace decide.
+pub(super) fn by_labels(allowed: &AllowedNamespaces) -> bool {
+    allowed.from == AllowedFrom::Selector
+}
+
+pub(super) fn send<K>(to: &Sender<K>, object: ObjectRef<Guard<K>>)
+where
+    K: Resource<DynamicType = ()>,
+{
+    // The receiver is gone only when the controllers are being stopped: then nobody needs the trigger.
+    let _ = to.send(object);
+}
+
+/// Triggers the Task that a Job or a pod belongs to.
+#[derive(Clone)]
+pub(super) struct Concerns {
+    pub to: Sender<Task>,
+    pub tasks: Store<Guard<Task>>,
+    pub jobs: ByTask<JobFacts>,
+}
+
+impl Concerns {
+    /// By annotation; whether it truly belongs to it is seen by UID when the Task is looked at.
+    pub fn tell<K: Resource>(&self, object: &K) {
+        let meta = object.meta();
+        let name = meta
+            .annotations
+            .as_ref()
+            .and_then(|held| held.get(names::TASK_ANNOTATION));
+        let (Some(namespace), Some(name)) = (&meta.namespace, name) else {
+            return;
+        };
+        let task: ObjectRef<Guard<Task>> = named(namespace, name);
+        // After the end only a Job that is still there is of interest: it is to be deleted.
+        let over = self.tasks.get(&task).is_some_and(|task| ended(&task));
+        if !over || !self.jobs.of(&task_uid(object)).is_empty() {
+            send(&self.to, task);
+        }
+    }
+}
+
+/// Triggers the class that a probe's object belongs to, by annotation; whether it truly does is seen by UID.
+pub(super) fn send_class<K: Resource>(to: &Sender<SandboxClass>, object: &K) {
+    let annotations = object.meta().annotations.as_ref();
+    if let Some(name) = annotations.and_then(|held| held.get(names::CLASS_ANNOTATION)) {
+        send(to, ObjectRef::new(name));
+    }
+}
+
+/// A Task was deleted: it is to be forgotten, and an attempt that has not ended is to be stopped.
+pub(super) fn report_gone(
+    event: &Event<Guard<Task>>,
+    to: &UnboundedSender<(TaskRef, Option<u32>)>,
+) {
+    if let Event::Delete(object) = event
+        && let Ok(task) = &object.0
+    {
+        let attempt = task.status.as_ref().and_then(|status| status.attempt);
+        let attempt = attempt
+            .filter(|_| !ended(object))
+            .and_then(|attempt| u32::try_from(attempt).ok());
+        let _ = to.send((task_ref(task), attempt)); // as above
+    }
+}
