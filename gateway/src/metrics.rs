@@ -51,6 +51,13 @@ struct Cost {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfLimit {
+    pool: String,
+    whose: &'static str,
+    limit: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfBudget {
     budget: String,
 }
@@ -68,6 +75,7 @@ pub struct Metrics {
     duration: Family<Hop, Histogram>,
     first_token: Family<Hop, Histogram>,
     choices: Family<Chosen, Counter>,
+    held: Family<OfLimit, Counter>,
     tokens: Family<Kind, Counter>,
     cost: Family<Cost, Counter<f64, AtomicU64>>,
     overrun: Family<Hop, Counter<f64, AtomicU64>>,
@@ -85,6 +93,7 @@ impl Default for Metrics {
             duration: Family::new_with_constructor(seconds),
             first_token: Family::new_with_constructor(seconds),
             choices: Family::default(),
+            held: Family::default(),
             tokens: Family::default(),
             cost: Family::default(),
             overrun: Family::default(),
@@ -124,6 +133,11 @@ impl Default for Metrics {
             "model_choices",
             "Members that were chosen to be asked, by why",
             metrics.choices.clone(),
+        );
+        registry.register(
+            "limit_refusals",
+            "Calls that a pool's limits or callerLimits kept out, by which of them it was",
+            metrics.held.clone(),
         );
         registry.register("tokens", "Tokens that were booked", metrics.tokens.clone());
         registry.register(
@@ -180,6 +194,14 @@ impl Metrics {
                 hop: hop.clone(),
                 reason,
             })
+            .inc();
+    }
+
+    /// A pool's limit kept a call out: `whose` is the field that has it, `limit` its name there.
+    pub fn held(&self, pool: &str, whose: &'static str, limit: &'static str) {
+        let pool = pool.to_owned();
+        self.held
+            .get_or_create(&OfLimit { pool, whose, limit })
             .inc();
     }
 

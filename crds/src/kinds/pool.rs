@@ -1,6 +1,6 @@
 //! ModelPool: models of providers behind one name.
 
-use crate::common::{LocalRef, conditions_schema};
+use crate::common::{LocalRef, RateLimits, conditions_schema};
 use crate::duration::GepDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
@@ -58,6 +58,12 @@ pub struct ModelPoolSpec {
     /// When a key that fails is left alone for a while: counted for each key and model by itself.
     #[serde(default)]
     pub breaker: Breaker,
+    /// How much all callers together may ask this pool for. Over it callers get a 429 that names the limit and says when to come back; the calls of Tasks wait, up to `failover.deadline`. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<RateLimits>,
+    /// The same for each caller by itself: a Task, or a user. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller_limits: Option<RateLimits>,
     /// True stops new calls; those under way end. Default false.
     #[serde(default)]
     pub suspend: bool,

@@ -59,6 +59,14 @@ pub fn pool(spec: &ModelPoolSpec) -> Vec<Problem> {
             ));
         }
     }
+    for (field, limits) in [
+        ("spec.limits", &spec.limits),
+        ("spec.callerLimits", &spec.caller_limits),
+    ] {
+        if let Some(limits) = limits {
+            bounds::rates(&mut problems, field, limits);
+        }
+    }
     limits(&mut problems, spec);
     problems
 }

@@ -76,6 +76,26 @@ pub fn cases() -> Vec<Case> {
             with_spec(&pool, json!({"breaker": {"errorPercent": 101}})),
             &["spec.breaker.errorPercent", "less than or equal to 100"],
         ),
+        taken(
+            "limits of all and of each",
+            with_spec(
+                &pool,
+                json!({"limits": {"requestsPerMinute": 600, "tokensPerMinute": 1_000_000}, "callerLimits": {"concurrency": 2}}),
+            ),
+        ),
+        denied(
+            "limits of no kind",
+            with_spec(&pool, json!({"callerLimits": {}})),
+            &[
+                "spec.callerLimits",
+                "set requestsPerMinute, tokensPerMinute or concurrency",
+            ],
+        ),
+        denied(
+            "no request at all",
+            with_spec(&pool, json!({"limits": {"concurrency": 0}})),
+            &["spec.limits.concurrency", "greater than or equal to 1"],
+        ),
         denied(
             "a field of a later version",
             with_spec(&pool, json!({"cache": {"mode": "Exact"}})),

@@ -9,6 +9,7 @@ use crate::provider::Asked;
 use crate::provider::failure::{Class, Failure};
 use crate::provider::keys::ApiKey;
 use crate::provider::wire::Sent;
+use crate::routing::gate::Entry;
 use crate::routing::lanes::{End, Ticket};
 use crate::routing::order::Reason;
 use crate::state::Gateway;
@@ -37,6 +38,8 @@ pub struct Try<'a> {
     pub(super) pool: Arc<Pool>,
     pub(super) begun: Instant,
     pub(super) ticket: Ticket<'a>,
+    /// The call's entry to the pool, where the pool has limits.
+    pub(super) entry: Option<Arc<Entry<'a>>>,
 }
 
 /// What the caller is told of a try that answered.
@@ -104,6 +107,9 @@ impl Try<'_> {
                 (None, _) => None,
             },
         };
+        if let Some(entry) = &self.entry {
+            entry.ended(end.tokens);
+        }
         if self.ticket.ended(end, now, &self.pool.breaker) {
             gateway.health.circuit_changed(&self.provider.id);
         }

@@ -48,6 +48,15 @@ impl Routed {
         ))
     }
 
+    /// Whom the pool's `callerLimits` are for.
+    #[must_use]
+    pub fn caller(&self) -> String {
+        match &self.task {
+            Some(uid) => format!("task:{uid}"),
+            None => format!("user:{}", self.requester),
+        }
+    }
+
     fn payer(&self) -> Payer<'_> {
         Payer {
             namespace: &self.namespace,

@@ -1,8 +1,11 @@
 //! Pools as calls see them.
 
+use super::provider::allowed;
 use super::{Id, small};
 use crate::routing::breaker::Limits;
+use crate::routing::gate;
 use oarmaster_crds::ModelPoolSpec;
+use oarmaster_crds::common::RateLimits;
 use oarmaster_crds::duration::NotADuration;
 use oarmaster_crds::kinds::pool::{Breaker, Failover, Strategy};
 use std::time::Duration;
@@ -20,6 +23,8 @@ pub struct Pool {
     pub deadline: Duration,
     /// When a lane is left alone.
     pub breaker: Limits,
+    /// What its owner allows its callers, where that is not everything.
+    pub limits: Option<gate::Limits>,
     /// Whether no new call is taken.
     pub suspended: bool,
 }
@@ -57,9 +62,21 @@ impl Pool {
                 .or_else(|_| failover.deadline.get())
                 .unwrap_or_default(),
             breaker: breaker(&spec.breaker).unwrap_or_default(),
+            limits: limits(spec),
             suspended: spec.suspend,
         }
     }
+}
+
+fn limits(spec: &ModelPoolSpec) -> Option<gate::Limits> {
+    if spec.limits.is_none() && spec.caller_limits.is_none() {
+        return None;
+    }
+    let of = |limits: &Option<RateLimits>| limits.as_ref().map(allowed).unwrap_or_default();
+    Some(gate::Limits {
+        all: of(&spec.limits),
+        each: of(&spec.caller_limits),
+    })
 }
 
 fn breaker(breaker: &Breaker) -> Result<Limits, NotADuration> {

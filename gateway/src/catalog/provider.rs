@@ -12,10 +12,9 @@ use crate::provider::wire::{self, Wire};
 use crate::routing::limits;
 use crate::routing::quota::FreeQuota;
 use oarmaster_crds::ModelProviderSpec;
+use oarmaster_crds::common::RateLimits;
 use oarmaster_crds::duration::NotADuration;
-use oarmaster_crds::kinds::provider::{
-    self, AwsCredentials, ProviderKey, ProviderLimits, ProviderModel, Timeouts,
-};
+use oarmaster_crds::kinds::provider::{self, AwsCredentials, ProviderKey, ProviderModel, Timeouts};
 use oarmaster_prices::{Row, Table, Vendor};
 use std::collections::BTreeMap;
 
@@ -49,8 +48,8 @@ pub struct Model {
     pub free_quota: FreeQuota,
 }
 
-/// What a provider's owner allows.
-fn allowed(limits: &ProviderLimits) -> limits::Limits {
+/// What the owner of a provider or a pool allows.
+pub(super) fn allowed(limits: &RateLimits) -> limits::Limits {
     limits::Limits {
         requests: count(limits.requests_per_minute),
         tokens: count(limits.tokens_per_minute),

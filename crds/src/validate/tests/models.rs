@@ -37,6 +37,11 @@ fn a_pool_lists_each_member_once() {
             "spec.breaker.maxCooldown",
             json!({"breaker": {"cooldown": "5m"}}),
         ),
+        ("spec.limits", json!({"limits": {}})),
+        (
+            "spec.callerLimits.concurrency",
+            json!({"callerLimits": {"concurrency": 0}}),
+        ),
     ] {
         assert_eq!(fields(&spec(more.clone())), [field], "{more}");
     }
