@@ -46,6 +46,9 @@ pub struct Args {
     /// Largest request body in MiB
     #[arg(long, value_name = "MIB", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
     body_limit: u16,
+    /// Memory for the answers that pools keep (spec.cache), in MiB; 0 keeps none
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u16).range(0..=16384))]
+    cache_size: u16,
     /// Seconds that running requests have to finish after SIGTERM
     #[arg(long, value_name = "SECONDS", default_value_t = 25)]
     drain: u64,
@@ -87,6 +90,8 @@ pub struct Settings {
     pub private_endpoints: PrivateEndpoints,
     /// Largest request body in bytes.
     pub body_limit: usize,
+    /// Most bytes of the answers that are kept.
+    pub cache_bytes: u64,
 }
 
 impl Args {
@@ -107,6 +112,7 @@ impl Args {
             tls_secret,
             private_endpoints,
             body_limit,
+            cache_size,
             drain,
         } = self;
         Ok(Config {
@@ -120,6 +126,7 @@ impl Args {
                 default_pool: default_pool.filter(|name| !name.is_empty()),
                 private_endpoints: PrivateEndpoints::parse(&private_endpoints)?,
                 body_limit: usize::from(body_limit) << 20,
+                cache_bytes: u64::from(cache_size) << 20,
                 namespace,
             },
             workload: Source::from_env(|name| std::env::var(name).ok()),

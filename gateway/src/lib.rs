@@ -12,6 +12,7 @@
 
 pub mod admin;
 pub mod budgets;
+pub mod cache;
 pub mod calls;
 pub mod catalog;
 pub mod clock;

@@ -58,6 +58,12 @@ struct OfLimit {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Cached {
+    pool: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfBudget {
     budget: String,
 }
@@ -76,6 +82,7 @@ pub struct Metrics {
     first_token: Family<Hop, Histogram>,
     choices: Family<Chosen, Counter>,
     held: Family<OfLimit, Counter>,
+    cached: Family<Cached, Counter>,
     tokens: Family<Kind, Counter>,
     cost: Family<Cost, Counter<f64, AtomicU64>>,
     overrun: Family<Hop, Counter<f64, AtomicU64>>,
@@ -94,6 +101,7 @@ impl Default for Metrics {
             first_token: Family::new_with_constructor(seconds),
             choices: Family::default(),
             held: Family::default(),
+            cached: Family::default(),
             tokens: Family::default(),
             cost: Family::default(),
             overrun: Family::default(),
@@ -138,6 +146,11 @@ impl Default for Metrics {
             "limit_refusals",
             "Calls that a pool's limits or callerLimits kept out, by which of them it was",
             metrics.held.clone(),
+        );
+        registry.register(
+            "cache_requests",
+            "Requests whose answers their pool keeps: those that a kept answer was given (hit), and others (miss)",
+            metrics.cached.clone(),
         );
         registry.register("tokens", "Tokens that were booked", metrics.tokens.clone());
         registry.register(
@@ -195,6 +208,12 @@ impl Metrics {
                 reason,
             })
             .inc();
+    }
+
+    /// A request met its pool's cache: `outcome` is `hit` or `miss`.
+    pub fn cached(&self, pool: &str, outcome: &'static str) {
+        let pool = pool.to_owned();
+        self.cached.get_or_create(&Cached { pool, outcome }).inc();
     }
 
     /// A pool's limit kept a call out: `whose` is the field that has it, `limit` its name there.

@@ -3,7 +3,8 @@
 use crate::error::ApiFailure;
 use crate::surface::fields::{Peek, typed};
 use crate::surface::{Surface, chat};
-use http::HeaderValue;
+use http::header::CACHE_CONTROL;
+use http::{HeaderMap, HeaderValue};
 use oarmaster_dialect::json::{BadJson, Fields, quote, raw};
 use oarmaster_protocol::text;
 
@@ -52,6 +53,39 @@ const DESTINATION: &[&str] = &[
     "vertex_project",
 ];
 
+/// Whether an answer that was kept will do, and whether this one may be kept: what the caller's `Cache-Control` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Caching {
+    /// Both.
+    #[default]
+    Allowed,
+    /// The answer is to be a new one (`no-cache`).
+    Fresh,
+    /// Neither (`no-store`).
+    Never,
+}
+
+impl Caching {
+    /// What the headers say.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Self {
+        let values = headers.get_all(CACHE_CONTROL).iter();
+        let words = values
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .map(str::trim);
+        words.fold(Self::Allowed, |before, word| {
+            if word.eq_ignore_ascii_case("no-store") || before == Self::Never {
+                Self::Never
+            } else if word.eq_ignore_ascii_case("no-cache") || word == "max-age=0" {
+                Self::Fresh
+            } else {
+                before
+            }
+        })
+    }
+}
+
 /// A request.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -61,6 +95,8 @@ pub struct Request {
     pub id: String,
     /// What the caller of Anthropic's messages wants that is not in general use: its header `anthropic-beta`.
     pub beta: Option<HeaderValue>,
+    /// Whether its answer may be kept, or be one that was.
+    pub caching: Caching,
     /// As they came, for the provider.
     fields: Fields,
     /// For us to read, where they hold escapes of half a surrogate pair.
@@ -113,6 +149,7 @@ impl Request {
             surface,
             id: String::new(),
             beta: None,
+            caching: Caching::Allowed,
             bytes: body.len(),
             items,
             tools,
@@ -129,6 +166,11 @@ impl Request {
     /// The fields as we read them.
     pub(crate) fn read(&self) -> &Fields {
         self.repaired.as_ref().unwrap_or(&self.fields)
+    }
+
+    /// The fields as they came, where they can be read as they are.
+    pub(crate) fn unchanged(&self) -> Option<&Fields> {
+        self.repaired.is_none().then_some(&self.fields)
     }
 
     /// Bytes of the body.

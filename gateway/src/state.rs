@@ -1,6 +1,7 @@
 //! What every request handler works with.
 
 use crate::budgets::{self, Budgets, Payer, Refused};
+use crate::cache::Cache;
 use crate::calls::assigned::Assignments;
 use crate::catalog::Snapshot;
 use crate::cluster::lookup::Lookup;
@@ -50,6 +51,8 @@ pub struct Gateway {
     pub metrics: Metrics,
     /// Held by who sums up costs.
     pub counting: tokio::sync::Mutex<()>,
+    /// Answers that are given again.
+    pub cache: Cache,
     /// What Tasks were assigned.
     pub assignments: Assignments,
     /// Calls that run to their end even when their caller is gone.
@@ -77,6 +80,7 @@ impl Gateway {
     #[must_use]
     pub fn new(settings: Settings, store: Store, client: &Client) -> Self {
         Self {
+            cache: Cache::new(settings.cache_bytes),
             settings,
             store,
             snapshot: Arc::default(),

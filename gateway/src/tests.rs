@@ -482,6 +482,7 @@ fn names_mean_pools() {
         operator: String::new(),
         private_endpoints: Default::default(),
         body_limit: 1,
+        cache_bytes: 0,
     };
     let all = snapshot(&[
         ("team", "fast"),

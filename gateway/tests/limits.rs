@@ -1,4 +1,10 @@
 //! What a pool's owner allows its callers: all together, and each by itself.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)] // a helper of tests is a test
 
 mod common;
 

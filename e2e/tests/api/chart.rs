@@ -122,6 +122,7 @@ async fn a_value_that_does_not_exist_is_refused() -> Result<()> {
         ("gateway.keyNamespaces[0].secrets[0]=a", "name"),
         ("defaultPool.create=true", "members"),
         ("gateway.privateEndpoints[0]=a b", "privateEndpoints"),
+        ("gateway.cacheSize=-1", "cacheSize"),
         ("networkPolicy.callers[0].pods=all", "pods"),
         ("networkPolicy.apiServer[0].ipBlock.except[0]=a", "cidr"),
     ] {

@@ -53,6 +53,8 @@ pub struct Told {
     pub hops: u32,
     /// Fields of the request that the provider has no place for.
     pub dropped: Vec<String>,
+    /// Whether the answer was kept; empty where the cache has no part in the call.
+    pub cache: &'static str,
 }
 
 /// How long a try took, as far as it says how fast the model is.

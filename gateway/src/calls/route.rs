@@ -5,7 +5,7 @@ use crate::catalog::{Id, Snapshot};
 use crate::error::ApiFailure;
 use crate::identity::User;
 use crate::identity::sandbox::SandboxPod;
-use crate::request::Request;
+use crate::request::{Caching, Request};
 use crate::state::Gateway;
 use oarmaster_protocol::task::ErrorCode;
 use oarmaster_store::Scope;
@@ -74,7 +74,7 @@ impl Routed {
 pub async fn for_task(
     gateway: &Gateway,
     pod: &SandboxPod,
-    request: Request,
+    mut request: Request,
 ) -> Result<Routed, ApiFailure> {
     if request.stream {
         return Err(ApiFailure::invalid(
@@ -94,6 +94,9 @@ pub async fn for_task(
             "this Task was assigned no model pool",
         ));
     };
+    if assigned.caching == Caching::Never {
+        request.caching = Caching::Never;
+    }
     let snapshot = gateway.snapshot.load_full();
     let pool = snapshot.resolve(model, Some(&pod.namespace), &gateway.settings);
     if request.model != *model

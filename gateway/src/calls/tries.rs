@@ -152,6 +152,7 @@ impl<'a> Tries<'a> {
                     reason,
                     hops: self.course.hops(),
                     dropped: std::mem::take(&mut sent.dropped),
+                    cache: "",
                 },
                 sent,
                 pool: self.pool.clone(),

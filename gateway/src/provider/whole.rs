@@ -6,7 +6,7 @@ use crate::provider::wire::{Embedder, Wire};
 use crate::surface::Surface;
 use bytes::Bytes;
 use oarmaster_dialect::embeddings::{self, Embedded};
-use oarmaster_dialect::{NotAnAnswer, Usage};
+use oarmaster_dialect::{self as dialect, Content, NotAnAnswer, Part, Stop, Usage};
 use oarmaster_protocol::text::Repaired;
 
 /// The answer to one body.
@@ -16,6 +16,8 @@ pub struct Whole {
     pub answer: Answer,
     /// What the caller gets of it.
     pub reply: Reply,
+    /// Whether the model said all that it would, and did not refuse: then the answer would do for an equal request.
+    pub finished: bool,
 }
 
 /// What the caller gets.
@@ -49,24 +51,38 @@ impl Whole {
                 Ok(Self {
                     answer: Answer::booked(counted.model, asked.model, usage),
                     reply: passed(),
+                    finished: true,
                 })
             }
             (_, Wire::Embeddings(_)) => {
                 let vectors = wire.vectors(&read.text)?;
                 let answer = Answer::booked(vectors.model.clone(), asked.model, vectors.usage());
                 let reply = Reply::Vectors(vectors);
-                Ok(Self { answer, reply })
+                Ok(Self {
+                    answer,
+                    reply,
+                    finished: true,
+                })
             }
-            (Surface::Chat, Wire::Chat(_)) => Ok(Self {
-                answer: Answer::read(read, asked.model)?,
-                reply: passed(),
-            }),
+            (Surface::Chat, Wire::Chat(_)) => {
+                let answer = Answer::read(read, asked.model)?;
+                Ok(Self {
+                    finished: answer.is_finished(),
+                    answer,
+                    reply: passed(),
+                })
+            }
             (surface, wire) => {
                 let answer = wire.answer(&read.text)?;
+                let finished = finished(&answer);
                 if surface.is(wire) {
                     let answer = Answer::booked(answer.model, asked.model, answer.usage);
                     let reply = passed();
-                    return Ok(Self { answer, reply });
+                    return Ok(Self {
+                        answer,
+                        reply,
+                        finished,
+                    });
                 }
                 let text = surface.write_answer(&answer, &asked.envelope());
                 let booked = match surface {
@@ -85,6 +101,7 @@ impl Whole {
                 Ok(Self {
                     answer: booked,
                     reply: Reply::Body(text.into()),
+                    finished,
                 })
             }
         }
@@ -110,6 +127,12 @@ impl Reply {
         let text = embeddings::write_answer(&embedded, asked.model, request.encoding);
         Ok(text.into())
     }
+}
+
+fn finished(answer: &dialect::Answer) -> bool {
+    let refused = |part: &Part| matches!(part.content, Content::Refusal(_));
+    matches!(answer.stop, Stop::End | Stop::Sequence(_) | Stop::ToolCalls)
+        && !answer.parts.iter().any(refused)
 }
 
 fn not_each(usage: Option<Usage>) -> NotAnAnswer {

@@ -62,6 +62,7 @@ impl World {
             operator: format!("system:serviceaccount:{RELEASE}:oarmaster-operator"),
             private_endpoints: guard.clone(),
             body_limit: 32 << 20,
+            cache_bytes: 1 << 20,
         };
         let gateway = Arc::new(Gateway::new(settings, store, &client));
         let tls = tls::client_config().unwrap();
@@ -139,7 +140,7 @@ impl World {
         }));
         let object: ModelPool = serde_json::from_value(object).unwrap();
         let id = (namespace.to_owned(), name.to_owned());
-        let written = Pool::new(&id, &object.spec);
+        let written = Pool::new(&id, &object);
         self.until(|gateway| {
             let snapshot = gateway.snapshot.load();
             snapshot

@@ -37,6 +37,7 @@ fn a_pool_lists_each_member_once() {
             "spec.breaker.maxCooldown",
             json!({"breaker": {"cooldown": "5m"}}),
         ),
+        ("spec.cache.ttl", json!({"cache": {"ttl": "169h"}})),
         ("spec.limits", json!({"limits": {}})),
         (
             "spec.callerLimits.concurrency",
