@@ -2,6 +2,7 @@
 
 use crate::provider::aws::workload::Source;
 use crate::provider::guard::PrivateEndpoints;
+use crate::shared::Address;
 use clap::Parser;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -49,6 +50,14 @@ pub struct Args {
     /// Memory for the answers that pools keep (spec.cache), in MiB; 0 keeps none
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u16).range(0..=16384))]
     cache_size: u16,
+    /// Redis that replicas share limits and kept answers through: redis://[:PASSWORD@]HOST[:PORT][/DATABASE], rediss:// for TLS
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "OARMASTER_REDIS_URL",
+        hide_env_values = true
+    )]
+    redis_url: Option<String>,
     /// Seconds that running requests have to finish after SIGTERM
     #[arg(long, value_name = "SECONDS", default_value_t = 25)]
     drain: u64,
@@ -92,13 +101,15 @@ pub struct Settings {
     pub body_limit: usize,
     /// Most bytes of the answers that are kept.
     pub cache_bytes: u64,
+    /// Where Redis is, if there is one.
+    pub redis: Option<Address>,
 }
 
 impl Args {
     /// The configuration.
     ///
     /// # Errors
-    /// When an entry of `--private-endpoints` is neither a CIDR, an address nor a host name.
+    /// When an entry of `--private-endpoints` is neither a CIDR, an address nor a host name, or the URL of Redis is none.
     pub fn resolve(self) -> anyhow::Result<Config> {
         let Self {
             data_addr,
@@ -113,6 +124,7 @@ impl Args {
             private_endpoints,
             body_limit,
             cache_size,
+            redis_url,
             drain,
         } = self;
         Ok(Config {
@@ -127,6 +139,10 @@ impl Args {
                 private_endpoints: PrivateEndpoints::parse(&private_endpoints)?,
                 body_limit: usize::from(body_limit) << 20,
                 cache_bytes: u64::from(cache_size) << 20,
+                redis: redis_url
+                    .filter(|url| !url.is_empty())
+                    .map(|url| Address::parse(&url))
+                    .transpose()?,
                 namespace,
             },
             workload: Source::from_env(|name| std::env::var(name).ok()),

@@ -30,6 +30,7 @@ pub mod read;
 pub mod request;
 pub mod routing;
 pub mod serve;
+pub mod shared;
 pub mod state;
 pub mod surface;
 pub mod tls;

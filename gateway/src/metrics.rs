@@ -64,6 +64,24 @@ struct Cached {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Operation {
+    operation: &'static str,
+    outcome: &'static str,
+}
+
+/// What was asked of Redis.
+#[derive(Clone, Default)]
+pub struct RedisOperations(Family<Operation, Counter>);
+
+impl RedisOperations {
+    /// An operation ended: `outcome` is `ok`, `failed`, or `skipped` while Redis is left alone.
+    pub fn count(&self, operation: &'static str, outcome: &'static str) {
+        let labels = Operation { operation, outcome };
+        self.0.get_or_create(&labels).inc();
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfBudget {
     budget: String,
 }
@@ -77,6 +95,8 @@ struct Warned {
 /// The gateway's metrics.
 pub struct Metrics {
     registry: Registry,
+    /// What was asked of Redis.
+    pub redis: RedisOperations,
     requests: Family<Ended, Counter>,
     duration: Family<Hop, Histogram>,
     first_token: Family<Hop, Histogram>,
@@ -108,6 +128,7 @@ impl Default for Metrics {
             budget_remaining: Family::default(),
             budget_refusals: Family::default(),
             budget_warnings: Family::default(),
+            redis: RedisOperations::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -151,6 +172,11 @@ impl Default for Metrics {
             "cache_requests",
             "Requests whose answers their pool keeps: those that a kept answer was given (hit), and others (miss)",
             metrics.cached.clone(),
+        );
+        registry.register(
+            "redis_operations",
+            "What was asked of Redis, by how it ended: ok, failed (an error, or no answer in 50 ms), or skipped, while Redis is left alone",
+            metrics.redis.0.clone(),
         );
         registry.register("tokens", "Tokens that were booked", metrics.tokens.clone());
         registry.register(

@@ -88,6 +88,9 @@ pub async fn run(config: Config, client: Client, stop: CancellationToken) -> any
     )));
     let health = gateway.health.clone();
     spawn(Box::pin(async move { health.run().await }));
+    if let Some(redis) = gateway.redis.clone() {
+        spawn(Box::pin(async move { redis.run().await }));
+    }
     let cert = certificate.clone();
     spawn(Box::pin(async move {
         follow(&client, &release, &tls_secret, |sight| {

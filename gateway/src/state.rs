@@ -13,6 +13,7 @@ use crate::identity::sandbox::{SandboxPod, Sandboxes};
 use crate::identity::token::Tokens;
 use crate::identity::{User, bearer};
 use crate::metrics::Metrics;
+use crate::shared::Redis;
 use arc_swap::ArcSwap;
 use axum::body::Body;
 use bytes::Bytes;
@@ -53,6 +54,8 @@ pub struct Gateway {
     pub counting: tokio::sync::Mutex<()>,
     /// Answers that are given again.
     pub cache: Cache,
+    /// What replicas share, where they share anything.
+    pub redis: Option<Arc<Redis>>,
     /// What Tasks were assigned.
     pub assignments: Assignments,
     /// Calls that run to their end even when their caller is gone.
@@ -79,8 +82,12 @@ impl Gateway {
     /// A gateway that asks the API server with `client`.
     #[must_use]
     pub fn new(settings: Settings, store: Store, client: &Client) -> Self {
+        let metrics = Metrics::default();
+        let redis = settings.redis.clone();
+        let redis = redis.map(|address| Arc::new(Redis::new(address, metrics.redis.clone())));
         Self {
-            cache: Cache::new(settings.cache_bytes),
+            cache: Cache::new(settings.cache_bytes, redis.clone()),
+            redis,
             settings,
             store,
             snapshot: Arc::default(),
@@ -88,7 +95,7 @@ impl Gateway {
             refused: Refused::default(),
             lookup: Lookup::new(client),
             health: Arc::default(),
-            metrics: Metrics::default(),
+            metrics,
             counting: tokio::sync::Mutex::default(),
             assignments: Assignments::default(),
             calls: TaskTracker::new(),

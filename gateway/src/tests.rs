@@ -483,6 +483,7 @@ fn names_mean_pools() {
         private_endpoints: Default::default(),
         body_limit: 1,
         cache_bytes: 0,
+        redis: None,
     };
     let all = snapshot(&[
         ("team", "fast"),

@@ -7,6 +7,7 @@ pub mod key;
 #[cfg(test)]
 mod tests;
 
+use crate::shared::Redis;
 use bytes::Bytes;
 use key::Key;
 use moka::Expiry;
@@ -46,6 +47,8 @@ impl Entry {
 /// The answers that are kept.
 pub struct Cache {
     kept: Memory<Key, Kept>,
+    /// Where other replicas find them, too.
+    redis: Option<Arc<Redis>>,
     /// Requests that somebody is asking.
     flights: Mutex<HashMap<Key, watch::Receiver<Option<Arc<Entry>>>>>,
 }
@@ -93,15 +96,16 @@ pub struct Flight<'a> {
 }
 
 impl Cache {
-    /// A cache of so many bytes.
+    /// A cache of so many bytes, in front of Redis if there is one.
     #[must_use]
-    pub fn new(bytes: u64) -> Self {
+    pub fn new(bytes: u64, redis: Option<Arc<Redis>>) -> Self {
         Self {
             kept: Memory::builder()
                 .max_capacity(bytes)
                 .weigher(|_, kept: &Kept| kept.entry.weight())
                 .expire_after(Ttl)
                 .build(),
+            redis,
             flights: Mutex::default(),
         }
     }
@@ -123,17 +127,37 @@ impl Cache {
             }
         };
         // Another one may have landed since the first look.
-        match self.kept.get(key).await {
-            Some(kept) => {
-                flight.land(kept.entry.clone());
-                Found::Kept(kept.entry)
+        let kept = self.kept.get(key).await;
+        let entry = match (kept, &self.redis) {
+            (Some(kept), _) => Some(kept.entry),
+            (None, Some(redis)) => self.fetch(redis, key).await,
+            (None, None) => None,
+        };
+        match entry {
+            Some(entry) => {
+                flight.land(entry.clone());
+                Found::Kept(entry)
             }
             None => Found::First(flight),
         }
     }
 
+    /// An answer that another replica, or this one before it started again, has kept.
+    async fn fetch(&self, redis: &Redis, key: &Key) -> Option<Arc<Entry>> {
+        let (entry, ttl) = redis.answer(key).await?;
+        let kept = Kept {
+            entry: entry.clone(),
+            ttl,
+        };
+        self.kept.insert(*key, kept).await;
+        Some(entry)
+    }
+
     /// Keeps an answer for so long.
     pub async fn keep(&self, key: Key, entry: Arc<Entry>, ttl: Duration) {
+        if let Some(redis) = &self.redis {
+            redis.keep(&key, &entry, ttl).await;
+        }
         self.kept.insert(key, Kept { entry, ttl }).await;
     }
 

@@ -103,7 +103,7 @@ proptest! {
 
 #[tokio::test]
 async fn an_answer_is_kept_as_long_as_its_pool_says() {
-    let cache = Cache::new(1 << 20);
+    let cache = Cache::new(1 << 20, None);
     cache.keep([1; 32], entry("a"), HOUR).await;
     cache.keep([2; 32], entry("b"), Duration::ZERO).await;
     assert!(matches!(cache.find(&[1; 32]).await, Found::Kept(kept) if kept == entry("a")));
@@ -112,14 +112,14 @@ async fn an_answer_is_kept_as_long_as_its_pool_says() {
 
 #[tokio::test]
 async fn memory_is_bounded() {
-    let cache = Cache::new(64 << 10);
+    let cache = Cache::new(64 << 10, None);
     let large = "x".repeat(8 << 10);
     for key in 0..100 {
         cache.keep([key; 32], entry(&large), HOUR).await;
     }
     cache.kept.run_pending_tasks().await;
     assert!(cache.kept.weighted_size() <= 64 << 10);
-    let none = Cache::new(0);
+    let none = Cache::new(0, None);
     none.keep([1; 32], entry("a"), HOUR).await;
     none.kept.run_pending_tasks().await;
     assert!(matches!(none.find(&[1; 32]).await, Found::First(_)));
@@ -134,7 +134,7 @@ async fn settle() {
 
 #[tokio::test]
 async fn of_equal_requests_at_once_one_is_asked_and_all_get_its_answer() {
-    let cache = Arc::new(Cache::new(1 << 20));
+    let cache = Arc::new(Cache::new(1 << 20, None));
     let Found::First(flight) = cache.find(&[1; 32]).await else {
         panic!("the first is asked");
     };
@@ -161,7 +161,7 @@ async fn of_equal_requests_at_once_one_is_asked_and_all_get_its_answer() {
 
 #[tokio::test]
 async fn who_waited_for_nothing_asks_by_itself() {
-    let cache = Arc::new(Cache::new(1 << 20));
+    let cache = Arc::new(Cache::new(1 << 20, None));
     let Found::First(flight) = cache.find(&[1; 32]).await else {
         panic!("the first is asked");
     };

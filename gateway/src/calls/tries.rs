@@ -184,7 +184,15 @@ impl<'a> Tries<'a> {
             changed.as_mut().enable(); // an end from here on is not missed
             let now = Instant::now();
             let pool = (&self.routed.pool, limits);
-            let held = match gates.enter(pool, &caller, first.tokens(), now) {
+            let tokens = first.tokens();
+            let mut entered = gates.enter(pool, &caller, tokens, now);
+            if let (Ok(entry), Some(redis)) = (&mut entered, &self.gateway.redis) {
+                match redis.enter(pool, &caller, tokens).await {
+                    Ok(passed) => entry.passed = passed,
+                    Err(held) => entered = Err(held),
+                }
+            }
+            let held = match entered {
                 Ok(entry) => {
                     self.entry = Some(Arc::new(entry));
                     return Ok(());
@@ -199,7 +207,7 @@ impl<'a> Tries<'a> {
                 _ => None,
             };
             if !patient || from.unwrap_or(now) >= deadline {
-                return Err(self.held(held, from.map(|from| from - now)));
+                return Err(self.held(held, from.map(|from| from.saturating_duration_since(now))));
             }
             let until = from.unwrap_or(deadline).into();
             if from.is_some() {

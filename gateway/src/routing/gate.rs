@@ -6,6 +6,7 @@
 use super::course::Admission;
 use super::limits::{self, Bound, Taken};
 use crate::catalog::Id;
+use crate::shared::rates::Passed;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -96,6 +97,8 @@ pub struct Entry<'a> {
     asked: AtomicBool,
     /// Whether one has ended of which nobody knows how many tokens it had.
     unknown: AtomicBool,
+    /// What it took of what replicas share.
+    pub passed: Option<Passed>,
 }
 
 impl Gates {
@@ -143,6 +146,7 @@ impl Gates {
             had: AtomicU64::new(0),
             asked: AtomicBool::new(false),
             unknown: AtomicBool::new(false),
+            passed: None,
         })
     }
 
@@ -195,6 +199,12 @@ impl Entry<'_> {
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
         let now = Instant::now();
+        let asked = self.asked.load(Ordering::Relaxed);
+        let unknown = self.unknown.load(Ordering::Relaxed);
+        let had = (!unknown).then(|| self.had.load(Ordering::Relaxed));
+        if let Some(passed) = self.passed.take() {
+            passed.ended(self.expected, had, asked);
+        }
         let mut known = self.gates.lock();
         let Some(gate) = known.get_mut(&self.pool) else {
             return; // it is gone
@@ -203,9 +213,7 @@ impl Drop for Entry<'_> {
         let own = gate.callers.get_mut(&self.caller);
         for (taken, limits) in [(Some(&mut gate.all), all), (own, each)] {
             let Some(taken) = taken else { continue };
-            if self.asked.load(Ordering::Relaxed) {
-                let unknown = self.unknown.load(Ordering::Relaxed);
-                let had = (!unknown).then(|| self.had.load(Ordering::Relaxed));
+            if asked {
                 taken.end(self.expected, had, limits, now);
             } else {
                 taken.undo(self.expected, limits, now);

@@ -8,6 +8,7 @@
 )] // a helper of tests is a test
 
 pub mod kube;
+pub mod redis;
 pub mod sigv4;
 pub mod upstream;
 
@@ -20,6 +21,7 @@ use oarmaster_gateway::cluster::secrets::follow_keys;
 use oarmaster_gateway::config::Settings;
 use oarmaster_gateway::provider::aws::workload::{Source, Workload};
 use oarmaster_gateway::provider::guard::PrivateEndpoints;
+use oarmaster_gateway::shared::Address;
 use oarmaster_gateway::state::Gateway;
 use oarmaster_gateway::{admin, data, read, tls};
 use oarmaster_protocol::admin::{AttemptReport, CircuitHealth, OpenAttempt, TaskBudget};
@@ -51,6 +53,19 @@ impl World {
 
     /// A gateway with an identity of its own at AWS.
     pub async fn with_identity(identity: Result<Source, String>) -> Self {
+        Self::with(identity, None).await
+    }
+
+    /// A gateway that shares limits and kept answers through Redis.
+    pub async fn with_redis(url: &str) -> Self {
+        let address = Address::parse(url).unwrap();
+        let world = Self::with(Err("no identity".to_owned()), Some(address)).await;
+        let redis = world.gateway.redis.clone().unwrap();
+        tokio::spawn(async move { redis.run().await });
+        world
+    }
+
+    async fn with(identity: Result<Source, String>, redis: Option<Address>) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (kube, client) = FakeKube::start().await;
         let dir = tempfile::tempdir().unwrap();
@@ -63,6 +78,7 @@ impl World {
             private_endpoints: guard.clone(),
             body_limit: 32 << 20,
             cache_bytes: 1 << 20,
+            redis,
         };
         let gateway = Arc::new(Gateway::new(settings, store, &client));
         let tls = tls::client_config().unwrap();
