@@ -228,6 +228,8 @@ Examples:
     Suspend(Which),
     /// Take calls again
     Resume(Which),
+    /// Give no answer again that was kept before (spec.cache)
+    Flush(Which),
 }
 
 #[derive(ClapArgs, Debug)]
@@ -436,6 +438,7 @@ mod tests {
         let parse = |words: &[&str]| Args::try_parse_from([&["oar", "pools"], words].concat());
         assert!(parse(&["suspend", "a", "b"]).is_ok());
         assert!(parse(&["resume", "--all", "-n", "team"]).is_ok());
+        assert!(parse(&["flush", "a"]).is_ok());
         assert!(parse(&["suspend"]).is_err());
         assert!(parse(&["suspend", "a", "--all"]).is_err());
     }

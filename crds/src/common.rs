@@ -88,6 +88,25 @@ pub struct SecretRef {
     pub name: String,
 }
 
+/// How much may be asked for: of what there is a number, and no more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.requestsPerMinute) || has(self.tokensPerMinute) || has(self.concurrency)").message("set requestsPerMinute, tokensPerMinute or concurrency"))]
+pub struct RateLimits {
+    /// Requests of a minute; as many at once, then at an even pace. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub requests_per_minute: Option<i64>,
+    /// Tokens of a minute, input and output together; those of a request are estimated until it has ended. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000_000_000_i64))]
+    pub tokens_per_minute: Option<i64>,
+    /// Requests at once. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub concurrency: Option<i64>,
+}
+
 /// Most that may be spent. A model call is made only if its worst case still fits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]

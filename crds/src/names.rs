@@ -19,6 +19,8 @@ pub const PROBE_ANNOTATION: &str = "oarmaster.dev/probe";
 pub const PROBE_SERVICE_ACCOUNT: &str = "oarmaster-probe";
 /// The one container of such a pod.
 pub const PROBE_CONTAINER: &str = "probe";
+/// On a ModelPool: when its cache was emptied last. Any change of it has the gateway give no answer again that it kept before.
+pub const CACHE_FLUSHED_ANNOTATION: &str = "oarmaster.dev/cache-flushed";
 /// Field manager of everything the operator writes.
 pub const FIELD_MANAGER: &str = "oarmaster-operator";
 /// ServiceAccount of sandbox pods, made by the controller in each namespace that runs Tasks. It has no rights.

@@ -57,7 +57,7 @@ impl Snapshot {
             aliases: aliases(&pools),
             pools: pools
                 .into_iter()
-                .map(|(id, pool)| (id.clone(), Arc::new(Pool::new(id, &pool.spec))))
+                .map(|(id, pool)| (id.clone(), Arc::new(Pool::new(id, pool))))
                 .collect(),
             providers: providers
                 .into_iter()

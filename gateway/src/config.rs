@@ -2,6 +2,7 @@
 
 use crate::provider::aws::workload::Source;
 use crate::provider::guard::PrivateEndpoints;
+use crate::shared::Address;
 use clap::Parser;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -53,6 +54,17 @@ pub struct Args {
     /// Share of the traces that begin here and are kept, 0 to 1. Callers with a traceparent decide for theirs
     #[arg(long, value_name = "SHARE", default_value_t = 1.0, value_parser = share)]
     tracing_sampling: f64,
+    /// Memory for the answers that pools keep (spec.cache), in MiB; 0 keeps none
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u16).range(0..=16384))]
+    cache_size: u16,
+    /// Redis that replicas share limits and kept answers through: redis://[:PASSWORD@]HOST[:PORT][/DATABASE], rediss:// for TLS
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "OARMASTER_REDIS_URL",
+        hide_env_values = true
+    )]
+    redis_url: Option<String>,
     /// Seconds that running requests have to finish after SIGTERM
     #[arg(long, value_name = "SECONDS", default_value_t = 25)]
     drain: u64,
@@ -120,13 +132,17 @@ pub struct Settings {
     pub private_endpoints: PrivateEndpoints,
     /// Largest request body in bytes.
     pub body_limit: usize,
+    /// Most bytes of the answers that are kept.
+    pub cache_bytes: u64,
+    /// Where Redis is, if there is one.
+    pub redis: Option<Address>,
 }
 
 impl Args {
     /// The configuration.
     ///
     /// # Errors
-    /// When an entry of `--private-endpoints` is neither a CIDR, an address nor a host name.
+    /// When an entry of `--private-endpoints` is neither a CIDR, an address nor a host name, or the URL of Redis is none.
     pub fn resolve(self) -> anyhow::Result<Config> {
         let Self {
             data_addr,
@@ -142,6 +158,8 @@ impl Args {
             body_limit,
             tracing_endpoint,
             tracing_sampling,
+            cache_size,
+            redis_url,
             drain,
         } = self;
         Ok(Config {
@@ -155,6 +173,11 @@ impl Args {
                 default_pool: default_pool.filter(|name| !name.is_empty()),
                 private_endpoints: PrivateEndpoints::parse(&private_endpoints)?,
                 body_limit: usize::from(body_limit) << 20,
+                cache_bytes: u64::from(cache_size) << 20,
+                redis: redis_url
+                    .filter(|url| !url.is_empty())
+                    .map(|url| Address::parse(&url))
+                    .transpose()?,
                 namespace,
             },
             workload: Source::from_env(|name| std::env::var(name).ok()),

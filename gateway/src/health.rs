@@ -7,6 +7,7 @@ use crate::provider::failure::{Class, Failure};
 use crate::provider::http::Unreached;
 use crate::provider::keys::{ApiKey, KeyRef, Keyring, SecretSight};
 use crate::routing::breaker::Circuit;
+use crate::routing::gate::Gates;
 use crate::routing::lanes::Lanes;
 use futures::StreamExt;
 use oarmaster_protocol::admin::{
@@ -31,6 +32,8 @@ const BETWEEN_CIRCUITS: Duration = Duration::from_secs(5);
 pub struct Health {
     /// What is known of lanes.
     pub lanes: Lanes,
+    /// What callers have taken of the limits of pools.
+    pub gates: Gates,
     keyring: Keyring,
     seen: Mutex<HashMap<Id, Seen>>,
     changes: broadcast::Sender<Id>,
@@ -64,6 +67,7 @@ impl Default for Health {
     fn default() -> Self {
         Self {
             lanes: Lanes::default(),
+            gates: Gates::default(),
             keyring: Keyring::default(),
             seen: Mutex::default(),
             changes: broadcast::Sender::new(CHANGES),
@@ -116,6 +120,7 @@ impl Health {
     pub fn snapshot_changed(&self, before: &Snapshot, now: &Arc<Snapshot>) {
         self.lock().retain(|id, _| now.providers.contains_key(id));
         self.lanes.retain(|id| now.providers.contains_key(id));
+        self.gates.retain(|id| now.pools.contains_key(id));
         self.snapshots.send_replace(now.clone());
         for (id, provider) in &now.providers {
             if before.providers.get(id).map(|known| &known.version) != Some(&provider.version) {

@@ -13,6 +13,7 @@
 pub mod admin;
 pub mod audit;
 pub mod budgets;
+pub mod cache;
 pub mod calls;
 pub mod catalog;
 pub mod clock;
@@ -30,6 +31,7 @@ pub mod read;
 pub mod request;
 pub mod routing;
 pub mod serve;
+pub mod shared;
 pub mod state;
 pub mod surface;
 pub mod tls;

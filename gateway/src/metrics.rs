@@ -51,6 +51,37 @@ struct Cost {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfLimit {
+    pool: String,
+    whose: &'static str,
+    limit: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Cached {
+    pool: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Operation {
+    operation: &'static str,
+    outcome: &'static str,
+}
+
+/// What was asked of Redis.
+#[derive(Clone, Default)]
+pub struct RedisOperations(Family<Operation, Counter>);
+
+impl RedisOperations {
+    /// An operation ended: `outcome` is `ok`, `failed`, or `skipped` while Redis is left alone.
+    pub fn count(&self, operation: &'static str, outcome: &'static str) {
+        let labels = Operation { operation, outcome };
+        self.0.get_or_create(&labels).inc();
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfBudget {
     budget: String,
 }
@@ -64,10 +95,14 @@ struct Warned {
 /// The gateway's metrics.
 pub struct Metrics {
     registry: Registry,
+    /// What was asked of Redis.
+    pub redis: RedisOperations,
     requests: Family<Ended, Counter>,
     duration: Family<Hop, Histogram>,
     first_token: Family<Hop, Histogram>,
     choices: Family<Chosen, Counter>,
+    held: Family<OfLimit, Counter>,
+    cached: Family<Cached, Counter>,
     tokens: Family<Kind, Counter>,
     cost: Family<Cost, Counter<f64, AtomicU64>>,
     overrun: Family<Hop, Counter<f64, AtomicU64>>,
@@ -86,6 +121,8 @@ impl Default for Metrics {
             duration: Family::new_with_constructor(seconds),
             first_token: Family::new_with_constructor(seconds),
             choices: Family::default(),
+            held: Family::default(),
+            cached: Family::default(),
             tokens: Family::default(),
             cost: Family::default(),
             overrun: Family::default(),
@@ -93,6 +130,7 @@ impl Default for Metrics {
             budget_refusals: Family::default(),
             budget_warnings: Family::default(),
             spans_dropped: Counter::default(),
+            redis: RedisOperations::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -126,6 +164,21 @@ impl Default for Metrics {
             "model_choices",
             "Members that were chosen to be asked, by why",
             metrics.choices.clone(),
+        );
+        registry.register(
+            "limit_refusals",
+            "Calls that a pool's limits or callerLimits kept out, by which of them it was",
+            metrics.held.clone(),
+        );
+        registry.register(
+            "cache_requests",
+            "Requests whose answers their pool keeps: those that a kept answer was given (hit), and others (miss)",
+            metrics.cached.clone(),
+        );
+        registry.register(
+            "redis_operations",
+            "What was asked of Redis, by how it ended: ok, failed (an error, or no answer in 50 ms), or skipped, while Redis is left alone",
+            metrics.redis.0.clone(),
         );
         registry.register("tokens", "Tokens that were booked", metrics.tokens.clone());
         registry.register(
@@ -193,6 +246,20 @@ impl Metrics {
                 hop: hop.clone(),
                 reason,
             })
+            .inc();
+    }
+
+    /// A request met its pool's cache: `outcome` is `hit` or `miss`.
+    pub fn cached(&self, pool: &str, outcome: &'static str) {
+        let pool = pool.to_owned();
+        self.cached.get_or_create(&Cached { pool, outcome }).inc();
+    }
+
+    /// A pool's limit kept a call out: `whose` is the field that has it, `limit` its name there.
+    pub fn held(&self, pool: &str, whose: &'static str, limit: &'static str) {
+        let pool = pool.to_owned();
+        self.held
+            .get_or_create(&OfLimit { pool, whose, limit })
             .inc();
     }
 

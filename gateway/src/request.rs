@@ -4,7 +4,8 @@ use crate::error::ApiFailure;
 use crate::surface::fields::{Peek, typed};
 use crate::surface::{Surface, chat};
 use crate::traces::Trace;
-use http::HeaderValue;
+use http::header::CACHE_CONTROL;
+use http::{HeaderMap, HeaderValue};
 use oarmaster_dialect::json::{BadJson, Fields, quote, raw};
 use oarmaster_protocol::text;
 use std::sync::Arc;
@@ -54,6 +55,39 @@ const DESTINATION: &[&str] = &[
     "vertex_project",
 ];
 
+/// Whether an answer that was kept will do, and whether this one may be kept: what the caller's `Cache-Control` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Caching {
+    /// Both.
+    #[default]
+    Allowed,
+    /// The answer is to be a new one (`no-cache`).
+    Fresh,
+    /// Neither (`no-store`).
+    Never,
+}
+
+impl Caching {
+    /// What the headers say.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Self {
+        let values = headers.get_all(CACHE_CONTROL).iter();
+        let words = values
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .map(str::trim);
+        words.fold(Self::Allowed, |before, word| {
+            if word.eq_ignore_ascii_case("no-store") || before == Self::Never {
+                Self::Never
+            } else if word.eq_ignore_ascii_case("no-cache") || word == "max-age=0" {
+                Self::Fresh
+            } else {
+                before
+            }
+        })
+    }
+}
+
 /// A request.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -65,6 +99,8 @@ pub struct Request {
     pub beta: Option<HeaderValue>,
     /// Where its trace is kept.
     pub trace: Option<Arc<Trace>>,
+    /// Whether its answer may be kept, or be one that was.
+    pub caching: Caching,
     /// As they came, for the provider.
     fields: Fields,
     /// For us to read, where they hold escapes of half a surrogate pair.
@@ -118,6 +154,7 @@ impl Request {
             id: String::new(),
             beta: None,
             trace: None,
+            caching: Caching::Allowed,
             bytes: body.len(),
             items,
             tools,
@@ -134,6 +171,11 @@ impl Request {
     /// The fields as we read them.
     pub(crate) fn read(&self) -> &Fields {
         self.repaired.as_ref().unwrap_or(&self.fields)
+    }
+
+    /// The fields as they came, where they can be read as they are.
+    pub(crate) fn unchanged(&self) -> Option<&Fields> {
+        self.repaired.is_none().then_some(&self.fields)
     }
 
     /// Bytes of the body.

@@ -102,6 +102,9 @@ pub async fn run(config: Config, client: Client, stop: CancellationToken) -> any
     spawn(Box::pin(async move { health.run().await }));
     let noting = gateway.clone();
     spawn(Box::pin(async move { noting.audit.run().await }));
+    if let Some(redis) = gateway.redis.clone() {
+        spawn(Box::pin(async move { redis.run().await }));
+    }
     let cert = certificate.clone();
     spawn(Box::pin(async move {
         follow(&client, &release, &tls_secret, |sight| {

@@ -2,6 +2,7 @@
 
 use crate::audit::{Audit, What, refusal};
 use crate::budgets::{self, Budgets, Payer, Refused};
+use crate::cache::Cache;
 use crate::calls::allowed;
 use crate::calls::assigned::Assignments;
 use crate::catalog::Snapshot;
@@ -14,6 +15,7 @@ use crate::identity::sandbox::{SandboxPod, Sandboxes};
 use crate::identity::token::Tokens;
 use crate::identity::{User, bearer};
 use crate::metrics::Metrics;
+use crate::shared::Redis;
 use crate::traces::Traces;
 use arc_swap::ArcSwap;
 use axum::body::Body;
@@ -58,6 +60,10 @@ pub struct Gateway {
     pub traces: Option<Traces>,
     /// Held by who sums up costs.
     pub counting: tokio::sync::Mutex<()>,
+    /// Answers that are given again.
+    pub cache: Cache,
+    /// What replicas share, where they share anything.
+    pub redis: Option<Arc<Redis>>,
     /// What Tasks were assigned.
     pub assignments: Assignments,
     /// Calls that run to their end even when their caller is gone.
@@ -84,7 +90,12 @@ impl Gateway {
     /// A gateway that asks the API server with `client`.
     #[must_use]
     pub fn new(settings: Settings, store: Store, client: &Client) -> Self {
+        let metrics = Metrics::default();
+        let redis = settings.redis.clone();
+        let redis = redis.map(|address| Arc::new(Redis::new(address, metrics.redis.clone())));
         Self {
+            cache: Cache::new(settings.cache_bytes, redis.clone()),
+            redis,
             settings,
             audit: Audit::new(store.clone()),
             traces: None,
@@ -94,7 +105,7 @@ impl Gateway {
             refused: Refused::default(),
             lookup: Lookup::new(client),
             health: Arc::default(),
-            metrics: Metrics::default(),
+            metrics,
             counting: tokio::sync::Mutex::default(),
             assignments: Assignments::default(),
             calls: TaskTracker::new(),

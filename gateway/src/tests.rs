@@ -376,6 +376,8 @@ fn names_mean_pools() {
         operator: String::new(),
         private_endpoints: Default::default(),
         body_limit: 1,
+        cache_bytes: 0,
+        redis: None,
     };
     let all = snapshot(&[
         ("team", "fast"),

@@ -68,6 +68,9 @@ pub struct AgentTarget {
     pub temperature: Option<String>,
     /// Output bound of one call, in tokens.
     pub max_output_tokens: u32,
+    /// Whether no answer is to be one that the gateway kept, and none kept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_cache: bool,
     /// Tools, by the names of the Agent kind (`RunCode`, `Shell`, ...).
     #[serde(default)]
     pub tools: Vec<String>,

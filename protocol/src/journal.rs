@@ -55,7 +55,7 @@ pub enum Body {
         provider: String,
         /// Model id at the provider.
         model: String,
-        /// Why that one was asked: the pool's strategy, or `Failover`.
+        /// Why that one was asked: the pool's strategy, `Failover`, or `Cache` where it was not, now: its answer to an equal request was kept.
         #[serde(default)]
         reason: String,
         /// Digest of the request body.

@@ -1,19 +1,27 @@
-//! `oar pools`: stops and resumes the calls of pools.
+//! `oar pools`: stops and resumes the calls of pools, and empties their caches.
 
 use crate::args::{Pools, PoolsCommand, Which};
 use crate::cluster::{Cluster, call};
 use crate::error::Error;
 use crate::output;
+use jiff::Timestamp;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::core::PartialObjectMeta;
 use kube::{Api, ResourceExt as _};
 use oarmaster_crds::ModelPool;
+use oarmaster_crds::names::CACHE_FLUSHED_ANNOTATION;
 use serde_json::json;
 
 pub async fn run(cluster: &Cluster, args: Pools) -> Result<(), Error> {
-    let (which, suspend) = match args.command {
-        PoolsCommand::Suspend(which) => (which, true),
-        PoolsCommand::Resume(which) => (which, false),
+    let suspend = |suspend: bool| json!({"spec": {"suspend": suspend}});
+    let (which, change, done) = match args.command {
+        PoolsCommand::Suspend(which) => (which, suspend(true), "takes no new calls"),
+        PoolsCommand::Resume(which) => (which, suspend(false), "takes calls again"),
+        PoolsCommand::Flush(which) => {
+            let now = Timestamp::now().to_string();
+            let flushed = json!({"metadata": {"annotations": {CACHE_FLUSHED_ANNOTATION: now}}});
+            (which, flushed, "gives no answer again that it kept")
+        }
     };
     let pools = chosen(cluster, which).await?;
     if pools.is_empty() {
@@ -22,18 +30,11 @@ pub async fn run(cluster: &Cluster, args: Pools) -> Result<(), Error> {
     let (mut failed, all) = (Vec::new(), pools.len());
     for (namespace, name) in pools {
         let api: Api<ModelPool> = Api::namespaced(cluster.client.clone(), &namespace);
-        let patch = Patch::Merge(json!({"spec": {"suspend": suspend}}));
+        let patch = Patch::Merge(&change);
         let act = format!("failed to change ModelPool {namespace}/{name}");
         // One that cannot be changed keeps none of the others running.
         match call(&act, api.patch(&name, &PatchParams::default(), &patch)).await {
-            Ok(_) => {
-                let done = if suspend {
-                    "takes no new calls"
-                } else {
-                    "takes calls again"
-                };
-                output::line(&format!("ModelPool {namespace}/{name} {done}"))?;
-            }
+            Ok(_) => output::line(&format!("ModelPool {namespace}/{name} {done}"))?,
             Err(error) => failed.push(error),
         }
     }

@@ -1,5 +1,6 @@
 //! The assignment of a Task's first attempt: pure.
 
+use oarmaster_crds::kinds::agent::AgentCache;
 use oarmaster_crds::kinds::class::{Isolation, SandboxClassSpec};
 use oarmaster_crds::kinds::sandbox::{AcceptSpec, SandboxSpec};
 use oarmaster_crds::kinds::task::{Language, Pinned, RunSpec};
@@ -130,6 +131,7 @@ fn agent_target(
         model: pool.map(named).unwrap_or_default(),
         temperature: spec.model.temperature.clone(),
         max_output_tokens: bounded(spec.model.max_output_tokens),
+        no_cache: spec.model.cache == AgentCache::Off,
         tools: spec
             .tools
             .iter()

@@ -90,6 +90,18 @@ pub struct ModelSpec {
     /// Most output tokens of one call. 1 to 1000000, default 4096.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_output_tokens: i64,
+    /// What of the ModelPool's cache its calls use. `Pool`: what the pool's `cache` says. `Off`: every answer is a new one, and none is kept. Default Pool.
+    pub cache: AgentCache,
+}
+
+/// What of a ModelPool's cache an agent's calls use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum AgentCache {
+    /// What the pool says.
+    #[default]
+    Pool,
+    /// Nothing.
+    Off,
 }
 
 impl Default for ModelSpec {
@@ -98,6 +110,7 @@ impl Default for ModelSpec {
             pool: NamespacedRef::new(names::DEFAULT),
             temperature: None,
             max_output_tokens: 4096,
+            cache: AgentCache::Pool,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! ModelPool: models of providers behind one name.
 
 use crate::access::AllowedNamespaces;
-use crate::common::{NamespacedRef, conditions_schema};
+use crate::common::{NamespacedRef, RateLimits, conditions_schema};
 use crate::duration::GepDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
@@ -59,6 +59,15 @@ pub struct ModelPoolSpec {
     /// When a key that fails is left alone for a while: counted for each key and model by itself.
     #[serde(default)]
     pub breaker: Breaker,
+    /// How much all callers together may ask this pool for. Over it callers get a 429 that names the limit and says when to come back; the calls of Tasks wait, up to `failover.deadline`. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<RateLimits>,
+    /// The same for each caller by itself: a Task, or a user. Default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller_limits: Option<RateLimits>,
+    /// Whether answers are given again to equal requests, for nothing.
+    #[serde(default)]
+    pub cache: PoolCache,
     /// True stops new calls; those under way end. Default false.
     #[serde(default)]
     pub suspend: bool,
@@ -133,6 +142,53 @@ impl Default for Breaker {
             max_cooldown: GepDuration::new("120s"),
         }
     }
+}
+
+/// Whether answers are given again to equal requests. Only whole ones are kept: none that failed, was cut or refused, and none of a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PoolCache {
+    /// `Exact`: to a request that says the same. `Off`: never. Default Off.
+    pub mode: CacheMode,
+    /// How long. 1s to 168h. Default 1h.
+    pub ttl: GepDuration,
+    /// Whether answers that are drawn at random are given again, too: those to requests with a temperature above 0, or with none, for which the vendors take 1. Default false.
+    pub sampled: bool,
+    /// Who is given each other's answers: those whose calls one `Namespace` pays, all callers of the `Pool`, or one `Requester` by itself (a user, with the Tasks of that user). Default Namespace.
+    pub per: CachePer,
+}
+
+impl Default for PoolCache {
+    fn default() -> Self {
+        Self {
+            mode: CacheMode::Off,
+            ttl: GepDuration::new("1h"),
+            sampled: false,
+            per: CachePer::Namespace,
+        }
+    }
+}
+
+/// Which requests are equal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum CacheMode {
+    /// None.
+    #[default]
+    Off,
+    /// Those that say the same.
+    Exact,
+}
+
+/// Who is given each other's answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum CachePer {
+    /// All callers of the pool.
+    Pool,
+    /// Those whose calls one namespace pays.
+    #[default]
+    Namespace,
+    /// One user, with the Tasks of that user.
+    Requester,
 }
 
 /// One model of one provider.

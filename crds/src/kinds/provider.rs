@@ -2,7 +2,7 @@
 
 use super::script::Script;
 use crate::access::AllowedNamespaces;
-use crate::common::{SecretKeyRef, SecretRef, conditions_schema};
+use crate::common::{RateLimits, SecretKeyRef, SecretRef, conditions_schema};
 use crate::duration::GepDuration;
 use crate::money::Usd;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -93,7 +93,7 @@ pub struct ModelProviderSpec {
     pub models: Vec<ProviderModel>,
     /// What the gateway keeps within, over all models and keys. Default: no limit of its own; what the provider allows shows in its answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limits: Option<ProviderLimits>,
+    pub limits: Option<RateLimits>,
     /// How long to wait for what.
     #[serde(default)]
     pub timeouts: Timeouts,
@@ -321,25 +321,6 @@ pub struct Pricing {
     /// Input tokens written into the provider's cache, for however long. Default: as input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_write_per_million: Option<Usd>,
-}
-
-/// What the gateway keeps within. A pool's other members are asked meanwhile; where there is none, callers get a 429 that says when, and Tasks wait.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.requestsPerMinute) || has(self.tokensPerMinute) || has(self.concurrency)").message("set requestsPerMinute, tokensPerMinute or concurrency"))]
-pub struct ProviderLimits {
-    /// Requests of a minute; as many at once, then at an even pace. Default: no limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1_000_000_000))]
-    pub requests_per_minute: Option<i64>,
-    /// Tokens of a minute, input and output together; those of a request are estimated until it has ended. Default: no limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1_000_000_000_000_i64))]
-    pub tokens_per_minute: Option<i64>,
-    /// Requests at once. Default: no limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1_000_000))]
-    pub concurrency: Option<i64>,
 }
 
 /// How long the gateway waits for a provider.

@@ -2,7 +2,7 @@
 
 use super::Problem;
 use crate::access::{AllowedFrom, AllowedNamespaces};
-use crate::common::{Allowance, NamespacedRef, Operator, Selector};
+use crate::common::{Allowance, NamespacedRef, Operator, RateLimits, Selector};
 use crate::duration::GepDuration;
 use crate::money::Usd;
 use crate::names::is_dns_label;
@@ -112,6 +112,22 @@ pub fn some_of(
             number(problems, &format!("{field}.{name}"), *value, 1, *most);
         }
     }
+}
+
+/// Limits of a provider or a pool.
+pub fn rates(problems: &mut Vec<Problem>, field: &str, limits: &RateLimits) {
+    let requests = limits.requests_per_minute;
+    let tokens = limits.tokens_per_minute;
+    some_of(
+        problems,
+        field,
+        "set requestsPerMinute, tokensPerMinute or concurrency",
+        &[
+            ("requestsPerMinute", requests, 1_000_000_000),
+            ("tokensPerMinute", tokens, 1_000_000_000_000),
+            ("concurrency", limits.concurrency, 1_000_000),
+        ],
+    );
 }
 
 /// A list with at most `most` entries.

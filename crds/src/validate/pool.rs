@@ -61,6 +61,14 @@ pub fn pool(spec: &ModelPoolSpec, namespace: &str) -> Vec<Problem> {
             ));
         }
     }
+    for (field, limits) in [
+        ("spec.limits", &spec.limits),
+        ("spec.callerLimits", &spec.caller_limits),
+    ] {
+        if let Some(limits) = limits {
+            bounds::rates(&mut problems, field, limits);
+        }
+    }
     limits(&mut problems, spec);
     problems
 }
@@ -80,6 +88,7 @@ fn limits(problems: &mut Vec<Problem>, spec: &ModelPoolSpec) {
     };
     duration("failover.deadline", &failover.deadline, 3600);
     duration("breaker.window", &breaker.window, 600);
+    duration("cache.ttl", &spec.cache.ttl, 7 * 24 * 3600);
     let cooldown = duration("breaker.cooldown", &breaker.cooldown, 3600);
     let longest = duration("breaker.maxCooldown", &breaker.max_cooldown, 3600);
     if cooldown > longest && longest.is_some() {

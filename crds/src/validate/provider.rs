@@ -100,24 +100,7 @@ pub fn provider(spec: &ModelProviderSpec) -> Vec<Problem> {
         }
     }
     if let Some(limits) = &spec.limits {
-        bounds::some_of(
-            &mut problems,
-            "spec.limits",
-            "set requestsPerMinute, tokensPerMinute or concurrency",
-            &[
-                (
-                    "requestsPerMinute",
-                    limits.requests_per_minute,
-                    1_000_000_000,
-                ),
-                (
-                    "tokensPerMinute",
-                    limits.tokens_per_minute,
-                    1_000_000_000_000,
-                ),
-                ("concurrency", limits.concurrency, 1_000_000),
-            ],
-        );
+        bounds::rates(&mut problems, "spec.limits", limits);
     }
     let times = &spec.timeouts;
     for (name, value, most) in [

@@ -75,6 +75,15 @@ pub fn cases() -> Vec<Case> {
             a(json!({"model": {"pool": "default"}})),
             &["spec.model.pool", "must be of type object"],
         ),
+        taken(
+            "an agent that wants no kept answers",
+            a(json!({"model": {"cache": "Off"}})),
+        ),
+        denied(
+            "a cache of its own",
+            a(json!({"model": {"cache": "Exact"}})),
+            &["spec.model.cache", "supported values", "\"Off\""],
+        ),
         denied(
             "no output",
             a(json!({"model": {"maxOutputTokens": 0}})),

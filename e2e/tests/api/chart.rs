@@ -25,6 +25,7 @@ gateway:
   keySecrets: [openai]
   keyNamespaces: [{name: kube-node-lease, secrets: [a, b]}, {name: kube-public}]
   privateEndpoints: [10.0.0.0/8, ollama.default.svc]
+  redis: {secretName: redis}
 networkPolicy:
   callers: [{namespaceSelector: {matchLabels: {models: allowed}}}]
   scrapers: [{namespaceSelector: {}, podSelector: {matchLabels: {app: prometheus}}}]
@@ -122,6 +123,8 @@ async fn a_value_that_does_not_exist_is_refused() -> Result<()> {
         ("gateway.keyNamespaces[0].secrets[0]=a", "name"),
         ("defaultPool.create=true", "members"),
         ("gateway.privateEndpoints[0]=a b", "privateEndpoints"),
+        ("gateway.cacheSize=-1", "cacheSize"),
+        ("gateway.redis.secretName=A", "secretName"),
         ("networkPolicy.callers[0].pods=all", "pods"),
         ("networkPolicy.apiServer[0].ipBlock.except[0]=a", "cidr"),
     ] {

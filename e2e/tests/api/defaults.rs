@@ -42,7 +42,7 @@ async fn what_is_left_out_is_filled_in() -> Result<()> {
                 ("/spec/limits", json!({"turns": 30, "toolCalls": 100})),
                 (
                     "/spec/model",
-                    json!({"pool": {"name": "default"}, "maxOutputTokens": 4096}),
+                    json!({"pool": {"name": "default"}, "maxOutputTokens": 4096, "cache": "Pool"}),
                 ),
             ],
         ),
@@ -74,6 +74,10 @@ async fn what_is_left_out_is_filled_in() -> Result<()> {
                 ("/spec/strategy", json!("Priority")),
                 ("/spec/suspend", json!(false)),
                 ("/spec/allowedNamespaces", json!({"from": "Same"})),
+                (
+                    "/spec/cache",
+                    json!({"mode": "Off", "ttl": "1h", "sampled": false, "per": "Namespace"}),
+                ),
                 ("/spec/failover", json!({"maxHops": 4, "deadline": "180s"})),
                 (
                     "/spec/breaker",

@@ -111,10 +111,47 @@ pub fn cases() -> Vec<Case> {
             with_spec(&pool, json!({"allowedNamespaces": {"from": "Pool"}})),
             &["spec.allowedNamespaces.from", "\"Selector\""],
         ),
+        taken(
+            "limits of all and of each",
+            with_spec(
+                &pool,
+                json!({"limits": {"requestsPerMinute": 600, "tokensPerMinute": 1_000_000}, "callerLimits": {"concurrency": 2}}),
+            ),
+        ),
+        denied(
+            "limits of no kind",
+            with_spec(&pool, json!({"callerLimits": {}})),
+            &[
+                "spec.callerLimits",
+                "set requestsPerMinute, tokensPerMinute or concurrency",
+            ],
+        ),
+        denied(
+            "no request at all",
+            with_spec(&pool, json!({"limits": {"concurrency": 0}})),
+            &["spec.limits.concurrency", "greater than or equal to 1"],
+        ),
+        taken(
+            "a cache",
+            with_spec(
+                &pool,
+                json!({"cache": {"mode": "Exact", "ttl": "24h", "sampled": true, "per": "Requester"}}),
+            ),
+        ),
+        denied(
+            "a cache that guesses",
+            with_spec(&pool, json!({"cache": {"mode": "Semantic"}})),
+            &["spec.cache.mode", "supported values", "\"Exact\""],
+        ),
+        denied(
+            "a time in words",
+            with_spec(&pool, json!({"cache": {"ttl": "an hour"}})),
+            &["spec.cache.ttl", "should match"],
+        ),
         denied(
             "a field of a later version",
-            with_spec(&pool, json!({"cache": {"mode": "Exact"}})),
-            &["unknown field \"spec.cache\""],
+            with_spec(&pool, json!({"cache": {"similarity": 95}})),
+            &["unknown field \"spec.cache.similarity\""],
         ),
     ]
 }

@@ -1,6 +1,7 @@
 //! What a Task's assignment says about its model calls. An assignment never changes, so it is read once.
 
 use crate::error::ApiFailure;
+use crate::request::Caching;
 use moka::future::Cache;
 use oarmaster_protocol::assignment::{Assignment, Target};
 use oarmaster_store::Store;
@@ -17,6 +18,8 @@ pub struct Assigned {
     pub agent: Option<String>,
     /// Output bound of one call.
     pub max_output: u64,
+    /// What of the pool's cache the agent uses.
+    pub caching: Caching,
 }
 
 /// Assignments by Task and attempt.
@@ -50,11 +53,17 @@ impl Assignments {
                         agent: agent.pinned.split('@').next().map(str::to_owned),
                         max_output: u64::from(agent.max_output_tokens),
                         model: Some(agent.model),
+                        caching: if agent.no_cache {
+                            Caching::Never
+                        } else {
+                            Caching::Allowed
+                        },
                     },
                     Target::Run(_) => Assigned {
                         model: None,
                         agent: None,
                         max_output: 0,
+                        caching: Caching::Never,
                     },
                 }))
             })

@@ -9,6 +9,7 @@ use crate::provider::Asked;
 use crate::provider::failure::{Class, Failure};
 use crate::provider::keys::ApiKey;
 use crate::provider::wire::Sent;
+use crate::routing::gate::Entry;
 use crate::routing::lanes::{End, Ticket};
 use crate::routing::order::Reason;
 use crate::state::Gateway;
@@ -39,6 +40,8 @@ pub struct Try<'a> {
     pub(super) pool: Arc<Pool>,
     pub(super) begun: Instant,
     pub(super) ticket: Ticket<'a>,
+    /// The call's entry to the pool, where the pool has limits.
+    pub(super) entry: Option<Arc<Entry<'a>>>,
 }
 
 /// What the caller is told of a try that answered.
@@ -52,6 +55,8 @@ pub struct Told {
     pub hops: u32,
     /// Fields of the request that the provider has no place for.
     pub dropped: Vec<String>,
+    /// Whether the answer was kept; empty where the cache has no part in the call.
+    pub cache: &'static str,
 }
 
 /// How long a try took, as far as it says how fast the model is.
@@ -106,6 +111,9 @@ impl Try<'_> {
                 (None, _) => None,
             },
         };
+        if let Some(entry) = &self.entry {
+            entry.ended(end.tokens);
+        }
         if self.ticket.ended(end, now, &self.pool.breaker) {
             gateway.health.circuit_changed(&self.provider.id);
         }

@@ -2,7 +2,7 @@
 
 use super::account::Account;
 use super::attempt::failed_call;
-use super::hops::complete;
+use super::cached::complete;
 use super::route::{Routed, for_task};
 use crate::error::ApiFailure;
 use crate::identity::sandbox::SandboxPod;

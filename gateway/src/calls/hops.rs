@@ -25,6 +25,8 @@ pub struct Answered {
     pub told: Told,
     /// How a Task's call was booked.
     pub settled: Option<Settled>,
+    /// Whether the model said all that it would.
+    pub finished: bool,
 }
 
 /// What came of a call so far.
@@ -34,6 +36,8 @@ struct Progress {
     by: Option<Hop>,
     /// The replies to the first bodies.
     replies: Vec<Reply>,
+    /// Whether the last one is all that the model would say.
+    finished: bool,
     settled: Option<Settled>,
     /// The sequence number of the Task's next record.
     next: Option<u64>,
@@ -85,6 +89,7 @@ async fn complete_by(
                     body,
                     told: tried.ended(gateway, Ok(()), Paced::Whole, usage.as_ref()),
                     settled: progress.settled.take(),
+                    finished: progress.finished,
                 });
             }
             Err(Missed::Refused(refused)) => {
@@ -165,6 +170,7 @@ async fn hop(
         Ok(whole) => {
             tried.learn(gateway, whole.used_up);
             progress.settled = open.answered(&whole.answer).await?;
+            progress.finished = whole.finished;
             progress.replies.push(whole.reply);
             return Ok(Ok(whole.answer.usage));
         }

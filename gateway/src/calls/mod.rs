@@ -5,6 +5,7 @@ pub mod account;
 pub mod allowed;
 pub mod assigned;
 pub mod attempt;
+pub mod cached;
 pub mod call;
 pub mod count;
 pub mod hops;
@@ -16,7 +17,7 @@ pub mod tries;
 use crate::audit::refusal;
 use crate::clock::since_epoch;
 use crate::error::ApiFailure;
-use crate::request::Request;
+use crate::request::{Caching, Request};
 use crate::state::{Caller, Gateway};
 use crate::surface::Surface;
 use account::Account;
@@ -34,8 +35,10 @@ use std::sync::Arc;
 pub const PROVIDER_HEADER: &str = "x-oarmaster-provider";
 /// Names the provider's model that answered.
 pub const MODEL_HEADER: &str = "x-oarmaster-model";
-/// Says why that one was asked: `Priority`, `Weighted`, `Cheapest`, `Fastest`, `LeastBusy`, `Free` or `Failover`.
+/// Says why that one was asked: `Priority`, `Weighted`, `Cheapest`, `Fastest`, `LeastBusy`, `Free` or `Failover`; `Cache`: it was not, now.
 pub const REASON_HEADER: &str = "x-oarmaster-reason";
+/// Says whether the answer was kept (`hit`) or asked for (`miss`), where the pool keeps answers to such requests.
+pub const CACHE_HEADER: &str = "x-oarmaster-cache";
 /// Says how many requests to providers the call took.
 pub const HOPS_HEADER: &str = "x-oarmaster-hops";
 /// Names the fields of a request that the provider had no place for; they do not change what the answer is about.
@@ -70,6 +73,7 @@ async fn answer(
     let mut request = Request::parse(surface, &body)?;
     id.clone_into(&mut request.id);
     request.beta = beta(surface, headers);
+    request.caching = Caching::of(headers);
     let traces = gateway.traces.as_ref();
     request.trace = traces.and_then(|traces| {
         traces.begin(headers, &caller, &request, || {
@@ -145,7 +149,7 @@ async fn whole(
     account: Account,
 ) -> Result<Response, ApiFailure> {
     let calls = gateway.calls.clone();
-    let running = calls.spawn(async move { hops::complete(&gateway, &routed, &account).await });
+    let running = calls.spawn(async move { cached::complete(&gateway, &routed, &account).await });
     let answered = running
         .await
         .map_err(|_| ApiFailure::internal("the call was ended by a defect"))??;
@@ -172,6 +176,7 @@ fn tell(headers: &mut HeaderMap, told: &Told) {
         (PROVIDER_HEADER, told.by.provider.as_str()),
         (MODEL_HEADER, told.by.model.as_str()),
         (REASON_HEADER, told.reason.as_str()),
+        (CACHE_HEADER, told.cache),
         (HOPS_HEADER, hops.as_str()),
         (DROPPED_HEADER, dropped.as_str()),
     ];

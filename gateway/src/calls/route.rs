@@ -6,7 +6,7 @@ use crate::catalog::{Id, Snapshot};
 use crate::error::ApiFailure;
 use crate::identity::User;
 use crate::identity::sandbox::SandboxPod;
-use crate::request::Request;
+use crate::request::{Caching, Request};
 use crate::state::Gateway;
 use oarmaster_protocol::task::ErrorCode;
 use oarmaster_store::Scope;
@@ -49,6 +49,15 @@ impl Routed {
         ))
     }
 
+    /// Whom the pool's `callerLimits` are for.
+    #[must_use]
+    pub fn caller(&self) -> String {
+        match &self.task {
+            Some(uid) => format!("task:{uid}"),
+            None => format!("user:{}", self.requester),
+        }
+    }
+
     fn payer(&self) -> Payer<'_> {
         Payer {
             namespace: &self.namespace,
@@ -66,7 +75,7 @@ impl Routed {
 pub async fn for_task(
     gateway: &Gateway,
     pod: &SandboxPod,
-    request: Request,
+    mut request: Request,
 ) -> Result<Routed, ApiFailure> {
     if request.stream {
         return Err(ApiFailure::invalid(
@@ -86,6 +95,9 @@ pub async fn for_task(
             "this Task was assigned no model pool",
         ));
     };
+    if assigned.caching == Caching::Never {
+        request.caching = Caching::Never;
+    }
     let snapshot = gateway.snapshot.load_full();
     let pool = snapshot.resolve(model, Some(&pod.namespace), &gateway.settings);
     if request.model != *model

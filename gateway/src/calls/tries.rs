@@ -12,6 +12,7 @@ use crate::metrics::Hop;
 use crate::provider::failure::{Class, Failure};
 use crate::provider::wire::Unfit;
 use crate::routing::course::{Admission, Bounds, Course, Fault, Over, Step};
+use crate::routing::gate::{self, Entry, Whose};
 use crate::routing::lanes::{Held, Place, Ticket};
 use crate::routing::order::{Candidate, Reason, order};
 use crate::state::Gateway;
@@ -30,6 +31,9 @@ pub struct Tries<'a> {
     /// Which of them the strategy put first.
     first: Option<usize>,
     course: Course,
+    bounds: Bounds,
+    /// Its entry to the pool, where the pool has limits.
+    entry: Option<Arc<Entry<'a>>>,
     /// Why members were passed over.
     passed: Vec<ApiFailure>,
     /// Whether a member's own limits held a call up.
@@ -61,14 +65,12 @@ impl<'a> Tries<'a> {
         let draw = |below: u64| fastrand::u64(..below.max(1));
         let mut places = order(pool.strategy, &candidates, draw);
         fit_first(&mut places, &members, &routed.request);
-        let course = Course::new(
-            lanes(&members, &places, draw),
-            Bounds {
-                hops: pool.hops,
-                deadline: now + pool.deadline,
-                patient: routed.assigned.is_some(),
-            },
-        );
+        let bounds = Bounds {
+            hops: pool.hops,
+            deadline: now + pool.deadline,
+            patient: routed.assigned.is_some(),
+        };
+        let course = Course::new(lanes(&members, &places, draw), bounds);
         Ok(Self {
             gateway,
             routed,
@@ -76,6 +78,8 @@ impl<'a> Tries<'a> {
             members,
             first: places.first().copied(),
             course,
+            bounds,
+            entry: None,
             passed,
             limited: false,
             used_up: false,
@@ -88,6 +92,7 @@ impl<'a> Tries<'a> {
     /// # Errors
     /// The last failure, when nothing is left.
     pub async fn advance(&mut self) -> Result<Try<'a>, ApiFailure> {
+        self.enter().await?;
         loop {
             let changed = self.gateway.health.lanes.changed();
             tokio::pin!(changed);
@@ -153,13 +158,88 @@ impl<'a> Tries<'a> {
                     reason,
                     hops: self.course.hops(),
                     dropped: std::mem::take(&mut sent.dropped),
+                    cache: "",
                 },
                 sent,
                 trace: request.trace.clone(),
                 pool: self.pool.clone(),
                 begun: Instant::now(),
                 ticket,
+                entry: self.entry.clone(),
             });
+        }
+    }
+
+    /// Enters the pool, once, within what its owner allows; after a wait where one is due.
+    async fn enter(&mut self) -> Result<(), ApiFailure> {
+        let Some(limits) = &self.pool.limits else {
+            return Ok(());
+        };
+        let first = self.first.and_then(|first| self.members.get(first));
+        let (None, Some(first)) = (&self.entry, first) else {
+            return Ok(());
+        };
+        let caller = if limits.tells_callers() {
+            self.routed.caller()
+        } else {
+            String::new()
+        };
+        let gates = &self.gateway.health.gates;
+        loop {
+            let changed = gates.changed();
+            tokio::pin!(changed);
+            changed.as_mut().enable(); // an end from here on is not missed
+            let now = Instant::now();
+            let pool = (&self.routed.pool, limits);
+            let tokens = first.tokens();
+            let mut entered = gates.enter(pool, &caller, tokens, now);
+            if let (Ok(entry), Some(redis)) = (&mut entered, &self.gateway.redis) {
+                match redis.enter(pool, &caller, tokens).await {
+                    Ok(passed) => entry.passed = passed,
+                    Err(held) => entered = Err(held),
+                }
+            }
+            let held = match entered {
+                Ok(entry) => {
+                    self.entry = Some(Arc::new(entry));
+                    return Ok(());
+                }
+                Err(held) => held,
+            };
+            let Bounds {
+                deadline, patient, ..
+            } = self.bounds;
+            let from = match held.admission {
+                Admission::From(from) => Some(from),
+                _ => None,
+            };
+            if !patient || from.unwrap_or(now) >= deadline {
+                return Err(self.held(held, from.map(|from| from.saturating_duration_since(now))));
+            }
+            let until = from.unwrap_or(deadline).into();
+            if from.is_some() {
+                tokio::time::sleep_until(until).await;
+            } else {
+                // Whichever comes first: then it is looked again.
+                let _ = tokio::time::timeout_at(until, changed).await;
+            }
+        }
+    }
+
+    /// The error of a call that the pool's own limits keep out.
+    fn held(&self, held: gate::Held, wait: Option<Duration>) -> ApiFailure {
+        let gate::Held { whose, bound, .. } = held;
+        let (pool, whose_name, bound) = (self.pool_path(), whose.as_str(), bound.as_str());
+        self.gateway.metrics.held(&pool, whose_name, bound);
+        let who = match whose {
+            Whose::Pool => "all its callers together are",
+            Whose::Caller => "this caller is",
+        };
+        let text =
+            format!("ModelPool {pool} takes no more now: {who} at its spec.{whose_name}.{bound}");
+        ApiFailure {
+            retry_after: wait.or(Some(Duration::from_secs(1))),
+            ..ApiFailure::new(ErrorCode::RateLimited, text)
         }
     }
 

@@ -11,9 +11,10 @@ use crate::provider::site::Site;
 use crate::provider::wire::{self, Wire};
 use crate::routing::limits;
 use crate::routing::quota::FreeQuota;
+use oarmaster_crds::common::RateLimits;
 use oarmaster_crds::duration::NotADuration;
 use oarmaster_crds::kinds::provider::{
-    self, AwsCredentials, ProviderKey, ProviderLimits, ProviderModel, ProviderType, Timeouts,
+    self, AwsCredentials, ProviderKey, ProviderModel, ProviderType, Timeouts,
 };
 use oarmaster_crds::{AllowedNamespaces, ModelProviderSpec};
 use oarmaster_prices::{Row, Table, Vendor};
@@ -53,8 +54,8 @@ pub struct Model {
     pub free_quota: FreeQuota,
 }
 
-/// What a provider's owner allows.
-fn allowed(limits: &ProviderLimits) -> limits::Limits {
+/// What the owner of a provider or a pool allows.
+pub(super) fn allowed(limits: &RateLimits) -> limits::Limits {
     limits::Limits {
         requests: count(limits.requests_per_minute),
         tokens: count(limits.tokens_per_minute),

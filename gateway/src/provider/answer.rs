@@ -89,6 +89,20 @@ impl Answer {
         })
     }
 
+    /// Whether the model said all that it would, and did not refuse.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        let refused = self
+            .message
+            .get("refusal")
+            .is_some_and(|why| !why.is_null());
+        !refused
+            && matches!(
+                self.finish_reason.as_str(),
+                "stop" | "tool_calls" | "function_call"
+            )
+    }
+
     /// What is booked of an answer whose message nobody keeps.
     #[must_use]
     pub fn booked(model: Option<String>, asked: &str, usage: Option<Usage>) -> Self {

@@ -6,7 +6,7 @@ use crate::provider::wire::{Embedder, Wire};
 use crate::surface::Surface;
 use bytes::Bytes;
 use oarmaster_dialect::embeddings::{self, Embedded};
-use oarmaster_dialect::{NotAnAnswer, Usage};
+use oarmaster_dialect::{self as dialect, Content, NotAnAnswer, Part, Stop, Usage};
 use oarmaster_protocol::text::Repaired;
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ pub struct Whole {
     pub reply: Reply,
     /// For how long the provider says that a quota is used up.
     pub used_up: Option<Duration>,
+    /// Whether the model said all that it would, and did not refuse: then the answer would do for an equal request.
+    pub finished: bool,
 }
 
 /// What the caller gets.
@@ -53,6 +55,7 @@ impl Whole {
                     answer: Answer::booked(counted.model, asked.model, usage),
                     reply: passed(),
                     used_up: None,
+                    finished: true,
                 })
             }
             (_, Wire::Embeddings(_)) => {
@@ -62,16 +65,22 @@ impl Whole {
                 Ok(Self {
                     answer,
                     reply,
+                    finished: true,
                     used_up: None,
                 })
             }
-            (Surface::Chat, Wire::Chat(_)) => Ok(Self {
-                answer: Answer::read(read, asked.model)?,
-                reply: passed(),
-                used_up: None,
-            }),
+            (Surface::Chat, Wire::Chat(_)) => {
+                let answer = Answer::read(read, asked.model)?;
+                Ok(Self {
+                    finished: answer.is_finished(),
+                    answer,
+                    reply: passed(),
+                    used_up: None,
+                })
+            }
             (surface, wire) => {
                 let answer = wire.answer(&read.text)?;
+                let finished = finished(&answer);
                 if surface.is(wire) {
                     let answer = Answer::booked(answer.model, asked.model, answer.usage);
                     let reply = passed();
@@ -79,6 +88,7 @@ impl Whole {
                         answer,
                         reply,
                         used_up: None,
+                        finished,
                     });
                 }
                 let text = surface.write_answer(&answer, &asked.envelope());
@@ -99,6 +109,7 @@ impl Whole {
                     answer: booked,
                     reply: Reply::Body(text.into()),
                     used_up: None,
+                    finished,
                 })
             }
         }
@@ -124,6 +135,12 @@ impl Reply {
         let text = embeddings::write_answer(&embedded, asked.model, request.encoding);
         Ok(text.into())
     }
+}
+
+fn finished(answer: &dialect::Answer) -> bool {
+    let refused = |part: &Part| matches!(part.content, Content::Refusal(_));
+    matches!(answer.stop, Stop::End | Stop::Sequence(_) | Stop::ToolCalls)
+        && !answer.parts.iter().any(refused)
 }
 
 fn not_each(usage: Option<Usage>) -> NotAnAnswer {

@@ -1,11 +1,11 @@
-//! What a ModelProvider's owner allows: requests and tokens a minute, and requests at once.
+//! What the owner of a ModelProvider, or of a ModelPool, allows: requests and tokens a minute, and requests at once.
 
 use super::course::Admission;
 use std::time::{Duration, Instant};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// The bounds of a provider; `None`: no bound.
+/// The bounds; `None`: no bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Most requests of a minute.
@@ -36,6 +36,12 @@ impl Bucket {
         at.max(now)
     }
 
+    /// Whether nothing is taken of it.
+    #[must_use]
+    pub fn is_full(&self, now: Instant) -> bool {
+        self.full_at.is_none_or(|full_at| full_at <= now)
+    }
+
     /// Takes an amount.
     pub fn take(&mut self, amount: u64, limit: u64, now: Instant) {
         let from = self.full_at.map_or(now, |full_at| full_at.max(now));
@@ -57,7 +63,7 @@ fn cost(amount: u64, limit: u64) -> Duration {
     u64::try_from(nanos).map_or(most, |nanos| Duration::from_nanos(nanos).min(most))
 }
 
-/// What of a provider's bounds is taken.
+/// What of the bounds is taken.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Taken {
     requests: Bucket,
@@ -65,24 +71,67 @@ pub struct Taken {
     busy: u32,
 }
 
+/// One of the bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bound {
+    /// Requests of a minute.
+    Requests,
+    /// Tokens of a minute.
+    Tokens,
+    /// Requests at once.
+    Concurrency,
+}
+
+impl Bound {
+    /// Its field.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Requests => "requestsPerMinute",
+            Self::Tokens => "tokensPerMinute",
+            Self::Concurrency => "concurrency",
+        }
+    }
+}
+
 impl Taken {
     /// Whether a request of so many tokens is within the bounds; `Busy` where too many are on their way.
     #[must_use]
     pub fn room(&self, tokens: u64, limits: &Limits, now: Instant) -> Admission {
+        let reached = self.reached(tokens, limits, now);
+        reached.map_or(Admission::Yes, |(_, admission)| admission)
+    }
+
+    /// The bound that keeps a request of so many tokens out, and for how long.
+    #[must_use]
+    pub fn reached(
+        &self,
+        tokens: u64,
+        limits: &Limits,
+        now: Instant,
+    ) -> Option<(Bound, Admission)> {
         let requests = limits
             .requests
             .map_or(now, |limit| self.requests.ready(1, limit, now));
         let tokens = limits
             .tokens
             .map_or(now, |limit| self.tokens.ready(tokens, limit, now));
-        let ready = requests.max(tokens);
-        if ready > now {
-            return Admission::From(ready);
+        if requests.max(tokens) > now {
+            let by = if requests > tokens {
+                Bound::Requests
+            } else {
+                Bound::Tokens
+            };
+            return Some((by, Admission::From(requests.max(tokens))));
         }
-        match limits.concurrency {
-            Some(limit) if self.busy >= limit => Admission::Busy,
-            _ => Admission::Yes,
-        }
+        let full = limits.concurrency.is_some_and(|limit| self.busy >= limit);
+        full.then_some((Bound::Concurrency, Admission::Busy))
+    }
+
+    /// Whether nothing is taken: then it is as good as a new one.
+    #[must_use]
+    pub fn is_untouched(&self, now: Instant) -> bool {
+        self.busy == 0 && self.requests.is_full(now) && self.tokens.is_full(now)
     }
 
     /// A request begins that is expected to have so many tokens.

@@ -7,6 +7,7 @@
 pub mod breaker;
 pub mod course;
 pub mod fit;
+pub mod gate;
 pub mod lanes;
 pub mod latency;
 pub mod limits;

@@ -48,6 +48,8 @@ pub enum Reason {
     Free,
     /// What was asked before it failed, or could not be asked.
     Failover,
+    /// Nobody was: its answer to an equal request was kept.
+    Cache,
 }
 
 impl Reason {
@@ -62,6 +64,7 @@ impl Reason {
             Self::LeastBusy => "LeastBusy",
             Self::Free => "Free",
             Self::Failover => "Failover",
+            Self::Cache => "Cache",
         }
     }
 

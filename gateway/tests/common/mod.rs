@@ -8,6 +8,7 @@
 )] // a helper of tests is a test
 
 pub mod kube;
+pub mod redis;
 pub mod sigv4;
 pub mod upstream;
 
@@ -20,6 +21,7 @@ use oarmaster_gateway::cluster::secrets::follow_keys;
 use oarmaster_gateway::config::{Settings, Tracing};
 use oarmaster_gateway::provider::aws::workload::{Source, Workload};
 use oarmaster_gateway::provider::guard::PrivateEndpoints;
+use oarmaster_gateway::shared::Address;
 use oarmaster_gateway::state::Gateway;
 use oarmaster_gateway::{admin, data, read, tls, traces};
 use oarmaster_protocol::admin::{AttemptReport, CircuitHealth, OpenAttempt, TaskBudget};
@@ -52,15 +54,28 @@ impl World {
 
     /// A gateway with an identity of its own at AWS.
     pub async fn with_identity(identity: Result<Source, String>) -> Self {
-        Self::with(identity, None).await
+        Self::with(identity, None, None).await
     }
 
     /// A gateway that sends traces to this collector.
     pub async fn traced(tracing: Tracing) -> Self {
-        Self::with(Err("no identity".to_owned()), Some(tracing)).await
+        Self::with(Err("no identity".to_owned()), Some(tracing), None).await
     }
 
-    async fn with(identity: Result<Source, String>, tracing: Option<Tracing>) -> Self {
+    /// A gateway that shares limits and kept answers through Redis.
+    pub async fn with_redis(url: &str) -> Self {
+        let address = Address::parse(url).unwrap();
+        let world = Self::with(Err("no identity".to_owned()), None, Some(address)).await;
+        let redis = world.gateway.redis.clone().unwrap();
+        tokio::spawn(async move { redis.run().await });
+        world
+    }
+
+    async fn with(
+        identity: Result<Source, String>,
+        tracing: Option<Tracing>,
+        redis: Option<Address>,
+    ) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (kube, client) = FakeKube::start().await;
         let dir = tempfile::tempdir().unwrap();
@@ -72,6 +87,8 @@ impl World {
             operator: format!("system:serviceaccount:{RELEASE}:oarmaster-operator"),
             private_endpoints: guard.clone(),
             body_limit: 32 << 20,
+            cache_bytes: 1 << 20,
+            redis,
         };
         let mut gateway = Gateway::new(settings, store, &client);
         let tls = tls::client_config().unwrap();
@@ -156,7 +173,7 @@ impl World {
         }));
         let object: ModelPool = serde_json::from_value(object).unwrap();
         let id = (namespace.to_owned(), name.to_owned());
-        let written = Pool::new(&id, &object.spec);
+        let written = Pool::new(&id, &object);
         self.until(|gateway| {
             let snapshot = gateway.snapshot.load();
             snapshot

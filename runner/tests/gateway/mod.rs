@@ -131,6 +131,7 @@ pub fn assignment() -> Assignment {
             model: "team/default".into(),
             temperature: Some("0.2".into()),
             max_output_tokens: 1000,
+            no_cache: false,
             tools: [
                 "RunCode",
                 "Shell",

@@ -89,6 +89,7 @@ pub fn agent_assignment(uid: &str) -> Assignment {
             model: "team/default".into(),
             temperature: None,
             max_output_tokens: 100,
+            no_cache: false,
             tools: vec![],
             output_schema: Some(serde_json::json!({"type": "object", "x": 0.1})),
             max_turns: 3,

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 
 use super::cargo;
 use super::report::{Outcome, Report};
+use crate::apt;
 use crate::cache::{self, checkout};
 use crate::cmd;
 
@@ -36,10 +37,24 @@ pub fn run(report: &mut Report) {
         Ok(Outcome::Passed)
     });
     report.stage("dependencies", dependencies);
+    report.stage("redis", redis);
     report.command(
         "unit tests",
         &mut cargo(&["test", "--workspace", "--exclude", "oarmaster-e2e"]),
     );
+}
+
+/// The server that the gateway's tests start. Debian's redis-tools have it, and run none by themselves.
+fn redis() -> Result<Outcome> {
+    let there = ["redis-server", "redis-check-rdb"].into_iter();
+    if there.filter_map(cmd::find).next().is_none()
+        && let Err(error) = apt::install(&["redis-tools"])
+    {
+        return Ok(Outcome::Skipped(format!(
+            "tests with Redis do nothing: {error:#}"
+        )));
+    }
+    Ok(Outcome::Passed)
 }
 
 /// Bans, licences and sources; advisories where their database can be fetched.

@@ -51,6 +51,12 @@ fn a_pool_lists_each_member_once() {
             "spec.allowedNamespaces.selector.matchExpressions[0]",
             json!({"allowedNamespaces": {"from": "Selector", "selector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}}),
         ),
+        ("spec.cache.ttl", json!({"cache": {"ttl": "169h"}})),
+        ("spec.limits", json!({"limits": {}})),
+        (
+            "spec.callerLimits.concurrency",
+            json!({"callerLimits": {"concurrency": 0}}),
+        ),
     ] {
         assert_eq!(fields(&spec(more.clone())), [field], "{more}");
     }

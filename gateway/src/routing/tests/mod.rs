@@ -8,6 +8,7 @@
 mod breaker;
 mod course;
 mod fit;
+mod gate;
 mod lanes;
 mod limits;
 mod order;

@@ -27,6 +27,7 @@ fn agent(tools: &[&str]) -> Assignment {
             model: "n/p".into(),
             temperature: None,
             max_output_tokens: 100,
+            no_cache: false,
             tools: tools.iter().map(|tool| (*tool).to_owned()).collect(),
             output_schema: None,
             max_turns: 4,
