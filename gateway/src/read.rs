@@ -130,7 +130,8 @@ async fn audit(
     // A record that breaks off must not look whole: the answer then ends without its end.
     let end = futures::stream::once(async move {
         match read.await {
-            Ok(Ok(())) => Ok(Bytes::new()),
+            Ok(Ok(true)) => Ok(Bytes::new()),
+            Ok(Ok(false)) => Err(std::io::Error::other("the reader took nothing for long")),
             Ok(Err(refusal)) => {
                 tracing::error!(error = %refusal, "an audit broke off");
                 Err(std::io::Error::other(refusal))

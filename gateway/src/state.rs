@@ -158,7 +158,7 @@ impl Gateway {
         if snapshot.pools.contains_key(&pool) {
             format!("{}/{}", pool.0, pool.1)
         } else {
-            "(no pool)".to_owned()
+            "no pool".to_owned()
         }
     }
 

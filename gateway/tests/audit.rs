@@ -103,7 +103,7 @@ async fn calls_reads_and_refusals_are_there_and_nothing_of_what_was_said() {
             "callEnd ||call 1.0.0||1".to_owned(),
             "call REFUSED mallory||team/fast|forbidden|3".to_owned(),
             "identify REFUSED ||data|unauthenticated|1".to_owned(),
-            "call REFUSED mallory||(no pool)|forbidden|1".to_owned(),
+            "call REFUSED mallory||no pool|forbidden|1".to_owned(),
             "read REFUSED auditor|team|tasks/transcript fix|forbidden|1".to_owned(),
             "read bob|team|tasks/transcript fix||1".to_owned(),
             "read auditor||tasks/audit||1".to_owned(),

@@ -42,7 +42,7 @@ impl Store {
         done.map(|((), end)| end)
     }
 
-    /// Sends the audit of a time, as far as it is durable, until the reader leaves.
+    /// Sends the audit of a time, as far as it is durable; whether the reader took all of it.
     ///
     /// # Errors
     /// [`Refusal::Internal`] where the log cannot be read.
@@ -51,7 +51,7 @@ impl Store {
         from_ms: i64,
         to_ms: i64,
         sender: mpsc::Sender<AuditRecord>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         let runtime = tokio::runtime::Handle::current();
         let segments = self.segments(from_ms, to_ms).await;
         let done = self.blocking(move |store| {
@@ -81,11 +81,11 @@ impl Store {
                     Ok(())
                 });
                 match read {
-                    Err(StoreError::Corrupt { what, .. }) if what == LEFT => return Ok(()),
+                    Err(StoreError::Corrupt { what, .. }) if what == LEFT => return Ok(false),
                     other => other?,
                 }
             }
-            Ok(())
+            Ok(true)
         });
         done.await
     }

@@ -21,7 +21,7 @@ fn denied(who: &str) -> Audited {
 
 async fn audit(store: &Store, from: i64, to: i64) -> Vec<AuditRecord> {
     let (sender, mut receiver) = mpsc::channel(1000);
-    store.audited(from, to, sender).await.unwrap();
+    assert!(store.audited(from, to, sender).await.unwrap());
     let mut records = Vec::new();
     while let Some(record) = receiver.recv().await {
         records.push(record);
@@ -133,4 +133,26 @@ async fn where_the_audit_cannot_be_written_nothing_is_spent() {
     assert!(matches!(refused, Refusal::Unwritable(_)), "{refused}");
     let refused = store.open_attempt(UID, 1, open_request(UID, usd(1))).await;
     assert_eq!(refused.unwrap_err().code(), ErrorCode::Internal);
+}
+
+#[tokio::test]
+async fn a_reader_who_leaves_has_not_got_all() {
+    let (_dir, store) = store().await;
+    store.flush().await.unwrap();
+    let (sender, receiver) = mpsc::channel(1);
+    drop(receiver);
+    assert!(!store.audited(i64::MIN, i64::MAX, sender).await.unwrap());
+}
+
+#[test]
+fn entries_of_the_version_before_are_read() {
+    for text in [
+        r#"{"attempt":{"task":{"namespace":"team","name":"fix","uid":"u"},"job":"j","budget":{},"record":{"seq":0,"atMs":1,"attempt":1,"kind":"opened","assignment":"sha256:aa"}}}"#,
+        r#"{"budget":{"task":"u","budget":{"picoUsd":7}}}"#,
+        r#"{"sdkEnd":{"atMs":1,"id":{"term":1,"call":0,"hop":0},"usage":{"inputTokens":1,"outputTokens":1,"cachedTokens":0,"costPico":5,"estimated":false}}}"#,
+    ] {
+        let entry: crate::entry::Entry = serde_json::from_str(text).unwrap();
+        // What they did not know is not made up.
+        assert_eq!(serde_json::to_string(&entry).unwrap(), text);
+    }
 }
