@@ -13,6 +13,9 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+/// Bytes of a frame before its payload.
+const HEADER: usize = 64;
+
 /// What the providers got: the texts of whole requests, in order.
 pub struct Bill {
     /// At the one that answers.
@@ -66,12 +69,12 @@ fn entries(dir: &Path) -> Vec<Value> {
     for segment in segments {
         let bytes = std::fs::read(segment).unwrap();
         let mut at = 0;
-        while bytes.get(at..at + 4) == Some(b"OAR1") {
+        while bytes.get(at..at + 4) == Some(b"OAR2") {
             let length = u32::from_le_bytes(bytes[at + 4..at + 8].try_into().unwrap()) as usize;
-            let payload = &bytes[at + 32..at + 32 + length];
+            let payload = &bytes[at + HEADER..at + HEADER + length];
             let lines = payload.split(|byte| *byte == b'\n');
             entries.extend(lines.map(|line| serde_json::from_slice::<Value>(line).unwrap()));
-            at += (32 + length).next_multiple_of(8);
+            at += (HEADER + length).next_multiple_of(8);
         }
     }
     entries
@@ -147,7 +150,10 @@ impl Books {
                 self.settled[1] += pico;
                 self.estimated += pico;
             }
-            ("attempt" | "claim" | "budget" | "record" | "artifact" | "start" | "stop", _) => {}
+            (
+                "attempt" | "claim" | "budget" | "record" | "artifact" | "audit" | "start" | "stop",
+                _,
+            ) => {}
             _ => panic!("an entry {kind} that these books do not know"),
         }
     }
