@@ -57,7 +57,7 @@ pub struct Args {
     /// Memory for the answers that pools keep (spec.cache), in MiB; 0 keeps none
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u16).range(0..=16384))]
     cache_size: u16,
-    /// Redis that replicas share limits and kept answers through: redis://[:PASSWORD@]HOST[:PORT][/DATABASE], rediss:// for TLS
+    /// Redis that replicas share limits, kept answers and open circuits through: redis://[:PASSWORD@]HOST[:PORT][/DATABASE], rediss:// for TLS
     #[arg(
         long,
         value_name = "URL",

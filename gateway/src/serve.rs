@@ -7,6 +7,7 @@ use crate::cluster::secrets::{Sight, follow, follow_keys};
 use crate::config::Config;
 use crate::plain::Plain;
 use crate::provider::aws::workload::Workload;
+use crate::shared;
 use crate::state::Gateway;
 use crate::tls::{self, client_config};
 use crate::{admin, data, plain, read, traces};
@@ -102,9 +103,7 @@ pub async fn run(config: Config, client: Client, stop: CancellationToken) -> any
     spawn(Box::pin(async move { health.run().await }));
     let noting = gateway.clone();
     spawn(Box::pin(async move { noting.audit.run().await }));
-    if let Some(redis) = gateway.redis.clone() {
-        spawn(Box::pin(async move { redis.run().await }));
-    }
+    spawn(Box::pin(shared::run(gateway.clone())));
     let cert = certificate.clone();
     spawn(Box::pin(async move {
         follow(&client, &release, &tls_secret, |sight| {

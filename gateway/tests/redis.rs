@@ -11,8 +11,9 @@ mod common;
 
 use common::redis::Server;
 use common::upstream::{Reply, Upstream};
-use common::{World, ask, members};
+use common::{World, ask, circuit, members};
 use oarmaster_gateway::state::Gateway;
+use oarmaster_protocol::admin::CircuitHealth;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -108,7 +109,7 @@ async fn it_holds_with_redis_and_another_gateway_knows_what_this_one_did() {
     assert!(!keys.is_empty());
     for (name, left) in keys {
         assert!(left > 0 && left <= 3_600_000, "{name} goes in {left} ms");
-        let (tag, answer) = ("oarmaster:{team/fast}:", "oarmaster:answer:");
+        let (tag, answer) = ("oarmaster:{pool/team/fast}:", "oarmaster:answer:");
         assert!(name.starts_with(tag) || name.starts_with(answer), "{name}");
     }
     let metrics = two.metrics().await;
@@ -138,6 +139,68 @@ async fn tokens_are_corrected_for_everybody() {
         assert!(begun.elapsed() < Duration::from_secs(20), "{keys:?}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+#[tokio::test]
+async fn what_a_providers_owner_allows_is_for_all_gateways() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let (first, second) = (Upstream::start().await, Upstream::start().await);
+    let mut worlds = Vec::new();
+    for _ in 0..2 {
+        let world = World::with_redis(&server.url()).await;
+        for (name, upstream) in [("one", &first), ("two", &second)] {
+            let mut spec = common::http_provider(&upstream.url, &[]);
+            spec["limits"] = json!({"requestsPerMinute": 2});
+            world.provider("team", name, spec).await;
+        }
+        world.pool("team", "fast", members(&["one", "two"])).await;
+        world.until(answers).await;
+        worlds.push(world);
+    }
+    for number in 0..4 {
+        let (status, _) = asked(&worlds[number % 2], ask("hi")).await;
+        assert_eq!(status, 200, "{number}");
+    }
+    assert_eq!((first.got().len(), second.got().len()), (2, 2));
+    for world in &worlds {
+        let refused = world.chat(world.user(), ask("hi")).await;
+        let wait = refused.headers()["retry-after"].to_str().unwrap();
+        assert!((1..=30).contains(&wait.parse::<u64>().unwrap()), "{wait}");
+        assert_eq!(refused.status(), 429);
+    }
+}
+
+#[tokio::test]
+async fn what_one_gateway_leaves_alone_the_others_do_too() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let upstream = Upstream::start().await;
+    let none = json!({});
+    let one = with_redis(&server, &upstream, &none).await;
+    let two = with_redis(&server, &upstream, &none).await;
+    let slow = Reply::error(429, "rate_limit_exceeded", "slow down");
+    upstream.reply(slow.header("retry-after", "600"));
+    let refused = asked(&one, ask("x")).await;
+    assert_ne!(refused.0, 200);
+    two.until(|gateway| matches!(circuit(gateway, "up"), CircuitHealth::Open { .. }))
+        .await;
+    let refused = two.chat(two.user(), ask("x")).await;
+    let wait = refused.headers()["retry-after"].to_str().unwrap();
+    assert!(
+        (500..=600).contains(&wait.parse::<u64>().unwrap()),
+        "{wait}"
+    );
+    assert_eq!(refused.status(), 503);
+    assert_eq!(upstream.got().len(), 1, "the second did not find out anew");
+    // It is about this provider as it is now.
+    let edited = common::http_provider(&upstream.url, &["k"]);
+    two.provider("team", "up", edited).await;
+    two.until(|gateway| common::usable(gateway, "team", "up") == 1)
+        .await;
+    assert_eq!(asked(&two, ask("x")).await.0, 200);
 }
 
 /// Calls both gateways until `enough`; every call is answered, and the ledger has each.

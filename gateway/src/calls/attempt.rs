@@ -12,6 +12,7 @@ use crate::provider::wire::Sent;
 use crate::routing::gate::Entry;
 use crate::routing::lanes::{End, Ticket};
 use crate::routing::order::Reason;
+use crate::shared::rates::Passed;
 use crate::state::Gateway;
 use crate::traces::{self, Trace};
 use http::StatusCode;
@@ -42,6 +43,8 @@ pub struct Try<'a> {
     pub(super) ticket: Ticket<'a>,
     /// The call's entry to the pool, where the pool has limits.
     pub(super) entry: Option<Arc<Entry<'a>>>,
+    /// What it took of the minute of its provider that replicas share.
+    pub(super) shared: Option<Passed>,
 }
 
 /// What the caller is told of a try that answered.
@@ -114,8 +117,16 @@ impl Try<'_> {
         if let Some(entry) = &self.entry {
             entry.ended(end.tokens);
         }
+        if let Some(shared) = self.shared {
+            shared.ended(end.tokens);
+        }
         if self.ticket.ended(end, now, &self.pool.breaker) {
             gateway.health.circuit_changed(&self.provider.id);
+            if let Some(redis) = &gateway.redis {
+                let name = key.map_or("", |(name, _)| name);
+                let lanes = &gateway.health.lanes;
+                redis.opened(lanes.open(&self.provider, &self.told.by.model, name, now));
+            }
         }
         if let Some(trace) = &self.trace {
             trace.hop_ended(&traces::Hop {

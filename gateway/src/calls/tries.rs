@@ -14,7 +14,9 @@ use crate::provider::wire::Unfit;
 use crate::routing::course::{Admission, Bounds, Course, Fault, Over, Step};
 use crate::routing::gate::{self, Entry, Whose};
 use crate::routing::lanes::{Held, Place, Ticket};
+use crate::routing::limits;
 use crate::routing::order::{Candidate, Reason, order};
+use crate::shared::rates::{Of, Passed};
 use crate::state::Gateway;
 use http::StatusCode;
 use oarmaster_protocol::task::ErrorCode;
@@ -36,10 +38,11 @@ pub struct Tries<'a> {
     entry: Option<Arc<Entry<'a>>>,
     /// Why members were passed over.
     passed: Vec<ApiFailure>,
-    /// Whether a member's own limits held a call up.
+    /// Whether a member's own limits held a call up, as far as this gateway knows, and as far as all do.
     limited: bool,
     /// Whether a quota at a provider did, that it said is used up.
     used_up: bool,
+    limited_by_all: bool,
     last: Option<ApiFailure>,
 }
 
@@ -83,6 +86,7 @@ impl<'a> Tries<'a> {
             passed,
             limited: false,
             used_up: false,
+            limited_by_all: false,
             last: None,
         })
     }
@@ -114,6 +118,17 @@ impl<'a> Tries<'a> {
             };
             let Some(member) = self.members.get(lane.member) else {
                 return Err(ApiFailure::internal("a lane of no member"));
+            };
+            let shared = match take_shared(self.gateway, member).await {
+                Ok(shared) => shared,
+                Err(held) => {
+                    drop(ticket); // the lane is free again, and asked later
+                    if let Admission::From(until) = held.admission {
+                        self.course.held(until);
+                    }
+                    self.limited_by_all = true;
+                    continue;
+                }
             };
             let request = &self.routed.request;
             let limit = request.output_limit(self.routed.assigned, member.context);
@@ -166,6 +181,7 @@ impl<'a> Tries<'a> {
                 begun: Instant::now(),
                 ticket,
                 entry: self.entry.clone(),
+                shared,
             });
         }
     }
@@ -194,7 +210,7 @@ impl<'a> Tries<'a> {
             let tokens = first.tokens();
             let mut entered = gates.enter(pool, &caller, tokens, now);
             if let (Ok(entry), Some(redis)) = (&mut entered, &self.gateway.redis) {
-                match redis.enter(pool, &caller, tokens).await {
+                match redis.enter(Of::Pool, pool, &caller, tokens).await {
                     Ok(passed) => entry.passed = passed,
                     Err(held) => entered = Err(held),
                 }
@@ -285,7 +301,8 @@ impl<'a> Tries<'a> {
                 }
             }
         });
-        (self.limited, self.used_up) = (limited, used_up);
+        self.limited = limited || self.limited_by_all;
+        self.used_up = used_up;
         (step, with)
     }
 
@@ -381,6 +398,20 @@ impl<'a> Tries<'a> {
     fn pool_path(&self) -> String {
         format!("{}/{}", self.routed.pool.0, self.routed.pool.1)
     }
+}
+
+/// Takes of the provider's minute that replicas share.
+async fn take_shared(gateway: &Gateway, member: &Member<'_>) -> Result<Option<Passed>, gate::Held> {
+    let Some(redis) = &gateway.redis else {
+        return Ok(None);
+    };
+    let limits = gate::Limits {
+        all: member.provider.limits,
+        each: limits::Limits::default(),
+    };
+    let provider = (&member.provider.id, &limits);
+    let entered = redis.enter(Of::Provider, provider, "", member.tokens());
+    entered.await
 }
 
 fn nobody() -> ApiFailure {

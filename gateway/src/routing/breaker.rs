@@ -177,6 +177,16 @@ impl Breaker {
         pass.0 != self.epoch
     }
 
+    /// Leaves the lane alone until then, since somebody else found it failing. Returns whether that is news. A row of openings is counted by who saw it.
+    pub fn leave_alone(&mut self, until: Instant, now: Instant) -> bool {
+        if !matches!(self.state, State::Closed(_)) || until <= now {
+            return false; // what is known here is newer
+        }
+        self.epoch += 1;
+        self.state = State::Open { until };
+        true
+    }
+
     fn open(&mut self, wait: Option<Duration>, now: Instant, limits: &Limits) {
         let doubled = limits
             .cooldown

@@ -176,6 +176,17 @@ impl Course {
         }
     }
 
+    /// The lane that was asked last may not be asked before then after all; nothing was sent, so it was no hop.
+    pub fn held(&mut self, until: Instant) {
+        if let Some(turn) = self.asked.take() {
+            self.hops = self.hops.saturating_sub(1);
+            self.left.push_front(Turn {
+                from: Some(until),
+                ..turn
+            });
+        }
+    }
+
     /// The hop that was begun last costs more than there is; nothing was sent, so it was none. Only what is affordable is left.
     pub fn unaffordable(&mut self, affordable: impl Fn(Lane) -> bool) {
         self.unfit();

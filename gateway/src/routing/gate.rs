@@ -202,8 +202,10 @@ impl Drop for Entry<'_> {
         let asked = self.asked.load(Ordering::Relaxed);
         let unknown = self.unknown.load(Ordering::Relaxed);
         let had = (!unknown).then(|| self.had.load(Ordering::Relaxed));
-        if let Some(passed) = self.passed.take() {
-            passed.ended(self.expected, had, asked);
+        if let Some(passed) = self.passed.take()
+            && asked
+        {
+            passed.ended(had);
         }
         let mut known = self.gates.lock();
         let Some(gate) = known.get_mut(&self.pool) else {

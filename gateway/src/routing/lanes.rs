@@ -7,6 +7,7 @@ use super::limits::Taken;
 use super::quota::Used;
 use crate::catalog::{Id, Provider};
 use crate::provider::failure::{Class, Failure};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -101,6 +102,34 @@ pub struct Place<'a> {
     pub model: &'a str,
     /// The name of the key; empty where none is used.
     pub key: &'a str,
+}
+
+/// What a breaker is for, by its names: a key of a provider, asked for a model, or the model whatever the key. Of another version of the provider
+/// it is another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spot {
+    /// Namespace and name of the provider.
+    pub provider: Id,
+    /// Its UID and generation.
+    pub version: (String, i64),
+    /// The model.
+    pub model: String,
+    /// The key; none for the model whatever the key.
+    pub key: Option<String>,
+}
+
+impl Spot {
+    /// Whether the provider has it.
+    #[must_use]
+    pub fn is_of(&self, provider: &Provider) -> bool {
+        let has = |name: &String| {
+            let mut keys = provider.keys.iter().map(|key| &key.name);
+            (name.is_empty() && provider.keys.is_empty()) || keys.any(|key| key == name)
+        };
+        provider.version == self.version
+            && provider.models.contains_key(&self.model)
+            && self.key.as_ref().is_none_or(has)
+    }
 }
 
 /// Why a request is not let through now.
@@ -259,6 +288,56 @@ impl Lanes {
             .min();
         best.unwrap_or(Circuit::Closed)
             .max(known.served.circuit(now))
+    }
+
+    /// Which circuits of a lane are open, and until when: its own, and that of its model.
+    #[must_use]
+    pub fn open(
+        &self,
+        provider: &Provider,
+        model: &str,
+        key: &str,
+        now: Instant,
+    ) -> Vec<(Spot, Instant)> {
+        let all = self.lock();
+        let known = all.models.get(&(provider.id.clone(), model.to_owned()));
+        let Some(known) = known.filter(|known| known.version == provider.version) else {
+            return Vec::new();
+        };
+        let lane = known.keys.get(key).map(|lane| (Some(key), lane));
+        let all = lane.into_iter().chain([(None, &known.served)]);
+        let open = all.filter_map(|(key, breaker)| match breaker.circuit(now) {
+            Circuit::Open { until } => Some((key, until)),
+            Circuit::Closed | Circuit::HalfOpen => None,
+        });
+        let named = open.map(|(key, until)| {
+            let spot = Spot {
+                provider: provider.id.clone(),
+                version: provider.version.clone(),
+                model: model.to_owned(),
+                key: key.map(str::to_owned),
+            };
+            (spot, until)
+        });
+        named.collect()
+    }
+
+    /// Leaves a lane, or a model, alone until then, since another gateway does. Returns whether that is news.
+    pub fn leave_alone(&self, spot: &Spot, until: Instant, now: Instant) -> bool {
+        let mut all = self.lock();
+        let id = (spot.provider.clone(), spot.model.clone());
+        let known = all.models.entry(id).or_default();
+        if known.version != spot.version {
+            *known = Model {
+                version: spot.version.clone(),
+                ..Model::default()
+            };
+        }
+        let breaker = match &spot.key {
+            None => &mut known.served,
+            Some(key) => known.keys.entry(key.clone()).or_default(),
+        };
+        breaker.leave_alone(until, now)
     }
 
     /// When the first of the lanes that were open at a time may be tried again, and whose it is.

@@ -1,14 +1,17 @@
-//! What replicas of the gateway share through Redis: what callers have taken of a pool's minute ([`rates`]), and kept answers ([`answers`]).
+//! What replicas of the gateway share through Redis: what was taken of the minute of a pool, a caller and a provider ([`rates`]), kept answers
+//! ([`answers`]) and open circuits ([`circuits`]).
 //!
 //! Redis is an aid and never the truth. The process keeps all of it for itself, too, and that is what holds while Redis is silent; so nobody here
 //! fails, nobody waits for longer than [`BUDGET`], and money is never here.
 
 pub mod answers;
+pub mod circuits;
 pub mod rates;
 
 use crate::metrics::RedisOperations;
+use crate::state::Gateway;
 use arc_swap::ArcSwapOption;
-use rates::Correction;
+use rates::Amount;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, FromRedisValue, Pipeline, RedisError};
 use std::fmt;
@@ -28,8 +31,15 @@ const FIRST_REST: Duration = Duration::from_millis(500);
 const LAST_REST: Duration = Duration::from_secs(10);
 /// A connection that held for so long was a good one.
 const GOOD: Duration = Duration::from_secs(60);
-/// Corrections that wait to be told to Redis; what is beyond is not told.
+/// Notes that wait to be told to Redis; what is beyond is not told.
 const QUEUE: usize = 1024;
+
+/// Keeps a gateway connected to its Redis, and tells it what others found out, for ever.
+pub async fn run(gateway: Arc<Gateway>) {
+    if let Some(redis) = &gateway.redis {
+        tokio::join!(redis.run(), circuits::follow(&gateway, redis));
+    }
+}
 
 /// Where Redis is. Its password is in no output.
 #[derive(Clone)]
@@ -64,23 +74,32 @@ pub struct Redis {
     failures: AtomicU32,
     lost: Notify,
     operations: RedisOperations,
-    corrections: mpsc::Sender<Correction>,
-    corrected: Mutex<Option<mpsc::Receiver<Correction>>>,
+    notes: mpsc::Sender<Note>,
+    noted: Mutex<Option<mpsc::Receiver<Note>>>,
+}
+
+/// What is told to Redis when somebody has the time.
+#[derive(Debug)]
+pub enum Note {
+    /// What was taken too much of buckets, or too little.
+    Amounts(Vec<Amount>),
+    /// Circuits that have opened, with the milliseconds since the Unix epoch until which they are.
+    Opened(Vec<(u64, String)>),
 }
 
 impl Redis {
-    /// Redis at an address; it is asked once [`Redis::run`] runs.
+    /// Redis at an address; it is asked once [`run`] runs.
     #[must_use]
     pub fn new(address: Address, operations: RedisOperations) -> Self {
-        let (corrections, corrected) = mpsc::channel(QUEUE);
+        let (notes, noted) = mpsc::channel(QUEUE);
         Self {
             address,
             live: ArcSwapOption::empty(),
             failures: AtomicU32::new(0),
             lost: Notify::new(),
             operations,
-            corrections,
-            corrected: Mutex::new(Some(corrected)),
+            notes,
+            noted: Mutex::new(Some(noted)),
         }
     }
 
@@ -91,13 +110,27 @@ impl Redis {
     }
 
     /// Connects, and connects again after each loss, for ever.
-    pub async fn run(&self) {
-        let corrected = self
-            .corrected
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        tokio::join!(self.stay_connected(), self.correct(corrected));
+    async fn run(&self) {
+        let noted = self.noted.lock();
+        let noted = noted.unwrap_or_else(PoisonError::into_inner).take();
+        tokio::join!(self.stay_connected(), self.tell(noted));
+    }
+
+    /// Has something told, unless too much waits.
+    fn note(&self, note: Note) {
+        let _ = self.notes.try_send(note);
+    }
+
+    async fn tell(&self, notes: Option<mpsc::Receiver<Note>>) {
+        let Some(mut notes) = notes else {
+            return; // somebody else does
+        };
+        while let Some(note) = notes.recv().await {
+            let _: Option<redis::Value> = match note {
+                Note::Amounts(amounts) => self.ask("correct", &rates::correction(&amounts)).await,
+                Note::Opened(told) => self.ask("open", &circuits::write(&told)).await,
+            };
+        }
     }
 
     async fn stay_connected(&self) {

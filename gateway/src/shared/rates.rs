@@ -1,7 +1,7 @@
-//! What callers have taken of a pool's minute, in Redis: one key for each bound, which holds the time at which its bucket is full again and goes then.
+//! What was taken of the minute of a pool, a caller and a provider, in Redis: one key for each bound, which holds the time at which its bucket is full again and goes then.
 //! Requests at once are each process's own: what a replica had out when it died, nobody would give back.
 
-use super::Redis;
+use super::{Note, Redis};
 use crate::catalog::Id;
 use crate::routing::course::Admission;
 use crate::routing::gate::{Held, Limits, Whose};
@@ -50,7 +50,7 @@ return {0, 0}
 
 /// What of a bucket is taken, or given back.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Amount {
+pub struct Amount {
     key: String,
     whose: Whose,
     bound: Bound,
@@ -58,29 +58,35 @@ struct Amount {
     amount: i64,
 }
 
-/// What a call took, to be corrected once it is known.
+/// What a call took, to be corrected once it is known. Dropped before that, it took nothing.
 #[derive(Debug)]
 pub struct Passed {
     amounts: Vec<Amount>,
-    corrections: mpsc::Sender<Correction>,
+    notes: mpsc::Sender<Note>,
 }
 
-/// What is told to Redis when somebody has the time.
-#[derive(Debug)]
-pub struct Correction(Vec<Amount>);
+/// Whose minute it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// A pool's, and its caller's.
+    Pool,
+    /// A provider's.
+    Provider,
+}
 
 impl Redis {
-    /// Takes of the pool's and the caller's minute what a call is expected to have; nothing to be corrected where Redis does not answer.
+    /// Takes of the minute what a call is expected to have; nothing to be corrected where Redis does not answer.
     ///
     /// # Errors
     /// What keeps it out.
     pub async fn enter(
         &self,
-        (pool, limits): (&Id, &Limits),
+        of: Of,
+        (id, limits): (&Id, &Limits),
         caller: &str,
         tokens: u64,
     ) -> Result<Option<Passed>, Held> {
-        let amounts = amounts(pool, limits, caller, tokens);
+        let amounts = amounts(of, (id, limits), caller, tokens);
         if amounts.is_empty() {
             return Ok(None);
         }
@@ -91,7 +97,7 @@ impl Redis {
         match short.checked_sub(1).and_then(|short| amounts.get(short)) {
             None => Ok(Some(Passed {
                 amounts,
-                corrections: self.corrections.clone(),
+                notes: self.notes.clone(),
             })),
             Some(by) => Err(Held {
                 whose: by.whose,
@@ -100,46 +106,46 @@ impl Redis {
             }),
         }
     }
-
-    /// Tells Redis of corrections, for ever.
-    pub(super) async fn correct(&self, corrections: Option<mpsc::Receiver<Correction>>) {
-        let Some(mut corrections) = corrections else {
-            return; // somebody else does
-        };
-        while let Some(Correction(amounts)) = corrections.recv().await {
-            let _: Option<((i64, i64),)> = self.ask("correct", &script(CORRECT, &amounts)).await;
-        }
-    }
 }
 
 impl Passed {
-    /// The call has ended: `had` are its tokens, if anybody knows; where nothing was asked for, it took nothing.
-    pub fn ended(self, expected: u64, had: Option<u64>, asked: bool) {
-        let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        let tokens = match (asked, had) {
-            (false, _) => -signed(expected),
-            (true, Some(had)) => signed(had).saturating_sub(signed(expected)),
-            (true, None) => 0,
-        };
-        let requests = if asked { 0 } else { -1 };
-        let amounts = self.amounts.into_iter().map(|of| Amount {
-            amount: match of.bound {
-                Bound::Tokens => tokens,
-                Bound::Requests | Bound::Concurrency => requests,
-            },
-            ..of
+    /// The call has ended; `had` are its tokens, if anybody knows.
+    pub fn ended(mut self, had: Option<u64>) {
+        let mut amounts = std::mem::take(&mut self.amounts);
+        amounts.retain_mut(|of| {
+            let signed = had.map(|had| i64::try_from(had).unwrap_or(i64::MAX));
+            let more = signed.map_or(0, |had| had.saturating_sub(of.amount));
+            of.amount = more;
+            of.bound == Bound::Tokens && more != 0
         });
-        let amounts: Vec<Amount> = amounts.filter(|of| of.amount != 0).collect();
+        self.tell(amounts);
+    }
+
+    fn tell(&self, amounts: Vec<Amount>) {
         if !amounts.is_empty() {
             // With a full queue the estimate stays.
-            let _ = self.corrections.try_send(Correction(amounts));
+            let _ = self.notes.try_send(Note::Amounts(amounts));
         }
     }
 }
 
-/// The keys of a pool are on one node of a cluster, as a script needs: they share what is in braces. A caller's name may be long and is nobody's
+impl Drop for Passed {
+    fn drop(&mut self) {
+        let mut amounts = std::mem::take(&mut self.amounts);
+        for of in &mut amounts {
+            of.amount = -of.amount;
+        }
+        self.tell(amounts);
+    }
+}
+
+/// The keys of a call are on one node of a cluster, as a script needs: they share what is in braces. A caller's name may be long and is nobody's
 /// business there.
-fn amounts(pool: &Id, limits: &Limits, caller: &str, tokens: u64) -> Vec<Amount> {
+fn amounts(of: Of, (id, limits): (&Id, &Limits), caller: &str, tokens: u64) -> Vec<Amount> {
+    let kind = match of {
+        Of::Pool => "pool",
+        Of::Provider => "provider",
+    };
     let caller = || hex::encode(Sha256::digest(caller));
     let mut amounts = Vec::new();
     for (whose, limits) in [(Whose::Pool, &limits.all), (Whose::Caller, &limits.each)] {
@@ -152,10 +158,10 @@ fn amounts(pool: &Id, limits: &Limits, caller: &str, tokens: u64) -> Vec<Amount>
                 Whose::Pool => String::new(),
                 Whose::Caller => caller(),
             };
-            let (namespace, name) = pool;
+            let (namespace, name) = id;
             let (field, bound_name) = (whose.as_str(), bound.as_str());
             amounts.push(Amount {
-                key: format!("oarmaster:{{{namespace}/{name}}}:{field}:{bound_name}:{of}"),
+                key: format!("oarmaster:{{{kind}/{namespace}/{name}}}:{field}:{bound_name}:{of}"),
                 whose,
                 bound,
                 limit,
@@ -164,6 +170,10 @@ fn amounts(pool: &Id, limits: &Limits, caller: &str, tokens: u64) -> Vec<Amount>
         }
     }
     amounts
+}
+
+pub(super) fn correction(amounts: &[Amount]) -> Pipeline {
+    script(CORRECT, amounts)
 }
 
 fn script(text: &str, amounts: &[Amount]) -> Pipeline {
@@ -195,7 +205,8 @@ mod tests {
             ..limits::Limits::default()
         };
         let pool = ("team".to_owned(), "fast".to_owned());
-        let amounts = amounts(&pool, &Limits { all, each }, "user:{x}y", 7);
+        let limits = Limits { all, each };
+        let amounts = amounts(Of::Pool, (&pool, &limits), "user:{x}y", 7);
         let found: Vec<_> = amounts
             .iter()
             .map(|of| (of.whose, of.bound, of.limit, of.amount))
@@ -208,7 +219,11 @@ mod tests {
             ]
         );
         for of in amounts {
-            assert!(of.key.starts_with("oarmaster:{team/fast}:"), "{}", of.key);
+            assert!(
+                of.key.starts_with("oarmaster:{pool/team/fast}:"),
+                "{}",
+                of.key
+            );
             assert!(!of.key.contains("user"), "{}", of.key);
         }
     }

@@ -21,7 +21,7 @@ use oarmaster_gateway::cluster::secrets::follow_keys;
 use oarmaster_gateway::config::{Settings, Tracing};
 use oarmaster_gateway::provider::aws::workload::{Source, Workload};
 use oarmaster_gateway::provider::guard::PrivateEndpoints;
-use oarmaster_gateway::shared::Address;
+use oarmaster_gateway::shared::{self, Address};
 use oarmaster_gateway::state::Gateway;
 use oarmaster_gateway::{admin, data, read, tls, traces};
 use oarmaster_protocol::admin::{AttemptReport, CircuitHealth, OpenAttempt, TaskBudget};
@@ -66,8 +66,7 @@ impl World {
     pub async fn with_redis(url: &str) -> Self {
         let address = Address::parse(url).unwrap();
         let world = Self::with(Err("no identity".to_owned()), None, Some(address)).await;
-        let redis = world.gateway.redis.clone().unwrap();
-        tokio::spawn(async move { redis.run().await });
+        tokio::spawn(shared::run(world.gateway.clone()));
         world
     }
 

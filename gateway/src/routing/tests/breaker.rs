@@ -166,3 +166,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_another_gateway_leaves_alone_is_left_alone_as_long_and_counts_for_nothing() {
+    let (now, later) = (Instant::now(), Instant::now() + 60 * SECOND);
+    let mut breaker = Breaker::default();
+    let pass = breaker.admit(now).unwrap();
+    assert!(!breaker.leave_alone(now, now), "its time is over");
+    assert!(breaker.leave_alone(later, now));
+    assert_eq!(breaker.circuit(now), Circuit::Open { until: later });
+    assert!(
+        !breaker.leave_alone(later + SECOND, now),
+        "what is open here stays as it is"
+    );
+    // What was on its way says nothing, and what comes after is the first of its row.
+    assert!(!breaker.ended(pass, Outcome::Worked, now, &limits()));
+    let probe = breaker.admit(later).unwrap();
+    assert!(!breaker.leave_alone(later + 60 * SECOND, later));
+    assert!(breaker.ended(probe, Outcome::Failed(None), later, &limits()));
+    let until = later + 15 * SECOND;
+    assert_eq!(breaker.circuit(later), Circuit::Open { until });
+}

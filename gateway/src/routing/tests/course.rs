@@ -116,6 +116,38 @@ fn a_member_that_cannot_take_the_request_costs_no_hop() {
 }
 
 #[test]
+fn a_lane_that_is_held_after_all_is_no_hop_and_comes_again_in_time() {
+    let now = Instant::now();
+    let later = now + Duration::from_secs(5);
+    for patient in [false, true] {
+        let bounds = Bounds {
+            hops: 1,
+            deadline: now + Duration::from_secs(60),
+            patient,
+        };
+        let mut course = Course::new([lane(0, 0, 0, 1), lane(1, 1, 0, 1)], bounds);
+        for member in [0, 1] {
+            assert!(matches!(
+                course.next(now, |_| Admission::Yes),
+                Step::Ask(lane) if lane.member == member
+            ));
+            course.held(later);
+        }
+        assert_eq!(course.hops(), 0);
+        let expected = if patient {
+            Step::Wait(later)
+        } else {
+            Step::Over(Over::Out(Some(later)))
+        };
+        assert_eq!(course.next(now, |_| Admission::Yes), expected);
+        assert!(matches!(
+            course.next(later, |_| Admission::Yes),
+            Step::Ask(_)
+        ));
+    }
+}
+
+#[test]
 fn after_a_refusal_of_the_ledger_only_what_is_affordable_is_left() {
     let now = Instant::now();
     let one = Bounds {
