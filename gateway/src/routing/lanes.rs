@@ -304,9 +304,10 @@ impl Lanes {
         let Some(known) = known.filter(|known| known.version == provider.version) else {
             return Vec::new();
         };
-        let lane = known.keys.get(key).map(|lane| (Some(key), lane));
-        let all = lane.into_iter().chain([(None, &known.served)]);
-        let open = all.filter_map(|(key, breaker)| match breaker.circuit(now) {
+        let lane = known.keys.get(key);
+        let lane = lane.map(|lane| (Some(key), lane.circuit(now)));
+        let all = lane.into_iter().chain([(None, known.served.circuit(now))]);
+        let open = all.filter_map(|(key, circuit)| match circuit {
             Circuit::Open { until } => Some((key, until)),
             Circuit::Closed | Circuit::HalfOpen => None,
         });
@@ -335,7 +336,7 @@ impl Lanes {
         }
         let breaker = match &spot.key {
             None => &mut known.served,
-            Some(key) => known.keys.entry(key.clone()).or_default(),
+            Some(key) => &mut known.keys.entry(key.clone()).or_default().breaker,
         };
         breaker.leave_alone(until, now)
     }
