@@ -16,9 +16,11 @@ mod cache;
 mod cluster;
 mod cmd;
 mod demo;
+mod fuzz;
 mod generate;
 mod images;
 mod prices;
+mod spec;
 mod test;
 
 use std::process::ExitCode;
@@ -40,10 +42,14 @@ enum Command {
     Cluster(cluster::Args),
     /// Show an agent at work in a cluster; `down` removes it again
     Demo(demo::Args),
+    /// Throw bent input at the gateway, for as long as it is told
+    Fuzz(fuzz::Args),
     /// Write the generated files: CRDs and reference
     Gen(generate::Args),
     /// Build the container images, load or push them
     Images(images::Args),
+    /// Write what of OpenAI's OpenAPI document the gateway's answers are held to
+    Spec(spec::Args),
     /// Write the table of model prices from its public sources
     Prices(prices::Args),
     /// Run checks and tests: all of them, or the tiers that are named
@@ -56,9 +62,11 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(args),
         Command::Cluster(args) => cluster::run(args),
         Command::Demo(args) => demo::run(args),
+        Command::Fuzz(args) => fuzz::run(args),
         Command::Gen(args) => generate::run(args),
         Command::Images(args) => images::run(args),
         Command::Prices(args) => prices::run(args),
+        Command::Spec(args) => spec::run(args),
         Command::Test(args) => test::run(args),
     };
     match done {

@@ -3,6 +3,7 @@
 use super::OF_CALL;
 use super::fields::At;
 use crate::error::{Feature, Invalid};
+use crate::openai::media::is_address;
 use crate::request::{
     CacheTtl, Content, Media, MediaKind, MediaSource, Part, Role, Thought, ToolCall, ToolResult,
 };
@@ -174,7 +175,7 @@ fn read_image(block: &At<'_>, notes: &mut Notes) -> Result<Option<Media>, Invali
             mime: source.needed_text("media_type")?,
             base64: source.needed_text("data")?,
         },
-        "url" => MediaSource::Url(source.needed_text("url")?),
+        "url" => MediaSource::Url(address(&source)?),
         "file" => {
             notes.only_here(Feature::StoredState, "file");
             return Ok(None);
@@ -182,6 +183,16 @@ fn read_image(block: &At<'_>, notes: &mut Notes) -> Result<Option<Media>, Invali
         _ => return Err(source.wrong("type", "is none of base64, url and file")),
     };
     Ok(Some(media(MediaKind::Image, found, None)))
+}
+
+/// An address. Whoever is asked in other words could not tell another text from one.
+fn address(source: &At<'_>) -> Result<String, Invalid> {
+    let url = source.needed_text("url")?;
+    if is_address(&url) {
+        Ok(url)
+    } else {
+        Err(source.wrong("url", "must begin with https://"))
+    }
 }
 
 /// A document; one that is made of texts and pictures becomes them. With it the mark of a cache within it.
@@ -206,7 +217,7 @@ fn read_document(
             base64: source.needed_text("data")?,
         },
         "text" => plain(source.needed_text("data")?),
-        "url" => MediaSource::Url(source.needed_text("url")?),
+        "url" => MediaSource::Url(address(&source)?),
         "file" => {
             notes.only_here(Feature::StoredState, "file");
             return Ok((Vec::new(), None));

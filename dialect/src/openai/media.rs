@@ -27,7 +27,8 @@ pub(crate) fn file_source(data: String, name: Option<&str>) -> Option<MediaSourc
     })
 }
 
-fn is_address(text: &str) -> bool {
+/// Whether a text is an address, as far as a vendor may fetch it.
+pub(crate) fn is_address(text: &str) -> bool {
     ["https://", "http://", "gs://", "s3://"]
         .iter()
         .any(|scheme| text.starts_with(scheme))

@@ -228,6 +228,6 @@ pub(crate) fn response(
         .maybe_text("service_tier", crate::chat::tier(usage));
     match usage {
         Some(usage) => object.object("usage", usage::write(usage)),
-        None => object.raw("usage", "null"),
+        None => object, // OpenAI's document has no null here
     }
 }

