@@ -375,6 +375,23 @@ impl Health {
         }
     }
 
+    /// Where each model of each provider stands: its names, and 0 for closed, 1 for half-open, 2 for open.
+    #[must_use]
+    pub fn states(&self) -> Vec<(String, String, i64)> {
+        let snapshot = self.snapshots.borrow().clone();
+        let providers = snapshot.providers.values();
+        let state = |provider: &Provider, model: &str| match self.circuit(provider, model) {
+            CircuitHealth::Closed => 0,
+            CircuitHealth::HalfOpen => 1,
+            CircuitHealth::Open { .. } => 2,
+        };
+        let models = providers.flat_map(|provider| {
+            let names = provider.models.keys();
+            names.map(move |model| (provider.path(), model.clone(), state(provider, model)))
+        });
+        models.collect()
+    }
+
     fn circuit(&self, provider: &Provider, model: &str) -> CircuitHealth {
         let keys = provider.keys.iter().map(|key| key.name.as_str());
         let now = std::time::Instant::now();

@@ -82,6 +82,18 @@ impl RedisOperations {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Moved {
+    pool: String,
+    class: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfModel {
+    provider: String,
+    model: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfBudget {
     budget: String,
 }
@@ -101,6 +113,8 @@ pub struct Metrics {
     duration: Family<Hop, Histogram>,
     first_token: Family<Hop, Histogram>,
     choices: Family<Chosen, Counter>,
+    failovers: Family<Moved, Counter>,
+    breakers: Family<OfModel, Gauge>,
     held: Family<OfLimit, Counter>,
     cached: Family<Cached, Counter>,
     tokens: Family<Kind, Counter>,
@@ -121,6 +135,8 @@ impl Default for Metrics {
             duration: Family::new_with_constructor(seconds),
             first_token: Family::new_with_constructor(seconds),
             choices: Family::default(),
+            failovers: Family::default(),
+            breakers: Family::default(),
             held: Family::default(),
             cached: Family::default(),
             tokens: Family::default(),
@@ -164,6 +180,16 @@ impl Default for Metrics {
             "model_choices",
             "Members that were chosen to be asked, by why",
             metrics.choices.clone(),
+        );
+        registry.register(
+            "failovers",
+            "Hops that were made since the one before failed, by the class of that failure",
+            metrics.failovers.clone(),
+        );
+        registry.register(
+            "breaker_state",
+            "Where a model of a provider stands, with the best of its keys: 0 closed, 1 half-open, 2 open",
+            metrics.breakers.clone(),
         );
         registry.register(
             "limit_refusals",
@@ -321,6 +347,22 @@ impl Metrics {
         if pico > 0 {
             #[allow(clippy::cast_precision_loss)] // a metric; the ledger has the integers
             self.overrun.get_or_create(hop).inc_by(pico as f64 / 1e12);
+        }
+    }
+
+    /// A hop follows one that failed.
+    pub fn failed_over(&self, pool: &str, class: &'static str) {
+        let pool = pool.to_owned();
+        self.failovers.get_or_create(&Moved { pool, class }).inc();
+    }
+
+    /// Where each model of each provider stands, and no other.
+    pub fn breakers(&self, states: impl IntoIterator<Item = (String, String, i64)>) {
+        self.breakers.clear();
+        for (provider, model, state) in states {
+            self.breakers
+                .get_or_create(&OfModel { provider, model })
+                .set(state);
         }
     }
 

@@ -57,7 +57,7 @@ impl Plain {
 }
 
 async fn metrics(State(plain): State<Plain>) -> Response {
-    plain.gateway.show_budgets();
+    plain.gateway.show();
     match plain.gateway.metrics.text() {
         Ok(text) => (
             [(

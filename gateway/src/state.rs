@@ -252,8 +252,13 @@ impl Gateway {
         Ok(budgets::blocked(standing, &task.uid, &self.refused, free))
     }
 
-    /// Puts what is left of each Budget into the metrics.
-    pub fn show_budgets(&self) {
+    /// Puts into the metrics what is looked at when they are read: what is left of each Budget, and where models stand.
+    pub fn show(&self) {
+        self.metrics.breakers(self.health.states());
+        self.show_budgets();
+    }
+
+    fn show_budgets(&self) {
         let left = |report: BudgetReport| {
             // The largest counter that is settled may not be the fullest one: what is reserved counts, too.
             let counters = report.counters.iter();

@@ -261,7 +261,6 @@ async fn what_was_spent_is_told_and_warned_of_once() {
     let warned = "oarmaster_budget_warnings_total{budget=\"all\",percent=\"5\"} 1";
     let metrics = world.metrics().await;
     assert!(metrics.contains(warned), "{metrics}");
-    world.gateway.show_budgets();
     let metrics = world.metrics().await;
     assert!(
         metrics.contains("oarmaster_budget_remaining_ratio{budget=\"all\"} 0.94"),

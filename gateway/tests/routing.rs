@@ -148,6 +148,14 @@ async fn failures_open_the_breaker_and_then_nobody_waits_for_them() {
     let text = refused.text().await.unwrap();
     assert!(text.contains("ModelPool team/fast"), "{text}");
     assert_eq!((one.got().len(), two.got().len()), (3, 6));
+    let metrics = world.metrics().await;
+    for line in [
+        "oarmaster_failovers_total{pool=\"team/fast\",class=\"Transient\"} 3",
+        "oarmaster_breaker_state{provider=\"team/one\",model=\"m\"} 2",
+        "oarmaster_breaker_state{provider=\"team/two\",model=\"m\"} 2",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
 }
 
 #[tokio::test]

@@ -44,6 +44,8 @@ pub struct Tries<'a> {
     used_up: bool,
     limited_by_all: bool,
     last: Option<ApiFailure>,
+    /// Why the last try failed, if no other one has begun since.
+    failed: Option<Class>,
 }
 
 impl<'a> Tries<'a> {
@@ -88,6 +90,7 @@ impl<'a> Tries<'a> {
             used_up: false,
             limited_by_all: false,
             last: None,
+            failed: None,
         })
     }
 
@@ -155,8 +158,12 @@ impl<'a> Tries<'a> {
             } else {
                 Reason::Failover
             };
+            let pool = self.pool_path();
+            if let Some(class) = self.failed.take() {
+                self.gateway.metrics.failed_over(&pool, class.as_str());
+            }
             let by = Hop {
-                pool: self.pool_path(),
+                pool,
                 provider: member.provider.path(),
                 model: member.name.to_owned(),
             };
@@ -317,6 +324,7 @@ impl<'a> Tries<'a> {
             wait: failure.retry_after,
         };
         self.course.failed(fault, Instant::now());
+        self.failed = Some(failure.class);
         if matches!(failure.class, Class::CallerFault) {
             return Err(error);
         }

@@ -334,6 +334,7 @@ impl World {
     }
 
     pub async fn metrics(&self) -> String {
+        self.gateway.show();
         self.gateway.metrics.text().unwrap()
     }
 }
