@@ -13,6 +13,8 @@ use common::upstream::{Reply, Upstream, completion};
 use common::{World, ask, http_provider, members, usable};
 use oarmaster_gateway::state::Gateway;
 use serde_json::{Value, json};
+use std::cell::Cell;
+use std::time::Duration;
 
 fn chunk(delta: Value, finish: Value) -> Value {
     json!({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "upstream-model", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}], "usage": null})
@@ -265,6 +267,46 @@ async fn a_refused_key_is_out_until_its_secret_changes() {
         .await;
     assert_eq!(world.chat(user, ask("hi")).await.status(), 200);
     assert_eq!(upstream.got().last().unwrap().key, "rotated");
+}
+
+#[tokio::test]
+async fn keys_change_under_load_and_nobody_notices() {
+    let (world, upstream) = (World::start().await, Upstream::start().await);
+    world.upstream(&upstream, &["only"]).await;
+    let user = world.user();
+    let over = Cell::new(false);
+    let load = async || {
+        while !over.get() {
+            assert_eq!(world.chat(user, ask("hi")).await.status(), 200);
+        }
+    };
+    let rotate = async {
+        for round in 1..=20 {
+            let key = format!("key-{round}");
+            world.kube.secret("team", "only", &[("key", key.as_bytes())]);
+            let arrives = async {
+                while upstream.got().last().is_none_or(|got| got.key != key) {
+                    assert_eq!(world.chat(user, ask("hi")).await.status(), 200);
+                }
+            };
+            let arrives = tokio::time::timeout(Duration::from_secs(5), arrives);
+            arrives.await.expect("a new key is used within 5 s");
+        }
+        over.set(true);
+    };
+    tokio::join!(load(), load(), load(), rotate);
+    let mut keys: Vec<String> = upstream.got().into_iter().map(|got| got.key).collect();
+    keys.dedup();
+    // Requests of two keys overlap for a moment; none comes with one that is long gone.
+    let number = |key: &String| key.strip_prefix("key-").map_or(0, |n| n.parse().unwrap());
+    let numbers: Vec<i32> = keys.iter().map(number).collect();
+    let newest = numbers.iter().scan(0, |newest, number| {
+        *newest = *number.max(newest);
+        Some(*newest)
+    });
+    let late = newest.zip(&numbers).map(|(newest, number)| newest - number);
+    assert!(late.max().unwrap() <= 1, "{numbers:?}");
+    assert_eq!(numbers.last(), Some(&20));
 }
 
 #[tokio::test]
