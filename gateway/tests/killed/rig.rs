@@ -61,16 +61,20 @@ fn counted() -> Value {
 /// A provider that answers and keeps a bill, and one that refuses everything, which costs nothing.
 async fn upstreams() -> (Upstream, Upstream) {
     let (good, bad) = (Upstream::start().await, Upstream::start().await);
-    good.when_streamed(Reply::events(
-        &[
-            chunk("o", None),
-            chunk("k", None),
-            chunk("", Some("stop")),
-            counted(),
-        ],
-        true,
-        false,
-    ));
+    let events = [
+        chunk("o", None),
+        chunk("k", None),
+        chunk("", Some("stop")),
+        counted(),
+    ];
+    let events = events.map(|event| format!("data: {event}\n\n"));
+    let done = ["data: [DONE]\n\n".to_owned()];
+    let pieces = events.into_iter().chain(done);
+    good.when_streamed(Reply::Pieces {
+        kind: "text/event-stream",
+        pieces: pieces.map(|piece| (5, piece.into_bytes())).collect(), // so that most are read one by one
+        cut: false,
+    });
     bad.always(Reply::error(503, "overloaded", "sorry"));
     (good, bad)
 }
