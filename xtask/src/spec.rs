@@ -144,3 +144,37 @@ fn references(schema: &Value, into: &mut Vec<String>) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fmt::Write as _;
+
+    #[test]
+    fn what_constrains_a_value_is_kept_with_what_it_refers_to() -> Result<()> {
+        let mut document = String::from(
+            "info: {title: T, version: '1', license: {name: MIT}}\ncomponents:\n  schemas:\n    Unused: {type: string}\n",
+        );
+        for root in ROOTS {
+            let schema = "{$ref: '#/components/schemas/Inner', description: prose, x-oai: 1}";
+            writeln!(document, "    {root}: {schema}")?;
+        }
+        document.push_str(
+            "    Inner: {type: object, properties: {description: {type: string, example: x}}, enum: [{title: kept}]}\n",
+        );
+        let found: Value = serde_json::from_str(&schemas(&document)?)?;
+        let schema = |name: &str| {
+            found
+                .pointer(&format!("/components/schemas/{name}"))
+                .cloned()
+        };
+        assert_eq!(schema("Unused"), None);
+        let reference = serde_json::json!({"$ref": "#/components/schemas/Inner"});
+        assert_eq!(schema("Response"), Some(reference));
+        let inner = serde_json::json!({
+            "type": "object", "properties": {"description": {"type": "string"}}, "enum": [{"title": "kept"}],
+        });
+        assert_eq!(schema("Inner"), Some(inner));
+        Ok(())
+    }
+}

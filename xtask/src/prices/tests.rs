@@ -10,7 +10,8 @@ use super::entry::Entry;
 use super::merge::Merged;
 use super::waiver::{self, Right};
 use super::{
-    LITELLM, MODELS_DEV, NOTICES, TABLE, WAIVERS, generate, json, litellm, models_dev, render,
+    LITELLM, MODELS_DEV, NOTICES, OPENAI, TABLE, WAIVERS, generate, json, litellm, models_dev,
+    render,
 };
 
 const FIRST: &str = include_str!("fixtures/litellm.json");
@@ -333,20 +334,21 @@ fn every_waiver_is_used_by_the_table() {
 }
 
 #[test]
-fn both_licences_are_kept() {
+fn all_licences_are_kept() {
     let text = repository(NOTICES);
     for wanted in [
         "Copyright (c) 2023 Berri AI",
         "Copyright (c) 2025 models.dev",
+        "Copyright (c) 2026 AIhubmix",
     ] {
         assert!(text.contains(wanted), "{wanted}");
     }
     assert_eq!(
         text.matches("Permission is hereby granted, free of charge")
             .count(),
-        2
+        3
     );
-    for pin in [LITELLM, MODELS_DEV] {
+    for pin in [LITELLM, MODELS_DEV, OPENAI] {
         assert!(text.contains(&format!(
             "`{}` {}, as of {}",
             pin.package, pin.version, pin.date
