@@ -1,8 +1,9 @@
 //! The admin listener: for the operator alone.
 
+use crate::bodies;
 use crate::data::{no_method, no_path, parse};
 use crate::error::ApiFailure;
-use crate::state::{Gateway, read_body};
+use crate::state::Gateway;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
@@ -57,7 +58,7 @@ async fn open(
     body: Body,
 ) -> Result<Json<AttemptReport>, ApiFailure> {
     gateway.operator(&headers).await?;
-    let request: OpenAttempt = parse(&read_body(body, MAX_BODY).await?)?;
+    let request: OpenAttempt = parse(&bodies::read(body, MAX_BODY).await?)?;
     Ok(Json(
         gateway.store.open_attempt(&uid, attempt, request).await?,
     ))
@@ -79,7 +80,7 @@ async fn fence(
     body: Body,
 ) -> Result<Json<AttemptReport>, ApiFailure> {
     gateway.operator(&headers).await?;
-    let Fence { reason } = parse(&read_body(body, MAX_BODY).await?)?;
+    let Fence { reason } = parse(&bodies::read(body, MAX_BODY).await?)?;
     Ok(Json(gateway.store.fence(&uid, attempt, &reason).await?))
 }
 
@@ -90,7 +91,7 @@ async fn budget(
     body: Body,
 ) -> Result<Json<AttemptReport>, ApiFailure> {
     gateway.operator(&headers).await?;
-    let budget: TaskBudget = parse(&read_body(body, MAX_BODY).await?)?;
+    let budget: TaskBudget = parse(&bodies::read(body, MAX_BODY).await?)?;
     Ok(Json(gateway.store.raise_budget(&uid, budget).await?))
 }
 
@@ -130,7 +131,7 @@ async fn room(
     body: Body,
 ) -> Result<Json<Room>, ApiFailure> {
     gateway.operator(&headers).await?;
-    let query: RoomQuery = parse(&read_body(body, MAX_BODY).await?)?;
+    let query: RoomQuery = parse(&bodies::read(body, MAX_BODY).await?)?;
     let blocked = gateway.blocked(&query).await?;
     Ok(Json(Room { blocked }))
 }

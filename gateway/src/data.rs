@@ -1,10 +1,11 @@
 //! The data listener: model calls and the task API.
 
+use crate::bodies::{self, too_large};
 use crate::calls;
 use crate::calls::call::text;
 use crate::catalog::Id;
 use crate::error::ApiFailure;
-use crate::state::{Caller, Gateway, read_body, too_large};
+use crate::state::{Caller, Gateway};
 use crate::surface::Surface;
 use axum::Json;
 use axum::Router;
@@ -127,7 +128,7 @@ async fn claim(
     body: Body,
 ) -> Result<Json<Claim>, ApiFailure> {
     let pod = gateway.task(&headers).await?;
-    let request: ClaimRequest = parse(&read_body(body, MAX_SMALL).await?)?;
+    let request: ClaimRequest = parse(&bodies::read(body, MAX_SMALL).await?)?;
     let claim = gateway
         .store
         .claim(&pod.task_uid, pod.attempt, &request, &pod.pod)
@@ -181,7 +182,8 @@ async fn write(
 ) -> Result<Json<Appended>, ApiFailure> {
     let pod = gateway.task(headers).await?;
     let session = text(headers, SESSION_HEADER)?;
-    let append: Append = parse(&gateway.body(body).await?)?;
+    let (body, _room) = gateway.body(&Caller::Task(pod.clone()), body).await?;
+    let append: Append = parse(&body)?;
     check(&append)?;
     let appended = gateway
         .store

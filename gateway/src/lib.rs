@@ -12,6 +12,7 @@
 
 pub mod admin;
 pub mod audit;
+pub mod bodies;
 pub mod budgets;
 pub mod cache;
 pub mod calls;

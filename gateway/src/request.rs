@@ -1,5 +1,6 @@
 //! A request of a caller: what the gateway must know of it, and its body for a provider of the same dialect. Everything else is passed on byte by byte.
 
+use crate::bodies::Room;
 use crate::error::ApiFailure;
 use crate::surface::fields::{Peek, typed};
 use crate::surface::{Surface, chat};
@@ -101,6 +102,8 @@ pub struct Request {
     pub trace: Option<Arc<Trace>>,
     /// Whether its answer may be kept, or be one that was.
     pub caching: Caching,
+    /// The room that it takes, for as long as there is anything of it.
+    pub room: Option<Arc<Room>>,
     /// As they came, for the provider.
     fields: Fields,
     /// For us to read, where they hold escapes of half a surrogate pair.
@@ -153,6 +156,7 @@ impl Request {
             surface,
             id: String::new(),
             beta: None,
+            room: None,
             trace: None,
             caching: Caching::Allowed,
             bytes: body.len(),

@@ -1,6 +1,7 @@
 //! What every request handler works with.
 
 use crate::audit::{Audit, What, refusal};
+use crate::bodies::{Bodies, Room};
 use crate::budgets::{self, Budgets, Payer, Refused};
 use crate::cache::Cache;
 use crate::calls::allowed;
@@ -21,7 +22,7 @@ use arc_swap::ArcSwap;
 use axum::body::Body;
 use bytes::Bytes;
 use http::HeaderMap;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+
 use kube::Client;
 use oarmaster_protocol::admin::{Blocked, BudgetReport, RoomQuery};
 use oarmaster_protocol::read::AuditAct;
@@ -29,12 +30,9 @@ use oarmaster_protocol::task::ErrorCode;
 use oarmaster_protocol::{ADMIN_AUDIENCE, AUDIENCE};
 use oarmaster_store::Store;
 use std::sync::Arc;
-use std::time::Duration;
+
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
-/// A body must arrive within this.
-const BODY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The gateway: everything that outlives a request.
 pub struct Gateway {
@@ -54,6 +52,8 @@ pub struct Gateway {
     pub health: Arc<Health>,
     /// Metrics.
     pub metrics: Metrics,
+    /// The room for the bodies of requests.
+    pub bodies: Arc<Bodies>,
     /// What is noted beside the ledger.
     pub audit: Audit,
     /// Traces of calls; absent where tracing is off.
@@ -96,6 +96,7 @@ impl Gateway {
         Self {
             cache: Cache::new(settings.cache_bytes, redis.clone()),
             redis,
+            bodies: Bodies::new(settings.body_limit),
             settings,
             audit: Audit::new(store.clone()),
             traces: None,
@@ -380,12 +381,20 @@ impl Gateway {
         }
     }
 
-    /// The body of a request, after its caller is known.
+    /// The body of a request, after its caller is known, and the room that it has.
     ///
     /// # Errors
-    /// `too_large`, `invalid_request`.
-    pub async fn body(&self, body: Body) -> Result<Bytes, ApiFailure> {
-        read_body(body, self.settings.body_limit).await
+    /// `too_large`, `invalid_request`; `unavailable` where there was no room for long.
+    pub async fn body(
+        &self,
+        caller: &Caller,
+        body: Body,
+    ) -> Result<(Bytes, Option<Room>), ApiFailure> {
+        let name = || match caller {
+            Caller::Task(pod) => format!("task:{}", pod.task_uid),
+            Caller::User(user) => format!("user:{}", user.name),
+        };
+        self.bodies.read(body, name).await
     }
 }
 
@@ -395,28 +404,4 @@ fn of_pod<'a>(pod: &'a SandboxPod, object: &'a str) -> What<'a> {
         task: &pod.task_uid,
         object,
     }
-}
-
-/// Reads a body of at most `most` bytes.
-///
-/// # Errors
-/// `too_large`, `invalid_request`.
-pub async fn read_body(body: Body, most: usize) -> Result<Bytes, ApiFailure> {
-    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, most).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(most)),
-        Ok(Err(_)) => Err(ApiFailure::invalid("the body broke off")),
-        Err(_) => Err(ApiFailure::invalid(format!(
-            "the body did not arrive within {BODY_TIMEOUT:?}"
-        ))),
-    }
-}
-
-/// A body that is over its bound.
-#[must_use]
-pub fn too_large(most: usize) -> ApiFailure {
-    ApiFailure::new(
-        ErrorCode::TooLarge,
-        format!("the body is larger than {} MiB", most >> 20),
-    )
 }

@@ -283,7 +283,9 @@ async fn keys_change_under_load_and_nobody_notices() {
     let rotate = async {
         for round in 1..=20 {
             let key = format!("key-{round}");
-            world.kube.secret("team", "only", &[("key", key.as_bytes())]);
+            world
+                .kube
+                .secret("team", "only", &[("key", key.as_bytes())]);
             let arrives = async {
                 while upstream.got().last().is_none_or(|got| got.key != key) {
                     assert_eq!(world.chat(user, ask("hi")).await.status(), 200);

@@ -69,8 +69,9 @@ async fn answer(
     id: &str,
 ) -> Result<Response, ApiFailure> {
     let caller = gateway.caller(surface.token(headers)?).await?;
-    let body = gateway.body(body).await?;
+    let (body, room) = gateway.body(&caller, body).await?;
     let mut request = Request::parse(surface, &body)?;
+    request.room = room.map(Arc::new);
     id.clone_into(&mut request.id);
     request.beta = beta(surface, headers);
     request.caching = Caching::of(headers);

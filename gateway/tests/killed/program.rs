@@ -154,6 +154,11 @@ impl Program {
             .await;
     }
 
+    /// Has it go on at every step.
+    pub async fn disarm(&mut self) {
+        self.order("go-on").await;
+    }
+
     /// Has it say its steps from here on.
     pub async fn record(&mut self) {
         self.order("record").await;
@@ -168,7 +173,7 @@ impl Program {
         {
             steps.push(line.unwrap());
         }
-        self.order("go-on").await;
+        self.disarm().await;
         steps
     }
 
