@@ -96,7 +96,7 @@ pub enum Command {
     Result(ResultArgs),
     /// Stop a Task for good
     Cancel(Cancel),
-    /// Stop the model calls of pools, or take them again
+    /// Stop the model calls of pools, take them again, or forget answers that were kept
     Pools(Pools),
     /// Sum up what model calls have cost
     Cost(Cost),

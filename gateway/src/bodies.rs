@@ -10,147 +10,157 @@ use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use oarmaster_protocol::task::ErrorCode;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
 
-/// A body must arrive within this.
-const ARRIVES: Duration = Duration::from_secs(120);
+/// A body must arrive within this, and a second more for each [`A_SECOND`] of its bytes: who is slower holds what others wait for.
+const ARRIVES: Duration = Duration::from_secs(15);
+/// Bytes that arrive in a second at least.
+const A_SECOND: usize = 512 << 10;
 /// Nobody waits longer for room.
 const WAITS: Duration = Duration::from_secs(60);
 /// Bodies up to this are not counted.
 const SMALL: usize = 64 << 10;
-/// Bodies of the largest size that there is room for.
+/// Bodies of the largest size that there is room for. Each namespace has the room of one: more of its own callers it can make itself.
 const ALL: usize = 6;
-/// Of them, those of one caller.
-const EACH: usize = 2;
+/// Room is counted in these.
+const UNIT: usize = 1 << 10;
 
 /// The room for bodies.
 #[derive(Debug)]
 pub struct Bodies {
     /// Largest body.
     limit: usize,
-    held: Mutex<Held>,
-    freed: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Held {
-    all: usize,
-    each: HashMap<String, usize>,
+    all: Arc<Semaphore>,
+    each: Mutex<HashMap<String, Weak<Semaphore>>>,
 }
 
 /// Room that a body has, until this is dropped.
 #[derive(Debug)]
 pub struct Room {
-    bodies: Arc<Bodies>,
-    caller: String,
-    bytes: usize,
+    own: OwnedSemaphorePermit,
+    all: OwnedSemaphorePermit,
 }
 
 impl Bodies {
     /// Room for bodies of at most `limit` bytes.
     #[must_use]
-    pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self {
+    pub fn new(limit: usize) -> Self {
+        Self {
             limit,
-            held: Mutex::default(),
-            freed: Notify::new(),
-        })
+            all: Arc::new(Semaphore::new(units(limit).saturating_mul(ALL))),
+            each: Mutex::default(),
+        }
     }
 
     /// Reads the body of a known caller, after a wait where there is no room. The room is to be kept for as long as what is made of the body.
+    /// `group` is whose callers share the room of one.
     ///
     /// # Errors
     /// `too_large`, `invalid_request`; `unavailable` where there was no room for long.
     pub async fn read(
-        self: &Arc<Self>,
-        body: Body,
-        caller: impl FnOnce() -> String,
+        &self,
+        mut body: Body,
+        group: impl FnOnce() -> String,
     ) -> Result<(Bytes, Option<Room>), ApiFailure> {
         let stated = body.size_hint().exact();
         let stated = stated.map(|size| usize::try_from(size).unwrap_or(usize::MAX));
-        // Of what does not say its size the largest is to be expected.
-        let expected = stated.unwrap_or(self.limit);
-        if expected > self.limit {
+        if stated.is_some_and(|size| size > self.limit) {
             return Err(too_large(self.limit));
         }
-        if expected <= SMALL {
-            return Ok((read(body, self.limit).await?, None));
+        let mut read = Vec::new();
+        let mut ended = false;
+        if stated.is_none_or(|size| size <= SMALL) {
+            // What turns out to be small waits for nobody.
+            ended = fill(&mut body, &mut read, SMALL, ARRIVES).await?;
         }
-        let room = tokio::time::timeout(WAITS, self.room(caller(), expected));
-        let mut room = room.await.map_err(|_| {
-            ApiFailure::unavailable("too many large requests are on their way; try again")
-        })?;
-        let body = read(body, self.limit).await?;
-        room.leave(body.len());
-        Ok((body, Some(room)))
+        if ended {
+            return Ok((read.into(), None));
+        }
+        // Of what does not say its size the largest is to be expected.
+        let expected = stated.unwrap_or(self.limit);
+        let mut room = self.room(group(), expected).await?;
+        let seconds = u64::try_from(expected / A_SECOND).unwrap_or(u64::MAX);
+        let arrives = ARRIVES.saturating_add(Duration::from_secs(seconds));
+        if !fill(&mut body, &mut read, self.limit, arrives).await? {
+            return Err(too_large(self.limit));
+        }
+        room.leave(read.len());
+        Ok((read.into(), Some(room)))
     }
 
-    async fn room(self: &Arc<Self>, caller: String, bytes: usize) -> Room {
-        loop {
-            let freed = self.freed.notified();
-            tokio::pin!(freed);
-            freed.as_mut().enable(); // what is freed from here on is not missed
-            if self.take(&caller, bytes) {
-                return Room {
-                    bodies: self.clone(),
-                    caller,
-                    bytes,
-                };
-            }
-            freed.await;
-        }
-    }
-
-    fn take(&self, caller: &str, bytes: usize) -> bool {
-        let mut held = self.lock();
-        let own = held.each.get(caller).copied().unwrap_or_default();
-        let within = |taken: usize, most: usize| {
-            taken.saturating_add(bytes) <= self.limit.saturating_mul(most)
+    /// Room for so many bytes: first in the group's own, where nobody else waits.
+    async fn room(&self, group: String, bytes: usize) -> Result<Room, ApiFailure> {
+        let units = u32::try_from(units(bytes)).unwrap_or(u32::MAX);
+        let each = self.each(group);
+        let take = async {
+            let own = each.acquire_many_owned(units).await?;
+            let all = self.all.clone().acquire_many_owned(units).await?;
+            Ok::<_, tokio::sync::AcquireError>(Room { own, all })
         };
-        if !within(held.all, ALL) || !within(own, EACH) {
-            return false;
-        }
-        held.all += bytes;
-        *held.each.entry(caller.to_owned()).or_default() += bytes;
-        true
+        let taken = timeout(WAITS, take).await;
+        taken.ok().and_then(Result::ok).ok_or_else(|| {
+            ApiFailure::unavailable("too many large requests are on their way; try again")
+        })
     }
 
-    fn free(&self, caller: &str, bytes: usize) {
-        let mut held = self.lock();
-        held.all = held.all.saturating_sub(bytes);
-        if let Some(own) = held.each.get_mut(caller) {
-            *own = own.saturating_sub(bytes);
-            if *own == 0 {
-                held.each.remove(caller);
-            }
+    fn each(&self, group: String) -> Arc<Semaphore> {
+        // A panic while the lock was held leaves a map, which is whole.
+        let mut each = self.each.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = each.get(&group).and_then(Weak::upgrade) {
+            return own;
         }
-        drop(held);
-        self.freed.notify_waiters();
-    }
-
-    // A panic while the lock was held leaves numbers, which are whole.
-    fn lock(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        each.retain(|_, own| own.strong_count() > 0);
+        let own = Arc::new(Semaphore::new(units(self.limit)));
+        each.insert(group, Arc::downgrade(&own));
+        own
     }
 }
 
 impl Room {
     /// Gives back what is beyond so many bytes.
     fn leave(&mut self, bytes: usize) {
-        let over = self.bytes.saturating_sub(bytes);
-        if over > 0 {
-            self.bytes -= over;
-            self.bodies.free(&self.caller, over);
-        }
+        let over = self.all.num_permits().saturating_sub(units(bytes));
+        drop((self.own.split(over), self.all.split(over)));
     }
 }
 
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.bodies.free(&self.caller, self.bytes);
+fn units(bytes: usize) -> usize {
+    bytes.div_ceil(UNIT).max(1)
+}
+
+/// Reads until there are more than `most` bytes; whether the body has ended before.
+async fn fill(
+    body: &mut Body,
+    read: &mut Vec<u8>,
+    most: usize,
+    within: Duration,
+) -> Result<bool, ApiFailure> {
+    let deadline = Instant::now() + within;
+    while read.len() <= most {
+        let frame = timeout_at(deadline, body.frame()).await;
+        let frame = frame.map_err(|_| late(within))?;
+        match frame {
+            None => return Ok(true),
+            Some(Err(_)) => return Err(broke()),
+            Some(Ok(frame)) => {
+                if let Some(bytes) = frame.data_ref() {
+                    read.extend_from_slice(bytes);
+                }
+            }
+        }
     }
+    Ok(false)
+}
+
+fn late(within: Duration) -> ApiFailure {
+    ApiFailure::invalid(format!("the body did not arrive within {within:?}"))
+}
+
+fn broke() -> ApiFailure {
+    ApiFailure::invalid("the body broke off")
 }
 
 /// Reads a body of at most `most` bytes.
@@ -158,13 +168,11 @@ impl Drop for Room {
 /// # Errors
 /// `too_large`, `invalid_request`.
 pub async fn read(body: Body, most: usize) -> Result<Bytes, ApiFailure> {
-    match tokio::time::timeout(ARRIVES, Limited::new(body, most).collect()).await {
+    match timeout(ARRIVES, Limited::new(body, most).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(most)),
-        Ok(Err(_)) => Err(ApiFailure::invalid("the body broke off")),
-        Err(_) => Err(ApiFailure::invalid(format!(
-            "the body did not arrive within {ARRIVES:?}"
-        ))),
+        Ok(Err(_)) => Err(broke()),
+        Err(_) => Err(late(ARRIVES)),
     }
 }
 
@@ -179,11 +187,10 @@ pub fn too_large(most: usize) -> ApiFailure {
 
 #[cfg(test)]
 mod tests {
-    use super::{ALL, Bodies, EACH, SMALL};
+    use super::{ALL, Bodies, SMALL, units};
     use axum::body::Body;
     use futures::FutureExt as _;
     use proptest::prelude::*;
-    use std::sync::Arc;
 
     const LIMIT: usize = 1 << 20;
 
@@ -192,37 +199,42 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_caller_with_much_waits_and_others_do_not() {
+    async fn a_namespace_with_much_waits_and_others_do_not() {
         let bodies = Bodies::new(LIMIT);
-        let read = async |caller: &str, body| {
-            let caller = caller.to_owned();
-            bodies.read(body, || caller).await.unwrap().1
+        let read = async |group: &str, body| {
+            let group = group.to_owned();
+            bodies.read(body, || group).await.unwrap().1
         };
-        let mut greedy = Vec::new();
-        for _ in 0..EACH {
-            greedy.push(read("greedy", large()).await.unwrap());
-        }
+        let greedy = read("greedy", large()).await.unwrap();
         assert!(read("greedy", large()).now_or_never().is_none());
         assert!(read("greedy", Body::from("small")).await.is_none());
-        let others = [read("a", large()).await, read("b", large()).await];
-        assert!(others.iter().all(Option::is_some));
-        let (waits, ()) = tokio::join!(read("greedy", large()), async { drop(greedy.pop()) });
+        let mut others = Vec::new();
+        for group in 1..ALL {
+            others.push(read(&group.to_string(), large()).await.unwrap());
+        }
+        assert!(read("one more", large()).now_or_never().is_none());
+        let (waits, ()) = tokio::join!(read("greedy", large()), async { drop(greedy) });
         assert!(waits.is_some());
     }
 
     #[tokio::test]
     async fn a_body_has_the_room_that_it_takes() {
         let bodies = Bodies::new(LIMIT);
-        // Its size is not stated.
-        let piece = vec![b'x'; SMALL];
-        let pieces = futures::stream::iter([Ok::<_, std::io::Error>(piece.clone()), Ok(piece)]);
-        let body = Body::from_stream(pieces);
-        let (read, room) = bodies.read(body, || "a".to_owned()).await.unwrap();
-        assert_eq!(read.len(), 2 * SMALL);
-        assert_eq!(bodies.lock().all, 2 * SMALL);
-        drop(room);
-        let held = bodies.lock();
-        assert_eq!((held.all, held.each.len()), (0, 0));
+        // Sizes are not stated.
+        let body = |size: usize| {
+            let pieces = vec![vec![b'x'; size / 2]; 2].into_iter();
+            Body::from_stream(futures::stream::iter(pieces.map(Ok::<_, std::io::Error>)))
+        };
+        for (size, takes) in [(SMALL, 0), (2 * SMALL, units(2 * SMALL))] {
+            let (read, room) = bodies.read(body(size), || "a".to_owned()).await.unwrap();
+            assert_eq!(read.len(), size);
+            let free = bodies.all.available_permits();
+            assert_eq!(ALL * units(LIMIT) - free, takes, "{size}");
+            drop(room);
+            assert_eq!(bodies.all.available_permits(), ALL * units(LIMIT));
+        }
+        let large = bodies.read(body(2 * LIMIT), || "a".to_owned()).await;
+        assert_eq!(large.unwrap_err().status, 413);
     }
 
     #[tokio::test]
@@ -235,23 +247,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bound_is_ever_passed(takes in prop::collection::vec((0..4usize, 1..=LIMIT, any::<bool>()), 0..64)) {
-            let bodies: Arc<Bodies> = Bodies::new(LIMIT);
+        fn all_room_comes_back(takes in prop::collection::vec((0..4u8, 1..=LIMIT, any::<bool>()), 0..64)) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let _within = runtime.enter();
+            let bodies = Bodies::new(LIMIT);
             let mut rooms = Vec::new();
-            for (caller, bytes, frees) in takes {
-                let caller = caller.to_string();
-                if let Some(room) = bodies.room(caller, bytes).now_or_never() {
-                    rooms.push(room);
-                } else if frees {
-                    rooms.clear();
+            for (group, bytes, frees) in takes {
+                match bodies.room(group.to_string(), bytes).now_or_never() {
+                    Some(room) => rooms.push(room.unwrap()),
+                    None if frees => rooms.clear(),
+                    None => {}
                 }
-                let held = bodies.lock();
-                prop_assert_eq!(held.all, held.each.values().sum::<usize>());
-                prop_assert!(held.all <= ALL * LIMIT);
-                prop_assert!(held.each.values().all(|own| *own <= EACH * LIMIT));
+                prop_assert!(bodies.each.lock().unwrap().len() <= 4);
             }
             drop(rooms);
-            prop_assert!(bodies.lock().each.is_empty());
+            prop_assert_eq!(bodies.all.available_permits(), ALL * units(LIMIT));
         }
     }
 }

@@ -44,7 +44,7 @@ pub struct Args {
     /// Addresses inside the network that providers may have: CIDRs, addresses or host names, separated by commas
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     private_endpoints: Vec<String>,
-    /// Largest request body in MiB. There is memory for six of that size, two of one caller; others wait. A call needs up to four times its body
+    /// Largest request body in MiB. There is memory for six of that size, for one of each namespace; what is larger than 64 KiB waits. A call needs up to four times its body
     #[arg(long, value_name = "MIB", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
     body_limit: u16,
     /// URL of a collector of OpenTelemetry that takes OTLP over HTTP, like http://collector.observability:4318: traces of model calls go

@@ -132,11 +132,23 @@ impl Health {
 
     /// A Secret was seen.
     pub fn secret_seen(&self, namespace: &str, secret: &str, sight: SecretSight) {
+        let snapshot = self.snapshots.borrow().clone();
+        let of_it = |key: &&KeyRef| key.secret == secret;
+        let version = |key: &KeyRef| self.keyring.versions(namespace, std::slice::from_ref(key));
+        let providers = snapshot.providers.iter();
+        let keys: Vec<(&Id, &KeyRef, String)> = providers
+            .filter(|(id, _)| id.0 == namespace)
+            .flat_map(|(id, provider)| {
+                let keys = provider.keys.iter().filter(of_it);
+                keys.map(move |key| (id, key, version(key)))
+            })
+            .collect();
         self.keyring.see(namespace, secret, sight);
-        for (id, provider) in &self.snapshots.borrow().providers {
-            if id.0 == namespace && provider.keys.iter().any(|key| key.secret == secret) {
-                self.changed(id);
+        for (id, key, before) in keys {
+            if version(key) != before {
+                self.lanes.key_changed(id, &key.name);
             }
+            self.changed(id);
         }
         self.look.notify_one();
     }

@@ -53,7 +53,7 @@ pub struct Gateway {
     /// Metrics.
     pub metrics: Metrics,
     /// The room for the bodies of requests.
-    pub bodies: Arc<Bodies>,
+    pub bodies: Bodies,
     /// What is noted beside the ledger.
     pub audit: Audit,
     /// Traces of calls; absent where tracing is off.
@@ -390,11 +390,15 @@ impl Gateway {
         caller: &Caller,
         body: Body,
     ) -> Result<(Bytes, Option<Room>), ApiFailure> {
-        let name = || match caller {
-            Caller::Task(pod) => format!("task:{}", pod.task_uid),
-            Caller::User(user) => format!("user:{}", user.name),
+        // Whoever may create ServiceAccounts or Tasks in a namespace has as many callers as they like.
+        let namespace = || match caller {
+            Caller::Task(pod) => pod.namespace.clone(),
+            Caller::User(user) => match user.service_account() {
+                Some((namespace, _)) => namespace.to_owned(),
+                None => format!("user:{}", user.name),
+            },
         };
-        self.bodies.read(body, name).await
+        self.bodies.read(body, namespace).await
     }
 }
 

@@ -119,6 +119,30 @@ async fn a_namespace_is_chosen_by_its_labels_as_they_are_now() {
 }
 
 #[tokio::test]
+async fn an_answer_that_was_kept_goes_with_what_is_taken_back() {
+    let (world, upstream) = world_with(&["up"]).await;
+    let user = world.user();
+    let selector = json!({"from": "Selector", "selector": {"matchLabels": {"models": "shared"}}});
+    allow(&world, &upstream, "up", selector).await;
+    let provider = json!({"name": "up", "namespace": "other"});
+    let pool = json!({"members": [{"provider": provider, "model": "m"}], "cache": {"mode": "Exact", "sampled": true}});
+    world.pool_with("team", "fast", pool).await;
+    for (labels, expected) in [
+        (json!({"models": "shared"}), (200, "miss")),
+        (json!({"models": "shared", "x": "y"}), (200, "hit")),
+        (json!({"models": "none"}), (502, "")),
+        (json!({"models": "shared"}), (200, "hit")),
+    ] {
+        label(&world, "team", labels.clone()).await;
+        let response = world.chat(user, ask("hi")).await;
+        let header = response.headers().get("x-oarmaster-cache");
+        let header = header.map_or("", |value| value.to_str().unwrap());
+        assert_eq!((response.status().as_u16(), header), expected, "{labels}");
+    }
+    assert_eq!(upstream.got().len(), 1);
+}
+
+#[tokio::test]
 async fn what_is_taken_back_during_a_call_is_not_asked_after_the_hop_under_way() {
     let (world, upstream) = world_with(&["first", "second"]).await;
     let user = world.user();

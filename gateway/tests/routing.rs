@@ -424,6 +424,27 @@ async fn a_quota_that_a_provider_says_is_used_up_is_not_asked_for() {
 }
 
 #[tokio::test]
+async fn another_key_has_a_quota_of_its_own() {
+    let (world, upstream) = (World::start().await, Upstream::start().await);
+    world.upstream(&upstream, &["only"]).await;
+    let user = world.user();
+    let slow = Reply::error(429, "rate_limit_exceeded", "slow down");
+    upstream.reply(slow.header("retry-after", "600"));
+    for _ in 0..2 {
+        let refused = world.chat(user, ask("hi")).await;
+        assert!(refused.headers().contains_key("retry-after"));
+        assert_ne!(refused.status(), 200);
+    }
+    assert_eq!(upstream.got().len(), 1);
+    world.kube.secret("team", "only", &[("key", b"another")]);
+    world
+        .until(|gateway| matches!(circuit(gateway, "up"), CircuitHealth::Closed))
+        .await;
+    assert_eq!(world.chat(user, ask("hi")).await.status(), 200);
+    assert_eq!(upstream.got().last().unwrap().key, "another");
+}
+
+#[tokio::test]
 async fn callers_are_told_when_a_used_up_quota_is_there_again() {
     let (world, one, _) = two(json!({"members": members(&["one"])})).await;
     let user = world.user();

@@ -18,28 +18,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LEFT: &str = "the reader has left";
 
 impl Store {
-    /// Writes something for the audit, without waiting for the disk. What to wait for is [`Store::audit_durably`].
+    /// Writes something for the audit, without waiting for the disk. [`Store::flush`] waits for it.
     ///
     /// # Errors
     /// [`Refusal::Unwritable`].
     pub fn audit(&self, audited: Audited) -> Result<(), Refusal> {
-        self.note(audited, Urgency::Lazy).map(drop)
-    }
-
-    /// As [`Store::audit`], and waits for the disk.
-    ///
-    /// # Errors
-    /// [`Refusal::Unwritable`].
-    pub async fn audit_durably(&self, audited: Audited) -> Result<(), Refusal> {
-        let end = self.note(audited, Urgency::Now)?;
-        self.durable(end).await
-    }
-
-    fn note(&self, audited: Audited, urgency: Urgency) -> Result<u64, Refusal> {
         let at_ms = self.now();
         let entry = Entry::Audit { at_ms, audited };
-        let done = self.commit(urgency, |_| Ok((vec![entry], ())), |_, ()| ());
-        done.map(|((), end)| end)
+        self.commit(Urgency::Lazy, |_| Ok((vec![entry], ())), |_, ()| ())
+            .map(drop)
     }
 
     /// Sends the audit of a time, as far as it is durable; whether the reader took all of it.

@@ -149,6 +149,9 @@ fn csv(lines: &[CostLine]) -> String {
 
 /// A cell of CSV.
 pub fn quoted(cell: &str) -> String {
+    // Names of models are what providers say that they are, and some end up on a terminal.
+    let odd = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+    let cell = &*cell.replace(odd, "\u{fffd}");
     let formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']);
     let cell = if formula {
         format!("'{cell}")

@@ -1,6 +1,7 @@
 //! A call that is not streamed, where its pool keeps answers: the kept one, else that of the pool's members.
 
 use super::account::Account;
+use super::allowed;
 use super::attempt::Told;
 use super::hops::{self, Answered};
 use super::route::Routed;
@@ -48,8 +49,11 @@ pub async fn complete(
     if wanted.reads {
         match gateway.cache.find(&wanted.key).await {
             Found::Kept(entry) => {
-                gateway.metrics.cached(&pool, HIT);
-                return again(account, &entry, pool).await;
+                // A wait may lie behind it, and what was taken back meanwhile counts from now on.
+                if let Some(kept) = Kept::of(gateway, routed, account, &entry)? {
+                    gateway.metrics.cached(&pool, HIT);
+                    return again(account, &entry, kept, pool).await;
+                }
             }
             Found::First(first) => flight = Some(first),
             Found::Missed => {}
@@ -106,8 +110,47 @@ fn recorded(record: &Record) -> Option<Bytes> {
     serde_json::to_vec(&recorded).ok().map(Bytes::from)
 }
 
+/// A kept answer, as its caller takes it.
+enum Kept {
+    /// A body.
+    Body(Bytes),
+    /// What a Task's journal gets.
+    Record(Recorded),
+}
+
+impl Kept {
+    /// Whether the caller may have it now: the pool and the provider are asked for as before each hop. None where it cannot be read, or is a
+    /// provider's that may not be named any more.
+    fn of(
+        gateway: &Gateway,
+        routed: &Routed,
+        account: &Account,
+        entry: &Entry,
+    ) -> Result<Option<Self>, ApiFailure> {
+        if routed.task.is_some() {
+            allowed::pool(gateway, &routed.pool, &routed.namespace)?;
+        }
+        let Some((namespace, name)) = entry.provider.split_once('/') else {
+            return Ok(None);
+        };
+        let provider = (namespace.to_owned(), name.to_owned());
+        if allowed::provider(gateway, &provider, &routed.pool).is_err() {
+            return Ok(None);
+        }
+        Ok(match account {
+            Account::User(_) => Some(Self::Body(entry.body.clone())),
+            Account::Task(_) => serde_json::from_slice(&entry.body).ok().map(Self::Record),
+        })
+    }
+}
+
 /// A kept answer for another call. It costs nothing, so nothing is reserved; a Task's journal has it as any other.
-async fn again(account: &Account, entry: &Entry, pool: String) -> Result<Answered, ApiFailure> {
+async fn again(
+    account: &Account,
+    entry: &Entry,
+    kept: Kept,
+    pool: String,
+) -> Result<Answered, ApiFailure> {
     let told = Told {
         by: Hop {
             pool,
@@ -119,26 +162,30 @@ async fn again(account: &Account, entry: &Entry, pool: String) -> Result<Answere
         dropped: entry.dropped.clone(),
         cache: HIT,
     };
-    let settled = match account {
-        Account::User(_) => None,
-        Account::Task(call) => Some(record(call, entry, &told).await?),
+    let (body, settled) = match (account, kept) {
+        (Account::Task(call), Kept::Record(recorded)) => {
+            (Bytes::new(), Some(record(call, recorded, &told).await?))
+        }
+        (_, Kept::Body(body)) => (body, None),
+        (Account::User(_), Kept::Record(_)) => {
+            return Err(ApiFailure::internal("a Task's answer for a user"));
+        }
     };
     Ok(Answered {
-        body: entry.body.clone(),
+        body,
         told,
         settled,
         finished: true,
     })
 }
 
-async fn record(call: &Call, entry: &Entry, told: &Told) -> Result<Settled, ApiFailure> {
+async fn record(call: &Call, recorded: Recorded, told: &Told) -> Result<Settled, ApiFailure> {
     let Recorded {
         model,
         message,
         finish_reason,
         replaced,
-    } = serde_json::from_slice(&entry.body)
-        .map_err(|_| ApiFailure::internal("a kept answer cannot be read"))?;
+    } = recorded;
     let hop = HopRequest {
         provider: told.by.provider.clone(),
         model: told.by.model.clone(),

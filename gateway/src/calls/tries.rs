@@ -308,7 +308,7 @@ impl<'a> Tries<'a> {
                 }
             }
         });
-        self.limited = limited || self.limited_by_all;
+        self.limited = limited || std::mem::take(&mut self.limited_by_all);
         self.used_up = used_up;
         (step, with)
     }

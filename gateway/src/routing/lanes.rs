@@ -164,6 +164,8 @@ pub struct Ticket<'a> {
     limits: super::limits::Limits,
     /// Tokens that were expected.
     tokens: u64,
+    /// When it was counted, since the Unix epoch.
+    clock: Duration,
     passes: Option<(Pass, Pass)>,
 }
 
@@ -234,13 +236,13 @@ impl Lanes {
             held => return Err(Held::Limit(held)),
         }
         let lane = known.keys.entry(place.key.to_owned()).or_default();
+        if let Some(until) = lane.used_up(now) {
+            return Err(Held::UsedUp(Admission::From(until)));
+        }
         let breaker = &mut lane.breaker;
         match (known.served.admits(now), breaker.admits(now)) {
             (Admission::Yes, Admission::Yes) => {}
             (Admission::Yes, other) | (other, _) => return Err(Held::Circuit(other)),
-        }
-        if let Some(until) = lane.used_up.filter(|until| *until > now) {
-            return Err(Held::UsedUp(Admission::From(until)));
         }
         let passes = known.served.admit(now).zip(breaker.admit(now));
         let passes = passes.ok_or(Held::Circuit(Admission::Busy))?;
@@ -253,6 +255,7 @@ impl Lanes {
             key: place.key.to_owned(),
             limits,
             tokens,
+            clock,
             passes: Some(passes),
         })
     }
@@ -357,6 +360,17 @@ impl Lanes {
             .map(|(until, provider)| (until, provider.clone()))
     }
 
+    /// A key is another one now: what was known of the one before is forgotten.
+    pub fn key_changed(&self, provider: &Id, key: &str) {
+        let mut known = self.lock();
+        let models = known.models.iter_mut();
+        for (_, model) in models.filter(|((id, _), _)| id == provider) {
+            model.keys.remove(key);
+        }
+        drop(known);
+        self.changed.notify_waiters();
+    }
+
     /// Forgets providers that there are no more.
     pub fn retain(&self, exists: impl Fn(&Id) -> bool) {
         let mut known = self.lock();
@@ -412,8 +426,9 @@ impl Ticket<'_> {
             return false; // its provider is gone
         };
         known.seen.busy = known.seen.busy.saturating_sub(1);
-        if let Some(end) = end {
-            known.seen.learn(&end, now);
+        match end {
+            Some(end) => known.seen.learn(&end, now),
+            None => known.used.give_back(self.clock),
         }
         let mut changed = known.served.ended(served_pass, served, now, limits);
         if let Some(held) = known.keys.get_mut(&self.key) {
@@ -486,6 +501,8 @@ const fn outcomes(result: Result<(), &Failure>, bare: bool) -> (Outcome, Outcome
     };
     match failure.class {
         Class::ModelGone => (Outcome::Out(failure.retry_after), Outcome::Nothing),
+        // How long a quota is used up is known to the second: that is no reason to try with a single request, later and later.
+        Class::RateLimit if failure.used_up.is_some() => (Outcome::Nothing, Outcome::Nothing),
         Class::RateLimit => (Outcome::Nothing, Outcome::Out(failure.retry_after)),
         Class::Transient => (Outcome::Nothing, Outcome::Failed(failure.retry_after)),
         // Where no key is sent the keyring has nothing to mark: without this every call would be refused there first.

@@ -134,14 +134,15 @@ impl Taken {
         self.busy == 0 && self.requests.is_full(now) && self.tokens.is_full(now)
     }
 
-    /// A request begins that is expected to have so many tokens.
+    /// A request begins that is expected to have so many tokens. Until it is known how many it had it takes a minute's worth at most: what is
+    /// expected goes by the size of a request, which its caller can make up.
     pub fn begin(&mut self, tokens: u64, limits: &Limits, now: Instant) {
         self.busy = self.busy.saturating_add(1);
         if let Some(limit) = limits.requests {
             self.requests.take(1, limit, now);
         }
         if let Some(limit) = limits.tokens {
-            self.tokens.take(tokens, limit, now);
+            self.tokens.take(tokens.min(limit), limit, now);
         }
     }
 
@@ -149,6 +150,7 @@ impl Taken {
     pub fn end(&mut self, expected: u64, had: Option<u64>, limits: &Limits, now: Instant) {
         self.busy = self.busy.saturating_sub(1);
         if let (Some(limit), Some(had)) = (limits.tokens, had) {
+            let expected = expected.min(limit);
             if had > expected {
                 self.tokens.take(had - expected, limit, now);
             } else {

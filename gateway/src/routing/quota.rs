@@ -34,6 +34,15 @@ impl Used {
         }
     }
 
+    /// Takes back a request that was counted at this time and not sent.
+    pub fn give_back(&mut self, counted: Duration) {
+        for (window, length) in [(&mut self.minute, MINUTE), (&mut self.day, DAY)] {
+            if window.0 == counted.as_secs() / length {
+                window.1 = window.1.saturating_sub(1);
+            }
+        }
+    }
+
     /// Whether the quota is used up.
     #[must_use]
     pub fn is_up(&self, quota: &FreeQuota, now: Duration) -> bool {

@@ -165,7 +165,7 @@ fn amounts(of: Of, (id, limits): (&Id, &Limits), caller: &str, tokens: u64) -> V
                 whose,
                 bound,
                 limit,
-                amount: i64::try_from(amount).unwrap_or(i64::MAX),
+                amount: i64::try_from(amount.min(limit)).unwrap_or(i64::MAX), // as in the process
             });
         }
     }

@@ -9,6 +9,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
+/// How deep parts stand within parts.
+const MAX_PARTS: usize = 4;
+
 /// The lists of a surface. An empty kind stands for one that is not stated.
 #[derive(Debug)]
 pub struct Bounded {
@@ -116,14 +119,26 @@ impl Bounded {
             for name in names {
                 let said = fields.get(name).map(RawValue::get);
                 if let Some(list) = said.filter(|said| said.starts_with('[')) {
-                    self.check_items(list, kinds, name)?;
+                    self.check_items(list, kinds, name, 0)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn check_items(&self, list: &str, kinds: &[&str], field: &str) -> Result<(), ApiFailure> {
+    fn check_items(
+        &self,
+        list: &str,
+        kinds: &[&str],
+        field: &str,
+        depth: usize,
+    ) -> Result<(), ApiFailure> {
+        // Each level is read once more, and no dialect has more than three.
+        if depth > MAX_PARTS {
+            return Err(refuse(format!(
+                "field {field} has parts within parts more than {MAX_PARTS} levels deep and a budget is set"
+            )));
+        }
         let unread = || {
             ApiFailure::invalid(format!(
                 "field {field} has a content that is no list of parts"
@@ -146,7 +161,7 @@ impl Bounded {
             }
             for inner in [item.content, item.output].into_iter().flatten() {
                 if inner.starts_with('[') {
-                    self.check_items(inner, self.parts, field)?;
+                    self.check_items(inner, self.parts, field, depth + 1)?;
                 }
             }
         }

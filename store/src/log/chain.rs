@@ -35,7 +35,7 @@ pub fn verify(dir: &Path, before: u64, asked: Option<u64>) -> Result<Chain, Stor
             break; // what is there is being written
         }
         let scanned = scan(dir, segment, before, &mut |found| {
-            let number = chain.last.map_or(found.number, |(last, _)| last + 1);
+            let number = chain.last.map_or(0, |(last, _)| last + 1); // nothing is cut off yet
             if found.number != number {
                 return Err(format!("frame {number} is missing"));
             }

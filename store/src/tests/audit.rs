@@ -67,7 +67,7 @@ async fn calls_claims_fences_and_refusals_are_one_record() {
     let sdk = store.sdk_call(sdk_caller()).reserve(hop(7)).await.unwrap();
     sdk.settle(&answer(Some(used(5)))).await.unwrap();
     store.raise_budget(UID, usd(2000)).await.unwrap();
-    store.audit_durably(denied("mallory")).await.unwrap();
+    store.audit(denied("mallory")).unwrap();
     store.fence(UID, 1, "cancelled").await.unwrap();
     store.stop().await.unwrap();
     let records = audit(&store, i64::MIN, i64::MAX).await;
@@ -123,7 +123,8 @@ async fn where_the_audit_cannot_be_written_nothing_is_spent() {
     .await
     .unwrap();
     broken.broken.store(true, Ordering::SeqCst);
-    let refused = store.audit_durably(denied("mallory")).await.unwrap_err();
+    store.audit(denied("mallory")).unwrap();
+    let refused = store.flush().await.unwrap_err();
     assert!(matches!(refused, Refusal::Unwritable(_)), "{refused}");
     let refused = store
         .sdk_call(sdk_caller())

@@ -147,7 +147,9 @@ pub fn metrics(text: &str) -> Vec<Metric> {
         let field = call
             .rsplit_once(".clone()")
             .map_or("", |(before, _)| before);
-        let field = field.rsplit([' ', '.', ',']).next().unwrap_or_default();
+        let mut names = field.rsplit([' ', '.', ',']);
+        let field = names.find(|name| name.parse::<u8>().is_err()); // what is in a struct has a number
+        let field = field.unwrap_or_default();
         let kind = if call.contains("Info::new") {
             "Info"
         } else {
@@ -171,10 +173,16 @@ pub fn metrics(text: &str) -> Vec<Metric> {
     found
 }
 
-/// The type of a field as the source has it.
+/// The type of a field as the source has it; of one in a struct around it, what is in that.
 fn type_of<'a>(text: &'a str, field: &str) -> &'a str {
-    let head = format!("{field}: ");
-    text.lines()
-        .find_map(|line| line.trim().strip_prefix(head.as_str()))
-        .unwrap_or_default()
+    let line = |head: String| {
+        let mut lines = text.lines().map(str::trim);
+        lines.find_map(|line| {
+            let line = line.strip_prefix("pub ").unwrap_or(line);
+            line.strip_prefix(head.as_str())
+        })
+    };
+    let found = line(format!("{field}: ")).unwrap_or_default();
+    let around = found.trim_end_matches(',');
+    line(format!("struct {around}(")).unwrap_or(found)
 }

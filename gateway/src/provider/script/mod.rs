@@ -82,8 +82,10 @@ impl Script {
             return std::future::pending().await;
         }
         let envelope = asked.envelope();
-        let words = Words::new(&rule.reply, &seen, body.len(), &envelope);
-        Played::new(&words, asked.request.stream, fault)
+        match Words::new(&rule.reply, &seen, body.len(), &envelope) {
+            Ok(words) => Played::new(&words, asked.request.stream, fault),
+            Err(problem) => Played::refused(&problem),
+        }
     }
 }
 

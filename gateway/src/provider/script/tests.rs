@@ -142,6 +142,22 @@ fn bad_scripts_are_not_used() {
 }
 
 #[tokio::test]
+async fn an_answer_has_a_length_whatever_the_last_message_has() {
+    let rules = json!([{"reply": {"text": "${last}".repeat(1000)}}]);
+    let said = |length: usize| json!([{"role": "user", "content": "x".repeat(length)}]);
+    let answer = whole(&rules, &said(100)).await.unwrap();
+    assert_eq!(
+        answer.answer.message["content"].as_str().unwrap().len(),
+        100_000
+    );
+    let failure = whole(&rules, &said(60_000)).await.unwrap_err();
+    assert!(
+        failure.message.contains("longer than 256 KiB"),
+        "{failure:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_streamed_script_is_the_same_answer() {
     let text = "a text of more than one chunk, é€😀";
     let rules = json!([{"reply": {"text": text, "toolCalls": [{"name": "Shell", "arguments": {"command": "a long command line"}}]}}]);

@@ -8,6 +8,10 @@ use serde_json::{Value, json};
 
 /// Characters of one chunk of a streamed answer.
 const CHUNK: usize = 16;
+/// What stands for the last message.
+const LAST: &str = "${last}";
+/// Most bytes of a text, with the last message in all its places: the caller chooses that one's length, the script its places.
+const MOST: usize = 256 << 10;
 
 /// What an answer says.
 #[derive(Debug)]
@@ -21,9 +25,17 @@ pub struct Words<'a> {
 
 impl<'a> Words<'a> {
     /// The answer of a reply to a body of `size` bytes.
-    pub fn new(reply: &ScriptReply, seen: &Seen, size: usize, envelope: &'a Envelope) -> Self {
+    ///
+    /// # Errors
+    /// When it would be too long.
+    pub fn new(
+        reply: &ScriptReply,
+        seen: &Seen,
+        size: usize,
+        envelope: &'a Envelope,
+    ) -> Result<Self, String> {
         let text = reply.text.as_ref();
-        let text = text.map(|text| text.replace("${last}", &seen.last));
+        let text = text.map(|text| said(text, &seen.last)).transpose()?;
         let calls: Vec<Value> = reply
             .tool_calls
             .iter()
@@ -56,13 +68,13 @@ impl<'a> Words<'a> {
             Some(usage) => (usage.input_tokens, usage.output_tokens),
             None => (quarter(size), quarter(message.to_string().len())),
         };
-        Self {
+        Ok(Self {
             envelope,
             message,
             finish,
             input,
             output,
-        }
+        })
     }
 
     /// What is said to be counted, when this goes wrong with it.
@@ -135,4 +147,17 @@ fn pieces(text: &str) -> Vec<String> {
     let letters: Vec<char> = text.chars().collect();
     let pieces = letters.chunks(CHUNK);
     pieces.map(|piece| piece.iter().collect()).collect()
+}
+
+/// A text with the last message in its places.
+fn said(text: &str, last: &str) -> Result<String, String> {
+    let places = text.matches(LAST).count();
+    let size = places.saturating_mul(last.len()).saturating_add(text.len());
+    if size > MOST {
+        return Err(format!(
+            "the script's answer is longer than {} KiB with the last message in it",
+            MOST >> 10
+        ));
+    }
+    Ok(text.replace(LAST, last))
 }

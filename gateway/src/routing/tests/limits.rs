@@ -72,9 +72,18 @@ fn tokens_are_corrected_by_what_was_counted() {
         "larger than the limit, but alone"
     );
     large.begin(6000, &limits, now);
+    let more_than_a_minute = Admission::From(now + SECOND / 10);
     assert_eq!(
-        large.room(1, &limits, now + 60 * SECOND),
-        Admission::From(now + 540 * SECOND + SECOND / 10)
+        large.room(1, &limits, now),
+        more_than_a_minute,
+        "an estimate takes no more than a minute's worth"
+    );
+    let mut counted = large;
+    counted.end(6000, Some(6000), &limits, now);
+    assert_eq!(
+        counted.room(1, &limits, now),
+        Admission::From(now + 540 * SECOND + SECOND / 10),
+        "what was counted takes all"
     );
     large.end(6000, None, &limits, now);
     assert_ne!(

@@ -229,3 +229,21 @@ fn what_stands_for_something_kept_or_for_no_words_is_refused() {
         );
     }
 }
+
+#[test]
+fn parts_within_parts_have_an_end() {
+    let deep = |levels: usize| {
+        let text = json!({"type": "text", "text": "x"});
+        let content = (0..levels).fold(
+            text,
+            |inner, _| json!({"type": "tool_result", "tool_use_id": "t", "content": [inner]}),
+        );
+        let body = json!({"model": "p", "max_tokens": 9, "messages": [{"role": "user", "content": [content]}]});
+        Request::parse(Surface::Messages, body.to_string().as_bytes())
+            .unwrap()
+            .check_bounded()
+    };
+    assert!(deep(2).is_ok());
+    let error = deep(60).unwrap_err();
+    assert!(error.message.contains("levels deep"), "{error:?}");
+}

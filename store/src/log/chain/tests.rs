@@ -138,3 +138,14 @@ fn what_a_newer_version_wrote_is_not_taken_for_a_torn_end() {
     assert!(error.to_string().contains("a newer version"), "{error}");
     assert_eq!(Cursor::default().hash, [0; 32]);
 }
+
+#[test]
+fn a_beginning_that_is_not_there_is_missed() {
+    let dir = log(&["a", "b", "c"]);
+    let second = frames(dir.path())[1].0;
+    edit(dir.path(), 0, |segment| {
+        segment.copy_within(second.., 0);
+    });
+    let broken = check(dir.path(), 3).broken.unwrap();
+    assert!(broken.contains("frame 0 is missing"), "{broken}");
+}
