@@ -73,6 +73,7 @@ impl Bodies {
         let mut read = Vec::new();
         let mut ended = false;
         if stated.is_none_or(|size| size <= SMALL) {
+            read.reserve_exact(stated.unwrap_or_default());
             // What turns out to be small waits for nobody.
             ended = fill(&mut body, &mut read, SMALL, ARRIVES).await?;
         }
@@ -82,6 +83,7 @@ impl Bodies {
         // Of what does not say its size the largest is to be expected.
         let expected = stated.unwrap_or(self.limit);
         let mut room = self.room(group(), expected).await?;
+        read.reserve_exact(stated.unwrap_or_default());
         let seconds = u64::try_from(expected / A_SECOND).unwrap_or(u64::MAX);
         let arrives = ARRIVES.saturating_add(Duration::from_secs(seconds));
         if !fill(&mut body, &mut read, self.limit, arrives).await? {
