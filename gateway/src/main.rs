@@ -6,10 +6,6 @@ use oarmaster_gateway::config::Args;
 use oarmaster_gateway::serve::run;
 use oarmaster_serve::process;
 
-/// A call makes hundreds of small allocations and gives them back on another thread: glibc's allocator takes a tenth of its time for them.
-#[global_allocator]
-static MEMORY: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let config = Args::parse().resolve()?;
