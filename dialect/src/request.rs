@@ -303,7 +303,7 @@ pub enum Effort {
 }
 
 /// A request as an upstream's body.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written {
     /// The body: JSON.
     pub body: String,

@@ -19,6 +19,12 @@ use std::sync::Arc;
 /// Namespace and name.
 pub type Id = (String, String);
 
+/// An object in texts, labels and rows: `<namespace>/<name>`.
+#[must_use]
+pub fn path((namespace, name): &Id) -> String {
+    format!("{namespace}/{name}")
+}
+
 /// Everything that requests are routed by.
 #[derive(Debug, Default)]
 pub struct Snapshot {

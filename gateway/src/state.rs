@@ -6,7 +6,7 @@ use crate::budgets::{self, Budgets, Payer, Refused};
 use crate::cache::Cache;
 use crate::calls::allowed;
 use crate::calls::assigned::Assignments;
-use crate::catalog::Snapshot;
+use crate::catalog::{Snapshot, path};
 use crate::cluster::lookup::Lookup;
 use crate::config::Settings;
 use crate::error::ApiFailure;
@@ -22,7 +22,6 @@ use arc_swap::ArcSwap;
 use axum::body::Body;
 use bytes::Bytes;
 use http::HeaderMap;
-
 use kube::Client;
 use oarmaster_protocol::admin::{Blocked, BudgetReport, RoomQuery};
 use oarmaster_protocol::read::AuditAct;
@@ -30,7 +29,6 @@ use oarmaster_protocol::task::ErrorCode;
 use oarmaster_protocol::{ADMIN_AUDIENCE, AUDIENCE};
 use oarmaster_store::Store;
 use std::sync::Arc;
-
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -152,12 +150,12 @@ impl Gateway {
     pub fn pool_named(&self, caller: &Caller, model: &str) -> String {
         let snapshot = self.snapshot.load();
         let own = match caller {
-            Caller::User(user) => user.service_account().map(|(namespace, _)| namespace),
+            Caller::User(user) => user.namespace(),
             Caller::Task(pod) => Some(pod.namespace.as_str()),
         };
         let pool = snapshot.resolve(model, own, &self.settings);
         if snapshot.pools.contains_key(&pool) {
-            format!("{}/{}", pool.0, pool.1)
+            path(&pool)
         } else {
             "no pool".to_owned()
         }
@@ -169,9 +167,8 @@ impl Gateway {
         let pool = self.pool_named(caller, model);
         match caller {
             Caller::User(user) => {
-                let own = user.service_account().map(|(namespace, _)| namespace);
                 let what = What {
-                    namespace: own.unwrap_or_default(),
+                    namespace: user.namespace().unwrap_or_default(),
                     object: &pool,
                     ..What::default()
                 };
@@ -393,8 +390,8 @@ impl Gateway {
         // Whoever may create ServiceAccounts or Tasks in a namespace has as many callers as they like.
         let namespace = || match caller {
             Caller::Task(pod) => pod.namespace.clone(),
-            Caller::User(user) => match user.service_account() {
-                Some((namespace, _)) => namespace.to_owned(),
+            Caller::User(user) => match user.namespace() {
+                Some(namespace) => namespace.to_owned(),
                 None => format!("user:{}", user.name),
             },
         };

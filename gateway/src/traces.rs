@@ -20,7 +20,9 @@ use context::Parent;
 use http::HeaderMap;
 use oarmaster_crds::kinds::provider::ProviderType;
 use oarmaster_dialect::Usage;
-use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceState};
+use opentelemetry::trace::{
+    SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState,
+};
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use prometheus_client::metrics::counter::Counter;
@@ -125,7 +127,7 @@ impl Traces {
         Some(Arc::new(Trace {
             queue: self.queue.clone(),
             operation,
-            context: context(&parent, context::span_id()),
+            context: context(parent.trace),
             parent: parent.span,
             name: format!("{operation} {pool}"),
             begun: SystemTime::now(),
@@ -150,13 +152,7 @@ impl Trace {
         drop(ended);
         let end = SystemTime::now();
         self.queue.push(SpanData {
-            span_context: SpanContext::new(
-                self.context.trace_id(),
-                context::span_id(),
-                TraceFlags::SAMPLED,
-                false,
-                TraceState::NONE,
-            ),
+            span_context: context(self.context.trace_id()),
             parent_span_id: self.context.span_id(),
             span_kind: SpanKind::Client,
             start_time: end.checked_sub(hop.took).unwrap_or(end),
@@ -230,10 +226,11 @@ impl Queue {
     }
 }
 
-fn context(parent: &Parent, span: SpanId) -> SpanContext {
+/// A new span of a trace.
+fn context(trace: TraceId) -> SpanContext {
     SpanContext::new(
-        parent.trace,
-        span,
+        trace,
+        context::span_id(),
         TraceFlags::SAMPLED,
         false,
         TraceState::NONE,

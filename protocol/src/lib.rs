@@ -25,12 +25,6 @@ pub const ADMIN_AUDIENCE: &str = "oarmaster-gateway-admin";
 #[must_use]
 pub fn digest(bytes: &[u8]) -> String {
     use sha2::{Digest, Sha256};
-    use std::fmt::Write as _;
 
-    let mut text = String::with_capacity(71);
-    text.push_str("sha256:");
-    for byte in Sha256::digest(bytes) {
-        let _ = write!(text, "{byte:02x}"); // writing to a String cannot fail
-    }
-    text
+    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
 }

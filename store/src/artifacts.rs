@@ -7,7 +7,6 @@ use bytes::Bytes;
 use oarmaster_protocol::journal::Artifact;
 use oarmaster_protocol::task::MAX_ARTIFACT_BYTES;
 use sha2::{Digest as _, Sha256};
-use std::fmt::Write as _;
 
 /// Receives an artifact's bytes. Dropped without [`ArtifactWriter::finish`], nothing is kept.
 #[derive(Debug)]
@@ -54,7 +53,7 @@ impl ArtifactWriter {
             size,
         } = self;
         let staged = staged.ok_or_else(|| too_large(&name))?;
-        let digest = hex(&hash.finalize());
+        let digest = format!("sha256:{}", hex::encode(hash.finalize()));
         let artifact = Artifact { name, size, digest };
         let quota = store.options().artifact_bytes;
         let by = By {
@@ -153,12 +152,4 @@ fn too_large(name: &str) -> Refusal {
     Refusal::TooLarge(format!(
         "artifact {name} has more than {MAX_ARTIFACT_BYTES} bytes; narrow its path"
     ))
-}
-
-fn hex(hash: &[u8]) -> String {
-    let mut text = String::from("sha256:");
-    for byte in hash {
-        let _ = write!(text, "{byte:02x}"); // writing to a String cannot fail
-    }
-    text
 }

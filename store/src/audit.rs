@@ -8,7 +8,6 @@ use oarmaster_protocol::assignment::TaskRef;
 use oarmaster_protocol::journal::{Body, Record};
 use oarmaster_protocol::read::{AuditAct, AuditCheck, AuditHash, AuditRecord};
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -47,7 +46,7 @@ impl Store {
             for segment in segments {
                 let dir = &store.options().dir;
                 let read = log::scan(dir, segment, before, &mut |found| {
-                    let hash = found.before.as_ref().map(hex).unwrap_or_default();
+                    let hash = found.before.map(hex::encode).unwrap_or_default();
                     for line in found.payload.split(|byte| *byte == b'\n') {
                         let entry = serde_json::from_slice(line);
                         let entry = entry.map_err(|error| error.to_string())?;
@@ -93,7 +92,7 @@ impl Store {
         } = chain.await?;
         let shown = |(frame, hash): (u64, Hash)| AuditHash {
             frame,
-            hash: hex(&hash),
+            hash: hex::encode(hash),
         };
         Ok(AuditCheck {
             frames,
@@ -278,13 +277,4 @@ fn told(record: Record) -> Option<(AuditAct, String, String, u64)> {
         }
         _ => return None,
     })
-}
-
-/// A hash in hex.
-pub fn hex(hash: &Hash) -> String {
-    let mut text = String::with_capacity(64);
-    for byte in hash {
-        let _ = write!(text, "{byte:02x}"); // a String takes everything
-    }
-    text
 }

@@ -3,7 +3,6 @@
 //! A change holds the lock while it decides, queues its frame and applies it; it waits for the disk without the lock. So the state may
 //! be ahead of the disk, and everybody who answers from it waits for the frames that the answer depends on.
 
-use crate::audit::hex;
 use crate::blobs::Blobs;
 use crate::entry::Entry;
 use crate::hub::{Hub, Note};
@@ -112,7 +111,7 @@ impl Store {
         }));
         // Whoever keeps the process's output has what the log must still lead to later.
         if let Some(frame) = cursor.number.checked_sub(1) {
-            let hash = hex(&cursor.hash);
+            let hash = hex::encode(cursor.hash);
             tracing::info!(frame, hash, "the log goes on after this frame");
         }
         let hub = Arc::new(Hub::new(dir.clone(), Arc::clone(&core)));

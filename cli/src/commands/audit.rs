@@ -1,6 +1,6 @@
 //! `oar audit`.
 
-use super::cost::quoted;
+use super::cost::{csv_row, quoted};
 use crate::args::{Audit, AuditCommand, AuditFormat, Verify};
 use crate::cluster::Cluster;
 use crate::error::Error;
@@ -106,7 +106,7 @@ fn csv(record: &AuditRecord) -> String {
         record.frame.to_string(),
         record.before.clone(),
     ];
-    cells.map(|cell| quoted(&cell)).join(",") + "\r\n"
+    csv_row(&cells.map(|cell| quoted(&cell)))
 }
 
 async fn verify(cluster: &Cluster, args: Verify) -> Result<(), Error> {

@@ -136,18 +136,19 @@ fn table(by: By, lines: &[CostLine]) -> Result<(), Error> {
     output::table(&header, &rows)
 }
 
-/// As RFC 4180 has it. What a spreadsheet would take for a formula begins with an apostrophe: users choose their names.
 fn csv(lines: &[CostLine]) -> String {
-    let mut text = HEADER.join(",") + "\r\n";
-    for line in lines {
-        let cells: Vec<String> = cells(line).iter().map(|cell| quoted(cell)).collect();
-        text.push_str(&cells.join(","));
-        text.push_str("\r\n");
-    }
-    text
+    let rows = lines
+        .iter()
+        .map(|line| cells(line).map(|cell| quoted(&cell)));
+    HEADER.join(",") + "\r\n" + &rows.map(|row| csv_row(&row)).collect::<String>()
 }
 
-/// A cell of CSV.
+/// A line of CSV, as RFC 4180 has it, of cells that are [`quoted`] or numbers.
+pub fn csv_row(cells: &[String]) -> String {
+    cells.join(",") + "\r\n"
+}
+
+/// A cell of CSV. What a spreadsheet would take for a formula begins with an apostrophe: users choose their names.
 pub fn quoted(cell: &str) -> String {
     // Names of models are what providers say that they are, and some end up on a terminal.
     let odd = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');

@@ -3,6 +3,7 @@
 use super::attempt::Told;
 use super::route::Routed;
 use crate::budgets::soonest;
+use crate::catalog;
 use crate::error::ApiFailure;
 use crate::metrics::Hop;
 use crate::price::Price;
@@ -66,7 +67,7 @@ impl Account {
         Self::User(Box::new(gateway.store.sdk_call(SdkCaller {
             caller: name.to_owned(),
             namespace: routed.namespace.clone(),
-            pool: format!("{}/{}", routed.pool.0, routed.pool.1),
+            pool: catalog::path(&routed.pool),
         })))
     }
 

@@ -7,6 +7,7 @@ use super::hops::{self, Answered};
 use super::route::Routed;
 use crate::cache::key::Wanted;
 use crate::cache::{Entry, Found, MAX_BODY};
+use crate::catalog;
 use crate::error::ApiFailure;
 use crate::metrics::Hop;
 use crate::routing::order::Reason;
@@ -44,19 +45,19 @@ pub async fn complete(
     let Some(wanted) = Wanted::of(routed) else {
         return hops::complete(gateway, routed, account).await;
     };
-    let pool = format!("{}/{}", routed.pool.0, routed.pool.1);
+    let pool = catalog::path(&routed.pool);
     let mut flight = None;
     if wanted.reads {
         match gateway.cache.find(&wanted.key).await {
-            Found::Kept(entry) => {
-                // A wait may lie behind it, and what was taken back meanwhile counts from now on.
-                if let Some(kept) = Kept::of(gateway, routed, account, &entry)? {
+            // A wait may lie behind it, and what was taken back meanwhile counts from now on.
+            Found::Kept(entry) if allows(gateway, routed, &entry)? => {
+                if let Some(answered) = again(account, &entry, &pool).await? {
                     gateway.metrics.cached(&pool, HIT);
-                    return again(account, &entry, kept, pool).await;
+                    return Ok(answered);
                 }
             }
             Found::First(first) => flight = Some(first),
-            Found::Missed => {}
+            Found::Kept(_) | Found::Missed => {}
         }
     }
     gateway.metrics.cached(&pool, MISS);
@@ -110,50 +111,27 @@ fn recorded(record: &Record) -> Option<Bytes> {
     serde_json::to_vec(&recorded).ok().map(Bytes::from)
 }
 
-/// A kept answer, as its caller takes it.
-enum Kept {
-    /// A body.
-    Body(Bytes),
-    /// What a Task's journal gets.
-    Record(Recorded),
-}
-
-impl Kept {
-    /// Whether the caller may have it now: the pool and the provider are asked for as before each hop. None where it cannot be read, or is a
-    /// provider's that may not be named any more.
-    fn of(
-        gateway: &Gateway,
-        routed: &Routed,
-        account: &Account,
-        entry: &Entry,
-    ) -> Result<Option<Self>, ApiFailure> {
-        if routed.task.is_some() {
-            allowed::pool(gateway, &routed.pool, &routed.namespace)?;
-        }
-        let Some((namespace, name)) = entry.provider.split_once('/') else {
-            return Ok(None);
-        };
-        let provider = (namespace.to_owned(), name.to_owned());
-        if allowed::provider(gateway, &provider, &routed.pool).is_err() {
-            return Ok(None);
-        }
-        Ok(match account {
-            Account::User(_) => Some(Self::Body(entry.body.clone())),
-            Account::Task(_) => serde_json::from_slice(&entry.body).ok().map(Self::Record),
-        })
+/// Whether the caller may have a kept answer now: pool and provider are asked for as before each hop.
+fn allows(gateway: &Gateway, routed: &Routed, entry: &Entry) -> Result<bool, ApiFailure> {
+    if routed.task.is_some() {
+        allowed::pool(gateway, &routed.pool, &routed.namespace)?;
     }
+    let Some((namespace, name)) = entry.provider.split_once('/') else {
+        return Ok(false);
+    };
+    let provider = (namespace.to_owned(), name.to_owned());
+    Ok(allowed::provider(gateway, &provider, &routed.pool).is_ok())
 }
 
-/// A kept answer for another call. It costs nothing, so nothing is reserved; a Task's journal has it as any other.
+/// A kept answer for another call. It costs nothing, so nothing is reserved; a Task's journal has it as any other. None where it cannot be read.
 async fn again(
     account: &Account,
     entry: &Entry,
-    kept: Kept,
-    pool: String,
-) -> Result<Answered, ApiFailure> {
+    pool: &str,
+) -> Result<Option<Answered>, ApiFailure> {
     let told = Told {
         by: Hop {
-            pool,
+            pool: pool.to_owned(),
             provider: entry.provider.clone(),
             model: entry.model.clone(),
         },
@@ -162,21 +140,19 @@ async fn again(
         dropped: entry.dropped.clone(),
         cache: HIT,
     };
-    let (body, settled) = match (account, kept) {
-        (Account::Task(call), Kept::Record(recorded)) => {
-            (Bytes::new(), Some(record(call, recorded, &told).await?))
-        }
-        (_, Kept::Body(body)) => (body, None),
-        (Account::User(_), Kept::Record(_)) => {
-            return Err(ApiFailure::internal("a Task's answer for a user"));
-        }
+    let settled = match account {
+        Account::User(_) => None,
+        Account::Task(call) => match serde_json::from_slice(&entry.body) {
+            Ok(recorded) => Some(record(call, recorded, &told).await?),
+            Err(_) => return Ok(None),
+        },
     };
-    Ok(Answered {
-        body,
+    Ok(Some(Answered {
+        body: entry.body.clone(),
         told,
         settled,
         finished: true,
-    })
+    }))
 }
 
 async fn record(call: &Call, recorded: Recorded, told: &Told) -> Result<Settled, ApiFailure> {

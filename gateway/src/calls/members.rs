@@ -49,7 +49,7 @@ impl<'a> Member<'a> {
         (now, clock): (Instant, Duration),
     ) -> Result<Self, ApiFailure> {
         let gone = |text: String| ApiFailure::new(ErrorCode::ModelUnavailable, text);
-        let path = format!("{}/{}", written.provider.0, written.provider.1);
+        let path = catalog::path(&written.provider);
         let name = written.model.as_str();
         allowed::provider(gateway, &written.provider, &routed.pool)?;
         let provider = routed.snapshot.providers.get(&written.provider);

@@ -135,7 +135,7 @@ pub async fn for_user(
     request: Request,
 ) -> Result<Routed, ApiFailure> {
     let snapshot = gateway.snapshot.load_full();
-    let own = user.service_account().map(|(namespace, _)| namespace);
+    let own = user.namespace();
     let pool = snapshot.resolve(&request.model, own, &gateway.settings);
     // Asked before it is looked up: who may not use a pool does not learn whether there is one.
     if !gateway.may_use(user, &pool.0, &pool.1).await? {

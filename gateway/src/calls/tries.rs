@@ -5,7 +5,7 @@ use super::allowed;
 use super::attempt::{NamedKey, Told, Try, to_caller};
 use super::members::{Member, fit_first, lanes};
 use super::route::Routed;
-use crate::catalog::Pool;
+use crate::catalog::{Pool, path};
 use crate::clock::since_epoch;
 use crate::error::ApiFailure;
 use crate::metrics::Hop;
@@ -158,7 +158,7 @@ impl<'a> Tries<'a> {
             } else {
                 Reason::Failover
             };
-            let pool = self.pool_path();
+            let pool = path(&self.routed.pool);
             if let Some(class) = self.failed.take() {
                 self.gateway.metrics.failed_over(&pool, class.as_str());
             }
@@ -252,7 +252,7 @@ impl<'a> Tries<'a> {
     /// The error of a call that the pool's own limits keep out.
     fn held(&self, held: gate::Held, wait: Option<Duration>) -> ApiFailure {
         let gate::Held { whose, bound, .. } = held;
-        let (pool, whose_name, bound) = (self.pool_path(), whose.as_str(), bound.as_str());
+        let (pool, whose_name, bound) = (path(&self.routed.pool), whose.as_str(), bound.as_str());
         self.gateway.metrics.held(&pool, whose_name, bound);
         let who = match whose {
             Whose::Pool => "all its callers together are",
@@ -361,7 +361,7 @@ impl<'a> Tries<'a> {
                 ..last
             };
         }
-        let pool = self.pool_path();
+        let pool = path(&self.routed.pool);
         let soon = wait.or(Some(Duration::from_secs(1)));
         match over {
             Over::Out(_) if self.limited => ApiFailure {
@@ -401,10 +401,6 @@ impl<'a> Tries<'a> {
             ),
             Over::Tried | Over::Hops => self.passed.first().cloned().unwrap_or_else(nobody),
         }
-    }
-
-    fn pool_path(&self) -> String {
-        format!("{}/{}", self.routed.pool.0, self.routed.pool.1)
     }
 }
 

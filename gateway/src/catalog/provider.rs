@@ -96,7 +96,7 @@ impl Provider {
     /// `<namespace>/<name>`.
     #[must_use]
     pub fn path(&self) -> String {
-        format!("{}/{}", self.id.0, self.id.1)
+        super::path(&self.id)
     }
 }
 
@@ -160,10 +160,9 @@ impl Model {
 
 fn backend(id: &Id, spec: &ModelProviderSpec, outbound: &Outbound) -> Result<Backend, String> {
     let waits = waits(&spec.timeouts).map_err(|error| format!("spec.timeouts: {error}"))?;
-    let (tls, guard) = (&outbound.tls, &outbound.guard);
     let Some(wire) = Wire::of(spec.r#type) else {
         let script = spec.script.as_ref().ok_or("spec.script is missing")?;
-        let http = Http::scripted(Script::compile(script)?, waits, tls, guard)?;
+        let http = Http::scripted(Script::compile(script)?, waits);
         return Ok(Backend::Http(Box::new(http)));
     };
     let site = Site::of(spec).ok_or("spec.bedrock is missing")?;
@@ -189,6 +188,7 @@ fn backend(id: &Id, spec: &ModelProviderSpec, outbound: &Outbound) -> Result<Bac
         Some(AwsCredentials::Secret) | None => None,
     };
     let endpoint = spec.endpoint().ok_or("spec.endpoint is missing")?;
+    let (tls, guard) = (&outbound.tls, &outbound.guard);
     Http::new((wire, site), &endpoint, waits, tls, guard, own)
         .map(|http| Backend::Http(Box::new(http)))
 }

@@ -41,6 +41,12 @@ impl User {
             .split_once(':')
     }
 
+    /// Namespace of a ServiceAccount.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&str> {
+        self.service_account().map(|(namespace, _)| namespace)
+    }
+
     /// Name and UID of the pod that the token is bound to.
     #[must_use]
     pub fn pod(&self) -> Option<(&str, &str)> {

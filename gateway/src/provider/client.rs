@@ -1,7 +1,7 @@
 //! HTTP/1.1 to the one endpoint of a provider.
 //!
-//! It stands on hyper's own client, not on one for every purpose: a call is one request to an address that is known before, and what lies
-//! between (URLs made anew, policies for redirects, retries and proxies that are all off) cost more than the rest of a hop.
+//! It stands on hyper's own client, not on one for every purpose: a call is one request to an address that is known before, and needs no URL that
+//! is made anew, and no policies for redirects, retries and proxies, which would all be off.
 
 use super::guard::{GuardedResolver, PrivateAddress, PrivateEndpoints};
 use bytes::Bytes;

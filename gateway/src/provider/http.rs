@@ -57,17 +57,24 @@ pub struct Waits {
     pub response: Duration,
 }
 
-/// A provider's server.
+/// A provider that answers as HTTP does.
 #[derive(Debug)]
 pub struct Http {
     wire: Wire,
     site: Site,
-    client: Client,
+    to: To,
     waits: Waits,
     /// The gateway's own identity, where that is the key.
     own: Option<Arc<Workload>>,
-    /// What answers in place of the network.
-    script: Option<Script>,
+}
+
+/// Who answers.
+#[derive(Debug)]
+enum To {
+    /// A server.
+    Server(Box<Client>),
+    /// A script; nothing is sent, and what it says is read as a server's answer is.
+    Script(Script),
 }
 
 /// Why an endpoint was not reached.
@@ -80,8 +87,7 @@ pub enum Unreached {
 }
 
 impl Http {
-    /// A client for this endpoint alone. With `own` requests are
-    /// signed with the gateway's identity in place of a key.
+    /// A provider's server, with a client for this endpoint alone. With `own` requests are signed with the gateway's identity in place of a key.
     ///
     /// # Errors
     /// When the endpoint is not a URL.
@@ -97,42 +103,28 @@ impl Http {
         Ok(Self {
             wire,
             site,
-            client,
+            to: To::Server(Box::new(client)),
             waits,
             own,
-            script: None,
         })
     }
 
-    /// A provider whose answers are a script's: they are read as those from the network are, and nothing is sent.
-    ///
-    /// # Errors
-    /// Never with the built-in cryptography.
-    pub fn scripted(
-        script: Script,
-        waits: Waits,
-        tls: &rustls::ClientConfig,
-        guard: &Arc<PrivateEndpoints>,
-    ) -> Result<Self, String> {
-        let nowhere = "http://script.invalid";
-        let http = Self::new(
-            (Script::WIRE, Site::Plain),
-            nowhere,
+    /// A provider whose answers are a script's.
+    #[must_use]
+    pub const fn scripted(script: Script, waits: Waits) -> Self {
+        Self {
+            wire: Script::WIRE,
+            site: Site::Plain,
+            to: To::Script(script),
             waits,
-            tls,
-            guard,
-            None,
-        )?;
-        Ok(Self {
-            script: Some(script),
-            ..http
-        })
+            own: None,
+        }
     }
 
     /// Whether a script answers.
     #[must_use]
     pub const fn is_scripted(&self) -> bool {
-        self.script.is_some()
+        matches!(self.to, To::Script(_))
     }
 
     /// What it speaks.
@@ -283,15 +275,18 @@ impl Http {
     /// # Errors
     /// Why it does not.
     pub async fn probe(&self, key: Option<&ApiKey>) -> Result<(), Unreached> {
+        let To::Server(client) = &self.to else {
+            return Ok(());
+        };
         if let Some(own) = &self.own {
             let key = own.key(Timestamp::now()).await;
             key.map_err(Unreached::Forbidden)?;
         }
         let request = self
-            .request(Method::GET, &self.site.probe(self.wire), key)
+            .request(client, Method::GET, &self.site.probe(self.wire), key)
             .map_err(|failure| Unreached::Forbidden(failure.message))?;
         let limit = self.waits.connect + Duration::from_secs(10);
-        match timeout(limit, self.client.send(request)).await {
+        match timeout(limit, client.send(request)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(NoAnswer::Forbidden(private))) => Err(Unreached::Forbidden(private.to_string())),
             Ok(Err(error)) => Err(Unreached::Silent(error.to_string())),
@@ -301,29 +296,28 @@ impl Http {
 
     fn request(
         &self,
+        client: &Client,
         method: Method,
         path: &str,
         key: Option<&ApiKey>,
     ) -> Result<Request<Bytes>, Failure> {
-        let mut request = self
-            .client
-            .request(method, path)
-            .map_err(Failure::not_sent)?;
+        let mut request = client.request(method, path).map_err(Failure::not_sent)?;
         let headers = self.wire.headers(key);
         let headers = headers.map_err(|error| Failure::not_sent(error.to_string()))?;
         request.headers_mut().extend(headers);
         Ok(request)
     }
 
-    async fn send(
+    /// Has a server answer.
+    async fn post(
         &self,
+        client: &Client,
         asked: &Asked<'_>,
         key: Option<&ApiKey>,
-        path: &str,
+        (path, accept): (&str, &'static str),
         body: Bytes,
-        accept: &'static str,
     ) -> Result<Response<Body>, Failure> {
-        let mut request = self.request(Method::POST, path, key)?;
+        let mut request = self.request(client, Method::POST, path, key)?;
         *request.body_mut() = body;
         let headers = request.headers_mut();
         headers.insert(header::CONTENT_TYPE, JSON);
@@ -336,17 +330,26 @@ impl Http {
                 .map_err(|error| Failure::not_sent(error.to_string()))?;
         }
         tracing::trace!(target: STEP, "asking");
-        let mut response = match &self.script {
-            Some(script) => script.answer(asked, request.body()).await,
-            None => {
-                let sent = self.client.send(request).await;
-                sent.map_err(|error| match error {
-                    NoAnswer::Forbidden(_) | NoAnswer::Unconnected { .. } => {
-                        Failure::not_sent(error.to_string())
-                    }
-                    NoAnswer::Broken { .. } => Failure::unknown(error.to_string(), false),
-                })?
+        let sent = client.send(request).await;
+        sent.map_err(|error| match error {
+            NoAnswer::Forbidden(_) | NoAnswer::Unconnected { .. } => {
+                Failure::not_sent(error.to_string())
             }
+            NoAnswer::Broken { .. } => Failure::unknown(error.to_string(), false),
+        })
+    }
+
+    async fn send(
+        &self,
+        asked: &Asked<'_>,
+        key: Option<&ApiKey>,
+        path: &str,
+        body: Bytes,
+        accept: &'static str,
+    ) -> Result<Response<Body>, Failure> {
+        let mut response = match &self.to {
+            To::Script(script) => script.answer(asked, &body).await,
+            To::Server(client) => self.post(client, asked, key, (path, accept), body).await?,
         };
         tracing::trace!(target: STEP, "head");
         let status = response.status().as_u16();

@@ -91,13 +91,7 @@ impl Backend {
                 let wire = provider.wire().for_call(request.surface, row)?;
                 wire.say(request, provider.name(model), limit, held)
             }
-            Self::Broken(_) => Ok(Sent::one(
-                Script::WIRE,
-                Written {
-                    body: String::new(),
-                    dropped: Vec::new(),
-                },
-            )),
+            Self::Broken(_) => Ok(Sent::one(Script::WIRE, Written::default())),
         }
     }
 

@@ -39,63 +39,75 @@ const fn name(name: &'static str) -> HeaderName {
     HeaderName::from_static(name)
 }
 
+impl Quota {
+    const fn new(remaining: &'static str, reset: &'static str, pace: Pace) -> Self {
+        Self {
+            remaining: name(remaining),
+            reset: name(reset),
+            pace,
+        }
+    }
+
+    const fn requests(remaining: &'static str, reset: &'static str, limit: &'static str) -> Self {
+        Self::new(remaining, reset, Pace::Requests(name(limit)))
+    }
+
+    const fn tokens(remaining: &'static str, reset: &'static str, limit: &'static str) -> Self {
+        Self::new(remaining, reset, Pace::Tokens(name(limit)))
+    }
+
+    const fn window(remaining: &'static str, reset: &'static str) -> Self {
+        Self::new(remaining, reset, Pace::Window)
+    }
+}
+
 static OPENAI: [Quota; 6] = [
-    Quota {
-        remaining: name("x-ratelimit-remaining-requests"),
-        reset: name("x-ratelimit-reset-requests"),
-        pace: Pace::Requests(name("x-ratelimit-limit-requests")),
-    },
-    Quota {
-        remaining: name("x-ratelimit-remaining-tokens"),
-        reset: name("x-ratelimit-reset-tokens"),
-        pace: Pace::Tokens(name("x-ratelimit-limit-tokens")),
-    },
+    Quota::requests(
+        "x-ratelimit-remaining-requests",
+        "x-ratelimit-reset-requests",
+        "x-ratelimit-limit-requests",
+    ),
+    Quota::tokens(
+        "x-ratelimit-remaining-tokens",
+        "x-ratelimit-reset-tokens",
+        "x-ratelimit-limit-tokens",
+    ),
     // OpenRouter, and many others.
-    Quota {
-        remaining: name("x-ratelimit-remaining"),
-        reset: name("x-ratelimit-reset"),
-        pace: Pace::Window,
-    },
+    Quota::window("x-ratelimit-remaining", "x-ratelimit-reset"),
     // Cerebras and SambaNova.
-    Quota {
-        remaining: name("x-ratelimit-remaining-requests-day"),
-        reset: name("x-ratelimit-reset-requests-day"),
-        pace: Pace::Window,
-    },
-    Quota {
-        remaining: name("x-ratelimit-remaining-tokens-minute"),
-        reset: name("x-ratelimit-reset-tokens-minute"),
-        pace: Pace::Window,
-    },
+    Quota::window(
+        "x-ratelimit-remaining-requests-day",
+        "x-ratelimit-reset-requests-day",
+    ),
+    Quota::window(
+        "x-ratelimit-remaining-tokens-minute",
+        "x-ratelimit-reset-tokens-minute",
+    ),
     // The drafts of the IETF up to the sixth.
-    Quota {
-        remaining: name("ratelimit-remaining"),
-        reset: name("ratelimit-reset"),
-        pace: Pace::Window,
-    },
+    Quota::window("ratelimit-remaining", "ratelimit-reset"),
 ];
 
 static ANTHROPIC: [Quota; 4] = [
-    Quota {
-        remaining: name("anthropic-ratelimit-requests-remaining"),
-        reset: name("anthropic-ratelimit-requests-reset"),
-        pace: Pace::Requests(name("anthropic-ratelimit-requests-limit")),
-    },
-    Quota {
-        remaining: name("anthropic-ratelimit-tokens-remaining"),
-        reset: name("anthropic-ratelimit-tokens-reset"),
-        pace: Pace::Tokens(name("anthropic-ratelimit-tokens-limit")),
-    },
-    Quota {
-        remaining: name("anthropic-ratelimit-input-tokens-remaining"),
-        reset: name("anthropic-ratelimit-input-tokens-reset"),
-        pace: Pace::Tokens(name("anthropic-ratelimit-input-tokens-limit")),
-    },
-    Quota {
-        remaining: name("anthropic-ratelimit-output-tokens-remaining"),
-        reset: name("anthropic-ratelimit-output-tokens-reset"),
-        pace: Pace::Tokens(name("anthropic-ratelimit-output-tokens-limit")),
-    },
+    Quota::requests(
+        "anthropic-ratelimit-requests-remaining",
+        "anthropic-ratelimit-requests-reset",
+        "anthropic-ratelimit-requests-limit",
+    ),
+    Quota::tokens(
+        "anthropic-ratelimit-tokens-remaining",
+        "anthropic-ratelimit-tokens-reset",
+        "anthropic-ratelimit-tokens-limit",
+    ),
+    Quota::tokens(
+        "anthropic-ratelimit-input-tokens-remaining",
+        "anthropic-ratelimit-input-tokens-reset",
+        "anthropic-ratelimit-input-tokens-limit",
+    ),
+    Quota::tokens(
+        "anthropic-ratelimit-output-tokens-remaining",
+        "anthropic-ratelimit-output-tokens-reset",
+        "anthropic-ratelimit-output-tokens-limit",
+    ),
 ];
 
 /// What the later drafts of the IETF have in its place.

@@ -33,6 +33,16 @@ pub enum Reply {
 }
 
 impl Whole {
+    /// What stands in a body; what the head says of quotas comes to it.
+    const fn new(answer: Answer, reply: Reply, finished: bool) -> Self {
+        Self {
+            answer,
+            reply,
+            used_up: None,
+            finished,
+        }
+    }
+
     /// Reads the body of an answer.
     ///
     /// # Errors
@@ -51,45 +61,25 @@ impl Whole {
                     return Err(not_each(counted.usage()));
                 }
                 let usage = counted.usage();
-                Ok(Self {
-                    answer: Answer::booked(counted.model, asked.model, usage),
-                    reply: passed(),
-                    used_up: None,
-                    finished: true,
-                })
+                let answer = Answer::booked(counted.model, asked.model, usage);
+                Ok(Self::new(answer, passed(), true))
             }
             (_, Wire::Embeddings(_)) => {
                 let vectors = wire.vectors(&read.text)?;
                 let answer = Answer::booked(vectors.model.clone(), asked.model, vectors.usage());
-                let reply = Reply::Vectors(vectors);
-                Ok(Self {
-                    answer,
-                    reply,
-                    finished: true,
-                    used_up: None,
-                })
+                Ok(Self::new(answer, Reply::Vectors(vectors), true))
             }
             (Surface::Chat, Wire::Chat(_)) => {
                 let answer = Answer::read(read, asked.model)?;
-                Ok(Self {
-                    finished: answer.is_finished(),
-                    answer,
-                    reply: passed(),
-                    used_up: None,
-                })
+                let finished = answer.is_finished();
+                Ok(Self::new(answer, passed(), finished))
             }
             (surface, wire) => {
                 let answer = wire.answer(&read.text)?;
                 let finished = finished(&answer);
                 if surface.is(wire) {
                     let answer = Answer::booked(answer.model, asked.model, answer.usage);
-                    let reply = passed();
-                    return Ok(Self {
-                        answer,
-                        reply,
-                        used_up: None,
-                        finished,
-                    });
+                    return Ok(Self::new(answer, passed(), finished));
                 }
                 let text = surface.write_answer(&answer, &asked.envelope());
                 let booked = match surface {
@@ -105,12 +95,7 @@ impl Whole {
                     }
                     _ => Answer::booked(answer.model, asked.model, answer.usage),
                 };
-                Ok(Self {
-                    answer: booked,
-                    reply: Reply::Body(text.into()),
-                    used_up: None,
-                    finished,
-                })
+                Ok(Self::new(booked, Reply::Body(text.into()), finished))
             }
         }
     }

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-/// Takes an amount of each bucket, or of none: then the number of the one that has not enough, and for how many milliseconds.
+/// Takes an amount of each bucket, of at most its limit, or of none: then the number of the one that has not enough, and for how many milliseconds.
 ///
 /// `KEYS` are the buckets; `ARGV` has for each its limit and the amount. Times are microseconds of Redis' own clock, as in
 /// [`crate::routing::limits::Bucket`].
@@ -22,13 +22,13 @@ local wait, short, full = 0, 0, {}
 for i, key in ipairs(KEYS) do
   local limit, amount = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
   full[i] = math.max(tonumber(redis.call('GET', key) or '0'), now)
-  local ready = full[i] - (minute - math.min(amount, limit) * minute / limit)
+  local ready = full[i] - (minute - amount * minute / limit)
   if ready - now > wait then wait, short = ready - now, i end
 end
 if short > 0 then return {short, math.ceil(wait / 1000)} end
 for i, key in ipairs(KEYS) do
   local limit, amount = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
-  local at = full[i] + math.min(amount * minute / limit, 86400000000)
+  local at = full[i] + amount * minute / limit
   redis.call('SET', key, string.format('%.0f', at), 'PX', math.ceil((at - now) / 1000))
 end
 return {0, 0}

@@ -1,7 +1,7 @@
 //! Whole answers: what each surface makes of what each provider says.
 
 use crate::edits::{edited, edits, slipped, slips};
-use crate::{Case, SURFACES, WIRES, corpus, fuzz, json_of, request};
+use crate::{Case, SURFACES, corpus, fuzz, json_of, request};
 use bytes::Bytes;
 use oarmaster_dialect::{Answer, Content, Written};
 use oarmaster_gateway::provider::Asked;
@@ -33,31 +33,23 @@ fn said(answer: &Answer) -> String {
         .collect()
 }
 
-fn bodies() -> Vec<(Wire, corpus::Bytes)> {
-    let each = |wire| {
-        corpus::answers(wire)
-            .into_iter()
-            .map(move |body| (wire, body))
-    };
-    WIRES.into_iter().flat_map(each).collect()
-}
-
 #[test]
 fn answers() {
-    let inputs = (select(bodies()), edits(), slips(), select(&SURFACES[..]));
+    let inputs = (
+        select(corpus::of_wires(corpus::answers)),
+        edits(),
+        slips(),
+        select(&SURFACES[..]),
+    );
     fuzz(
         5000,
         &inputs,
         |((wire, body), edits, slips, surface)| -> Case {
             let bytes = Bytes::from(slipped(edited(&body.0, &edits), &slips));
             let request = request(surface, false);
-            let written = Written {
-                body: String::new(),
-                dropped: Vec::new(),
-            };
             let asked = Asked {
                 request: &request,
-                sent: &Sent::one(wire, written),
+                sent: &Sent::one(wire, Written::default()),
                 model: "m",
                 key: None,
             };

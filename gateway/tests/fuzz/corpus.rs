@@ -1,5 +1,6 @@
 //! What inputs begin as: the fixtures of the dialects.
 
+use crate::WIRES;
 use oarmaster_dialect::chat::Flavour;
 use oarmaster_gateway::provider::wire::Wire;
 use oarmaster_gateway::surface::Surface;
@@ -43,6 +44,12 @@ fn place(wire: Wire) -> (&'static str, &'static [&'static str]) {
         Wire::Converse => ("converse", &["provider-answer", "stream"]),
         Wire::Embeddings(_) => ("embeddings", &["answer-"]),
     }
+}
+
+/// The fixtures of every wire.
+pub fn of_wires(fixtures: fn(Wire) -> Vec<Bytes>) -> Vec<(Wire, Bytes)> {
+    let each = |wire| fixtures(wire).into_iter().map(move |body| (wire, body));
+    WIRES.into_iter().flat_map(each).collect()
 }
 
 /// Whole answers.

@@ -2,7 +2,7 @@
 
 use crate::answers::own;
 use crate::edits::{Edit, cuts, edited, edits, pieces, slipped, slips};
-use crate::{Case, SURFACES, WIRES, corpus, fuzz, json_of, request};
+use crate::{Case, SURFACES, corpus, fuzz, json_of, request};
 use bytes::Bytes;
 use http_body_util::StreamBody;
 use oarmaster_dialect::converse::frames::Frame;
@@ -98,13 +98,9 @@ struct Heard {
 
 fn hear(runtime: &Runtime, surface: Surface, wire: Wire, pieces: &[&[u8]]) -> Heard {
     let request = request(surface, true);
-    let written = Written {
-        body: String::new(),
-        dropped: Vec::new(),
-    };
     let asked = Asked {
         request: &request,
-        sent: &Sent::one(wire, written),
+        sent: &Sent::one(wire, Written::default()),
         model: "m",
         key: None,
     };
@@ -193,19 +189,10 @@ fn read(wire: Wire, bytes: &[u8]) -> (String, String) {
     (said, arguments)
 }
 
-fn bodies() -> Vec<(Wire, corpus::Bytes)> {
-    let each = |wire| {
-        corpus::streams(wire)
-            .into_iter()
-            .map(move |body| (wire, body))
-    };
-    WIRES.into_iter().flat_map(each).collect()
-}
-
 #[test]
 fn streams() {
     let inputs = (
-        select(bodies()),
+        select(corpus::of_wires(corpus::streams)),
         turns(),
         slips(),
         cuts(),

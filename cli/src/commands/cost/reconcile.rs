@@ -1,7 +1,7 @@
 //! `oar cost reconcile`: the ledger beside a provider's bill.
 
 use super::bill::{self, Charge, DECIMALS};
-use super::{get, quoted};
+use super::{csv_row, get, quoted};
 use crate::args::{CostFormat, Format, Reconcile};
 use crate::cluster::Cluster;
 use crate::error::Error;
@@ -225,8 +225,7 @@ fn csv(lines: &[Line]) -> String {
         let [day, model, amounts @ ..] = cells(line.clone());
         // An amount below 0 is a number and no formula.
         let row = [vec![quoted(&day), quoted(&model)], amounts.into()].concat();
-        text.push_str(&row.join(","));
-        text.push_str("\r\n");
+        text.push_str(&csv_row(&row));
     }
     text
 }

@@ -3,7 +3,6 @@
 use crate::error::ApiFailure;
 use crate::provider::Asked;
 use crate::provider::failure::{Class, Failure};
-use crate::provider::guard::PrivateEndpoints;
 use crate::provider::http::{Http, Waits};
 use crate::provider::script::Script;
 use crate::provider::stream::AnswerStream;
@@ -13,7 +12,6 @@ use crate::surface::Surface;
 use bytes::Bytes;
 use oarmaster_store::Billing;
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// A provider that answers by these rules, and waits for nothing longer than a moment.
@@ -26,14 +24,7 @@ fn provider(rules: &Value) -> Result<Http, String> {
         idle: wait,
         response: wait,
     };
-    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(
-        rustls::crypto::ring::default_provider(),
-    ))
-    .with_safe_default_protocol_versions()
-    .unwrap()
-    .with_root_certificates(rustls::RootCertStore::empty())
-    .with_no_client_auth();
-    Http::scripted(script, waits, &tls, &Arc::new(PrivateEndpoints::default()))
+    Ok(Http::scripted(script, waits))
 }
 
 fn request(messages: &Value, stream: bool) -> Request {

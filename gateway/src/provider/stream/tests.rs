@@ -66,13 +66,9 @@ struct Heard {
 
 fn hear(surface: Surface, wire: Wire, frames: Vec<Frame>) -> Heard {
     let request = request(surface);
-    let written = Written {
-        body: String::new(),
-        dropped: Vec::new(),
-    };
     let asked = Asked {
         request: &request,
-        sent: &Sent::one(wire, written),
+        sent: &Sent::one(wire, Written::default()),
         model: "m",
         key: None,
     };
