@@ -20,6 +20,7 @@ mod fuzz;
 mod generate;
 mod images;
 mod prices;
+mod sources;
 mod spec;
 mod test;
 

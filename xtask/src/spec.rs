@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::{Map, Value};
 
 use crate::cache;
-use crate::prices::sources::{self, OPENAI};
+use crate::sources::{self, OPENAI};
 
 /// `cargo xtask spec`.
 #[derive(clap::Args)]

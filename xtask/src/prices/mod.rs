@@ -10,7 +10,6 @@ mod litellm;
 mod merge;
 mod models_dev;
 mod render;
-pub mod sources;
 mod waiver;
 
 use std::collections::BTreeMap;
@@ -21,8 +20,8 @@ use anyhow::{Context as _, Result, bail};
 use oarmaster_prices::Table;
 
 use self::entry::Notes;
-use self::sources::{LITELLM, MODELS_DEV, OPENAI};
 use crate::cache;
+use crate::sources::{self, LITELLM, MODELS_DEV, OPENAI};
 
 /// Arguments of `cargo xtask prices`.
 #[derive(clap::Args)]

@@ -7,7 +7,7 @@ use oarmaster_prices::{Capability, Mode, Schedule, Source, Vendor};
 use serde::Serialize;
 
 use super::merge::Merged;
-use super::sources::{Pin, Text};
+use crate::sources::{Pin, Text};
 
 /// A row as `oarmaster_prices::Row` reads it.
 #[derive(Serialize)]
