@@ -86,6 +86,8 @@ pub enum AuditAct {
     Read,
     /// Somebody showed a token.
     Identify,
+    /// The gateway let go what is no longer kept.
+    Retain,
 }
 
 impl AuditAct {
@@ -103,6 +105,7 @@ impl AuditAct {
             Self::CallEnd => "callEnd",
             Self::Read => "read",
             Self::Identify => "identify",
+            Self::Retain => "retain",
         }
     }
 }
@@ -142,8 +145,10 @@ pub struct AuditRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditCheck {
-    /// How many frames were read.
+    /// How many frames there are.
     pub frames: u64,
+    /// Of them: those of which only the hash is kept.
+    pub taken: u64,
     /// The first frame with a hash of what was before it; absent where there is none.
     pub first: Option<AuditHash>,
     /// The last one, with its own hash.

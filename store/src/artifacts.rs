@@ -8,6 +8,8 @@ use oarmaster_protocol::journal::Artifact;
 use oarmaster_protocol::task::MAX_ARTIFACT_BYTES;
 use sha2::{Digest as _, Sha256};
 
+const DAY_MS: i64 = 24 * 3_600_000;
+
 /// Receives an artifact's bytes. Dropped without [`ArtifactWriter::finish`], nothing is kept.
 #[derive(Debug)]
 pub struct ArtifactWriter {
@@ -63,7 +65,10 @@ impl ArtifactWriter {
         };
         let decide = |state: &State| state.decide_artifact(by, &artifact, quota);
         // Refuse before the blob is kept; the decision that counts is the one after.
-        let early = decide(&store.lock().state);
+        let mut early = decide(&store.lock().state).map(drop);
+        if early.is_ok() {
+            early = store.room_for_blob(size);
+        }
         if let Err(refused) = early {
             staged.discard().await?;
             return Err(refused);
@@ -131,6 +136,14 @@ impl Store {
                         task.task.namespace, task.task.name
                     ))
                 })?;
+                if !task.blobs.contains_key(&found.digest) {
+                    return Err(Refusal::NotFound(format!(
+                        "artifact {name} of Task {}/{} is no longer kept; artifacts are for {} days after the Task's end",
+                        task.task.namespace,
+                        task.task.name,
+                        self.options().retention.artifacts_ms / DAY_MS
+                    )));
+                }
                 Ok((found, task.depends))
             })
             .await?;

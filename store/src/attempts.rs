@@ -37,6 +37,7 @@ impl Store {
             })?),
             None => None,
         };
+        self.room_for_tasks()?;
         let now = self.now();
         self.change(
             |state| {

@@ -1,7 +1,7 @@
 //! The audit: what was done, decided and refused, as a view of the log. Calls, claims, fences and what the operator did are in it already;
 //! what is written for the audit alone are refusals and reads ([`Audited`]).
 
-use crate::entry::{Audited, Entry};
+use crate::entry::{Audited, Entry, entries};
 use crate::log::{self, Chain, Hash, Urgency};
 use crate::{Refusal, Store, StoreError};
 use oarmaster_protocol::assignment::TaskRef;
@@ -47,10 +47,8 @@ impl Store {
                 let dir = &store.options().dir;
                 let read = log::scan(dir, segment, before, &mut |found| {
                     let hash = found.before.map(hex::encode).unwrap_or_default();
-                    for line in found.payload.split(|byte| *byte == b'\n') {
-                        let entry = serde_json::from_slice(line);
-                        let entry = entry.map_err(|error| error.to_string())?;
-                        let Some(mut record) = view.record(entry) else {
+                    for entry in entries(found.payload) {
+                        let Some(mut record) = view.record(entry?) else {
                             continue;
                         };
                         if !(from_ms..to_ms).contains(&record.at_ms) {
@@ -82,10 +80,13 @@ impl Store {
     /// [`Refusal::Internal`] where a file cannot be read at all.
     pub async fn verify(&self, asked: Option<u64>) -> Result<AuditCheck, Refusal> {
         let before = self.durable_frames();
-        let chain = self.blocking(move |store| log::verify(&store.options().dir, before, asked));
+        let chain = self.blocking(move |store| {
+            log::verify(&store.options().dir, before, asked, rewritten)
+        });
         let Chain {
             first,
             frames,
+            taken,
             last,
             asked: found,
             broken,
@@ -96,6 +97,7 @@ impl Store {
         };
         Ok(AuditCheck {
             frames,
+            taken,
             first: first.map(shown),
             last: last.map(shown),
             asked: asked.zip(found).map(shown),
@@ -104,20 +106,62 @@ impl Store {
     }
 }
 
+/// Which segments a frame says are written anew, and with which digest.
+fn rewritten(payload: &[u8]) -> Vec<(u32, String)> {
+    // Few frames are; the others are not looked into.
+    if !payload.starts_with(b"{\"condensed\"") {
+        return Vec::new();
+    }
+    let told = entries(payload).filter_map(|entry| match entry {
+        Ok(Entry::Condensed {
+            segment, digest, ..
+        }) => Some((segment, digest)),
+        _ => None,
+    });
+    told.collect()
+}
+
+/// A line that stays when its entry goes.
+#[derive(Debug)]
+pub struct Told {
+    /// When it was, in milliseconds since the Unix epoch.
+    pub at_ms: i64,
+    /// What it was.
+    pub audited: Audited,
+}
+
 /// What a reader of the log knows.
-struct View<'a> {
+pub struct View<'a> {
     store: &'a Store,
     tasks: HashMap<String, Option<(TaskRef, String)>>,
     last_ms: i64,
 }
 
 impl<'a> View<'a> {
-    fn new(store: &'a Store) -> Self {
+    pub fn new(store: &'a Store) -> Self {
         Self {
             store,
             tasks: HashMap::new(),
             last_ms: 0,
         }
+    }
+
+    /// What stays of an entry that goes.
+    pub fn told(&mut self, entry: Entry) -> Option<Told> {
+        let record = self.record(entry)?;
+        Some(Told {
+            at_ms: record.at_ms,
+            audited: Audited {
+                act: record.act,
+                allowed: record.allowed,
+                who: record.who,
+                namespace: record.namespace,
+                task: record.task,
+                object: record.object,
+                reason: record.reason,
+                count: record.count,
+            },
+        })
     }
 
     /// The line of an entry that is for the audit, but for its place.
@@ -223,7 +267,17 @@ impl<'a> View<'a> {
                     ..line(act)
                 }
             }
-            Entry::Artifact { .. } => return None,
+            Entry::Expired { tasks, .. } => AuditRecord {
+                object: "journals of Tasks that are over".into(),
+                count: tasks.len() as u64,
+                ..line(AuditAct::Retain)
+            },
+            Entry::Released { tasks, .. } => AuditRecord {
+                object: "artifacts of Tasks that are over".into(),
+                count: tasks.len() as u64,
+                ..line(AuditAct::Retain)
+            },
+            Entry::Artifact { .. } | Entry::Condensed { .. } | Entry::Totals(_) => return None,
         };
         Some(self.of_task(record))
     }
@@ -237,7 +291,7 @@ impl<'a> View<'a> {
         let known = self.tasks.entry(record.task.clone());
         let known = known.or_insert_with_key(|uid| {
             let core = store.lock();
-            let task = core.state.tasks.get(uid)?;
+            let task = core.state.owner(uid)?;
             let requester = task.requested_by.clone();
             Some((task.task.clone(), requester.unwrap_or_default()))
         });

@@ -1,19 +1,24 @@
 //! Large bytes beside the log, by digest: a directory of the volume now, a bucket with the same code later.
 //!
 //! Bytes are staged, made durable, and renamed to their digest before the log says that they exist, so an entry never points at bytes
-//! that a crash can take away. Blobs that no entry names (a crash between the two) are left for retention.
+//! that a crash can take away. Blobs that no entry names (a crash between the two) go with those that are no longer kept.
 
 use crate::{Refusal, StoreError};
 use bytes::Bytes;
+use futures::StreamExt as _;
 use object_store::buffered::BufWriter;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt as _};
+use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 use tokio::io::AsyncWriteExt as _;
 
+/// A blob that no Task has may be one that a Task is about to have. Its name is written right before its entry.
+const GRACE: Duration = Duration::from_secs(3600);
 /// Bytes that one upload keeps in memory.
 const BUFFER: usize = 1 << 20;
 
@@ -67,6 +72,28 @@ impl Blobs {
             )));
         }
         Ok(bytes)
+    }
+}
+
+impl Blobs {
+    /// Removes the blobs that are not in `kept` and older than an hour. Returns how many.
+    pub async fn sweep(&self, kept: &HashSet<String>) -> Result<usize, Refusal> {
+        let since = SystemTime::now().checked_sub(GRACE);
+        let mut found = self.0.list(Some(&Key::from("blobs")));
+        let mut gone = Vec::new();
+        while let Some(blob) = found.next().await {
+            let blob = blob.map_err(failed("list the blobs"))?;
+            let name = blob.location.filename().unwrap_or_default();
+            let old = since.is_some_and(|since| SystemTime::from(blob.last_modified) < since);
+            if old && !kept.contains(&format!("sha256:{name}")) {
+                gone.push(blob.location);
+            }
+        }
+        for blob in &gone {
+            let removed = self.0.delete(blob).await;
+            removed.map_err(failed("remove a blob"))?;
+        }
+        Ok(gone.len())
     }
 }
 

@@ -6,6 +6,7 @@
 //! ```
 
 use crate::log::Urgency;
+use crate::room::ends_the_task;
 use crate::state::{At, By, Standing, State, Task, Wanted, diverged};
 use crate::store::RunningCall;
 use crate::{Refusal, Store};
@@ -112,6 +113,7 @@ impl Store {
                     Standing::Answered(seq) => Found::Answered(task.record_at(seq)),
                     Standing::InDoubt => Found::InDoubt,
                     Standing::Free => {
+                        self.room_for_tasks().map_err(ends_the_task)?;
                         let digest = body_digest.to_owned();
                         let alive = watch::Sender::new(());
                         running.insert(key, RunningCall { digest, alive });

@@ -1,6 +1,6 @@
 //! What was spent, by what a person asks for: one pass over the segments of the log that the time needs.
 
-use crate::entry::{Entry, SdkId, SdkRow};
+use crate::entry::{Entry, SdkId, SdkRow, entries};
 use crate::log;
 use crate::state::add;
 use crate::{Refusal, Store, StoreError, Window};
@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, HashMap};
 const MAX_LINES: usize = 10_000;
 /// The line of what was booked after unclean ends, where nobody is known whose it was.
 const LOST: &str = "(lost with an unclean end of the gateway)";
+/// The line of Tasks whose journals are no longer kept.
+const LEFT: &str = "(no longer kept)";
 /// Rows of hops that began this long before the time that is asked for are read with it. Where one ends whose beginning was not read,
 /// everything is.
 const MARGIN_MS: i64 = 3_600_000;
@@ -31,7 +33,8 @@ pub struct CostQuery {
     pub to_ms: i64,
 }
 
-/// A settled hop.
+/// A settled hop, or several that are alike.
+#[derive(Default)]
 struct Paid<'a> {
     namespace: &'a str,
     task: Option<&'a str>,
@@ -41,11 +44,29 @@ struct Paid<'a> {
     provider: &'a str,
     model: &'a str,
     at_ms: i64,
-    reserved_pico: u64,
+    /// How many hops were answered.
+    calls: u64,
+    usage: CallUsage,
+    estimated_pico: u64,
+    overrun_pico: u64,
+}
+
+impl Paid<'_> {
+    /// With what one hop cost.
+    fn hop(self, answered: bool, usage: &CallUsage, reserved_pico: u64) -> Self {
+        Self {
+            calls: u64::from(answered),
+            usage: *usage,
+            estimated_pico: if usage.estimated { usage.cost_pico } else { 0 },
+            overrun_pico: usage.cost_pico.saturating_sub(reserved_pico),
+            ..self
+        }
+    }
 }
 
 impl Store {
-    /// What was settled in a time, summed up. Hops count when they end. Reads what is durable of the log, in that time.
+    /// What was settled in a time, summed up. Hops count when they end; those that are no longer kept one by one, when their day begins. Reads
+    /// what is durable of the log, in that time.
     ///
     /// # Errors
     /// [`Refusal::Invalid`] for labels without a key; [`Refusal::TooLarge`] where there would be more than 10,000 lines;
@@ -85,12 +106,12 @@ impl Store {
 
     fn chosen(&self, from_ms: i64, to_ms: i64) -> Vec<u32> {
         let core = self.lock();
-        let times = (0_u32..).zip(&core.state.times);
         let within = |times: Option<(i64, i64)>| {
             times.is_some_and(|(first, last)| first < to_ms && last >= from_ms)
         };
-        let chosen = times.filter(|(_, times)| within(**times));
-        chosen.map(|(segment, _)| segment).collect()
+        let segments = core.state.segments.iter();
+        let chosen = segments.filter(|(_, known)| within(known.times));
+        chosen.map(|(segment, _)| *segment).collect()
     }
 
     fn sum<'a>(&'a self, query: &'a CostQuery, segments: &[u32]) -> Result<Sum<'a>, StoreError> {
@@ -99,11 +120,10 @@ impl Store {
         for segment in segments {
             let dir = &self.options().dir;
             log::scan(dir, *segment, before, &mut |found| {
-                for line in found.payload.split(|byte| *byte == b'\n') {
-                    let entry = serde_json::from_slice(line);
-                    sum.take(entry.map_err(|error| error.to_string())?);
-                }
-                Ok(())
+                entries(found.payload).try_for_each(|entry| {
+                    sum.take(entry?);
+                    Ok(())
+                })
             })?;
         }
         Ok(sum)
@@ -111,13 +131,12 @@ impl Store {
 
     fn owner(&self, uid: &str, attempt: u32, label: Option<&str>) -> Option<Owner> {
         let core = self.lock();
-        let task = core.state.tasks.get(uid)?;
+        let task = core.state.owner(uid)?;
         let attempt = task.attempts.get(&attempt);
-        let pinned = attempt.and_then(|attempt| attempt.pinned.as_deref());
         Some(Owner {
             namespace: task.task.namespace.clone(),
             task: task.task.name.clone(),
-            agent: pinned.and_then(|pinned| pinned.split('@').next().map(str::to_owned)),
+            agent: attempt.and_then(|attempt| attempt.agent().map(str::to_owned)),
             label: attempt.and_then(|attempt| attempt.labels.get(label?).cloned()),
         })
     }
@@ -218,9 +237,10 @@ impl<'a> Sum<'a> {
                     provider: &row.provider,
                     model: self.model(&row.model, billed.unwrap_or_default()),
                     at_ms,
-                    reserved_pico,
+                    ..Paid::default()
                 };
-                count(&mut self.lines, self.query, &paid, class.is_none(), &usage);
+                let paid = paid.hop(class.is_none(), &usage, reserved_pico);
+                count(&mut self.lines, self.query, &paid);
             }
             Entry::Start {
                 at_ms,
@@ -241,9 +261,34 @@ impl<'a> Sum<'a> {
                     provider: LOST,
                     model: "",
                     at_ms,
-                    reserved_pico: rest.pico,
+                    ..Paid::default()
                 };
-                count(&mut self.lines, self.query, &lost, false, &usage);
+                count(&mut self.lines, self.query, &lost.hop(false, &usage, rest.pico));
+            }
+            Entry::Totals(totals) => {
+                for day in &totals.days {
+                    let label = self.query.label.as_deref();
+                    let paid = Paid {
+                        namespace: &day.of.namespace,
+                        task: day.of.task.then_some(LEFT),
+                        agent: day.of.agent.as_deref(),
+                        label: label
+                            .and_then(|key| day.of.labels.get(key))
+                            .map(String::as_str),
+                        requester: &day.of.requester,
+                        provider: &day.of.provider,
+                        model: self.model(
+                            &day.of.model,
+                            day.of.reported.as_deref().unwrap_or_default(),
+                        ),
+                        at_ms: day.of.day_ms,
+                        calls: day.calls,
+                        usage: day.usage,
+                        estimated_pico: day.estimated_pico,
+                        overrun_pico: day.overrun_pico,
+                    };
+                    count(&mut self.lines, self.query, &paid);
+                }
             }
             Entry::Attempt { .. }
             | Entry::Budget { .. }
@@ -251,7 +296,10 @@ impl<'a> Sum<'a> {
             | Entry::Artifact { .. }
             | Entry::Start { .. }
             | Entry::Stop { .. }
-            | Entry::Audit { .. } => {}
+            | Entry::Audit { .. }
+            | Entry::Released { .. }
+            | Entry::Expired { .. }
+            | Entry::Condensed { .. } => {}
         }
     }
 
@@ -304,29 +352,18 @@ impl<'a> Sum<'a> {
                 provider: &asked.provider,
                 model,
                 at_ms: record.at_ms,
-                reserved_pico: asked.reserved_pico,
+                ..Paid::default()
             };
-            count(
-                &mut self.lines,
-                self.query,
-                &paid,
-                reported.is_some(),
-                usage,
-            );
+            let paid = paid.hop(reported.is_some(), usage, asked.reserved_pico);
+            count(&mut self.lines, self.query, &paid);
         }
     }
 }
 
-fn count(
-    lines: &mut BTreeMap<String, CostLine>,
-    query: &CostQuery,
-    paid: &Paid<'_>,
-    answered: bool,
-    usage: &CallUsage,
-) {
+fn count(lines: &mut BTreeMap<String, CostLine>, query: &CostQuery, paid: &Paid<'_>) {
     let asked = query.namespace.as_ref();
     let other = asked.is_some_and(|namespace| namespace != paid.namespace);
-    let nothing = !answered && *usage == CallUsage::default();
+    let nothing = paid.calls == 0 && paid.usage == CallUsage::default();
     if other || nothing || !(query.from_ms..query.to_ms).contains(&paid.at_ms) {
         return;
     }
@@ -342,12 +379,10 @@ fn count(
         estimated_pico: 0,
         overrun_pico: 0,
     });
-    line.calls = line.calls.saturating_add(u64::from(answered));
-    add(&mut line.usage, usage);
-    let estimated = if usage.estimated { usage.cost_pico } else { 0 };
-    line.estimated_pico = line.estimated_pico.saturating_add(estimated);
-    let overrun = usage.cost_pico.saturating_sub(paid.reserved_pico);
-    line.overrun_pico = line.overrun_pico.saturating_add(overrun);
+    line.calls = line.calls.saturating_add(paid.calls);
+    add(&mut line.usage, &paid.usage);
+    line.estimated_pico = line.estimated_pico.saturating_add(paid.estimated_pico);
+    line.overrun_pico = line.overrun_pico.saturating_add(paid.overrun_pico);
 }
 
 fn key(by: CostBy, paid: &Paid<'_>) -> String {

@@ -138,6 +138,115 @@ pub enum Entry {
         /// What it was.
         audited: Audited,
     },
+    /// These Tasks are over, and their artifacts are no longer kept.
+    Released {
+        /// Milliseconds since the Unix epoch.
+        at_ms: i64,
+        /// UIDs.
+        tasks: Vec<String>,
+    },
+    /// These Tasks are over, and their journals are no longer kept: what is left of them are totals and lines of the audit.
+    Expired {
+        /// Milliseconds since the Unix epoch.
+        at_ms: i64,
+        /// UIDs.
+        tasks: Vec<String>,
+    },
+    /// A segment is written anew, without what is no longer kept.
+    Condensed {
+        /// Milliseconds since the Unix epoch.
+        at_ms: i64,
+        /// Number of the segment.
+        segment: u32,
+        /// SHA-256 of the file in hexadecimal digits.
+        digest: String,
+    },
+    /// What is left of the rows of money that were in this segment.
+    Totals(Box<Totals>),
+}
+
+/// What is left of rows of money.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Totals {
+    /// By day, and by whose money it was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub days: Vec<DayTotal>,
+    /// What was settled in counters that may still be asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub counters: Vec<CounterTotal>,
+    /// The sum of the hops of callers that are no Task.
+    #[serde(default)]
+    pub sdk: SdkTotal,
+    /// The newest term with rows of such callers here.
+    #[serde(default)]
+    pub term: u64,
+    /// The counters that such callers used in that term.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub used: Vec<CounterId>,
+}
+
+/// What was settled in a counter, in pico-USD.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CounterTotal {
+    /// Which one.
+    pub id: CounterId,
+    /// All of it.
+    pub spent: u64,
+    /// Of it: billed beyond reservations.
+    #[serde(default)]
+    pub overrun: u64,
+    /// Of it: booked without the provider's word.
+    #[serde(default)]
+    pub estimated: u64,
+}
+
+/// The sum of hops that ended on one day and are alike.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DayTotal {
+    /// Which hops.
+    #[serde(flatten)]
+    pub of: DayKey,
+    /// How many were answered.
+    pub calls: u64,
+    /// Tokens and money.
+    pub usage: CallUsage,
+    /// Of it in pico-USD: booked without the provider's word.
+    #[serde(default)]
+    pub estimated_pico: u64,
+    /// Of it in pico-USD: billed beyond reservations.
+    #[serde(default)]
+    pub overrun_pico: u64,
+}
+
+/// What hops have in common that are added up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DayKey {
+    /// First millisecond of the day, UTC.
+    pub day_ms: i64,
+    /// Who pays.
+    pub namespace: String,
+    /// Whether they are of Tasks.
+    #[serde(default)]
+    pub task: bool,
+    /// Name of the Agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// The Task's labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Kubernetes user name of who asked.
+    pub requester: String,
+    /// `<namespace>/<provider>`.
+    pub provider: String,
+    /// Model id that was asked for.
+    pub model: String,
+    /// Model id that the provider reported, where it is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reported: Option<String>,
 }
 
 /// Something for the audit that no other entry tells of.
@@ -248,12 +357,31 @@ pub struct SdkRow {
 }
 
 /// The sum of all hops of callers that are no Task.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct SdkTotal {
     /// Number of hops that were answered or cost something.
     pub calls: u64,
     /// Tokens and money.
     pub sum: CallUsage,
+}
+
+/// The entries of a frame: a line of JSON each.
+///
+/// # Errors
+/// Which line is none.
+pub fn entries(payload: &[u8]) -> impl Iterator<Item = Result<Entry, String>> {
+    lines(payload).map(|(line, text)| {
+        serde_json::from_slice(text)
+            .map_err(|error| format!("entry {line} cannot be understood: {error}"))
+    })
+}
+
+/// The lines of a frame, with their numbers. A frame that only stands for others has none.
+pub fn lines(payload: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    (0_u16..)
+        .zip(payload.split(|byte| *byte == b'\n'))
+        .filter(|(_, text)| !text.is_empty())
 }
 
 impl Entry {
@@ -270,7 +398,11 @@ impl Entry {
             | Self::SdkEnd { .. }
             | Self::Start { .. }
             | Self::Stop { .. }
-            | Self::Audit { .. } => "",
+            | Self::Audit { .. }
+            | Self::Released { .. }
+            | Self::Expired { .. }
+            | Self::Condensed { .. }
+            | Self::Totals(_) => "",
         }
     }
 
@@ -285,9 +417,12 @@ impl Entry {
             | Self::SdkEnd { at_ms, .. }
             | Self::Start { at_ms, .. }
             | Self::Stop { at_ms }
-            | Self::Audit { at_ms, .. } => Some(*at_ms),
+            | Self::Audit { at_ms, .. }
+            | Self::Released { at_ms, .. }
+            | Self::Expired { at_ms, .. }
+            | Self::Condensed { at_ms, .. } => Some(*at_ms),
             Self::Budget { at_ms, .. } => *at_ms,
-            Self::Artifact { .. } => None,
+            Self::Artifact { .. } | Self::Totals(_) => None,
         }
     }
 
@@ -304,7 +439,11 @@ impl Entry {
             | Self::SdkEnd { .. }
             | Self::Start { .. }
             | Self::Stop { .. }
-            | Self::Audit { .. } => None,
+            | Self::Audit { .. }
+            | Self::Released { .. }
+            | Self::Expired { .. }
+            | Self::Condensed { .. }
+            | Self::Totals(_) => None,
         }
     }
 
@@ -321,7 +460,11 @@ impl Entry {
             | Self::SdkEnd { .. }
             | Self::Start { .. }
             | Self::Stop { .. }
-            | Self::Audit { .. } => None,
+            | Self::Audit { .. }
+            | Self::Released { .. }
+            | Self::Expired { .. }
+            | Self::Condensed { .. }
+            | Self::Totals(_) => None,
         }
     }
 }

@@ -102,6 +102,9 @@ pub enum Refusal {
     /// The log cannot be written: nothing new is accepted until the gateway is started again with a volume that works.
     #[error("the gateway cannot write its log and accepts no new work: {0}")]
     Unwritable(String),
+    /// The log has no room for this. What runs is booked still.
+    #[error("{0}")]
+    Full(String),
     /// A defect, or a log that cannot be read back.
     #[error("{0}")]
     Internal(String),
@@ -146,7 +149,7 @@ impl Refusal {
             Self::BudgetExceeded { .. } => ErrorCode::BudgetExceeded,
             Self::WindowExceeded(_) => ErrorCode::WindowExceeded,
             Self::Overflow => ErrorCode::UnboundedCost,
-            Self::Unwritable(_) | Self::Internal(_) => ErrorCode::Internal,
+            Self::Unwritable(_) | Self::Full(_) | Self::Internal(_) => ErrorCode::Internal,
         }
     }
 }

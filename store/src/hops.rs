@@ -132,6 +132,7 @@ impl Call {
     pub async fn reserve(&self, hop: HopRequest) -> Result<HopTicket, Refusal> {
         let inner = &self.inner;
         let store = &inner.store;
+        store.room_for_money()?;
         let now = store.now();
         let by = By {
             task: &inner.task,

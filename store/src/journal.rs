@@ -2,6 +2,7 @@
 
 use crate::entry::Entry;
 use crate::log;
+use crate::room::ends_the_task;
 use crate::state::{AppendDecision, At, By, RecordAt};
 use crate::{Refusal, Store, StoreError};
 use oarmaster_protocol::journal::{Body, Record};
@@ -34,6 +35,10 @@ impl Store {
             session,
         };
         let (now, quota) = (self.now(), self.options().journal_bytes);
+        let is_end = |body: &Body| matches!(body, Body::Result { .. });
+        if !append.records.iter().any(is_end) {
+            self.room_for_tasks().map_err(ends_the_task)?;
+        }
         let (repeated, next) = self
             .change(
                 |state| {

@@ -22,8 +22,42 @@ pub struct Options {
     /// as estimated, in each counter that they use when the process ends without [`crate::Store::stop`]. A hop beyond it waits for the disk.
     /// Default USD 0.10.
     pub sdk_rest_pico: u64,
+    /// How long what is kept.
+    pub retention: Retention,
+    /// Most bytes of the log. Where it has as many, no new money is spent; calls that run are still booked. Default: no bound.
+    pub log_bytes: u64,
+    /// Of them, those that only rows of money, ends of Tasks and lines of the audit may use: where no others are left, Tasks end, and other
+    /// callers go on. Default: none.
+    pub reserved_bytes: u64,
+    /// Most bytes of the artifacts of all Tasks. Default: no bound.
+    pub blob_bytes: u64,
     /// The clock of the records. Default: the system's.
     pub clock: Clock,
+}
+
+/// How long what is kept, in milliseconds: of a Task, from the last thing that happened to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Journals of Tasks that are over. Default: 30 days.
+    pub journals_ms: i64,
+    /// Their artifacts. Default: 7 days.
+    pub artifacts_ms: i64,
+    /// Rows of model calls one by one, of callers that are no Task; a Task's are kept with its journal. Default: 35 days.
+    pub rows_ms: i64,
+    /// Sums of a day, and lines of the audit that are not of model calls. Default: 400 days.
+    pub totals_ms: i64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        const DAY: i64 = 24 * 3_600_000;
+        Self {
+            journals_ms: 30 * DAY,
+            artifacts_ms: 7 * DAY,
+            rows_ms: 35 * DAY,
+            totals_ms: 400 * DAY,
+        }
+    }
 }
 
 impl std::fmt::Debug for Options {
@@ -44,6 +78,10 @@ impl Options {
             journal_bytes: 64 << 20,
             artifact_bytes: 256 << 20,
             sdk_rest_pico: 100_000_000_000,
+            retention: Retention::default(),
+            log_bytes: u64::MAX,
+            reserved_bytes: 0,
+            blob_bytes: u64::MAX,
             clock: Arc::new(now_ms),
         }
     }

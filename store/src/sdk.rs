@@ -117,6 +117,7 @@ impl SdkCall {
     /// [`crate::Options::sdk_rest_pico`] wait to be written.
     pub async fn reserve(&self, hop: HopRequest) -> Result<SdkTicket, Refusal> {
         let store = &self.store;
+        store.room_for_money()?;
         let now = store.now();
         let row = SdkRow {
             caller: self.caller.caller.clone(),

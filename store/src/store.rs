@@ -4,7 +4,7 @@
 //! be ahead of the disk, and everybody who answers from it waits for the frames that the answer depends on.
 
 use crate::blobs::Blobs;
-use crate::entry::Entry;
+use crate::entry::{Entry, entries, lines};
 use crate::hub::{Hub, Note};
 use crate::log::{self, Disk, Files, Log, Place, Repair, Urgency};
 use crate::sdk::Exposed;
@@ -115,7 +115,9 @@ impl Store {
             tracing::info!(frame, hash, "the log goes on after this frame");
         }
         let hub = Arc::new(Hub::new(dir.clone(), Arc::clone(&core)));
-        let log = Log::start(cursor, options.segment_bytes, disk(&dir), Arc::clone(&hub))
+        let bytes = log::bytes(&dir)?;
+        let segment = options.segment_bytes;
+        let log = Log::start(cursor, bytes, segment, disk(&dir), Arc::clone(&hub))
             .map_err(StoreError::Thread)?;
         Ok(Self {
             inner: Arc::new(Inner {
@@ -226,6 +228,21 @@ impl Store {
     /// Has what is queued written at once.
     pub(crate) fn hurry(&self) {
         self.inner.log.hurry();
+    }
+
+    /// Ends the segment that is written to; returns the number of the next one. The caller holds the lock.
+    pub(crate) fn roll(&self) -> u32 {
+        self.inner.log.roll()
+    }
+
+    /// So many bytes of the log are free again.
+    pub(crate) fn freed(&self, bytes: u64) {
+        self.inner.log.freed(bytes);
+    }
+
+    /// Bytes of the log's files.
+    pub(crate) fn log_bytes(&self) -> u64 {
+        self.inner.log.disk()
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Core> {
@@ -370,9 +387,8 @@ pub fn apply_frame(
     place: Place,
     payload: &[u8],
 ) -> Result<(), String> {
-    for (line, text) in (0_u16..).zip(payload.split(|byte| *byte == b'\n')) {
-        let entry: Entry = serde_json::from_slice(text)
-            .map_err(|error| format!("entry {line} cannot be understood: {error}"))?;
+    for ((line, text), entry) in lines(payload).zip(entries(payload)) {
+        let entry = entry?;
         let at = At {
             frame,
             place,

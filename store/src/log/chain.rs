@@ -1,12 +1,19 @@
 //! Whether the log is what was written: each frame carries the hash of the one before it.
 
 use super::frame::Hash;
-use super::replay::{list, scan};
+use super::replay::{list, load, scan};
 use crate::StoreError;
+use sha2::{Digest as _, Sha256};
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 #[cfg(test)]
 mod tests;
+
+/// The bytes of a segment in which retention has taken something out, in hexadecimal digits of their SHA-256.
+pub fn digest(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
 
 /// The chain of hashes as it was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +24,8 @@ pub struct Chain {
     pub frames: u64,
     /// The last frame, and the hash of it and so of all before it.
     pub last: Option<(u64, Hash)>,
+    /// How many of them retention took out; their hashes are still there.
+    pub taken: u64,
     /// The hash of the frame that was asked for.
     pub asked: Option<Hash>,
     /// The first thing that is not as it was written.
@@ -24,39 +33,63 @@ pub struct Chain {
 }
 
 /// Reads the frames below `before` from the beginning, to the first that is not as it was written. `asked` is a frame whose hash the
-/// caller wants to know.
+/// caller wants to know. `told` takes from a frame's payload which segments retention wrote anew, and with which digest: what stands there
+/// instead of frames is vouched for by nothing else.
 ///
 /// # Errors
 /// When a file cannot be read at all.
-pub fn verify(dir: &Path, before: u64, asked: Option<u64>) -> Result<Chain, StoreError> {
+pub fn verify(
+    dir: &Path,
+    before: u64,
+    asked: Option<u64>,
+    told: impl Fn(&[u8]) -> Vec<(u32, String)>,
+) -> Result<Chain, StoreError> {
     let mut chain = Chain::default();
+    let mut written: HashMap<u32, HashSet<String>> = HashMap::new();
+    let mut anew = Vec::new();
+    let mut next = 0;
     for segment in 0..list(dir)? {
-        if chain.last.is_some_and(|(last, _)| last + 1 >= before) {
+        if next >= before {
             break; // what is there is being written
         }
+        let mut stands = false;
         let scanned = scan(dir, segment, before, &mut |found| {
-            let number = chain.last.map_or(0, |(last, _)| last + 1); // nothing is cut off yet
-            if found.number != number {
-                return Err(format!("frame {number} is missing"));
+            if found.number != next {
+                return Err(format!("frame {next} is missing"));
             }
             if let Some(hash) = found.before {
                 if let Some((last, _)) = chain.last.filter(|(_, known)| *known != hash) {
                     return Err(format!(
-                        "frame {last} is not what was written: frame {number} knows another hash of it"
+                        "frame {last} is not what was written: frame {next} knows another hash of it"
                     ));
                 }
-                chain.first = chain.first.or(Some((number, hash)));
+                chain.first = chain.first.or(Some((next, hash)));
             } else if chain.first.is_some() {
-                return Err(format!("frame {number} has no hash"));
+                return Err(format!("frame {next} has no hash"));
             }
-            let hash = found.hash();
-            chain.frames += 1;
-            chain.last = Some((number, hash));
-            if asked == Some(number) {
-                chain.asked = Some(hash);
+            for (segment, digest) in told(found.payload) {
+                written.entry(segment).or_default().insert(digest);
+            }
+            let count = found.next().checked_sub(next);
+            let count = count.ok_or_else(|| format!("frame {next} goes back"))?;
+            if found.stands.is_some() {
+                stands = true;
+                chain.taken += count;
+            }
+            next = found.next();
+            chain.frames += count;
+            if let Some(last) = next.checked_sub(1) {
+                let hash = found.hash();
+                chain.last = Some((last, hash));
+                if asked == Some(last) {
+                    chain.asked = Some(hash);
+                }
             }
             Ok(())
         });
+        if stands {
+            anew.push(segment);
+        }
         match scanned {
             Err(StoreError::Corrupt {
                 segment,
@@ -69,9 +102,19 @@ pub fn verify(dir: &Path, before: u64, asked: Option<u64>) -> Result<Chain, Stor
             other => other?,
         }
     }
-    let end = chain.last.map_or(0, |(last, _)| last + 1);
-    if end < before {
-        chain.broken = Some(format!("frame {end} is missing"));
+    if next < before {
+        chain.broken = Some(format!("frame {next} is missing"));
+        return Ok(chain);
+    }
+    for segment in anew {
+        let found = digest(&load(dir, segment)?);
+        let known = written.get(&segment);
+        if !known.is_some_and(|digests| digests.contains(&found)) {
+            chain.broken = Some(format!(
+                "segment {segment} is not what retention left of it: no frame knows its digest {found}"
+            ));
+            break;
+        }
     }
     Ok(chain)
 }

@@ -15,6 +15,8 @@ pub trait Disk: Send {
     fn write(&mut self, segment: u32, offset: u32, bytes: &[u8]) -> io::Result<()>;
     /// Makes what was written to a segment durable.
     fn sync(&mut self, segment: u32) -> io::Result<()>;
+    /// Takes away the zeros at the end of a segment that is full.
+    fn seal(&mut self, segment: u32, bytes: u32) -> io::Result<()>;
 }
 
 /// Segments as files of a directory.
@@ -94,6 +96,13 @@ impl Disk for Files {
 
     fn sync(&mut self, segment: u32) -> io::Result<()> {
         self.file(segment)?.sync_data()
+    }
+
+    fn seal(&mut self, segment: u32, bytes: u32) -> io::Result<()> {
+        let path = segment_path(&self.dir, segment);
+        let file = OpenOptions::new().write(true).open(path)?;
+        file.set_len(u64::from(bytes))?;
+        file.sync_all()
     }
 }
 

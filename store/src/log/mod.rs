@@ -3,12 +3,10 @@
 //! - A frame is written once and never changed. It is durable when the batch it was written in has been synced.
 //! - One thread writes: it takes everything that is queued, writes it, syncs once, and wakes whoever waits (group commit without linger).
 //! - Each frame carries the SHA-256 of the one before it, so that nothing in the log can be changed, left out or put in without changing
-//!   all that follows (`chain`). Whatever cuts segments off at the front leaves the first frame that stays, which carries the hash of
-//!   the last one that went.
-//! - Segments are files of zeros from the start, so that a sync writes data and no metadata.
-//!
-//! Segments stay until retention exists; the derived index on disk (redb) comes with it. Until then the index is in memory and rebuilt
-//! at start.
+//!   all that follows (`chain`).
+//! - Segments are files of zeros from the start, so that a sync writes data and no metadata. One that is full loses the zeros at its end.
+//! - Retention (`crate::retention`) writes a full segment anew: what stays is where it was, a frame that stands for others keeps their
+//!   hash, so that the chain is whole, and one more brings what is left of them.
 
 mod chain;
 mod disk;
@@ -18,16 +16,17 @@ mod replay;
 pub mod tests;
 mod writer;
 
-pub use chain::{Chain, verify};
+pub use chain::{Chain, digest, verify};
 pub use disk::{Disk, Files};
 #[cfg(test)]
 pub use frame::HEADER;
-pub use frame::Hash;
-pub use replay::{Cursor, Repair, replay, scan};
+pub use frame::{Frame, HEADER_3, Hash, Stands, encode_stands, find};
+pub use replay::{Cursor, Repair, corrupt, load, replay, scan};
 pub use writer::{Log, Sink, Urgency};
 
 use crate::StoreError;
 use std::fs::File;
+use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -65,6 +64,47 @@ pub fn read(dir: &Path, place: Place) -> Result<Vec<u8>, StoreError> {
             what: "the checksum does not match".into(),
         }),
     }
+}
+
+/// Puts other bytes in the place of a segment that is not written to, durably and at once. `written` is called between the two steps: the
+/// bytes are on the disk, and nobody sees them yet. Returns how many bytes the file lost.
+pub fn replace(
+    dir: &Path,
+    segment: u32,
+    bytes: &[u8],
+    written: impl FnOnce() -> Result<(), StoreError>,
+) -> Result<u64, StoreError> {
+    let (path, old) = (dir.join("anew"), segment_path(dir, segment));
+    let failed = |act| {
+        let path = path.clone();
+        move |source| StoreError::Io { act, path, source }
+    };
+    let write = || {
+        let mut file = File::create(&path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(failed("write"))?;
+    written()?;
+    let had = std::fs::metadata(&old).map_err(failed("find what is replaced by"))?;
+    std::fs::rename(&path, &old).map_err(failed("rename"))?;
+    let synced = File::open(dir).and_then(|dir| dir.sync_all());
+    synced.map_err(failed("rename"))?;
+    Ok(had.len().saturating_sub(bytes.len() as u64))
+}
+
+/// Bytes of all segments.
+pub fn bytes(dir: &Path) -> Result<u64, StoreError> {
+    (0..replay::list(dir)?).try_fold(0_u64, |sum, segment| {
+        let path = segment_path(dir, segment);
+        let found = std::fs::metadata(&path);
+        let len = found.map_err(|source| StoreError::Io {
+            act: "find",
+            path,
+            source,
+        })?;
+        Ok(sum.saturating_add(len.len()))
+    })
 }
 
 fn segment_path(dir: &Path, segment: u32) -> PathBuf {

@@ -56,19 +56,19 @@ pub fn replay(dir: &Path, repair: Repair, visit: Visit<'_>) -> Result<Cursor, St
             if matches!(repair, Repair::ReadOnly { before } if at.number >= before) {
                 return Ok(at);
             }
-            let rest = data.get(at.offset as usize..).unwrap_or_default();
-            let Some(found) = frame::parse(rest).filter(|f| f.number == at.number) else {
+            let found = frame::find(&data, at.offset);
+            let Some((offset, found)) = found.filter(|(_, f)| f.number == at.number) else {
                 break;
             };
             let place = Place {
                 segment,
-                offset: at.offset,
+                offset,
                 len: u32::try_from(found.payload.len()).unwrap_or(u32::MAX),
             };
             visit(at.number, place, found.payload)
-                .map_err(|what| corrupt(segment, at.offset, what))?;
-            at.offset = at.offset.saturating_add(found.size());
-            at.number += 1;
+                .map_err(|what| corrupt(segment, offset, what))?;
+            at.offset = offset.saturating_add(found.size());
+            at.number = found.next();
             last = Some(found);
         }
         at.hash = last.map_or(at.hash, |last| last.hash());
@@ -97,9 +97,11 @@ pub fn scan(
     let data = load(dir, segment)?;
     let (mut offset, mut next) = (0_u32, None);
     loop {
-        let rest = data.get(offset as usize..).unwrap_or_default();
-        let found = frame::parse(rest);
-        let Some(found) = found.filter(|f| next.is_none_or(|next| f.number == next)) else {
+        let found = frame::find(&data, offset);
+        let Some((at, found)) =
+            found.filter(|(_, f)| next.is_none_or(|next| f.number == next))
+        else {
+            let rest = data.get(offset as usize..).unwrap_or_default();
             // What follows the last frame is zeros, or was not durable when the caller began.
             if next.is_some_and(|next| next >= before) || rest.iter().all(|byte| *byte == 0) {
                 return Ok(());
@@ -109,10 +111,10 @@ pub fn scan(
         if found.number >= before {
             return Ok(());
         }
-        next = Some(found.number + 1);
+        next = Some(found.next());
         let size = found.size();
-        visit(found).map_err(|what| corrupt(segment, offset, what))?;
-        offset = offset.saturating_add(size);
+        visit(found).map_err(|what| corrupt(segment, at, what))?;
+        offset = at.saturating_add(size);
     }
 }
 
@@ -171,7 +173,8 @@ pub fn list(dir: &Path) -> Result<u32, StoreError> {
     Ok(u32::try_from(numbers.len()).unwrap_or(u32::MAX))
 }
 
-fn load(dir: &Path, segment: u32) -> Result<Vec<u8>, StoreError> {
+/// The bytes of a segment.
+pub fn load(dir: &Path, segment: u32) -> Result<Vec<u8>, StoreError> {
     let path = segment_path(dir, segment);
     std::fs::read(&path).map_err(|source| StoreError::Io {
         act: "read",

@@ -22,7 +22,7 @@ impl Sink for Arc<Seen> {
 
 fn start(dir: &Path, cursor: Cursor, segment_bytes: u32) -> Log<u32> {
     let disk = Box::new(Files::new(dir));
-    Log::start(cursor, segment_bytes, disk, Arc::new(Seen::default())).unwrap()
+    Log::start(cursor, 0, segment_bytes, disk, Arc::new(Seen::default())).unwrap()
 }
 
 fn wait(log: &Log<u32>, end: u64) -> Result<(), String> {
@@ -314,6 +314,9 @@ impl Disk for Faulty {
         }
         self.files.sync(segment)
     }
+    fn seal(&mut self, segment: u32, bytes: u32) -> std::io::Result<()> {
+        self.files.seal(segment, bytes)
+    }
 }
 
 #[test]
@@ -325,7 +328,7 @@ fn a_failed_sync_stops_the_log_for_good() {
         fault: fault.clone(),
     });
     let seen = Arc::new(Seen::default());
-    let log = Log::start(Cursor::default(), 4096, disk, Arc::clone(&seen)).unwrap();
+    let log = Log::start(Cursor::default(), 0, 4096, disk, Arc::clone(&seen)).unwrap();
     log.push(b"one".to_vec(), 1, Urgency::Now).unwrap();
     wait(&log, 1).unwrap();
     fault.broken.store(true, Ordering::SeqCst);

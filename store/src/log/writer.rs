@@ -58,6 +58,8 @@ struct Shared<N> {
 #[derive(Debug)]
 struct Queue<N> {
     cursor: Cursor,
+    /// Bytes of all segments.
+    disk: u64,
     items: VecDeque<Item<N>>,
     bytes: usize,
     urgent: bool,
@@ -78,8 +80,10 @@ struct Item<N> {
 
 impl<N: Send + 'static> Log<N> {
     /// Starts the writer thread behind `cursor`.
+    /// `bytes` are those of all segments.
     pub fn start<S: Sink<Note = N> + 'static>(
         cursor: Cursor,
+        bytes: u64,
         segment_bytes: u32,
         disk: Box<dyn Disk>,
         sink: S,
@@ -87,6 +91,7 @@ impl<N: Send + 'static> Log<N> {
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue {
                 cursor,
+                disk: bytes,
                 items: VecDeque::new(),
                 bytes: 0,
                 urgent: false,
@@ -100,10 +105,10 @@ impl<N: Send + 'static> Log<N> {
                 failed: None,
             }),
         });
-        let (behind, hash) = (Arc::clone(&shared), cursor.hash);
+        let behind = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("store-log".into())
-            .spawn(move || behind.run(disk, hash, &sink))?;
+            .spawn(move || behind.run(disk, cursor, &sink))?;
         Ok(Self {
             shared,
             thread: Some(thread),
@@ -128,7 +133,7 @@ impl<N: Send + 'static> Log<N> {
         ) else {
             return Err(format!("an entry of {} bytes is too large", payload.len()));
         };
-        let cursor = &mut queue.cursor;
+        let Queue { cursor, disk, .. } = &mut *queue;
         if cursor
             .offset
             .checked_add(size)
@@ -137,6 +142,7 @@ impl<N: Send + 'static> Log<N> {
             cursor.segments += 1;
             cursor.offset = 0;
             cursor.capacity = size.max(self.segment_bytes);
+            *disk = disk.saturating_add(u64::from(cursor.capacity));
         }
         let number = cursor.number;
         let place = Place {
@@ -181,6 +187,24 @@ impl<N: Send + 'static> Log<N> {
         }
     }
 
+    /// The next frame begins a segment. Returns the number of that one.
+    pub fn roll(&self) -> u32 {
+        let cursor = &mut self.shared.lock().cursor;
+        cursor.capacity = cursor.offset;
+        cursor.segments
+    }
+
+    /// Bytes of all segments.
+    pub fn disk(&self) -> u64 {
+        self.shared.lock().disk
+    }
+
+    /// A segment was written anew, with so many bytes less.
+    pub fn freed(&self, bytes: u64) {
+        let disk = &mut self.shared.lock().disk;
+        *disk = disk.saturating_sub(bytes);
+    }
+
     /// Number of the next frame.
     pub fn next(&self) -> u64 {
         self.shared.lock().cursor.number
@@ -218,11 +242,18 @@ impl<N> Drop for Log<N> {
 }
 
 impl<N: Send + 'static> Shared<N> {
-    fn run<S: Sink<Note = N>>(&self, mut disk: Box<dyn Disk>, mut hash: Hash, sink: &S) {
+    fn run<S: Sink<Note = N>>(&self, mut disk: Box<dyn Disk>, cursor: Cursor, sink: &S) {
+        let mut end = End {
+            segment: cursor.segments.checked_sub(1),
+            offset: cursor.offset,
+            capacity: cursor.capacity,
+            sealed: 0,
+            hash: cursor.hash,
+        };
         while let Some(batch) = self.take() {
             let synced = self.progress.borrow().durable;
             tracing::trace!(target: STEP, "writing");
-            if let Err(error) = write(&mut *disk, &batch, synced, &mut hash) {
+            if let Err(error) = write(&mut *disk, &batch, synced, &mut end) {
                 let reason = error.to_string();
                 tracing::error!(error = %reason, "cannot write the log; nothing new is accepted");
                 let mut queue = self.lock();
@@ -235,6 +266,11 @@ impl<N: Send + 'static> Shared<N> {
                 return;
             }
             tracing::trace!(target: STEP, "synced");
+            if end.sealed > 0 {
+                let sealed = u64::from(std::mem::take(&mut end.sealed));
+                let queue = &mut *self.lock();
+                queue.disk = queue.disk.saturating_sub(sealed);
+            }
             let durable = batch.last().map_or(synced, |item| item.number + 1);
             self.progress.send_modify(|p| p.durable = durable);
             sink.durable(batch.into_iter().map(|item| item.note).collect());
@@ -277,12 +313,23 @@ impl<N> Shared<N> {
     }
 }
 
-/// Writes a batch, one write and one sync per segment it touches. `hash` is that of the frame before.
+/// Where the frames that are written end.
+struct End {
+    segment: Option<u32>,
+    offset: u32,
+    capacity: u32,
+    /// Bytes that full segments have lost.
+    sealed: u32,
+    /// Of the last frame.
+    hash: Hash,
+}
+
+/// Writes a batch, one write and one sync per segment it touches.
 fn write<N>(
     disk: &mut dyn Disk,
     batch: &[Item<N>],
     synced: u64,
-    hash: &mut Hash,
+    end: &mut End,
 ) -> io::Result<()> {
     for part in batch.chunk_by(|a, b| a.place.segment == b.place.segment) {
         let Some(first) = part.first() else { continue };
@@ -291,15 +338,25 @@ fn write<N>(
         } = first.place;
         if offset == 0 {
             disk.create(segment, first.capacity)?;
+            // After it, so that the last segment always has its zeros.
+            if let Some(full) = end.segment.filter(|full| *full != segment) {
+                disk.seal(full, end.offset)?;
+                let lost = end.capacity.saturating_sub(end.offset);
+                end.sealed = end.sealed.saturating_add(lost);
+            }
+            end.capacity = first.capacity;
         }
         let mut bytes = Vec::new();
         for item in part {
-            frame::encode(&mut bytes, item.number, synced, hash, &item.payload);
-            *hash = frame::hash(hash, item.number, &item.payload);
+            frame::encode(&mut bytes, item.number, synced, &end.hash, &item.payload);
+            end.hash = frame::hash(&end.hash, item.number, &item.payload);
         }
         disk.write(segment, offset, &bytes)?;
         tracing::trace!(target: STEP, "written");
         disk.sync(segment)?;
+        end.segment = Some(segment);
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        end.offset = offset.saturating_add(len);
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The fold: what each entry does to the state.
 
-use super::{At, Attempt, CallAt, Hop, RecordAt, State, Task, is_pilot, view};
+use super::{At, Attempt, CallAt, Hop, RecordAt, Segment, State, Task, is_pilot, view};
 use crate::IN_DOUBT;
 use crate::entry::{Entry, Reserve};
 use crate::scope::CounterId;
@@ -11,13 +11,26 @@ use std::collections::BTreeMap;
 impl State {
     /// Adds one entry. `Err` names what does not fit: the log and this code disagree.
     pub fn apply(&mut self, entry: &Entry, at: At) -> Result<(), String> {
-        self.time(entry.at_ms(), at.place.segment);
+        let segment = at.place.segment;
+        self.segment(segment).note(entry);
         match entry {
             Entry::SdkOpen { .. }
             | Entry::SdkEnd { .. }
             | Entry::Start { .. }
-            | Entry::Stop { .. } => return self.apply_sdk(entry, at.frame),
-            Entry::Audit { .. } => return Ok(()),
+            | Entry::Stop { .. } => return self.apply_sdk(entry, at),
+            Entry::Audit { .. } | Entry::Condensed { .. } => return Ok(()),
+            Entry::Released { tasks, .. } => {
+                self.apply_released(tasks);
+                return Ok(());
+            }
+            Entry::Expired { tasks, .. } => {
+                self.apply_expired(tasks);
+                return Ok(());
+            }
+            Entry::Totals(totals) => {
+                self.apply_totals(totals, at);
+                return Ok(());
+            }
             Entry::Attempt { task, .. } if !self.tasks.contains_key(&task.uid) => {
                 let name = (task.namespace.clone(), task.name.clone());
                 self.names.insert(name, task.uid.clone());
@@ -30,8 +43,17 @@ impl State {
             return Err(format!("Task {uid} is not known"));
         };
         task.depends = at.frame.saturating_add(1);
+        task.last_ms = task.last_ms.max(entry.at_ms().unwrap_or(0));
+        task.segments = (task.segments.0.min(segment), task.segments.1.max(segment));
+        let blob = match entry {
+            Entry::Artifact { artifact, .. } if !task.blobs.contains_key(&artifact.digest) => {
+                artifact.size
+            }
+            _ => 0,
+        };
         let settled = entry.record().and_then(|record| task.settles(&record.body));
         task.apply(entry, at)?;
+        self.blob_bytes = self.blob_bytes.saturating_add(blob);
         match (entry, settled) {
             (Entry::Open { scopes, record, .. }, _) => {
                 if let Body::Open { reserved_pico, .. } = record.body {
@@ -46,15 +68,8 @@ impl State {
         Ok(())
     }
 
-    fn time(&mut self, at_ms: Option<i64>, segment: u32) {
-        let segment = segment as usize;
-        if self.times.len() <= segment {
-            self.times.resize(segment.saturating_add(1), None);
-        }
-        if let (Some(at_ms), Some(times)) = (at_ms, self.times.get_mut(segment)) {
-            let (first, last) = times.unwrap_or((at_ms, at_ms));
-            *times = Some((first.min(at_ms), last.max(at_ms)));
-        }
+    pub(super) fn segment(&mut self, segment: u32) -> &mut Segment {
+        self.segments.entry(segment).or_default()
     }
 }
 
@@ -108,7 +123,11 @@ impl Task {
             | Entry::SdkEnd { .. }
             | Entry::Start { .. }
             | Entry::Stop { .. }
-            | Entry::Audit { .. } => {}
+            | Entry::Audit { .. }
+            | Entry::Released { .. }
+            | Entry::Expired { .. }
+            | Entry::Condensed { .. }
+            | Entry::Totals(_) => {}
         }
         Ok(())
     }

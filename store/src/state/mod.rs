@@ -6,6 +6,7 @@ mod attempts;
 mod calls;
 mod fold;
 mod journal;
+mod retention;
 mod scopes;
 mod sdk;
 mod view;
@@ -14,11 +15,12 @@ pub use calls::{Standing, Wanted, diverged};
 pub use fold::add;
 pub use journal::AppendDecision;
 pub use journal::check_artifact_name;
-pub use scopes::Counters;
+pub use retention::Due;
+pub use scopes::{Counters, is_kept};
 pub use sdk::Sdk;
 
-use crate::Refusal;
-use crate::entry::Reserve;
+use crate::{Refusal, Window};
+use crate::entry::{Entry, Reserve};
 use crate::log::Place;
 use crate::scope::CounterId;
 use oarmaster_protocol::admin::{Isolated, TaskBudget};
@@ -57,8 +59,50 @@ pub struct State {
     /// Counters of budgets over all callers.
     pub counters: Counters,
     pub sdk: Sdk,
-    /// The first and the last time of each segment of the log, in milliseconds since the Unix epoch; `None` where nothing in it has one.
-    pub times: Vec<Option<(i64, i64)>>,
+    /// Tasks whose journals are no longer kept, and still in segments.
+    pub leaving: BTreeMap<String, Task>,
+    /// Bytes of the blobs of all Tasks; those of two count twice.
+    pub blob_bytes: u64,
+    /// By number.
+    pub segments: BTreeMap<u32, Segment>,
+}
+
+/// What is known of a segment of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Segment {
+    /// The first and the last time in it, in milliseconds since the Unix epoch; `None` where nothing in it has one.
+    pub times: Option<(i64, i64)>,
+    /// When the oldest day ends that it has totals of.
+    pub totals_ms: Option<i64>,
+    /// How many hops of callers that are no Task began and ended in it, and have rows.
+    pub rows: u32,
+    /// How many entries are for the audit alone.
+    pub audit: u32,
+}
+
+impl Segment {
+    /// Another entry of it.
+    pub fn note(&mut self, entry: &Entry) {
+        let mut time = |at_ms: i64| {
+            let (first, last) = self.times.unwrap_or((at_ms, at_ms));
+            self.times = Some((first.min(at_ms), last.max(at_ms)));
+        };
+        if let Some(at_ms) = entry.at_ms() {
+            time(at_ms);
+        }
+        match entry {
+            Entry::Audit { .. } => self.audit = self.audit.saturating_add(1),
+            Entry::Totals(totals) => {
+                for day in &totals.days {
+                    // Found by whoever asks for any part of the day.
+                    time(day.of.day_ms);
+                    let end = Window::Day.at(day.of.day_ms).end_ms.unwrap_or(i64::MAX);
+                    self.totals_ms = Some(self.totals_ms.map_or(end, |oldest| oldest.min(end)));
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -85,6 +129,10 @@ pub struct Task {
     pub journal_bytes: u64,
     /// One more than the last frame that is about this Task: what a reader has to wait for.
     pub depends: u64,
+    /// The newest time in its entries, in milliseconds since the Unix epoch.
+    pub last_ms: i64,
+    /// The first and the last segment with entries of it.
+    pub segments: (u32, u32),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -132,6 +180,11 @@ pub struct Hop {
 }
 
 impl Attempt {
+    /// Name of its agent.
+    pub fn agent(&self) -> Option<&str> {
+        self.pinned.as_deref()?.split('@').next()
+    }
+
     /// Whether its session may go on.
     pub fn is_open(&self) -> bool {
         !self.fenced && self.outcome.is_none()
@@ -181,6 +234,8 @@ impl Task {
             blobs: BTreeMap::new(),
             journal_bytes: 0,
             depends: 0,
+            last_ms: 0,
+            segments: (u32::MAX, 0),
         }
     }
 }
@@ -193,6 +248,11 @@ impl State {
                 "no attempt of Task {uid} was opened at this gateway"
             ))
         })
+    }
+
+    /// The Task, also one whose journal is no longer kept but still in segments.
+    pub fn owner(&self, uid: &str) -> Option<&Task> {
+        self.tasks.get(uid).or_else(|| self.leaving.get(uid))
     }
 
     /// The Task and one of its attempts, or a refusal.

@@ -1,5 +1,6 @@
 //! The counters of budgets over all callers: checked together, reserved together, settled in the windows that they were reserved in.
 
+use crate::entry::CounterTotal;
 use crate::scope::{Counter, CounterId, Exceeded, Scope};
 use crate::{Refusal, Window};
 use oarmaster_protocol::journal::CallUsage;
@@ -89,6 +90,23 @@ impl Counters {
         }
     }
 
+    /// Adds what was settled by rows that are no longer there.
+    pub fn add(&mut self, total: &CounterTotal) {
+        let counter = self.held.entry(total.id.clone()).or_default();
+        counter.spent = counter.spent.saturating_add(total.spent);
+        counter.overrun = counter.overrun.saturating_add(total.overrun);
+        counter.estimated = counter.estimated.saturating_add(total.estimated);
+    }
+
+    /// Gives back what is reserved, without a settlement.
+    pub fn give_back(&mut self, scopes: &[CounterId], pico: u64) {
+        for id in scopes {
+            if let Some(counter) = self.held.get_mut(id) {
+                counter.reserved = counter.reserved.saturating_sub(pico);
+            }
+        }
+    }
+
     /// SDK callers use these counters, since this frame at the latest.
     pub fn used(&mut self, scopes: &[CounterId], frame: u64) {
         for id in scopes {
@@ -125,11 +143,15 @@ impl Counters {
             return;
         }
         self.swept = hour;
-        self.held.retain(|id, counter| {
-            let past = |end: i64| end.saturating_add(KEPT_MS) <= now;
-            counter.reserved > 0 || !id.end_ms().is_some_and(past)
-        });
+        self.held
+            .retain(|id, counter| counter.reserved > 0 || is_kept(id, now));
     }
+}
+
+/// Whether a counter may still be asked for.
+pub fn is_kept(id: &CounterId, now: i64) -> bool {
+    id.end_ms()
+        .is_none_or(|end| end.saturating_add(KEPT_MS) > now)
 }
 
 impl Counter {

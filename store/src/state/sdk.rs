@@ -1,6 +1,6 @@
 //! Hops of callers that are no Task, and what is booked for those that a crash took away.
 
-use super::State;
+use super::{At, State};
 use super::fold::add;
 use crate::entry::{Entry, Reserve, Rest, SdkId, SdkRow};
 use crate::hops::{HopEnd, HopRequest};
@@ -36,6 +36,8 @@ pub struct Sdk {
 pub struct SdkHop {
     pub reserve: Reserve,
     pub scopes: Vec<CounterId>,
+    /// The segment that it began in.
+    pub segment: u32,
 }
 
 impl State {
@@ -123,7 +125,14 @@ impl State {
         ends.chain([start]).collect()
     }
 
-    pub(super) fn apply_sdk(&mut self, entry: &Entry, frame: u64) -> Result<(), String> {
+    pub(super) fn apply_sdk(&mut self, entry: &Entry, at: At) -> Result<(), String> {
+        let segment = at.place.segment;
+        if let Entry::SdkEnd { id, .. } = entry
+            && self.sdk.open.get(id).is_some_and(|hop| hop.segment == segment)
+        {
+            let rows = &mut self.segment(segment).rows;
+            *rows = rows.saturating_add(1);
+        }
         let Self { counters, sdk, .. } = self;
         match entry {
             Entry::SdkOpen {
@@ -136,15 +145,16 @@ impl State {
                 let hop = SdkHop {
                     reserve: *reserve,
                     scopes: scopes.clone(),
+                    segment,
                 };
                 if sdk.open.insert(*id, hop).is_some() {
                     return Err(format!("{id:?} was open already"));
                 }
                 sdk.next = sdk.next.max(id.call.saturating_add(1));
                 sdk.reserved = sdk.reserved.saturating_add(reserve.pico);
-                sdk.first = sdk.first.or(Some(frame));
+                sdk.first = sdk.first.or(Some(at.frame));
                 counters.reserve(scopes, reserve.pico, *at_ms);
-                counters.used(scopes, frame);
+                counters.used(scopes, at.frame);
             }
             Entry::SdkEnd {
                 id, class, usage, ..

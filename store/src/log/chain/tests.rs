@@ -12,7 +12,7 @@ fn log(texts: &[&str]) -> tempfile::TempDir {
 }
 
 fn check(dir: &Path, frames: u64) -> Chain {
-    verify(dir, frames, None).unwrap()
+    verify(dir, frames, None, |_| Vec::new()).unwrap()
 }
 
 /// Where each frame begins, and its hash of the one before.
@@ -44,13 +44,13 @@ fn the_chain_goes_through_segments_and_restarts() {
     for _ in 0..3 {
         write(dir.path(), 512, &[&["a", &long], &[&long]]);
     }
-    let chain = verify(dir.path(), 9, Some(4)).unwrap();
+    let chain = verify(dir.path(), 9, Some(4), |_| Vec::new()).unwrap();
     assert_eq!(chain.broken, None);
     assert_eq!((chain.frames, chain.first), (9, Some((0, [0; 32]))));
     // What is known of a frame now is known of it later.
     let then = chain.asked.unwrap();
     write(dir.path(), 512, &[&["b"]]);
-    let later = verify(dir.path(), 10, Some(4)).unwrap();
+    let later = verify(dir.path(), 10, Some(4), |_| Vec::new()).unwrap();
     assert_eq!(later.asked, Some(then));
     assert_ne!(later.last, chain.last);
 }
@@ -98,10 +98,10 @@ fn what_was_changed_moved_or_left_out_is_named() {
 #[test]
 fn a_chain_that_was_made_anew_has_another_end() {
     let dir = log(&["one", "two"]);
-    let known = verify(dir.path(), 2, Some(1)).unwrap().asked;
+    let known = verify(dir.path(), 2, Some(1), |_| Vec::new()).unwrap().asked;
     let at = frames(dir.path());
     forge(dir.path(), at[1].0, 1, &at[1].1, "TWO");
-    let forged = verify(dir.path(), 2, Some(1)).unwrap();
+    let forged = verify(dir.path(), 2, Some(1), |_| Vec::new()).unwrap();
     assert_eq!(forged.broken, None, "nothing follows that could tell");
     assert_ne!(forged.asked, known);
 }
@@ -132,7 +132,7 @@ fn what_a_newer_version_wrote_is_not_taken_for_a_torn_end() {
     let dir = log(&["one"]);
     let end = read_all(dir.path(), Repair::Erase).unwrap().1.offset as usize;
     edit(dir.path(), 0, |segment| {
-        segment[end..end + 5].copy_from_slice(b"OAR3x")
+        segment[end..end + 5].copy_from_slice(b"OAR4x")
     });
     let error = replay(dir.path(), Repair::Erase, &mut |_, _, _| Ok(())).unwrap_err();
     assert!(error.to_string().contains("a newer version"), "{error}");

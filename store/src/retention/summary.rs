@@ -1,0 +1,357 @@
+//! What is left of entries that go: sums of money, counters, lines of the audit.
+
+use crate::audit::Told;
+use crate::entry::{
+    Audited, CounterTotal, DayKey, DayTotal, Entry, Reserve, SdkId, SdkRow, SdkTotal, Totals,
+};
+use crate::scope::CounterId;
+use crate::state::{add, is_kept};
+use crate::window::Window;
+use oarmaster_protocol::journal::{Body, CallUsage, Record};
+use oarmaster_protocol::read::AuditAct;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// What goes, and what has to be known of it that stands elsewhere. Times are milliseconds since the Unix epoch.
+pub struct Rules<'a> {
+    pub now: i64,
+    /// Rows of SDK callers that are older go.
+    pub rows_before: i64,
+    /// Sums of days that ended before, and lines of the audit that are older.
+    pub totals_before: i64,
+    /// The term that runs now.
+    pub term: u64,
+    /// Whether a Task's journal goes.
+    pub gone: &'a dyn Fn(&str) -> bool,
+    /// Whose an attempt of such a Task is.
+    pub whose: &'a dyn Fn(&str, u32) -> Option<Whose>,
+    /// What such Tasks' hops asked for.
+    pub asked: &'a Asked,
+    /// The audit's line of an entry.
+    pub told: &'a dyn Fn(Entry) -> Option<Told>,
+}
+
+/// Whose an attempt is.
+#[derive(Clone, Debug, Default)]
+pub struct Whose {
+    pub namespace: String,
+    pub agent: Option<String>,
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Hops of Tasks, by Task, call and hop.
+#[derive(Debug, Default)]
+pub struct Asked(HashMap<(String, u64, u32), Hop>);
+
+/// What a hop asked for.
+#[derive(Debug)]
+struct Hop {
+    requester: String,
+    provider: String,
+    model: String,
+    reserved: u64,
+    scopes: Vec<CounterId>,
+}
+
+impl Asked {
+    /// Learns what a hop asks for.
+    pub fn learn(&mut self, entry: Entry) {
+        let Entry::Open {
+            task,
+            requested_by,
+            scopes,
+            record,
+            ..
+        } = entry
+        else {
+            return;
+        };
+        if let Body::Open {
+            call,
+            hop,
+            provider,
+            model,
+            reserved_pico,
+            ..
+        } = record.body
+        {
+            let asked = Hop {
+                requester: requested_by.unwrap_or_default(),
+                provider,
+                model,
+                reserved: reserved_pico,
+                scopes,
+            };
+            self.0.insert((task, call, hop), asked);
+        }
+    }
+}
+
+impl Rules<'_> {
+    /// Whether an entry goes by itself.
+    pub fn goes(&self, entry: &Entry) -> bool {
+        let uid = entry.task_uid();
+        self.is_old(entry) || (!uid.is_empty() && (self.gone)(uid))
+    }
+
+    /// Whether something for later only is older than it is kept.
+    pub fn is_old(&self, entry: &Entry) -> bool {
+        match entry {
+            Entry::Audit { at_ms, .. } => *at_ms < self.totals_before,
+            Entry::Totals(totals) => totals.days.iter().any(|day| self.is_past(&day.of)),
+            _ => false,
+        }
+    }
+
+    fn is_past(&self, of: &DayKey) -> bool {
+        let end = Window::Day.at(of.day_ms).end_ms;
+        end.is_some_and(|end| end <= self.totals_before)
+    }
+}
+
+/// The sums, and the lines.
+#[derive(Debug, Default)]
+pub struct Summary {
+    days: BTreeMap<DayKey, DayTotal>,
+    counters: BTreeMap<CounterId, CounterTotal>,
+    used: BTreeSet<CounterId>,
+    sdk: SdkTotal,
+    term: u64,
+    open: HashMap<SdkId, (SdkRow, Reserve, Vec<CounterId>)>,
+    lines: Vec<(i64, Audited)>,
+}
+
+/// A hop that ended.
+struct Ended<'a> {
+    at_ms: i64,
+    of: DayKey,
+    answered: bool,
+    usage: &'a CallUsage,
+    reserved: u64,
+    scopes: &'a [CounterId],
+}
+
+impl Summary {
+    /// Takes in what goes.
+    pub fn take(&mut self, entry: Entry, rules: &Rules<'_>) {
+        match entry {
+            Entry::Totals(totals) => self.totals(*totals, rules),
+            Entry::SdkOpen {
+                id,
+                row,
+                reserve,
+                scopes,
+                ..
+            } => {
+                if id.term == rules.term {
+                    self.term = id.term;
+                    let kept = scopes.iter().filter(|id| is_kept(id, rules.now));
+                    self.used.extend(kept.cloned());
+                }
+                self.open.insert(id, (row, reserve, scopes));
+            }
+            Entry::SdkEnd {
+                at_ms,
+                id,
+                class,
+                model,
+                usage,
+            } => {
+                let Some((row, reserve, scopes)) = self.open.remove(&id) else {
+                    return; // they go together
+                };
+                let counts = class.is_none() || usage != CallUsage::default();
+                self.sdk.calls = self.sdk.calls.saturating_add(u64::from(counts));
+                add(&mut self.sdk.sum, &usage);
+                let of = DayKey {
+                    namespace: row.namespace,
+                    requester: row.caller,
+                    provider: row.provider,
+                    model: row.model,
+                    reported: model,
+                    ..DayKey::default()
+                };
+                let ended = Ended {
+                    at_ms,
+                    of,
+                    answered: class.is_none(),
+                    usage: &usage,
+                    reserved: reserve.pico,
+                    scopes: &scopes,
+                };
+                self.ended(ended, rules);
+            }
+            Entry::Audit { at_ms, audited } => self.line(at_ms, audited, rules),
+            Entry::Record { task, record } => {
+                self.settled(&task, &record, rules);
+                self.told(Entry::Record { task, record }, rules);
+            }
+            other => self.told(other, rules),
+        }
+    }
+
+    /// What is left, as entries.
+    pub fn entries(self) -> Vec<Entry> {
+        let totals = Totals {
+            days: self.days.into_values().collect(),
+            counters: self.counters.into_values().collect(),
+            sdk: self.sdk,
+            term: self.term,
+            used: self.used.into_iter().collect(),
+        };
+        let mut entries = Vec::new();
+        if totals != Totals::default() {
+            entries.push(Entry::Totals(Box::new(totals)));
+        }
+        let mut lines = self.lines;
+        lines.sort_by_key(|(at_ms, _)| *at_ms);
+        let lines = lines.into_iter();
+        entries.extend(lines.map(|(at_ms, audited)| Entry::Audit { at_ms, audited }));
+        entries
+    }
+
+    fn totals(&mut self, totals: Totals, rules: &Rules<'_>) {
+        let Totals {
+            days,
+            counters,
+            sdk,
+            term,
+            used,
+        } = totals;
+        for day in days {
+            if !rules.is_past(&day.of) {
+                self.day(day);
+            }
+        }
+        for counter in counters {
+            self.counter(counter, rules);
+        }
+        self.sdk.calls = self.sdk.calls.saturating_add(sdk.calls);
+        add(&mut self.sdk.sum, &sdk.sum);
+        if term == rules.term {
+            self.term = term;
+            self.used
+                .extend(used.into_iter().filter(|id| is_kept(id, rules.now)));
+        }
+    }
+
+    /// The money of a Task's hop.
+    fn settled(&mut self, uid: &str, record: &Record, rules: &Rules<'_>) {
+        let (call, hop, usage, reported) = match &record.body {
+            Body::Answer {
+                call,
+                hop,
+                model,
+                usage,
+                ..
+            } => (*call, *hop, usage, Some(model)),
+            Body::CallFailed {
+                call, hop, usage, ..
+            } => (*call, *hop, usage, None),
+            _ => return,
+        };
+        let Some(asked) = rules.asked.0.get(&(uid.to_owned(), call, hop)) else {
+            tracing::error!(task = uid, call, hop, "a hop that goes never began");
+            return;
+        };
+        let whose = (rules.whose)(uid, record.attempt).unwrap_or_default();
+        let other = |model: &&String| !model.is_empty() && **model != asked.model;
+        let of = DayKey {
+            task: true,
+            namespace: whose.namespace,
+            agent: whose.agent,
+            labels: whose.labels,
+            requester: asked.requester.clone(),
+            provider: asked.provider.clone(),
+            model: asked.model.clone(),
+            reported: reported.filter(other).cloned(),
+            ..DayKey::default()
+        };
+        let ended = Ended {
+            at_ms: record.at_ms,
+            of,
+            answered: reported.is_some(),
+            usage,
+            reserved: asked.reserved,
+            scopes: &asked.scopes,
+        };
+        self.ended(ended, rules);
+    }
+
+    fn ended(&mut self, ended: Ended<'_>, rules: &Rules<'_>) {
+        let Ended {
+            at_ms,
+            mut of,
+            answered,
+            usage,
+            reserved,
+            scopes,
+        } = ended;
+        let overrun = usage.cost_pico.saturating_sub(reserved);
+        let estimated = if usage.estimated { usage.cost_pico } else { 0 };
+        for id in scopes {
+            let total = CounterTotal {
+                id: id.clone(),
+                spent: usage.cost_pico,
+                overrun,
+                estimated,
+            };
+            self.counter(total, rules);
+        }
+        of.day_ms = Window::Day.at(at_ms).start_ms;
+        if !rules.is_past(&of) && (answered || *usage != CallUsage::default()) {
+            self.day(DayTotal {
+                of,
+                calls: u64::from(answered),
+                usage: *usage,
+                estimated_pico: estimated,
+                overrun_pico: overrun,
+            });
+        }
+    }
+
+    fn day(&mut self, more: DayTotal) {
+        match self.days.get_mut(&more.of) {
+            Some(sum) => {
+                sum.calls = sum.calls.saturating_add(more.calls);
+                add(&mut sum.usage, &more.usage);
+                sum.estimated_pico = sum.estimated_pico.saturating_add(more.estimated_pico);
+                sum.overrun_pico = sum.overrun_pico.saturating_add(more.overrun_pico);
+            }
+            None => {
+                self.days.insert(more.of.clone(), more);
+            }
+        }
+    }
+
+    fn counter(&mut self, more: CounterTotal, rules: &Rules<'_>) {
+        if !is_kept(&more.id, rules.now) {
+            return;
+        }
+        match self.counters.get_mut(&more.id) {
+            Some(sum) => {
+                sum.spent = sum.spent.saturating_add(more.spent);
+                sum.overrun = sum.overrun.saturating_add(more.overrun);
+                sum.estimated = sum.estimated.saturating_add(more.estimated);
+            }
+            None => {
+                self.counters.insert(more.id.clone(), more);
+            }
+        }
+    }
+
+    /// The audit's line of an entry that goes. Calls one by one are in the sums.
+    fn told(&mut self, entry: Entry, rules: &Rules<'_>) {
+        let told = (rules.told)(entry);
+        if let Some(Told { at_ms, audited }) = told
+            && !matches!(audited.act, AuditAct::Call | AuditAct::CallEnd)
+        {
+            self.line(at_ms, audited, rules);
+        }
+    }
+
+    fn line(&mut self, at_ms: i64, audited: Audited, rules: &Rules<'_>) {
+        if at_ms >= rules.totals_before {
+            self.lines.push((at_ms, audited));
+        }
+    }
+}

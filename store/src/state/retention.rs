@@ -1,0 +1,138 @@
+//! What is no longer kept: what it does to the state, and deciding what is due.
+
+use super::fold::add;
+use super::{At, Segment, State, Task};
+use crate::entry::Totals;
+use crate::options::Retention;
+use oarmaster_protocol::assignment::TaskRef;
+use std::collections::BTreeSet;
+
+/// What has been kept for long enough.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Due {
+    /// Tasks whose artifacts may go, if they are over.
+    pub artifacts: Vec<TaskRef>,
+    /// Tasks whose journals may go, if they are over.
+    pub journals: Vec<TaskRef>,
+}
+
+impl State {
+    /// The Tasks that nothing has happened to for long enough. A Task may wait for longer than that, for an approval or for money: only
+    /// whoever knows that it is over may let it go.
+    pub fn due(&self, kept: &Retention, now: i64) -> Due {
+        let mut due = Due::default();
+        for task in self.tasks.values().filter(|task| task.is_idle()) {
+            let older = |than: i64| now.saturating_sub(task.last_ms) >= than;
+            if older(kept.journals_ms) {
+                due.journals.push(task.task.clone());
+            }
+            if older(kept.artifacts_ms) && !task.blobs.is_empty() {
+                due.artifacts.push(task.task.clone());
+            }
+        }
+        due
+    }
+
+    /// The full segments with something that is no longer kept, the last one first: of a Task its end goes before its beginning, so that
+    /// what a crash leaves is a Task that has not come that far.
+    pub fn stale(&self, kept: &Retention, full: u32, now: i64) -> Vec<u32> {
+        let mut stale = BTreeSet::new();
+        for task in self.leaving.values() {
+            let (first, last) = task.segments;
+            stale.extend(first..=last);
+        }
+        for (segment, known) in &self.segments {
+            let older = |at_ms: Option<i64>, than: i64| {
+                at_ms.is_some_and(|at_ms| now.saturating_sub(at_ms) >= than)
+            };
+            let last = known.times.map(|(_, last)| last);
+            if (known.rows > 0 && older(last, kept.rows_ms))
+                || (known.audit > 0 && older(last, kept.totals_ms))
+                || older(known.totals_ms, kept.totals_ms)
+            {
+                stale.insert(*segment);
+            }
+        }
+        stale.range(..full).rev().copied().collect()
+    }
+
+    /// Since when the segment that is written to is written to.
+    pub fn current_since(&self) -> Option<i64> {
+        let (first, _) = self.segments.last_key_value()?.1.times?;
+        Some(first)
+    }
+
+    /// A segment was written anew: this is what is known of it now.
+    pub fn condensed(&mut self, segment: u32, now: Segment) {
+        self.segments.insert(segment, now);
+    }
+
+    /// Every segment before this one was written anew as far as it had to be.
+    pub fn left(&mut self, full: u32) {
+        self.leaving.retain(|_, task| task.segments.1 >= full);
+    }
+
+    pub(super) fn apply_released(&mut self, tasks: &[String]) {
+        for uid in tasks {
+            if let Some(task) = self.tasks.get_mut(uid) {
+                let less = task.blob_bytes();
+                self.blob_bytes = self.blob_bytes.saturating_sub(less);
+                task.blobs.clear();
+            }
+        }
+    }
+
+    /// A Task may be unknown: it has left already.
+    pub(super) fn apply_expired(&mut self, tasks: &[String]) {
+        for uid in tasks {
+            let Some(task) = self.tasks.remove(uid) else {
+                continue;
+            };
+            // After a crash the settlements may have left already.
+            for hop in task.calls.values().flat_map(|call| &call.hops) {
+                if hop.open {
+                    self.counters.give_back(&hop.scopes, hop.reserve.pico);
+                }
+            }
+            self.blob_bytes = self.blob_bytes.saturating_sub(task.blob_bytes());
+            let name = (task.task.namespace.clone(), task.task.name.clone());
+            if self.names.get(&name) == Some(uid) {
+                self.names.remove(&name);
+            }
+            self.leaving.insert(uid.clone(), task);
+        }
+    }
+
+    pub(super) fn apply_totals(&mut self, totals: &Totals, at: At) {
+        let Totals {
+            counters,
+            sdk,
+            term,
+            used,
+            ..
+        } = totals;
+        for counter in counters {
+            self.counters.add(counter);
+        }
+        self.sdk.total.calls = self.sdk.total.calls.saturating_add(sdk.calls);
+        add(&mut self.sdk.total.sum, &sdk.sum);
+        if *term == self.sdk.term && self.sdk.running {
+            self.sdk.first = self.sdk.first.or(Some(at.frame));
+            self.counters.used(used, at.frame);
+        }
+    }
+}
+
+impl Task {
+    /// Whether nobody works on it now.
+    fn is_idle(&self) -> bool {
+        let open = self.attempts.values().any(super::Attempt::is_open);
+        let mut hops = self.calls.values().flat_map(|call| &call.hops);
+        !open && !hops.any(|hop| hop.open)
+    }
+
+    pub(super) fn blob_bytes(&self) -> u64 {
+        let sizes = self.blobs.values();
+        sizes.fold(0, |sum, size| sum.saturating_add(*size))
+    }
+}
