@@ -4,6 +4,7 @@ use crate::provider::aws::workload::Source;
 use crate::provider::guard::PrivateEndpoints;
 use crate::shared::Address;
 use clap::Parser;
+use oarmaster_store::Retention;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -57,6 +58,18 @@ pub struct Args {
     /// Memory for the answers that pools keep (spec.cache), in MiB; 0 keeps none
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u16).range(0..=16384))]
     cache_size: u16,
+    /// Days that journals of Tasks are kept, from the last thing that happened to a Task that is over
+    #[arg(long, value_name = "DAYS", default_value_t = 30, value_parser = days())]
+    journal_days: u16,
+    /// Days that artifacts of Tasks are kept, likewise
+    #[arg(long, value_name = "DAYS", default_value_t = 7, value_parser = days())]
+    artifact_days: u16,
+    /// Days that model calls of other callers are kept one by one; a Task's are kept with its journal. Then the sums of each day are
+    #[arg(long, value_name = "DAYS", default_value_t = 35, value_parser = days())]
+    call_days: u16,
+    /// Days that sums and the audit's other lines are kept
+    #[arg(long, value_name = "DAYS", default_value_t = 400, value_parser = days())]
+    total_days: u16,
     /// Redis that replicas share limits, kept answers and open circuits through: redis://[:PASSWORD@]HOST[:PORT][/DATABASE], rediss:// for TLS
     #[arg(
         long,
@@ -68,6 +81,10 @@ pub struct Args {
     /// Seconds that running requests have to finish after SIGTERM
     #[arg(long, value_name = "SECONDS", default_value_t = 25)]
     drain: u64,
+}
+
+fn days() -> clap::builder::RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(1..=3650)
 }
 
 fn collector(text: &str) -> Result<String, String> {
@@ -107,6 +124,8 @@ pub struct Config {
     pub metrics_addr: SocketAddr,
     /// Directory of the store.
     pub data_dir: PathBuf,
+    /// How long what is kept.
+    pub retention: Retention,
     /// What the request handlers need to know.
     pub settings: Settings,
     /// Where the gateway's own credentials for AWS come from, or why there are none: by the variables that EKS sets, no flag.
@@ -159,15 +178,26 @@ impl Args {
             tracing_endpoint,
             tracing_sampling,
             cache_size,
+            journal_days,
+            artifact_days,
+            call_days,
+            total_days,
             redis_url,
             drain,
         } = self;
+        let ms = |days: u16| i64::from(days) * 24 * 3_600_000;
         Ok(Config {
             data_addr,
             read_addr,
             admin_addr,
             metrics_addr,
             data_dir,
+            retention: Retention {
+                journals_ms: ms(journal_days),
+                artifacts_ms: ms(artifact_days),
+                rows_ms: ms(call_days),
+                totals_ms: ms(total_days),
+            },
             settings: Settings {
                 operator: format!("system:serviceaccount:{namespace}:{operator_service_account}"),
                 default_pool: default_pool.filter(|name| !name.is_empty()),

@@ -42,6 +42,8 @@ pub struct Health {
     /// Providers with a circuit that opened or closed and of which nobody was told yet.
     circuits: Mutex<BTreeSet<Id>>,
     circuit: Notify,
+    /// Why nothing new is spent at all.
+    full: Mutex<Option<String>>,
 }
 
 struct Seen {
@@ -75,6 +77,7 @@ impl Default for Health {
             look: Notify::new(),
             circuits: Mutex::default(),
             circuit: Notify::new(),
+            full: Mutex::default(),
         }
     }
 }
@@ -192,6 +195,7 @@ impl Health {
     #[must_use]
     pub fn report(&self) -> Report {
         let snapshot = self.snapshots.borrow().clone();
+        let full = self.full().clone();
         let seen = self.lock();
         Report {
             providers: snapshot
@@ -219,10 +223,10 @@ impl Health {
                             circuit: self.circuit(provider, name),
                         })
                         .collect(),
-                    unusable: match &provider.backend {
+                    unusable: full.clone().or_else(|| match &provider.backend {
                         Backend::Broken(problem) => Some(problem.clone()),
                         Backend::Http(_) => seen.get(id).and_then(|seen| seen.forbidden.clone()),
-                    },
+                    }),
                 })
                 .collect(),
         }
@@ -414,6 +418,26 @@ impl Health {
                 until_ms: ms_since_epoch(until.saturating_duration_since(now)),
             },
         }
+    }
+
+    /// Why nothing new is spent at all, from now on; `None` where something is. The operator is told when that changes.
+    pub fn set_full(&self, why: Option<String>) {
+        let before = std::mem::replace(&mut *self.full(), why.clone());
+        // The numbers in it change while it is full.
+        if before.is_some() != why.is_some() {
+            match why {
+                Some(why) => tracing::error!(%why, "the volume is full"),
+                None => tracing::info!("the volume has room again"),
+            }
+            let snapshot = self.snapshots.borrow().clone();
+            for id in snapshot.providers.keys() {
+                self.changed(id);
+            }
+        }
+    }
+
+    fn full(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.full.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn changed(&self, id: &Id) {

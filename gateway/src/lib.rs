@@ -30,6 +30,7 @@ pub mod price;
 pub mod provider;
 pub mod read;
 pub mod request;
+pub mod retention;
 pub mod routing;
 pub mod serve;
 pub mod shared;

@@ -1,6 +1,7 @@
 //! Metrics. Labels are names of pools, providers and models, which administrators bound; never a caller, a Task or a key.
 
 use oarmaster_prices::Table;
+use oarmaster_store::Usage;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -94,6 +95,11 @@ struct OfModel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfVolume {
+    part: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfBudget {
     budget: String,
 }
@@ -124,6 +130,8 @@ pub struct Metrics {
     budget_refusals: Family<OfBudget, Counter>,
     budget_warnings: Family<Warned, Counter>,
     spans_dropped: Counter,
+    volume: Family<OfVolume, Gauge>,
+    volume_limit: Family<OfVolume, Gauge>,
 }
 
 impl Default for Metrics {
@@ -146,6 +154,8 @@ impl Default for Metrics {
             budget_refusals: Family::default(),
             budget_warnings: Family::default(),
             spans_dropped: Counter::default(),
+            volume: Family::default(),
+            volume_limit: Family::default(),
             redis: RedisOperations::default(),
             registry: Registry::default(),
         };
@@ -236,6 +246,16 @@ impl Default for Metrics {
             "spans_dropped",
             "Spans of traces that the collector did not take, or that were too many to wait for it",
             metrics.spans_dropped.clone(),
+        );
+        registry.register(
+            "volume_bytes",
+            "Bytes on the gateway's volume: `log` and, again, `tasks` are those of the log, `artifacts` those of artifacts",
+            metrics.volume.clone(),
+        );
+        registry.register(
+            "volume_limit_bytes",
+            "Most of them: at that of `tasks` Tasks fail, at that of `log` nothing new is spent at all, at that of `artifacts` none is taken",
+            metrics.volume_limit.clone(),
         );
         Self {
             registry,
@@ -389,6 +409,21 @@ impl Metrics {
             self.budget_remaining
                 .get_or_create(&OfBudget { budget })
                 .set(ratio);
+        }
+    }
+
+    /// What is used of the volume.
+    pub fn volume(&self, usage: Usage) {
+        let tasks = usage.limits.log.saturating_sub(usage.limits.reserved);
+        for (part, used, limit) in [
+            ("tasks", usage.log, tasks),
+            ("log", usage.log, usage.limits.log),
+            ("artifacts", usage.blobs, usage.limits.blobs),
+        ] {
+            let part = OfVolume { part };
+            let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+            self.volume.get_or_create(&part).set(bytes(used));
+            self.volume_limit.get_or_create(&part).set(bytes(limit));
         }
     }
 

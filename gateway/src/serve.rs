@@ -10,7 +10,7 @@ use crate::provider::aws::workload::Workload;
 use crate::shared;
 use crate::state::Gateway;
 use crate::tls::{self, client_config};
-use crate::{admin, data, plain, read, traces};
+use crate::{admin, data, plain, read, retention, traces};
 use anyhow::Context as _;
 use kube::Client;
 use oarmaster_serve::certificate::Certificate;
@@ -41,13 +41,22 @@ pub async fn run(config: Config, client: Client, stop: CancellationToken) -> any
         admin_addr,
         metrics_addr,
         data_dir,
+        retention: kept,
         settings,
         workload,
         tracing,
         tls_secret,
         drain,
     } = config;
-    let store = Store::open(Options::new(&data_dir))
+    std::fs::create_dir_all(&data_dir)
+        .with_context(|| format!("failed to create {}", data_dir.display()))?;
+    let volume = retention::volume(&data_dir).context("failed to ask for the volume's size")?;
+    let options = Options {
+        retention: kept,
+        limits: retention::limits(volume),
+        ..Options::new(&data_dir)
+    };
+    let store = Store::open(options)
         .await
         .context("failed to open the store")?;
     let tls = client_config()?;
@@ -101,6 +110,7 @@ pub async fn run(config: Config, client: Client, stop: CancellationToken) -> any
     )));
     let health = gateway.health.clone();
     spawn(Box::pin(async move { health.run().await }));
+    spawn(Box::pin(retention::run(gateway.clone(), client.clone())));
     let noting = gateway.clone();
     spawn(Box::pin(async move { noting.audit.run().await }));
     spawn(Box::pin(shared::run(gateway.clone())));

@@ -253,6 +253,7 @@ impl Gateway {
     /// Puts into the metrics what is looked at when they are read: what is left of each Budget, and where models stand.
     pub fn show(&self) {
         self.metrics.breakers(self.health.states());
+        self.metrics.volume(self.store.volume());
         self.show_budgets();
     }
 

@@ -40,7 +40,7 @@ pub use costs::CostQuery;
 pub use entry::{Audited, SdkTotal};
 pub use error::{Refusal, StoreError, Unit};
 pub use hops::{Billing, HopEnd, HopRequest, HopTicket, Settled};
-pub use options::{Clock, Options, Retention};
+pub use options::{Clock, Limits, Options, Retention};
 pub use retention::Swept;
 pub use room::Usage;
 pub use scope::{Counter, CounterId, Exceeded, Scope};

@@ -24,15 +24,32 @@ pub struct Options {
     pub sdk_rest_pico: u64,
     /// How long what is kept.
     pub retention: Retention,
-    /// Most bytes of the log. Where it has as many, no new money is spent; calls that run are still booked. Default: no bound.
-    pub log_bytes: u64,
-    /// Of them, those that only rows of money, ends of Tasks and lines of the audit may use: where no others are left, Tasks end, and other
-    /// callers go on. Default: none.
-    pub reserved_bytes: u64,
-    /// Most bytes of the artifacts of all Tasks. Default: no bound.
-    pub blob_bytes: u64,
+    /// What the log and the artifacts may take. Default: no bound.
+    pub limits: Limits,
     /// The clock of the records. Default: the system's.
     pub clock: Clock,
+}
+
+/// What the log and the artifacts may take, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Of the log. Where it has as many, no new money is spent; calls that run are still booked.
+    pub log: u64,
+    /// Of them, those that only rows of money, ends of Tasks and lines of the audit may use: where no others are left, Tasks end, and other
+    /// callers go on.
+    pub reserved: u64,
+    /// Of the artifacts of all Tasks.
+    pub blobs: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            log: u64::MAX,
+            reserved: 0,
+            blobs: u64::MAX,
+        }
+    }
 }
 
 /// How long what is kept, in milliseconds: of a Task, from the last thing that happened to it.
@@ -79,9 +96,7 @@ impl Options {
             artifact_bytes: 256 << 20,
             sdk_rest_pico: 100_000_000_000,
             retention: Retention::default(),
-            log_bytes: u64::MAX,
-            reserved_bytes: 0,
-            blob_bytes: u64::MAX,
+            limits: Limits::default(),
             clock: Arc::new(now_ms),
         }
     }

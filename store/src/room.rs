@@ -1,41 +1,44 @@
 //! What the log and the blobs may take of the volume, so that neither stops the other, and Tasks never stop what is spent.
 
-use crate::{Refusal, Store};
+use crate::{Limits, Refusal, Store};
+use std::path::Path;
 
 /// What a person can do about it.
 const REMEDY: &str =
-    "set gateway.persistence.size higher and expand the volume, or keep less (gateway.retention)";
+    "expand the gateway's volume (its PersistentVolumeClaim), or keep less (gateway.retention)";
 
 /// Bytes on the volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
     /// Of the log's files.
     pub log: u64,
-    /// Most of them.
-    pub log_limit: u64,
     /// Of the artifacts of all Tasks.
     pub blobs: u64,
-    /// Most of them.
-    pub blobs_limit: u64,
+    /// Most of both.
+    pub limits: Limits,
 }
 
 impl Store {
     /// What is used of the volume.
     #[must_use]
     pub fn volume(&self) -> Usage {
-        let options = self.options();
         Usage {
             log: self.log_bytes(),
-            log_limit: options.log_bytes,
             blobs: self.lock().state.blob_bytes,
-            blobs_limit: options.blob_bytes,
+            limits: self.limits(),
         }
+    }
+
+    /// The directory of the log and the artifacts.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.options().dir
     }
 
     /// Why no new money is spent; `None` while the log has room for its rows.
     #[must_use]
     pub fn full(&self) -> Option<String> {
-        let (log, limit) = (self.log_bytes(), self.options().log_bytes);
+        let (log, limit) = (self.log_bytes(), self.limits().log);
         (log >= limit).then(|| {
             format!("the gateway's log has {log} of {limit} bytes, so nothing new is spent: {REMEDY}")
         })
@@ -47,8 +50,8 @@ impl Store {
 
     /// For what a Task brings; its end, and what its calls cost, need none.
     pub(crate) fn room_for_tasks(&self) -> Result<(), Refusal> {
-        let options = self.options();
-        let limit = options.log_bytes.saturating_sub(options.reserved_bytes);
+        let Limits { log, reserved, .. } = self.limits();
+        let limit = log.saturating_sub(reserved);
         let log = self.log_bytes();
         if log < limit {
             return Ok(());
@@ -59,7 +62,7 @@ impl Store {
     }
 
     pub(crate) fn room_for_blob(&self, bytes: u64) -> Result<(), Refusal> {
-        let limit = self.options().blob_bytes;
+        let limit = self.limits().blobs;
         let blobs = self.lock().state.blob_bytes;
         if blobs.saturating_add(bytes) <= limit {
             return Ok(());

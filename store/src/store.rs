@@ -9,7 +9,7 @@ use crate::hub::{Hub, Note};
 use crate::log::{self, Disk, Files, Log, Place, Repair, Urgency};
 use crate::sdk::Exposed;
 use crate::state::{At, State};
-use crate::{Options, Refusal, StoreError};
+use crate::{Limits, Options, Refusal, StoreError};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
@@ -40,6 +40,7 @@ struct Inner {
     hub: Arc<Hub>,
     running: Mutex<Running>,
     exposed: Mutex<Exposed>,
+    limits: Mutex<Limits>,
     blobs: Blobs,
     /// Held, so that no other process opens the directory.
     _lock: File,
@@ -121,6 +122,7 @@ impl Store {
             .map_err(StoreError::Thread)?;
         Ok(Self {
             inner: Arc::new(Inner {
+                limits: Mutex::new(options.limits),
                 options,
                 log,
                 core,
@@ -223,6 +225,17 @@ impl Store {
     pub(crate) fn exposed(&self) -> MutexGuard<'_, Exposed> {
         let exposed = self.inner.exposed.lock();
         exposed.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        let limits = self.inner.limits.lock();
+        *limits.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Other bounds of the log and the artifacts from now on: the volume may have been expanded.
+    pub fn limit(&self, limits: Limits) {
+        let known = self.inner.limits.lock();
+        *known.unwrap_or_else(PoisonError::into_inner) = limits;
     }
 
     /// Has what is queued written at once.

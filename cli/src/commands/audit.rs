@@ -139,6 +139,11 @@ fn judge(check: &AuditCheck, expect: Option<&(u64, String)>) -> Result<Vec<Strin
                     found.hash
                 )));
             }
+            None if *frame < check.frames && check.taken > 0 => {
+                return Err(Error::failed(format!(
+                    "frame {frame} is no longer kept, nor is its hash; note a newer one with each check"
+                )));
+            }
             None => {
                 return Err(Error::failed(format!(
                     "the log is not the one that was noted: it has no frame {frame}"
@@ -147,6 +152,12 @@ fn judge(check: &AuditCheck, expect: Option<&(u64, String)>) -> Result<Vec<Strin
         }
     }
     let mut lines = vec![format!("{} frames are as they were written", check.frames)];
+    if check.taken > 0 {
+        lines.push(format!(
+            "{} of them are no longer kept: only their hashes are",
+            check.taken
+        ));
+    }
     if let Some(AuditHash { frame, hash }) = check.first.as_ref().filter(|first| first.frame > 0) {
         lines.push(format!(
             "The chain begins at frame {frame}, which carries {hash}"
@@ -208,6 +219,7 @@ mod tests {
         };
         let whole = AuditCheck {
             frames: 9,
+            taken: 0,
             first: Some(hash(0, "00")),
             last: Some(hash(8, "aa")),
             asked: Some(hash(5, "bb")),
@@ -226,6 +238,12 @@ mod tests {
             asked: None,
             ..whole.clone()
         };
+        let taken = AuditCheck {
+            taken: 7,
+            ..lost.clone()
+        };
+        let lines = judge(&taken, None).unwrap();
+        assert_eq!(lines[1], "7 of them are no longer kept: only their hashes are");
         let broken = AuditCheck {
             broken: Some("frame 3 is not what was written".into()),
             ..whole.clone()
@@ -237,6 +255,16 @@ mod tests {
                 "frame 5 has the hash bb",
             ),
             (&lost, Some((5, "bb".to_owned())), "it has no frame 5"),
+            (
+                &taken,
+                Some((5, "bb".to_owned())),
+                "frame 5 is no longer kept",
+            ),
+            (
+                &taken,
+                Some((9, "bb".to_owned())),
+                "it has no frame 9",
+            ),
             (&broken, None, "frame 3 is not what was written"),
         ] {
             let error = judge(check, expect.as_ref()).unwrap_err();

@@ -108,6 +108,7 @@ async fn the_gateway_has_what_it_needs_and_no_more() -> Result<()> {
         "namespaces [] [] [list watch]",
         "pods [] [] [get]",
         "subjectaccessreviews.authorization.k8s.io [] [] [create]",
+        "tasks.oarmaster.dev [] [] [get]",
         "tokenreviews.authentication.k8s.io [] [] [create]",
     ];
     let own = ["secrets [] [] [get watch]"];
@@ -141,6 +142,8 @@ async fn the_gateway_has_what_it_needs_and_no_more() -> Result<()> {
         ("default", &["watch", "modelproviders.oarmaster.dev"], true),
         ("default", &["patch", "modelproviders.oarmaster.dev"], false),
         ("default", &["patch", "budgets.oarmaster.dev"], false),
+        ("default", &["list", "tasks.oarmaster.dev"], false),
+        ("default", &["patch", "tasks.oarmaster.dev"], false),
         ("default", &["get", "configmaps"], false),
     ] {
         let answer = may(&cluster, namespace, &gateway, what).await?;

@@ -15,6 +15,7 @@ pub mod upstream;
 use self::kube::FakeKube;
 use oarmaster_crds::ModelPool;
 use oarmaster_gateway::catalog::{Outbound, Pool};
+use oarmaster_gateway::clock::since_epoch;
 use oarmaster_gateway::cluster::budgets::BudgetWatch;
 use oarmaster_gateway::cluster::objects::Objects;
 use oarmaster_gateway::cluster::secrets::follow_keys;
@@ -29,6 +30,7 @@ use oarmaster_protocol::task::Claim;
 use oarmaster_store::{Options, Store};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -45,6 +47,9 @@ pub struct World {
     pub admin: String,
     pub http: reqwest::Client,
     pub dir: tempfile::TempDir,
+    pub client: ::kube::Client,
+    /// Milliseconds that the store's clock is ahead.
+    pub ahead: Arc<AtomicI64>,
 }
 
 impl World {
@@ -78,7 +83,16 @@ impl World {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (kube, client) = FakeKube::start().await;
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(Options::new(dir.path())).await.unwrap();
+        let ahead = Arc::new(AtomicI64::new(0));
+        let clock = ahead.clone();
+        let store = Store::open(Options {
+            clock: Arc::new(move || {
+                let now = i64::try_from(since_epoch().as_millis()).unwrap();
+                now + clock.load(Ordering::SeqCst)
+            }),
+            ..Options::new(dir.path())
+        });
+        let store = store.await.unwrap();
         let guard = PrivateEndpoints::parse(&["127.0.0.0/8".to_owned()]).unwrap();
         let settings = Settings {
             namespace: RELEASE.to_owned(),
@@ -119,7 +133,7 @@ impl World {
         let watched = client.clone();
         tokio::spawn(async move { budgets.run(watched).await });
         tokio::spawn(follow_keys(
-            client,
+            client.clone(),
             RELEASE.to_owned(),
             gateway.health.clone(),
             gateway.health.snapshots(),
@@ -142,6 +156,8 @@ impl World {
             kube,
             gateway,
             dir,
+            client,
+            ahead,
         }
     }
 

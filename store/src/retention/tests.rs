@@ -10,7 +10,7 @@ use crate::tests::{
     answer, append, failed, frames, hop_in, note, open_request, options_at, result, scope,
     sdk_caller, usd, used,
 };
-use crate::{Billing, CallState, CostQuery, Options, Retention, Scope, Window};
+use crate::{Billing, CallState, CostQuery, Limits, Options, Retention, Scope, Window};
 use oarmaster_protocol::read::{AuditAct, AuditRecord, CostBy, CostLine};
 use oarmaster_protocol::task::{ClaimRequest, ErrorCode};
 use proptest::prelude::*;
@@ -551,9 +551,11 @@ async fn tasks_end_before_others_and_nothing_that_runs_goes_unbooked() {
     let dir = tempfile::tempdir().unwrap();
     let ticks = Arc::new(AtomicI64::new(BEGIN));
     let bounded = Options {
-        log_bytes: 6 * 4096,
-        reserved_bytes: 3 * 4096,
-        blob_bytes: 8,
+        limits: Limits {
+            log: 6 * 4096,
+            reserved: 3 * 4096,
+            blobs: 8,
+        },
         ..options(dir.path(), &ticks)
     };
     let store = Store::open(bounded).await.unwrap();
@@ -603,7 +605,7 @@ async fn tasks_end_before_others_and_nothing_that_runs_goes_unbooked() {
         }
     };
     assert!(matches!(refused, Refusal::Full(_)), "{refused}");
-    assert!(store.full().unwrap().contains("gateway.persistence.size"));
+    assert!(store.full().unwrap().contains("expand the gateway's volume"));
     let before = store.sdk_total().sum.cost_pico;
     late.settle(&answer(Some(used(5)))).await.unwrap();
     assert_eq!(store.sdk_total().sum.cost_pico, before + 5);
