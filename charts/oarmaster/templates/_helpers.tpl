@@ -76,7 +76,8 @@ capabilities: {drop: [ALL]}
 startupProbe:
   httpGet: {path: /healthz, port: metrics}
   periodSeconds: 1
-  failureThreshold: 120
+  # A log of many gigabytes is read through.
+  failureThreshold: 600
 livenessProbe:
   httpGet: {path: /healthz, port: metrics}
   periodSeconds: 10
