@@ -17,7 +17,7 @@ pub mod tries;
 use crate::audit::refusal;
 use crate::clock::since_epoch;
 use crate::error::ApiFailure;
-use crate::request::{Caching, Request};
+use crate::request::{Caching, Request, Space};
 use crate::state::{Caller, Gateway};
 use crate::surface::Surface;
 use account::Account;
@@ -72,6 +72,10 @@ async fn answer(
     let (body, room) = gateway.body(&caller, body).await?;
     let mut request = Request::parse(surface, &body)?;
     request.room = room.map(Arc::new);
+    request.space = Some(Space {
+        bodies: gateway.answers.clone(),
+        caller: caller.clone(),
+    });
     id.clone_into(&mut request.id);
     request.beta = beta(surface, headers);
     request.caching = Caching::of(headers);
