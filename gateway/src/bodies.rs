@@ -12,7 +12,9 @@ use oarmaster_protocol::task::ErrorCode;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::block_in_place;
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// A body must arrive within this, and a second more for each [`A_SECOND`] of its bytes: who is slower holds what others wait for.
@@ -27,6 +29,8 @@ pub const SMALL: usize = 64 << 10;
 pub const REQUESTS: usize = 6;
 /// The same for answers.
 pub const ANSWERS: usize = 3;
+/// What is done with a body of this size at once takes more than a millisecond.
+const LONG: usize = 1 << 20;
 /// Room is counted in these.
 const UNIT: usize = 1 << 10;
 
@@ -37,6 +41,7 @@ pub struct Bodies {
     limit: usize,
     all: Arc<Semaphore>,
     each: Mutex<HashMap<String, Weak<Semaphore>>>,
+    turns: Arc<Semaphore>,
 }
 
 /// Room that a body has, until this is dropped.
@@ -44,6 +49,7 @@ pub struct Bodies {
 pub struct Room {
     own: OwnedSemaphorePermit,
     all: OwnedSemaphorePermit,
+    turns: Arc<Semaphore>,
 }
 
 impl Bodies {
@@ -54,7 +60,14 @@ impl Bodies {
             limit,
             all: Arc::new(Semaphore::new(units(limit).saturating_mul(all))),
             each: Mutex::default(),
+            turns: Arc::new(Semaphore::new(turns())),
         }
+    }
+
+    /// Who works on a body that is not small has one of these meanwhile; there are fewer than threads, so that those with small ones need not wait.
+    #[must_use]
+    pub fn turns(&self) -> &Arc<Semaphore> {
+        &self.turns
     }
 
     /// Reads the body of a known caller, after a wait where there is no room. The room is to be kept for as long as what is made of the body.
@@ -106,7 +119,8 @@ impl Bodies {
         let take = async {
             let own = each.acquire_many_owned(units).await?;
             let all = self.all.clone().acquire_many_owned(units).await?;
-            Ok::<_, tokio::sync::AcquireError>(Room { own, all })
+            let turns = self.turns.clone();
+            Ok::<_, tokio::sync::AcquireError>(Room { own, all, turns })
         };
         timeout(WAITS, take).await.ok()?.ok()
     }
@@ -131,6 +145,18 @@ impl Room {
         drop((self.own.split(over), self.all.split(over)));
     }
 
+    /// Does something with the body that takes its time, in turn.
+    pub async fn work<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _turn = self.turns.acquire().await; // they are never closed
+        let kind = Handle::current().runtime_flavor();
+        if self.all.num_permits() >= units(LONG) && kind == RuntimeFlavor::MultiThread {
+            // Whatever else waited for this thread goes on on another.
+            block_in_place(work)
+        } else {
+            work()
+        }
+    }
+
     /// Bytes that have this room for as long as there is a copy of them.
     #[must_use]
     pub fn hold(self, bytes: Bytes) -> Bytes {
@@ -148,6 +174,12 @@ impl AsRef<[u8]> for Held {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
+}
+
+/// Half of the cores.
+fn turns() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (cores / 2).max(1)
 }
 
 fn units(bytes: usize) -> usize {
@@ -273,6 +305,33 @@ mod tests {
         assert_eq!(part, "nswer");
         drop(part);
         assert!(bodies.room("a".to_owned(), LIMIT).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn work_on_large_bodies_is_done_in_turn() {
+        let bodies = Bodies::new(LIMIT, ALL);
+        let [one, other] = ["a", "b"].map(str::to_owned);
+        let one = bodies.room(one, LIMIT).await.unwrap();
+        let other = bodies.room(other, 2 * SMALL).await.unwrap();
+        let most = u32::try_from(super::turns()).unwrap();
+        let taken = bodies.turns().acquire_many(most).await.unwrap();
+        assert!(one.work(|| ()).now_or_never().is_none());
+        assert!(other.work(|| ()).now_or_never().is_none());
+        drop(taken);
+        assert_eq!(one.work(|| 1).await + other.work(|| 2).await, 3);
+    }
+
+    /// It is as in the gateway's process, whose threads others wait for.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn long_work_keeps_nobody_from_a_thread() {
+        let bodies = Bodies::new(LIMIT, ALL);
+        let room = bodies.room("a".to_owned(), LIMIT).await.unwrap();
+        let long = tokio::spawn(async move {
+            let (sender, receiver) = std::sync::mpsc::channel();
+            tokio::spawn(async move { sender.send("done meanwhile") });
+            room.work(move || receiver.recv()).await
+        });
+        assert_eq!(long.await.unwrap(), Ok("done meanwhile"));
     }
 
     #[tokio::test]

@@ -144,6 +144,14 @@ impl Space {
 }
 
 impl Request {
+    /// Does something with the whole request, which takes its time where that is large.
+    pub async fn work<T>(&self, work: impl FnOnce() -> T) -> T {
+        match &self.room {
+            Some(room) => room.work(work).await,
+            None => work(),
+        }
+    }
+
     /// Reads a body. The request has no name yet.
     ///
     /// # Errors

@@ -70,7 +70,11 @@ async fn answer(
 ) -> Result<Response, ApiFailure> {
     let caller = gateway.caller(surface.token(headers)?).await?;
     let (body, room) = gateway.body(&caller, body).await?;
-    let mut request = Request::parse(surface, &body)?;
+    let parse = || Request::parse(surface, &body);
+    let mut request = match &room {
+        Some(room) => room.work(parse).await?,
+        None => parse()?,
+    };
     request.room = room.map(Arc::new);
     request.space = Some(Space {
         bodies: gateway.answers.clone(),

@@ -176,10 +176,16 @@ impl Http {
         });
         let (headers, bytes, room) = fetched?;
         tracing::trace!(target: STEP, "read");
-        let read = text::json(&bytes);
-        self.check(&headers, &read.text, key)?;
-        let whole =
-            Whole::read(asked, &read, &bytes).map_err(|not| Failure::unknown(not.message, true))?;
+        let read = || {
+            let read = text::json(&bytes);
+            self.check(&headers, &read.text, key)?;
+            let whole = Whole::read(asked, &read, &bytes);
+            whole.map_err(|not| Failure::unknown(not.message, true))
+        };
+        let whole = match &room {
+            Some(room) => room.work(read).await?,
+            None => read()?,
+        };
         Ok(Whole {
             used_up: said_used_up(asked, &headers),
             reply: match (whole.reply, room) {

@@ -281,6 +281,31 @@ async fn assert_served(socket: &mut TcpStream) {
     assert!(heard.ends_with("hi"), "{heard}");
 }
 
+/// Work on large bodies has its turns; whoever has a small one needs none.
+#[tokio::test]
+async fn small_calls_do_not_wait_for_work_on_large_ones() {
+    let (world, upstream) = world().await;
+    let user = world.user();
+    let turns = world.gateway.bodies.turns();
+    let all = u32::try_from(turns.available_permits()).unwrap();
+    let working = turns.acquire_many(all).await.unwrap();
+    let large = ask(&"x".repeat(1 << 20));
+    let waits = world.chat(user, large);
+    tokio::pin!(waits);
+    let meanwhile = async {
+        for _ in 0..10 {
+            assert_eq!(world.chat(user, ask("little")).await.status(), 200);
+        }
+    };
+    tokio::select! {
+        answer = &mut waits => panic!("it had a turn: {answer:?}"),
+        () = meanwhile => {}
+    }
+    assert_eq!(upstream.got().len(), 10);
+    drop(working);
+    assert_eq!(waits.await.status(), 200);
+}
+
 /// Large answers that a namespace's callers do not take keep its own next ones waiting, and nobody else's.
 #[tokio::test]
 async fn a_namespaces_large_answers_wait_for_one_another() {
