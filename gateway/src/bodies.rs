@@ -64,7 +64,7 @@ impl Bodies {
         }
     }
 
-    /// Who works on a body that is not small has one of these meanwhile; there are fewer than threads, so that those with small ones need not wait.
+    /// Who works on a body that is not small has one of these meanwhile. There are half as many as cores, one at least; small ones need none.
     #[must_use]
     pub fn turns(&self) -> &Arc<Semaphore> {
         &self.turns

@@ -1,5 +1,6 @@
 //! Listeners: TLS and HTTP/1.1 with bounds on everything that a client may be slow with or send too much of.
 
+use crate::patient::{PATIENCE, Patient};
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -83,7 +84,11 @@ pub async fn serve(
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
-) -> Option<(TcpStream, IpAddr, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(
+    Patient<TcpStream>,
+    IpAddr,
+    tokio::sync::OwnedSemaphorePermit,
+)> {
     let slot = slots.clone().acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((socket, from)) => {
@@ -91,7 +96,11 @@ async fn accept(
             if let Err(error) = socket.set_nodelay(true) {
                 tracing::debug!(error = %error, "failed to set TCP_NODELAY");
             }
-            Some((socket, from.ip().to_canonical(), slot))
+            Some((
+                Patient::new(socket, PATIENCE),
+                from.ip().to_canonical(),
+                slot,
+            ))
         }
         Err(error) => {
             tracing::warn!(error = %error, "failed to accept");
