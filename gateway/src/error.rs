@@ -130,7 +130,9 @@ impl From<Refusal> for ApiFailure {
     fn from(refusal: Refusal) -> Self {
         let mut failure = Self::new(refusal.code(), refusal.to_string());
         match refusal {
-            Refusal::Unwritable(_) | Refusal::Full(_) => failure.status = StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Unwritable(_) | Refusal::Full(_) => {
+                failure.status = StatusCode::SERVICE_UNAVAILABLE
+            }
             Refusal::Conflict { next, .. } => failure.next = Some(next),
             _ => {}
         }

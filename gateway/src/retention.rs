@@ -115,7 +115,7 @@ pub fn limits(volume: u64) -> Limits {
 /// When it cannot be asked for.
 pub fn volume(dir: &Path) -> std::io::Result<u64> {
     let found = nix::sys::statvfs::statvfs(dir)?;
-    Ok(u64::from(found.blocks()).saturating_mul(u64::from(found.fragment_size())))
+    Ok(found.blocks().saturating_mul(found.fragment_size()))
 }
 
 impl Gateway {

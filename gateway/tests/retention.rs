@@ -98,20 +98,32 @@ async fn a_full_volume_is_told_and_spends_nothing_new() {
     };
     world.gateway.store.limit(full);
     world.gateway.health.set_full(world.gateway.store.full());
-    assert_eq!(changes.recv().await.unwrap(), ("team".into(), "play".into()));
+    assert_eq!(
+        changes.recv().await.unwrap(),
+        ("team".into(), "play".into())
+    );
     let report = world.gateway.health.report();
     let why = report.providers[0].unusable.clone().unwrap();
-    assert!(why.contains("so nothing new is spent: expand the gateway's volume"), "{why}");
+    assert!(
+        why.contains("so nothing new is spent: expand the gateway's volume"),
+        "{why}"
+    );
     let response = world.chat(world.user(), ask("hello")).await;
     assert_eq!(response.status(), 503);
     let text = response.text().await.unwrap();
     assert!(text.contains("expand the gateway's volume"), "{text}");
     let metrics = world.metrics().await;
-    assert!(metrics.contains("oarmaster_volume_limit_bytes{part=\"log\"} 1\n"), "{metrics}");
+    assert!(
+        metrics.contains("oarmaster_volume_limit_bytes{part=\"log\"} 1\n"),
+        "{metrics}"
+    );
 
     world.gateway.store.limit(Limits::default());
     world.gateway.health.set_full(world.gateway.store.full());
-    assert_eq!(changes.recv().await.unwrap(), ("team".into(), "play".into()));
+    assert_eq!(
+        changes.recv().await.unwrap(),
+        ("team".into(), "play".into())
+    );
     assert_eq!(world.gateway.health.report().providers[0].unusable, None);
     assert_eq!(world.chat(world.user(), ask("hello")).await.status(), 200);
 }

@@ -38,9 +38,14 @@ pub enum CostBy {
     Task,
     /// The value of a label of the Task; `(none)` for Tasks without it and for callers that are no Task.
     Label,
+    /// `<namespace>/<workflow>`: the value of [`WORKFLOW_LABEL`]; `(none)` for Tasks without it and for callers that are no Task.
+    Workflow,
     /// `<day> <namespace>/<provider> <model>`, the model as the provider named it in its answer: what an invoice has a line for.
     Bill,
 }
+
+/// The label that Tasks of one workflow have, with its name: whatever runs them sets it.
+pub const WORKFLOW_LABEL: &str = "oarmaster.dev/workflow";
 
 /// A line of a list of costs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -80,9 +80,8 @@ impl Store {
     /// [`Refusal::Internal`] where a file cannot be read at all.
     pub async fn verify(&self, asked: Option<u64>) -> Result<AuditCheck, Refusal> {
         let before = self.durable_frames();
-        let chain = self.blocking(move |store| {
-            log::verify(&store.options().dir, before, asked, rewritten)
-        });
+        let chain =
+            self.blocking(move |store| log::verify(&store.options().dir, before, asked, rewritten));
         let Chain {
             first,
             frames,

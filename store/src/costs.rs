@@ -5,7 +5,7 @@ use crate::log;
 use crate::state::add;
 use crate::{Refusal, Store, StoreError, Window};
 use oarmaster_protocol::journal::{Body, CallUsage, Record};
-use oarmaster_protocol::read::{CostBy, CostLine};
+use oarmaster_protocol::read::{CostBy, CostLine, WORKFLOW_LABEL};
 use std::collections::{BTreeMap, HashMap};
 
 /// Most lines of an answer.
@@ -31,6 +31,16 @@ pub struct CostQuery {
     pub from_ms: i64,
     /// Before this one.
     pub to_ms: i64,
+}
+
+impl CostQuery {
+    /// The label of Tasks that is looked at.
+    fn label(&self) -> Option<&str> {
+        match self.by {
+            CostBy::Workflow => Some(WORKFLOW_LABEL),
+            _ => self.label.as_deref(),
+        }
+    }
 }
 
 /// A settled hop, or several that are alike.
@@ -263,11 +273,15 @@ impl<'a> Sum<'a> {
                     at_ms,
                     ..Paid::default()
                 };
-                count(&mut self.lines, self.query, &lost.hop(false, &usage, rest.pico));
+                count(
+                    &mut self.lines,
+                    self.query,
+                    &lost.hop(false, &usage, rest.pico),
+                );
             }
             Entry::Totals(totals) => {
                 for day in &totals.days {
-                    let label = self.query.label.as_deref();
+                    let label = self.query.label();
                     let paid = Paid {
                         namespace: &day.of.namespace,
                         task: day.of.task.then_some(LEFT),
@@ -337,7 +351,7 @@ impl<'a> Sum<'a> {
         };
         let (uid, ..) = key;
         let model = self.model(&asked.model, reported.unwrap_or_default());
-        let (store, label) = (self.store, self.query.label.as_deref());
+        let (store, label) = (self.store, self.query.label());
         let owner = self
             .owners
             .entry((uid, record.attempt))
@@ -396,6 +410,7 @@ fn key(by: CostBy, paid: &Paid<'_>) -> String {
         CostBy::Agent => within(paid.agent),
         CostBy::Task => within(paid.task),
         CostBy::Label if paid.namespace == LOST => LOST.to_owned(),
+        CostBy::Workflow => within(paid.label),
         CostBy::Label => paid.label.unwrap_or("(none)").to_owned(),
         CostBy::Requester => paid.requester.to_owned(),
         CostBy::Model if paid.model.is_empty() => paid.provider.to_owned(),

@@ -40,7 +40,9 @@ impl Store {
     pub fn full(&self) -> Option<String> {
         let (log, limit) = (self.log_bytes(), self.limits().log);
         (log >= limit).then(|| {
-            format!("the gateway's log has {log} of {limit} bytes, so nothing new is spent: {REMEDY}")
+            format!(
+                "the gateway's log has {log} of {limit} bytes, so nothing new is spent: {REMEDY}"
+            )
         })
     }
 

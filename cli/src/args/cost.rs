@@ -50,6 +50,8 @@ pub enum By {
     Model,
     Day,
     Task,
+    /// The label oarmaster.dev/workflow of Tasks
+    Workflow,
     /// A label of Tasks: --label KEY
     Label,
 }

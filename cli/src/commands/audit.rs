@@ -243,7 +243,10 @@ mod tests {
             ..lost.clone()
         };
         let lines = judge(&taken, None).unwrap();
-        assert_eq!(lines[1], "7 of them are no longer kept: only their hashes are");
+        assert_eq!(
+            lines[1],
+            "7 of them are no longer kept: only their hashes are"
+        );
         let broken = AuditCheck {
             broken: Some("frame 3 is not what was written".into()),
             ..whole.clone()
@@ -260,11 +263,7 @@ mod tests {
                 Some((5, "bb".to_owned())),
                 "frame 5 is no longer kept",
             ),
-            (
-                &taken,
-                Some((9, "bb".to_owned())),
-                "it has no frame 9",
-            ),
+            (&taken, Some((9, "bb".to_owned())), "it has no frame 9"),
             (&broken, None, "frame 3 is not what was written"),
         ] {
             let error = judge(check, expect.as_ref()).unwrap_err();

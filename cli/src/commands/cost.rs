@@ -104,6 +104,7 @@ fn name(by: By) -> &'static str {
         By::Model => "model",
         By::Day => "day",
         By::Task => "task",
+        By::Workflow => "workflow",
         By::Label => "label",
     }
 }

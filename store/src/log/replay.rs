@@ -98,8 +98,7 @@ pub fn scan(
     let (mut offset, mut next) = (0_u32, None);
     loop {
         let found = frame::find(&data, offset);
-        let Some((at, found)) =
-            found.filter(|(_, f)| next.is_none_or(|next| f.number == next))
+        let Some((at, found)) = found.filter(|(_, f)| next.is_none_or(|next| f.number == next))
         else {
             let rest = data.get(offset as usize..).unwrap_or_default();
             // What follows the last frame is zeros, or was not durable when the caller began.

@@ -325,12 +325,7 @@ struct End {
 }
 
 /// Writes a batch, one write and one sync per segment it touches.
-fn write<N>(
-    disk: &mut dyn Disk,
-    batch: &[Item<N>],
-    synced: u64,
-    end: &mut End,
-) -> io::Result<()> {
+fn write<N>(disk: &mut dyn Disk, batch: &[Item<N>], synced: u64, end: &mut End) -> io::Result<()> {
     for part in batch.chunk_by(|a, b| a.place.segment == b.place.segment) {
         let Some(first) = part.first() else { continue };
         let Place {

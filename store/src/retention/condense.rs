@@ -61,7 +61,10 @@ fn parts(data: &[u8]) -> Result<Vec<Part<'_>>, String> {
     let mut parts: Vec<Part<'_>> = Vec::new();
     let mut offset = 0;
     while let Some((at, frame)) = find(data, offset) {
-        if parts.last().is_some_and(|last| last.frame.next() != frame.number) {
+        if parts
+            .last()
+            .is_some_and(|last| last.frame.next() != frame.number)
+        {
             return Err(format!("frame {} is not the next one", frame.number));
         }
         offset = at.saturating_add(frame.size());
@@ -131,7 +134,10 @@ fn write(data: &[u8], parts: &[Part<'_>], last: &[Entry]) -> Result<Vec<u8>, Str
         }
         out.resize(from, 0);
         if !first.goes {
-            out.extend(data.get(from..to).ok_or("a frame ends behind the segment")?);
+            out.extend(
+                data.get(from..to)
+                    .ok_or("a frame ends behind the segment")?,
+            );
             continue;
         }
         if to.saturating_sub(from) < HEADER_3 {

@@ -102,7 +102,9 @@ impl World {
         };
         let (uid, store) = (uid(task), &self.store);
         let next = store.next(&uid).await.unwrap();
-        let begun = store.begin_call(&uid, 1, session, next, *call, "sha256:d").await;
+        let begun = store
+            .begin_call(&uid, 1, session, next, *call, "sha256:d")
+            .await;
         let CallState::New(running) = begun.unwrap() else {
             panic!("the call was asked before");
         };
@@ -113,7 +115,9 @@ impl World {
             let hop = running.reserve(hop_in(pico, &caps())).await.unwrap();
             hop.settle(answer(None)).await.unwrap();
         } else {
-            hop.settle(answer(Some(used(pico + pico % 2)))).await.unwrap();
+            hop.settle(answer(Some(used(pico + pico % 2))))
+                .await
+                .unwrap();
         }
     }
 
@@ -175,6 +179,7 @@ async fn money(store: &Store) -> Vec<(CostBy, Vec<CostLine>)> {
         CostBy::Namespace,
         CostBy::Agent,
         CostBy::Label,
+        CostBy::Workflow,
         CostBy::Requester,
         CostBy::Model,
         CostBy::Day,
@@ -333,7 +338,9 @@ async fn nothing_else_changes(ops: Vec<Op>) {
     world.pass(4);
     world.store.flush().await.unwrap();
     let (spent, told) = (money(&world.store).await, audit(&world.store).await);
-    let kept: Vec<_> = (0..6).filter(|task| world.tasks.contains_key(task)).collect();
+    let kept: Vec<_> = (0..6)
+        .filter(|task| world.tasks.contains_key(task))
+        .collect();
     let before = copy(world.dir.path());
     world.sweep().await;
     world.store.flush().await.unwrap();
@@ -370,7 +377,9 @@ async fn nothing_else_changes(ops: Vec<Op>) {
             "with {written} of {} segments written",
             names.len()
         );
-        let store = Store::open(options(crashed.path(), &world.ticks)).await.unwrap();
+        let store = Store::open(options(crashed.path(), &world.ticks))
+            .await
+            .unwrap();
         assert_eq!(money(&store).await, spent, "after {written} segments");
         store.sweep(&world.over).await.unwrap();
         assert_eq!(money(&store).await, spent, "after the next pass");
@@ -416,7 +425,12 @@ async fn a_journal_stays_until_its_task_is_over_and_then_for_its_time() {
     assert_eq!(world.store.over_due(), []);
     assert_eq!(world.sweep().await.journals, 0);
     world.pass(1);
-    let mut due: Vec<_> = world.store.over_due().into_iter().map(|task| task.uid).collect();
+    let mut due: Vec<_> = world
+        .store
+        .over_due()
+        .into_iter()
+        .map(|task| task.uid)
+        .collect();
     due.sort();
     assert_eq!(due, [uid(0), uid(1)], "the third one has not ended");
     // Nothing goes that nobody says is over.
@@ -456,7 +470,9 @@ async fn artifacts_go_before_journals_and_one_of_two_tasks_stays() {
     let blobs = world.dir.path().join("blobs");
     let old = std::time::SystemTime::now() - std::time::Duration::from_secs(4000);
     for file in std::fs::read_dir(&blobs).unwrap() {
-        let file = std::fs::File::options().write(true).open(file.unwrap().path());
+        let file = std::fs::File::options()
+            .write(true)
+            .open(file.unwrap().path());
         file.unwrap().set_modified(old).unwrap();
     }
     assert_eq!(world.sweep().await.blobs, 1);
@@ -500,19 +516,36 @@ async fn what_stands_for_frames_is_vouched_for_by_the_log() {
         let (mut found, mut offset) = (Vec::new(), 0);
         while let Some((at, frame)) = log::find(&bytes, offset) {
             offset = at + frame.size();
-            found.push((at as usize, frame.number, frame.before, frame.stands, frame.payload.to_vec()));
+            found.push((
+                at as usize,
+                frame.number,
+                frame.before,
+                frame.stands,
+                frame.payload.to_vec(),
+            ));
         }
         found
     };
     let (at, number, before, stands, payload) = parts.last().unwrap().clone();
-    let forged = String::from_utf8(payload).unwrap().replace("\"costPico\":", "\"costPico\":9");
+    let forged = String::from_utf8(payload)
+        .unwrap()
+        .replace("\"costPico\":", "\"costPico\":9");
     let mut frame = Vec::new();
-    log::encode_stands(&mut frame, number, &before.unwrap(), stands.unwrap(), forged.as_bytes());
+    log::encode_stands(
+        &mut frame,
+        number,
+        &before.unwrap(),
+        stands.unwrap(),
+        forged.as_bytes(),
+    );
     bytes.truncate(at);
     bytes.extend(frame);
     std::fs::write(&first, bytes).unwrap();
     let broken = world.store.verify(None).await.unwrap().broken.unwrap();
-    assert!(broken.starts_with("segment 0 is not what retention left of it"), "{broken}");
+    assert!(
+        broken.starts_with("segment 0 is not what retention left of it"),
+        "{broken}"
+    );
 }
 
 #[tokio::test]
@@ -536,10 +569,16 @@ async fn sums_go_after_their_time_and_counters_without_end_stay() {
     world.pass(2);
     assert_eq!(world.sweep().await.segments, 1);
     assert_eq!(money(&world.store).await[0].1, []);
-    assert_eq!(audit(&world.store).await.len(), 1, "the start of the process");
+    assert_eq!(
+        audit(&world.store).await.len(),
+        1,
+        "the start of the process"
+    );
     for store in [
         world.store.clone(),
-        Store::open(options(copy(world.dir.path()).path(), &world.ticks)).await.unwrap(),
+        Store::open(options(copy(world.dir.path()).path(), &world.ticks))
+            .await
+            .unwrap(),
     ] {
         assert_eq!(store.counter(&total).counter.spent, 13);
         assert_eq!(store.sdk_total().sum.cost_pico, 13);
@@ -573,13 +612,24 @@ async fn tasks_end_before_others_and_nothing_that_runs_goes_unbooked() {
     put("one").await.unwrap();
     let refused = put("two").await.unwrap_err();
     assert_eq!(refused.code(), ErrorCode::TooLarge);
-    assert!(refused.to_string().starts_with("the artifacts of all Tasks have 5 of 8 bytes"));
+    assert!(
+        refused
+            .to_string()
+            .starts_with("the artifacts of all Tasks have 5 of 8 bytes")
+    );
 
     let sdk = || async {
-        let hop = store.sdk_call(sdk_caller()).reserve(hop_in(7, &caps())).await?;
+        let hop = store
+            .sdk_call(sdk_caller())
+            .reserve(hop_in(7, &caps()))
+            .await?;
         hop.settle(&answer(Some(used(7)))).await
     };
-    let late = store.sdk_call(sdk_caller()).reserve(hop_in(5, &[])).await.unwrap();
+    let late = store
+        .sdk_call(sdk_caller())
+        .reserve(hop_in(5, &[]))
+        .await
+        .unwrap();
     let refused = loop {
         sdk().await.unwrap();
         let next = store.next(&uid).await.unwrap();
@@ -589,13 +639,25 @@ async fn tasks_end_before_others_and_nothing_that_runs_goes_unbooked() {
             Err(refused) => break refused,
         }
     };
-    assert_eq!(refused.code(), ErrorCode::TooLarge, "the Task ends: {refused}");
+    assert_eq!(
+        refused.code(),
+        ErrorCode::TooLarge,
+        "the Task ends: {refused}"
+    );
     let begun = store.begin_call(&uid, 1, &session, 2, 0, "sha256:d").await;
-    assert_eq!(begun.unwrap_err().code(), ErrorCode::Conflict, "that comes first");
+    assert_eq!(
+        begun.unwrap_err().code(),
+        ErrorCode::Conflict,
+        "that comes first"
+    );
     let next = store.next(&uid).await.unwrap();
-    let begun = store.begin_call(&uid, 1, &session, next, 0, "sha256:d").await;
+    let begun = store
+        .begin_call(&uid, 1, &session, next, 0, "sha256:d")
+        .await;
     assert_eq!(begun.unwrap_err().code(), ErrorCode::TooLarge);
-    let opened = store.open_attempt(&uid, 2, open_request(&uid, usd(1))).await;
+    let opened = store
+        .open_attempt(&uid, 2, open_request(&uid, usd(1)))
+        .await;
     assert!(matches!(opened.unwrap_err(), Refusal::Full(_)));
     assert_eq!(store.full(), None);
     world.end(0).await;
@@ -605,7 +667,12 @@ async fn tasks_end_before_others_and_nothing_that_runs_goes_unbooked() {
         }
     };
     assert!(matches!(refused, Refusal::Full(_)), "{refused}");
-    assert!(store.full().unwrap().contains("expand the gateway's volume"));
+    assert!(
+        store
+            .full()
+            .unwrap()
+            .contains("expand the gateway's volume")
+    );
     let before = store.sdk_total().sum.cost_pico;
     late.settle(&answer(Some(used(5)))).await.unwrap();
     assert_eq!(store.sdk_total().sum.cost_pico, before + 5);

@@ -19,10 +19,10 @@ pub use retention::Due;
 pub use scopes::{Counters, is_kept};
 pub use sdk::Sdk;
 
-use crate::{Refusal, Window};
 use crate::entry::{Entry, Reserve};
 use crate::log::Place;
 use crate::scope::CounterId;
+use crate::{Refusal, Window};
 use oarmaster_protocol::admin::{Isolated, TaskBudget};
 use oarmaster_protocol::assignment::TaskRef;
 use oarmaster_protocol::journal::{Artifact, Body, CallUsage, Outcome};

@@ -1,7 +1,7 @@
 //! Hops of callers that are no Task, and what is booked for those that a crash took away.
 
-use super::{At, State};
 use super::fold::add;
+use super::{At, State};
 use crate::entry::{Entry, Reserve, Rest, SdkId, SdkRow};
 use crate::hops::{HopEnd, HopRequest};
 use crate::scope::CounterId;
@@ -128,7 +128,11 @@ impl State {
     pub(super) fn apply_sdk(&mut self, entry: &Entry, at: At) -> Result<(), String> {
         let segment = at.place.segment;
         if let Entry::SdkEnd { id, .. } = entry
-            && self.sdk.open.get(id).is_some_and(|hop| hop.segment == segment)
+            && self
+                .sdk
+                .open
+                .get(id)
+                .is_some_and(|hop| hop.segment == segment)
         {
             let rows = &mut self.segment(segment).rows;
             *rows = rows.saturating_add(1);

@@ -67,6 +67,10 @@ async fn what_was_spent_is_summed_up_by_what_is_asked_for() {
         ),
         (CostBy::Label, [line("(none)", 1, 5), line("red", 1, 80)]),
         (
+            CostBy::Workflow,
+            [line("other/(none)", 1, 5), line("team/nightly", 1, 80)],
+        ),
+        (
             CostBy::Day,
             [line("1970-01-01", 0, 50), line("1970-01-02", 2, 35)],
         ),

@@ -23,6 +23,7 @@ use oarmaster_protocol::assignment::{
     AgentTarget, Assignment, Program, RunTarget, Target, TaskRef,
 };
 use oarmaster_protocol::journal::{Body, CallUsage, Outcome};
+use oarmaster_protocol::read::WORKFLOW_LABEL;
 use oarmaster_protocol::task::{Append, Claim, ClaimRequest};
 use std::path::Path;
 use std::sync::Arc;
@@ -112,7 +113,9 @@ pub fn open_request(uid: &str, budget: TaskBudget) -> OpenAttempt {
         assignment: Some(agent_assignment(uid)),
         budget,
         requested_by: Some("alice@acme".into()),
-        labels: [("team".to_owned(), "red".to_owned())].into(),
+        labels: [("team", "red"), (WORKFLOW_LABEL, "nightly")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
     }
 }
 

@@ -98,7 +98,9 @@ fn what_was_changed_moved_or_left_out_is_named() {
 #[test]
 fn a_chain_that_was_made_anew_has_another_end() {
     let dir = log(&["one", "two"]);
-    let known = verify(dir.path(), 2, Some(1), |_| Vec::new()).unwrap().asked;
+    let known = verify(dir.path(), 2, Some(1), |_| Vec::new())
+        .unwrap()
+        .asked;
     let at = frames(dir.path());
     forge(dir.path(), at[1].0, 1, &at[1].1, "TWO");
     let forged = verify(dir.path(), 2, Some(1), |_| Vec::new()).unwrap();
