@@ -38,7 +38,9 @@ pub async fn run(gateway: Arc<Gateway>, client: Client) {
 
 /// One pass: lets go what is due, of Tasks what of those that are over.
 pub async fn pass(gateway: &Gateway, client: &Client) {
-    let due = gateway.store.over_due();
+    let mut due = gateway.store.over_due();
+    // Of those that wait and stay, however many, none keeps others from being asked for.
+    fastrand::shuffle(&mut due);
     let asked = due.into_iter().take(TASKS).map(|task| async move {
         match is_over(client, &task).await {
             Ok(true) => Some(task.uid),

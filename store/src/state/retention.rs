@@ -21,12 +21,17 @@ impl State {
     /// whoever knows that it is over may let it go.
     pub fn due(&self, kept: &Retention, now: i64) -> Due {
         let mut due = Due::default();
-        for task in self.tasks.values().filter(|task| task.is_idle()) {
+        for task in self.tasks.values() {
             let older = |than: i64| now.saturating_sub(task.last_ms) >= than;
-            if older(kept.journals_ms) {
+            let journal = older(kept.journals_ms);
+            let artifacts = older(kept.artifacts_ms) && !task.blobs.is_empty();
+            if !(journal || artifacts) || !task.is_idle() {
+                continue; // the times first: few are old, and calls are many
+            }
+            if journal {
                 due.journals.push(task.task.clone());
             }
-            if older(kept.artifacts_ms) && !task.blobs.is_empty() {
+            if artifacts {
                 due.artifacts.push(task.task.clone());
             }
         }
