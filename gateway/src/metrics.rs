@@ -249,7 +249,7 @@ impl Default for Metrics {
         );
         registry.register(
             "volume_bytes",
-            "Bytes on the gateway's volume: `log` and, again, `tasks` are those of the log, `artifacts` those of artifacts",
+            "Bytes on the gateway's volume: of the log, of the journals of Tasks in it, and of artifacts",
             metrics.volume.clone(),
         );
         registry.register(
@@ -414,9 +414,8 @@ impl Metrics {
 
     /// What is used of the volume.
     pub fn volume(&self, usage: Usage) {
-        let tasks = usage.limits.log.saturating_sub(usage.limits.reserved);
         for (part, used, limit) in [
-            ("tasks", usage.log, tasks),
+            ("tasks", usage.tasks, usage.limits.tasks),
             ("log", usage.log, usage.limits.log),
             ("artifacts", usage.blobs, usage.limits.blobs),
         ] {

@@ -50,12 +50,8 @@ pub async fn run(config: Config, client: Client, stop: CancellationToken) -> any
         tls_secret,
         drain,
     } = config;
-    std::fs::create_dir_all(&data_dir)
-        .with_context(|| format!("failed to create {}", data_dir.display()))?;
-    let volume = retention::volume(&data_dir).context("failed to ask for the volume's size")?;
     let options = Options {
         retention: kept,
-        limits: retention::limits(volume),
         ..Options::new(&data_dir)
     };
     let store = Store::open(options)

@@ -1,12 +1,15 @@
 //! Artifacts: the files of a Task that outlive its sandbox.
 
 use crate::blobs::Staged;
+use crate::room::ends_the_task;
 use crate::state::{By, State, check_artifact_name};
 use crate::{Refusal, Store};
 use bytes::Bytes;
 use oarmaster_protocol::journal::Artifact;
 use oarmaster_protocol::task::MAX_ARTIFACT_BYTES;
 use sha2::{Digest as _, Sha256};
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 
 const DAY_MS: i64 = 24 * 3_600_000;
 
@@ -22,6 +25,28 @@ pub struct ArtifactWriter {
     staged: Option<Staged>,
     hash: Sha256,
     size: u64,
+    room: Room,
+}
+
+/// What is on its way counts, until it is given up or the log knows it.
+#[derive(Debug)]
+struct Room {
+    store: Store,
+    bytes: u64,
+}
+
+impl Room {
+    fn add(&mut self, bytes: u64) -> Result<(), Refusal> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.store.staged().fetch_add(bytes, Ordering::Relaxed);
+        self.store.room_for_blobs()
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.store.staged().fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 impl ArtifactWriter {
@@ -32,6 +57,12 @@ impl ArtifactWriter {
             && let Some(staged) = self.staged.take()
         {
             staged.discard().await?;
+        }
+        if let Err(refused) = self.room.add(bytes.len() as u64) {
+            if let Some(staged) = self.staged.take() {
+                staged.discard().await?;
+            }
+            return Err(refused);
         }
         match &mut self.staged {
             Some(staged) => {
@@ -53,30 +84,39 @@ impl ArtifactWriter {
             staged,
             hash,
             size,
+            room,
         } = self;
         let staged = staged.ok_or_else(|| too_large(&name))?;
         let digest = format!("sha256:{}", hex::encode(hash.finalize()));
         let artifact = Artifact { name, size, digest };
-        let quota = store.options().artifact_bytes;
+        let options = store.options();
+        let (quota, journal) = (options.artifact_bytes, options.journal_bytes);
         let by = By {
             task: &task,
             attempt,
             session: &session,
         };
-        let decide = |state: &State| state.decide_artifact(by, &artifact, quota);
+        let decide = |state: &State| state.decide_artifact(by, &artifact, quota, journal);
         // Refuse before the blob is kept; the decision that counts is the one after.
-        let mut early = decide(&store.lock().state).map(drop);
-        if early.is_ok() {
-            early = store.room_for_blob(size);
-        }
+        let early = {
+            let core = store.lock();
+            let room = store.room_for_tasks(&core.state).map_err(ends_the_task);
+            room.and_then(|()| decide(&core.state).map(drop))
+        };
         if let Err(refused) = early {
             staged.discard().await?;
             return Err(refused);
         }
+        // No blob is removed between its name and its entry.
+        let naming = store.naming().read().await;
         staged.keep(&artifact.digest).await?;
-        store
-            .change(|state| Ok((decide(state)?, ())), |_, ()| ())
-            .await?;
+        let named = store.change(|state| Ok((decide(state)?, ())), |_, ()| ());
+        let named = named.await;
+        drop((naming, room));
+        if let Err(refused) = named {
+            store.remove_unnamed(&artifact.digest).await?;
+            return Err(refused);
+        }
         Ok(artifact)
     }
 }
@@ -105,7 +145,36 @@ impl Store {
             staged: Some(self.blobs().stage()),
             hash: Sha256::new(),
             size: 0,
+            room: Room {
+                store: self.clone(),
+                bytes: 0,
+            },
         })
+    }
+
+    /// Removes the blobs that no Task has and that are older than an hour. Returns how many.
+    pub(crate) async fn sweep_blobs(&self) -> Result<usize, Refusal> {
+        let old = self.blobs().old().await?;
+        let kept: HashSet<String> = {
+            let core = self.lock();
+            let tasks = core.state.tasks.values();
+            tasks.flat_map(|task| task.blobs.keys().cloned()).collect()
+        };
+        let mut removed = 0;
+        for digest in old.into_iter().filter(|digest| !kept.contains(digest)) {
+            removed += usize::from(self.remove_unnamed(&digest).await?);
+        }
+        Ok(removed)
+    }
+
+    /// Removes a blob if no Task has it.
+    async fn remove_unnamed(&self, digest: &str) -> Result<bool, Refusal> {
+        let _naming = self.naming().write().await;
+        if self.lock().state.names_blob(digest) {
+            return Ok(false);
+        }
+        self.blobs().remove(digest).await?;
+        Ok(true)
     }
 
     /// Stores an artifact that is in memory already.

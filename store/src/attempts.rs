@@ -37,11 +37,13 @@ impl Store {
             })?),
             None => None,
         };
-        self.room_for_tasks()?;
         let now = self.now();
         self.change(
             |state| {
                 let entries = state.decide_open_attempt(task_uid, attempt, &request, text, now)?;
+                if !entries.is_empty() {
+                    self.room_for_tasks(state)?;
+                }
                 Ok((entries, ()))
             },
             |state, ()| state.report(task_uid, attempt),

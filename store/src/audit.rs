@@ -112,12 +112,10 @@ fn rewritten(payload: &[u8]) -> Vec<(u32, String)> {
         return Vec::new();
     }
     let told = entries(payload).filter_map(|entry| match entry {
-        Ok(Entry::Condensed {
-            segment, digest, ..
-        }) => Some((segment, digest)),
+        Ok(Entry::Condensed { segments, .. }) => Some(segments),
         _ => None,
     });
-    told.collect()
+    told.flatten().collect()
 }
 
 /// A line that stays when its entry goes.

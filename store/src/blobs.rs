@@ -10,7 +10,6 @@ use object_store::buffered::BufWriter;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt as _};
-use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -76,24 +75,25 @@ impl Blobs {
 }
 
 impl Blobs {
-    /// Removes the blobs that are not in `kept` and older than an hour. Returns how many.
-    pub async fn sweep(&self, kept: &HashSet<String>) -> Result<usize, Refusal> {
+    /// Digests of the blobs that are older than an hour.
+    pub async fn old(&self) -> Result<Vec<String>, Refusal> {
         let since = SystemTime::now().checked_sub(GRACE);
         let mut found = self.0.list(Some(&Key::from("blobs")));
-        let mut gone = Vec::new();
+        let mut old = Vec::new();
         while let Some(blob) = found.next().await {
             let blob = blob.map_err(failed("list the blobs"))?;
-            let name = blob.location.filename().unwrap_or_default();
-            let old = since.is_some_and(|since| SystemTime::from(blob.last_modified) < since);
-            if old && !kept.contains(&format!("sha256:{name}")) {
-                gone.push(blob.location);
+            if since.is_some_and(|since| SystemTime::from(blob.last_modified) < since) {
+                let name = blob.location.filename().unwrap_or_default();
+                old.push(format!("sha256:{name}"));
             }
         }
-        for blob in &gone {
-            let removed = self.0.delete(blob).await;
-            removed.map_err(failed("remove a blob"))?;
-        }
-        Ok(gone.len())
+        Ok(old)
+    }
+
+    /// Removes a blob.
+    pub async fn remove(&self, digest: &str) -> Result<(), Refusal> {
+        let removed = self.0.delete(&blob(digest)).await;
+        Ok(removed.map_err(failed("remove a blob"))?)
     }
 }
 

@@ -113,7 +113,7 @@ impl Store {
                     Standing::Answered(seq) => Found::Answered(task.record_at(seq)),
                     Standing::InDoubt => Found::InDoubt,
                     Standing::Free => {
-                        self.room_for_tasks().map_err(ends_the_task)?;
+                        self.room_for_tasks(state).map_err(ends_the_task)?;
                         let digest = body_digest.to_owned();
                         let alive = watch::Sender::new(());
                         running.insert(key, RunningCall { digest, alive });

@@ -152,14 +152,12 @@ pub enum Entry {
         /// UIDs.
         tasks: Vec<String>,
     },
-    /// A segment is written anew, without what is no longer kept.
+    /// Segments are written anew, without what is no longer kept.
     Condensed {
         /// Milliseconds since the Unix epoch.
         at_ms: i64,
-        /// Number of the segment.
-        segment: u32,
-        /// SHA-256 of the file in hexadecimal digits.
-        digest: String,
+        /// Their numbers, and the SHA-256 of each file in hexadecimal digits.
+        segments: BTreeMap<u32, String>,
     },
     /// What is left of the rows of money that were in this segment.
     Totals(Box<Totals>),

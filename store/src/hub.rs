@@ -9,7 +9,7 @@ use oarmaster_protocol::assignment::TaskRef;
 use oarmaster_protocol::journal::Body;
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::{broadcast, watch};
 
 /// What goes with a frame.
@@ -26,6 +26,7 @@ pub struct Note {
 pub struct Hub {
     dir: PathBuf,
     core: Arc<Mutex<Core>>,
+    files: Arc<RwLock<()>>,
     followers: Mutex<HashMap<String, watch::Sender<u64>>>,
     changes: broadcast::Sender<TaskRef>,
     unwritable: watch::Sender<Option<String>>,
@@ -67,10 +68,11 @@ impl Note {
 }
 
 impl Hub {
-    pub fn new(dir: PathBuf, core: Arc<Mutex<Core>>) -> Self {
+    pub fn new(dir: PathBuf, core: Arc<Mutex<Core>>, files: Arc<RwLock<()>>) -> Self {
         Self {
             dir,
             core,
+            files,
             followers: Mutex::default(),
             changes: broadcast::Sender::new(CHANGES),
             unwritable: watch::Sender::new(None),
@@ -135,6 +137,8 @@ impl Sink for Arc<Hub> {
 
     /// Puts the state back to what is durable, so that readers see that and nothing else.
     fn failed(&self, durable: u64, reason: &str) {
+        let files = self.files.read();
+        let _files = files.unwrap_or_else(PoisonError::into_inner);
         let mut core = lock(&self.core);
         let mut state = State::default();
         let repair = Repair::ReadOnly { before: durable };

@@ -36,15 +36,18 @@ impl Store {
         };
         let (now, quota) = (self.now(), self.options().journal_bytes);
         let is_end = |body: &Body| matches!(body, Body::Result { .. });
-        if !append.records.iter().any(is_end) {
-            self.room_for_tasks().map_err(ends_the_task)?;
-        }
+        let ends = append.records.iter().any(is_end);
         let (repeated, next) = self
             .change(
                 |state| {
                     let decided = state.decide_append(by, &append, &sizes, quota, now)?;
                     Ok(match decided {
-                        AppendDecision::New(entries) => (entries, Vec::new()),
+                        AppendDecision::New(entries) => {
+                            if !ends {
+                                self.room_for_tasks(state).map_err(ends_the_task)?;
+                            }
+                            (entries, Vec::new())
+                        }
                         AppendDecision::Repeat(there) => (Vec::new(), there),
                     })
                 },

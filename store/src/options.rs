@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since the Unix epoch.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -28,6 +28,8 @@ pub struct Options {
     pub limits: Limits,
     /// The clock of the records. Default: the system's.
     pub clock: Clock,
+    /// A clock that nobody sets, from any beginning. Default: the system's.
+    pub steady: Clock,
 }
 
 /// What the log and the artifacts may take, in bytes.
@@ -35,9 +37,8 @@ pub struct Options {
 pub struct Limits {
     /// Of the log. Where it has as many, no new money is spent; calls that run are still booked.
     pub log: u64,
-    /// Of them, those that only rows of money, ends of Tasks and lines of the audit may use: where no others are left, Tasks end, and other
-    /// callers go on.
-    pub reserved: u64,
+    /// Of them, of the journals of Tasks: where they have as many, Tasks end, and other callers go on.
+    pub tasks: u64,
     /// Of the artifacts of all Tasks.
     pub blobs: u64,
 }
@@ -46,7 +47,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             log: u64::MAX,
-            reserved: 0,
+            tasks: u64::MAX,
             blobs: u64::MAX,
         }
     }
@@ -89,6 +90,7 @@ impl Options {
     /// The defaults, in `dir`.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
+        let begun = Instant::now();
         Self {
             dir: dir.into(),
             segment_bytes: 16 << 20,
@@ -98,15 +100,16 @@ impl Options {
             retention: Retention::default(),
             limits: Limits::default(),
             clock: Arc::new(now_ms),
+            steady: Arc::new(move || ms(begun.elapsed())),
         }
     }
 }
 
 fn now_ms() -> i64 {
     // A clock before 1970 is a machine without one; the order of records does not depend on it.
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| {
-            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-        })
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, ms)
+}
+
+fn ms(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }

@@ -1,7 +1,9 @@
 //! What the log and the blobs may take of the volume, so that neither stops the other, and Tasks never stop what is spent.
 
+use crate::state::State;
 use crate::{Limits, Refusal, Store};
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 /// What a person can do about it.
 const REMEDY: &str =
@@ -12,6 +14,8 @@ const REMEDY: &str =
 pub struct Usage {
     /// Of the log's files.
     pub log: u64,
+    /// Of the journals of all Tasks, which are in them.
+    pub tasks: u64,
     /// Of the artifacts of all Tasks.
     pub blobs: u64,
     /// Most of both.
@@ -22,9 +26,14 @@ impl Store {
     /// What is used of the volume.
     #[must_use]
     pub fn volume(&self) -> Usage {
+        let (tasks, blobs) = {
+            let core = self.lock();
+            (core.state.task_bytes, core.state.blob_bytes)
+        };
         Usage {
             log: self.log_bytes(),
-            blobs: self.lock().state.blob_bytes,
+            tasks,
+            blobs,
             limits: self.limits(),
         }
     }
@@ -51,26 +60,27 @@ impl Store {
     }
 
     /// For what a Task brings; its end, and what its calls cost, need none.
-    pub(crate) fn room_for_tasks(&self) -> Result<(), Refusal> {
-        let Limits { log, reserved, .. } = self.limits();
-        let limit = log.saturating_sub(reserved);
-        let log = self.log_bytes();
-        if log < limit {
+    pub(crate) fn room_for_tasks(&self, state: &State) -> Result<(), Refusal> {
+        self.room_for_money()?;
+        let (limit, tasks) = (self.limits().tasks, state.task_bytes);
+        if tasks < limit {
             return Ok(());
         }
         Err(Refusal::Full(format!(
-            "the gateway's log has {log} bytes, and {limit} are for Tasks: {REMEDY}"
+            "the journals of all Tasks have {tasks} of {limit} bytes: {REMEDY}"
         )))
     }
 
-    pub(crate) fn room_for_blob(&self, bytes: u64) -> Result<(), Refusal> {
+    /// For the artifacts that there are, and those on their way.
+    pub(crate) fn room_for_blobs(&self) -> Result<(), Refusal> {
         let limit = self.limits().blobs;
-        let blobs = self.lock().state.blob_bytes;
-        if blobs.saturating_add(bytes) <= limit {
+        let staged = self.staged().load(Ordering::Relaxed);
+        let blobs = self.lock().state.blob_bytes.saturating_add(staged);
+        if blobs <= limit {
             return Ok(());
         }
         Err(Refusal::TooLarge(format!(
-            "the artifacts of all Tasks have {blobs} of {limit} bytes: {REMEDY}"
+            "the artifacts of all Tasks would have {blobs} of {limit} bytes: {REMEDY}"
         )))
     }
 }

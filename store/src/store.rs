@@ -13,7 +13,8 @@ use crate::{Limits, Options, Refusal, StoreError};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::watch;
 
 /// Most bytes in the queue before a caller that does not wait for the disk has to.
@@ -41,6 +42,14 @@ struct Inner {
     running: Mutex<Running>,
     exposed: Mutex<Exposed>,
     limits: Mutex<Limits>,
+    /// Read by whoever reads several segments, written while some are replaced.
+    files: Arc<RwLock<()>>,
+    /// Read while a blob gets a name and an entry, written while blobs are removed.
+    naming: tokio::sync::RwLock<()>,
+    /// Bytes of artifacts that are on their way.
+    staged: AtomicU64,
+    /// The newest time in the log when it was opened, and what the steady clock said.
+    opened: (i64, i64),
     blobs: Blobs,
     /// Held, so that no other process opens the directory.
     _lock: File,
@@ -102,10 +111,16 @@ impl Store {
             std::fs::TryLockError::Error(source) => io("lock", &path)(source),
         })?;
         let blobs = Blobs::open(&dir)?;
+        log::finish(&dir)?;
         let mut state = State::default();
         let cursor = log::replay(&dir, Repair::Erase, &mut |frame, place, payload| {
             apply_frame(&mut state, frame, place, payload)
         })?;
+        let times = state.segments.values().filter_map(|known| known.times);
+        let newest = times.map(|(_, last)| last).max();
+        // A new log begins now.
+        let newest = newest.unwrap_or_else(|| (options.clock)());
+        let opened = (newest, (options.steady)());
         let core = Arc::new(Mutex::new(Core {
             state,
             unreadable: None,
@@ -115,7 +130,9 @@ impl Store {
             let hash = hex::encode(cursor.hash);
             tracing::info!(frame, hash, "the log goes on after this frame");
         }
-        let hub = Arc::new(Hub::new(dir.clone(), Arc::clone(&core)));
+        let files = Arc::new(RwLock::new(()));
+        let hub = Hub::new(dir.clone(), Arc::clone(&core), Arc::clone(&files));
+        let hub = Arc::new(hub);
         let bytes = log::bytes(&dir)?;
         let segment = options.segment_bytes;
         let log = Log::start(cursor, bytes, segment, disk(&dir), Arc::clone(&hub))
@@ -123,6 +140,10 @@ impl Store {
         Ok(Self {
             inner: Arc::new(Inner {
                 limits: Mutex::new(options.limits),
+                files,
+                naming: tokio::sync::RwLock::default(),
+                staged: AtomicU64::new(0),
+                opened,
                 options,
                 log,
                 core,
@@ -248,9 +269,36 @@ impl Store {
         self.inner.log.roll()
     }
 
-    /// So many bytes of the log are free again.
-    pub(crate) fn freed(&self, bytes: u64) {
-        self.inner.log.freed(bytes);
+    /// The log's files have so many bytes more.
+    pub(crate) fn grown(&self, bytes: i64) {
+        self.inner.log.grown(bytes);
+    }
+
+    /// While it is held, no segment is replaced.
+    pub(crate) fn files_read(&self) -> RwLockReadGuard<'_, ()> {
+        let files = self.inner.files.read();
+        files.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// While it is held, nobody reads segments.
+    pub(crate) fn files_write(&self) -> RwLockWriteGuard<'_, ()> {
+        let files = self.inner.files.write();
+        files.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn naming(&self) -> &tokio::sync::RwLock<()> {
+        &self.inner.naming
+    }
+
+    pub(crate) fn staged(&self) -> &AtomicU64 {
+        &self.inner.staged
+    }
+
+    /// Now, for what may leave: never more than has passed while the log was open, so that a clock that is wrong makes nothing old.
+    pub(crate) fn ripe(&self) -> i64 {
+        let (newest, steady) = self.inner.opened;
+        let passed = (self.inner.options.steady)().saturating_sub(steady);
+        self.now().min(newest.saturating_add(passed))
     }
 
     /// Bytes of the log's files.

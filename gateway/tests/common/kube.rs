@@ -271,7 +271,16 @@ impl FakeKube {
         }
         match world.objects.get(&key) {
             Some(object) => axum::Json(object).into_response(),
-            None => status(404, "NotFound"),
+            None => {
+                let group = if kind.contains("model") || kind == "tasks" {
+                    "oarmaster.dev"
+                } else {
+                    ""
+                };
+                let details = json!({"name": name, "group": group, "kind": kind});
+                let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "NotFound", "message": "NotFound", "details": details, "code": 404});
+                (StatusCode::NOT_FOUND, axum::Json(body)).into_response()
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use super::frame::Hash;
 use super::replay::{list, load, scan};
 use crate::StoreError;
 use sha2::{Digest as _, Sha256};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 
 #[cfg(test)]
@@ -45,7 +45,7 @@ pub fn verify(
     told: impl Fn(&[u8]) -> Vec<(u32, String)>,
 ) -> Result<Chain, StoreError> {
     let mut chain = Chain::default();
-    let mut written: HashMap<u32, HashSet<String>> = HashMap::new();
+    let mut written: HashMap<u32, [String; 2]> = HashMap::new();
     let mut anew = Vec::new();
     let mut next = 0;
     for segment in 0..list(dir)? {
@@ -57,7 +57,9 @@ pub fn verify(
             if found.number != next {
                 return Err(format!("frame {next} is missing"));
             }
-            if let Some(hash) = found.before {
+            // The first version had none, and what stands for its frames has zeros there.
+            let unknown = found.stands.is_some() && chain.first.is_none() && next > 0;
+            if let Some(hash) = found.before.filter(|hash| !unknown || *hash != [0; 32]) {
                 if let Some((last, _)) = chain.last.filter(|(_, known)| *known != hash) {
                     return Err(format!(
                         "frame {last} is not what was written: frame {next} knows another hash of it"
@@ -68,7 +70,9 @@ pub fn verify(
                 return Err(format!("frame {next} has no hash"));
             }
             for (segment, digest) in told(found.payload) {
-                written.entry(segment).or_default().insert(digest);
+                // The one before the newest counts, too: a crash may have come between the row and the file.
+                let known = written.entry(segment).or_default();
+                *known = [std::mem::take(&mut known[1]), digest];
             }
             let count = found.next().checked_sub(next);
             let count = count.ok_or_else(|| format!("frame {next} goes back"))?;
@@ -109,7 +113,7 @@ pub fn verify(
     for segment in anew {
         let found = digest(&load(dir, segment)?);
         let known = written.get(&segment);
-        if !known.is_some_and(|digests| digests.contains(&found)) {
+        if known.is_none_or(|digests| !digests.contains(&found)) {
             chain.broken = Some(format!(
                 "segment {segment} is not what retention left of it: no frame knows its digest {found}"
             ));

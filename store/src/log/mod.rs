@@ -8,6 +8,7 @@
 //! - Retention (`crate::retention`) writes a full segment anew: what stays is where it was, a frame that stands for others keeps their
 //!   hash, so that the chain is whole, and one more brings what is left of them.
 
+mod anew;
 mod chain;
 mod disk;
 mod frame;
@@ -16,6 +17,7 @@ mod replay;
 pub mod tests;
 mod writer;
 
+pub use anew::{commit, finish, prepare};
 pub use chain::{Chain, digest, verify};
 pub use disk::{Disk, Files};
 #[cfg(test)]
@@ -26,7 +28,6 @@ pub use writer::{Log, Sink, Urgency};
 
 use crate::StoreError;
 use std::fs::File;
-use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -64,33 +65,6 @@ pub fn read(dir: &Path, place: Place) -> Result<Vec<u8>, StoreError> {
             what: "the checksum does not match".into(),
         }),
     }
-}
-
-/// Puts other bytes in the place of a segment that is not written to, durably and at once. `written` is called between the two steps: the
-/// bytes are on the disk, and nobody sees them yet. Returns how many bytes the file lost.
-pub fn replace(
-    dir: &Path,
-    segment: u32,
-    bytes: &[u8],
-    written: impl FnOnce() -> Result<(), StoreError>,
-) -> Result<u64, StoreError> {
-    let (path, old) = (dir.join("anew"), segment_path(dir, segment));
-    let failed = |act| {
-        let path = path.clone();
-        move |source| StoreError::Io { act, path, source }
-    };
-    let write = || {
-        let mut file = File::create(&path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(failed("write"))?;
-    written()?;
-    let had = std::fs::metadata(&old).map_err(failed("find what is replaced by"))?;
-    std::fs::rename(&path, &old).map_err(failed("rename"))?;
-    let synced = File::open(dir).and_then(|dir| dir.sync_all());
-    synced.map_err(failed("rename"))?;
-    Ok(had.len().saturating_sub(bytes.len() as u64))
 }
 
 /// Bytes of all segments.

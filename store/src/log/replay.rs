@@ -51,7 +51,7 @@ pub fn replay(dir: &Path, repair: Repair, visit: Visit<'_>) -> Result<Cursor, St
         at.segments = segment + 1;
         at.capacity = u32::try_from(data.len()).unwrap_or(u32::MAX);
         at.offset = 0;
-        let mut last = None;
+        let (mut last, mut anew) = (None, false);
         loop {
             if matches!(repair, Repair::ReadOnly { before } if at.number >= before) {
                 return Ok(at);
@@ -69,13 +69,19 @@ pub fn replay(dir: &Path, repair: Repair, visit: Visit<'_>) -> Result<Cursor, St
                 .map_err(|what| corrupt(segment, offset, what))?;
             at.offset = offset.saturating_add(found.size());
             at.number = found.next();
+            anew |= found.stands.is_some();
             last = Some(found);
         }
         at.hash = last.map_or(at.hash, |last| last.hash());
+        let rest = data.get(at.offset as usize..).unwrap_or_default();
+        if anew && rest.iter().any(|byte| *byte != 0) {
+            // It was whole before it had this name. Nothing in it is unfinished, and its last frame may not be missed by its number.
+            let what = "what is left of frames that are no longer kept is unreadable";
+            return Err(corrupt(segment, at.offset, what.into()));
+        }
         if at.segments < segments {
             // The writer goes to the next segment when a frame does not fit, and leaves zeros.
             let next = load(dir, at.segments)?;
-            let rest = data.get(at.offset as usize..).unwrap_or_default();
             if first(&next) == Some(at.number) || rest.iter().all(|byte| *byte == 0) {
                 ahead = Some(next);
                 continue;
@@ -107,7 +113,8 @@ pub fn scan(
             }
             return Err(corrupt(segment, offset, "a frame is unreadable".into()));
         };
-        if found.number >= before {
+        // What stands for no frame of its own is of those before it.
+        if found.number >= before && found.next() > found.number {
             return Ok(());
         }
         next = Some(found.next());

@@ -199,10 +199,10 @@ impl<N: Send + 'static> Log<N> {
         self.shared.lock().disk
     }
 
-    /// A segment was written anew, with so many bytes less.
-    pub fn freed(&self, bytes: u64) {
+    /// Segments were written anew, with so many bytes more.
+    pub fn grown(&self, bytes: i64) {
         let disk = &mut self.shared.lock().disk;
-        *disk = disk.saturating_sub(bytes);
+        *disk = disk.saturating_add_signed(bytes);
     }
 
     /// Number of the next frame.

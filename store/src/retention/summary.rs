@@ -8,8 +8,11 @@ use crate::scope::CounterId;
 use crate::state::{add, is_kept};
 use crate::window::Window;
 use oarmaster_protocol::journal::{Body, CallUsage, Record};
-use oarmaster_protocol::read::AuditAct;
+use oarmaster_protocol::read::{AuditAct, WORKFLOW_LABEL};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Sums with all the labels of Tasks; of those beyond only the workflow is kept.
+const MAX_DAYS: usize = 1000;
 
 /// What goes, and what has to be known of it that stands elsewhere. Times are milliseconds since the Unix epoch.
 pub struct Rules<'a> {
@@ -309,7 +312,11 @@ impl Summary {
         }
     }
 
-    fn day(&mut self, more: DayTotal) {
+    fn day(&mut self, mut more: DayTotal) {
+        // Labels may be another set for each Task. Those that nobody could sum up by are left out.
+        if self.days.len() >= MAX_DAYS && !self.days.contains_key(&more.of) {
+            more.of.labels.retain(|key, _| key == WORKFLOW_LABEL);
+        }
         match self.days.get_mut(&more.of) {
             Some(sum) => {
                 sum.calls = sum.calls.saturating_add(more.calls);

@@ -45,6 +45,7 @@ impl State {
         task.depends = at.frame.saturating_add(1);
         task.last_ms = task.last_ms.max(entry.at_ms().unwrap_or(0));
         task.segments = (task.segments.0.min(segment), task.segments.1.max(segment));
+        let bytes = task.journal_bytes;
         let blob = match entry {
             Entry::Artifact { artifact, .. } if !task.blobs.contains_key(&artifact.digest) => {
                 artifact.size
@@ -54,6 +55,8 @@ impl State {
         let settled = entry.record().and_then(|record| task.settles(&record.body));
         task.apply(entry, at)?;
         self.blob_bytes = self.blob_bytes.saturating_add(blob);
+        let more = task.journal_bytes.saturating_sub(bytes);
+        self.task_bytes = self.task_bytes.saturating_add(more);
         match (entry, settled) {
             (Entry::Open { scopes, record, .. }, _) => {
                 if let Body::Open { reserved_pico, .. } = record.body {
@@ -115,6 +118,7 @@ impl Task {
             }
             Entry::Record { record, .. } => self.record(record, at)?,
             Entry::Artifact { artifact, .. } => {
+                self.journal_bytes = self.journal_bytes.saturating_add(u64::from(at.bytes));
                 self.blobs.insert(artifact.digest.clone(), artifact.size);
                 let name = artifact.name.clone();
                 self.artifacts.insert(name, artifact.clone());

@@ -90,10 +90,14 @@ impl State {
         by: By<'_>,
         artifact: &Artifact,
         quota: u64,
+        journal: u64,
     ) -> Result<Vec<Entry>, Refusal> {
         let task = self.session(by)?;
         if task.artifacts.get(&artifact.name) == Some(artifact) {
             return Ok(Vec::new());
+        }
+        if task.journal_bytes >= journal {
+            return Err(journal_full(journal));
         }
         if task.artifacts.len() >= MAX_ARTIFACTS && !task.artifacts.contains_key(&artifact.name) {
             return Err(Refusal::TooLarge(format!(

@@ -63,6 +63,8 @@ pub struct State {
     pub leaving: BTreeMap<String, Task>,
     /// Bytes of the blobs of all Tasks; those of two count twice.
     pub blob_bytes: u64,
+    /// Bytes of the journals of all Tasks.
+    pub task_bytes: u64,
     /// By number.
     pub segments: BTreeMap<u32, Segment>,
 }
@@ -74,13 +76,24 @@ pub struct Segment {
     pub times: Option<(i64, i64)>,
     /// When the oldest day ends that it has totals of.
     pub totals_ms: Option<i64>,
-    /// How many hops of callers that are no Task began and ended in it, and have rows.
+    /// How many hops of callers that are no Task ended in it, and have rows.
     pub rows: u32,
+    /// The first segment that one of them began in.
+    pub since: Option<u32>,
     /// How many entries are for the audit alone.
     pub audit: u32,
 }
 
 impl Segment {
+    /// A hop of a caller that is no Task ended in it, and began in segment `since`.
+    pub fn row(&mut self, since: Option<u32>) {
+        self.rows = self.rows.saturating_add(1);
+        self.since = match (self.since, since) {
+            (Some(known), Some(since)) => Some(known.min(since)),
+            (known, since) => known.or(since),
+        };
+    }
+
     /// Another entry of it.
     pub fn note(&mut self, entry: &Entry) {
         let mut time = |at_ms: i64| {

@@ -38,8 +38,7 @@ impl State {
         due
     }
 
-    /// The full segments with something that is no longer kept, the last one first: of a Task its end goes before its beginning, so that
-    /// what a crash leaves is a Task that has not come that far.
+    /// The full segments with something that is no longer kept, and those between that are written anew with them, in order.
     pub fn stale(&self, kept: &Retention, full: u32, now: i64) -> Vec<u32> {
         let mut stale = BTreeSet::new();
         for task in self.leaving.values() {
@@ -51,14 +50,22 @@ impl State {
                 at_ms.is_some_and(|at_ms| now.saturating_sub(at_ms) >= than)
             };
             let last = known.times.map(|(_, last)| last);
-            if (known.rows > 0 && older(last, kept.rows_ms))
-                || (known.audit > 0 && older(last, kept.totals_ms))
+            if known.rows > 0 && older(last, kept.rows_ms) {
+                stale.extend(known.since.unwrap_or(*segment)..=*segment);
+            }
+            if (known.audit > 0 && older(last, kept.totals_ms))
                 || older(known.totals_ms, kept.totals_ms)
             {
                 stale.insert(*segment);
             }
         }
-        stale.range(..full).rev().copied().collect()
+        stale.range(..full).copied().collect()
+    }
+
+    /// Whether a Task has this blob.
+    pub fn names_blob(&self, digest: &str) -> bool {
+        let mut tasks = self.tasks.values();
+        tasks.any(|task| task.blobs.contains_key(digest))
     }
 
     /// Since when the segment that is written to is written to.
@@ -72,9 +79,19 @@ impl State {
         self.segments.insert(segment, now);
     }
 
-    /// Every segment before this one was written anew as far as it had to be.
-    pub fn left(&mut self, full: u32) {
-        self.leaving.retain(|_, task| task.segments.1 >= full);
+    /// Every segment before this one was written anew as far as it had to be: these Tasks have left.
+    pub fn left(&mut self, full: u32) -> Vec<Task> {
+        let gone = |task: &Task| task.segments.1 < full;
+        let mut left = Vec::new();
+        let leaving = std::mem::take(&mut self.leaving);
+        for (uid, task) in leaving {
+            if gone(&task) {
+                left.push(task);
+            } else {
+                self.leaving.insert(uid, task);
+            }
+        }
+        left
     }
 
     pub(super) fn apply_released(&mut self, tasks: &[String]) {
@@ -100,6 +117,7 @@ impl State {
                 }
             }
             self.blob_bytes = self.blob_bytes.saturating_sub(task.blob_bytes());
+            self.task_bytes = self.task_bytes.saturating_sub(task.journal_bytes);
             let name = (task.task.namespace.clone(), task.task.name.clone());
             if self.names.get(&name) == Some(uid) {
                 self.names.remove(&name);
@@ -129,6 +147,11 @@ impl State {
 }
 
 impl Task {
+    /// How many hops its calls have.
+    pub fn hops(&self) -> usize {
+        self.calls.values().map(|call| call.hops.len()).sum()
+    }
+
     /// Whether nobody works on it now.
     fn is_idle(&self) -> bool {
         let open = self.attempts.values().any(super::Attempt::is_open);

@@ -128,14 +128,9 @@ impl State {
     pub(super) fn apply_sdk(&mut self, entry: &Entry, at: At) -> Result<(), String> {
         let segment = at.place.segment;
         if let Entry::SdkEnd { id, .. } = entry
-            && self
-                .sdk
-                .open
-                .get(id)
-                .is_some_and(|hop| hop.segment == segment)
+            && let Some(since) = self.sdk.open.get(id).map(|hop| hop.segment)
         {
-            let rows = &mut self.segment(segment).rows;
-            *rows = rows.saturating_add(1);
+            self.segment(segment).row(Some(since));
         }
         let Self { counters, sdk, .. } = self;
         match entry {

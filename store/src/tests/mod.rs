@@ -41,11 +41,12 @@ pub fn options(dir: &Path) -> Options {
 
 /// With a clock that a test can set.
 pub fn options_at(dir: &Path, ticks: &Arc<AtomicI64>) -> Options {
-    let ticks = Arc::clone(ticks);
+    let (ticks, steady) = (Arc::clone(ticks), Arc::clone(ticks));
     Options {
         segment_bytes: 4096,
         sdk_rest_pico: REST,
         clock: Arc::new(move || ticks.fetch_add(1, Ordering::SeqCst)),
+        steady: Arc::new(move || steady.load(Ordering::SeqCst)),
         ..Options::new(dir)
     }
 }
