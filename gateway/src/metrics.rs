@@ -94,6 +94,16 @@ struct OfModel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Egressed {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Carried {
+    direction: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfBudget {
     budget: String,
 }
@@ -124,6 +134,8 @@ pub struct Metrics {
     budget_refusals: Family<OfBudget, Counter>,
     budget_warnings: Family<Warned, Counter>,
     spans_dropped: Counter,
+    egress_connections: Family<Egressed, Counter>,
+    egress_bytes: Family<Carried, Counter>,
 }
 
 impl Default for Metrics {
@@ -146,6 +158,8 @@ impl Default for Metrics {
             budget_refusals: Family::default(),
             budget_warnings: Family::default(),
             spans_dropped: Counter::default(),
+            egress_connections: Family::default(),
+            egress_bytes: Family::default(),
             redis: RedisOperations::default(),
             registry: Registry::default(),
         };
@@ -237,6 +251,16 @@ impl Default for Metrics {
             "Spans of traces that the collector did not take, or that were too many to wait for it",
             metrics.spans_dropped.clone(),
         );
+        registry.register(
+            "egress_connections",
+            "Connections of sandboxes to domains, by how they ended: done, refused, unreachable, or cut off as idle, too_long, too_much, fenced or stopped",
+            metrics.egress_connections.clone(),
+        );
+        registry.register(
+            "egress_bytes",
+            "Bytes of these connections, by direction: sent or received by the sandbox",
+            metrics.egress_bytes.clone(),
+        );
         Self {
             registry,
             ..metrics
@@ -263,6 +287,16 @@ impl Metrics {
     #[must_use]
     pub fn spans_dropped(&self) -> Counter {
         self.spans_dropped.clone()
+    }
+
+    /// A sandbox's connection to a domain ended, or there was none.
+    pub fn egress_ended(&self, outcome: &'static str, sent: u64, received: u64) {
+        let ended = Egressed { outcome };
+        self.egress_connections.get_or_create(&ended).inc();
+        for (direction, bytes) in [("sent", sent), ("received", received)] {
+            let carried = Carried { direction };
+            self.egress_bytes.get_or_create(&carried).inc_by(bytes);
+        }
     }
 
     /// A member was chosen to be asked.

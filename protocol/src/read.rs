@@ -86,6 +86,10 @@ pub enum AuditAct {
     Read,
     /// Somebody showed a token.
     Identify,
+    /// Code of a Task was connected to a domain, or was kept from it.
+    Egress,
+    /// Such a connection ended.
+    EgressEnd,
 }
 
 impl AuditAct {
@@ -103,6 +107,8 @@ impl AuditAct {
             Self::CallEnd => "callEnd",
             Self::Read => "read",
             Self::Identify => "identify",
+            Self::Egress => "egress",
+            Self::EgressEnd => "egressEnd",
         }
     }
 }
@@ -128,7 +134,7 @@ pub struct AuditRecord {
     pub namespace: String,
     /// UID of the Task.
     pub task: String,
-    /// To what: a pool, a provider and its model, a subresource and its Task, a listener.
+    /// To what: a pool, a provider and its model, a subresource and its Task, a listener, a domain.
     pub object: String,
     /// Why it was refused or stopped, or how a call ended; empty after an answer.
     pub reason: String,

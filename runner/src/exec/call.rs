@@ -4,6 +4,7 @@ use super::cgroup::Cgroup;
 use super::confine::Report;
 use super::output::drain;
 use super::procs;
+use super::proxy;
 use super::workspace::Workspace;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -36,6 +37,8 @@ pub(super) struct Caller {
     workspace: PathBuf,
     tmp: PathBuf,
     path: String,
+    /// The port of the pilot's proxy, where the sandbox has egress.
+    egress_port: Option<u16>,
     ended: SignalFd,
     cgroup: Option<Cgroup>,
 }
@@ -50,7 +53,12 @@ struct Ready {
 
 impl Caller {
     /// SIGCHLD must be blocked in every thread of the process.
-    pub(super) fn new(sandbox: Sandbox, workspace: &Path, tmp: &Path) -> io::Result<Self> {
+    pub(super) fn new(
+        sandbox: Sandbox,
+        egress_port: Option<u16>,
+        workspace: &Path,
+        tmp: &Path,
+    ) -> io::Result<Self> {
         let mut ended = SigSet::empty();
         ended.add(Signal::SIGCHLD);
         Ok(Self {
@@ -58,9 +66,15 @@ impl Caller {
             workspace: workspace.to_path_buf(),
             tmp: tmp.to_path_buf(),
             path: std::env::var("PATH").unwrap_or_else(|_| DEFAULT_PATH.to_owned()),
+            egress_port,
             ended: SignalFd::with_flags(&ended, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?,
             cgroup: Cgroup::own(),
         })
+    }
+
+    /// The port of the pilot's proxy, where the sandbox has egress.
+    pub(super) const fn egress_port(&self) -> Option<u16> {
+        self.egress_port
     }
 
     /// Runs a program to its end.
@@ -147,7 +161,13 @@ impl Caller {
             ("PYTHONDONTWRITEBYTECODE", "1"),
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned()));
-        own.into_iter().chain(extra.clone()).collect()
+        let proxy = self
+            .egress_port
+            .map(|port| proxy::variables(port, &self.tmp));
+        own.into_iter()
+            .chain(proxy.into_iter().flatten())
+            .chain(extra.clone())
+            .collect()
     }
 
     fn find(&self, name: &str, env: &BTreeMap<String, String>) -> Option<PathBuf> {
@@ -214,6 +234,9 @@ impl Caller {
             .args(["--supervisor", &getpid().to_string()]);
         if self.sandbox.require_landlock {
             command.arg("--require-landlock");
+        }
+        if let Some(port) = self.egress_port {
+            command.args(["--egress-port", &port.to_string()]);
         }
         let child = command
             .arg("--")

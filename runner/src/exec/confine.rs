@@ -37,6 +37,9 @@ pub struct Args {
     /// Fails where the kernel has no Landlock.
     #[arg(long)]
     require_landlock: bool,
+    /// The only port that the program may connect to; without it there is no network at all.
+    #[arg(long)]
+    egress_port: Option<u16>,
     /// argv of the program.
     #[arg(last = true, required = true)]
     program: Vec<OsString>,
@@ -92,6 +95,7 @@ fn give_up(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         file_size,
         supervisor,
         require_landlock,
+        egress_port,
         program: _,
     } = args;
     // Every descriptor of ours is closed at exec anyway, and the probe looks; a runtime may not know the call.
@@ -113,11 +117,19 @@ fn give_up(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     // the write; the supervisor's own watch does not need it.
     let _ = fs::write("/proc/self/oom_score_adj", "1000");
     nix::sys::prctl::set_no_new_privs()?;
-    let enforced = landlock::apply(workspace, tmp)?;
+    let abi = sys::landlock_abi();
+    if egress_port.is_some() && abi < landlock::WITH_TCP {
+        return Err(format!(
+            "egress needs Landlock of ABI {} or newer, and this kernel has {abi} (0: none)",
+            landlock::WITH_TCP
+        )
+        .into());
+    }
+    let enforced = landlock::apply(workspace, tmp, *egress_port)?;
     if *require_landlock && !enforced {
         return Err("this kernel has no Landlock, which the sandbox class demands".into());
     }
-    filter::apply(*supervisor)?;
+    filter::apply(*supervisor, egress_port.is_some())?;
     Ok(())
 }
 

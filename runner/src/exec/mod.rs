@@ -14,6 +14,7 @@ mod landlock;
 mod output;
 mod probe;
 mod procs;
+mod proxy;
 mod search;
 mod server;
 mod sys;

@@ -7,9 +7,11 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Where tokens and certificates are mounted in pods, and our own places.
 const SECRET_PLACES: [&str; 5] = [
@@ -38,6 +40,9 @@ pub struct Args {
     /// Whether Landlock must hold.
     #[arg(long)]
     landlock: bool,
+    /// The only port that may be connected to.
+    #[arg(long)]
+    egress_port: Option<u16>,
 }
 
 /// What the supervisor reads.
@@ -71,8 +76,12 @@ fn run(args: &Args) -> Report {
     if args.landlock {
         report.group("writing outside the workspace", writing());
     }
+    if let Some(port) = args.egress_port {
+        report.group("ports", ports(port));
+    }
     // Last, since those that succeed change this process.
-    report.group("system calls", system_calls(args.supervisor));
+    let egress = args.egress_port.is_some();
+    report.group("system calls", system_calls(args.supervisor, egress));
     report
 }
 
@@ -90,8 +99,8 @@ impl Report {
 
 type Tried = (usize, Vec<String>);
 
-fn system_calls(supervisor: i32) -> Tried {
-    let attempts = sys::attempts(supervisor);
+fn system_calls(supervisor: i32, egress: bool) -> Tried {
+    let attempts = sys::attempts(supervisor, egress);
     let mut open: Vec<String> = attempts
         .iter()
         .filter_map(|attempt| match attempt.make() {
@@ -105,6 +114,63 @@ fn system_calls(supervisor: i32) -> Tried {
         open.push("unix sockets are refused, which programs need".to_owned());
     }
     (attempts.len(), open)
+}
+
+/// Of TCP, one port may be connected to, and nothing listened on. Landlock refuses before anything leaves: at once, wherever it would go to.
+fn ports(allowed: u16) -> Tried {
+    const PLACES: [IpAddr; 4] = [
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+        // For documentation: nobody has them.
+        IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+        IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+    ];
+    const PATIENCE: Duration = Duration::from_millis(200);
+    let others = [
+        1, 22, 53, 80, 443, 6443, 8443, 8444, 8445, 9090, 10_250, 65_535,
+    ]
+    .into_iter()
+    .chain([allowed.saturating_sub(1), allowed.saturating_add(1)])
+    .filter(|port| *port != allowed);
+    let mut open = Vec::new();
+    let mut tried = 1;
+    for port in others {
+        for place in PLACES {
+            tried += 1;
+            let to = SocketAddr::new(place, port);
+            if !is_refusal(TcpStream::connect_timeout(&to, PATIENCE)) {
+                open.push(format!("{to} is not refused at once"));
+            }
+        }
+    }
+    for port in [0, 80, 8080, allowed] {
+        for place in [
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        ] {
+            tried += 1;
+            let at = SocketAddr::new(place, port);
+            if !is_refusal(TcpListener::bind(at)) {
+                open.push(format!("{at} can be listened on"));
+            }
+        }
+    }
+    let proxy = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), allowed);
+    if let Err(error) = TcpStream::connect_timeout(&proxy, PATIENCE * 10) {
+        open.push(format!("the proxy's port cannot be connected to ({error})"));
+    }
+    (tried, open)
+}
+
+/// Whether the kernel said no by rule. One without IPv6 has no door to close.
+fn is_refusal<T>(result: io::Result<T>) -> bool {
+    let errno = result.err().and_then(|error| error.raw_os_error());
+    errno.is_some_and(|errno| {
+        matches!(
+            Errno::from_raw(errno),
+            Errno::EACCES | Errno::EPERM | Errno::EAFNOSUPPORT
+        )
+    })
 }
 
 fn secrets(socket: &Path) -> Tried {

@@ -199,7 +199,12 @@ impl Server {
     }
 
     fn answer(&mut self, request: Request) -> Result<Response, Failed> {
-        if let Request::Hello { version, sandbox } = request {
+        if let Request::Hello {
+            version,
+            sandbox,
+            egress_port,
+        } = request
+        {
             if version != VERSION {
                 return Err(failed(
                     FailedCode::InvalidRequest,
@@ -208,10 +213,17 @@ impl Server {
                     ),
                 ));
             }
-            let caller =
-                Caller::new(sandbox, &self.args.workspace, &self.args.tmp).map_err(|error| {
-                    failed(FailedCode::Io, &format!("failed to set up calls: {error}"))
-                })?;
+            if sandbox.egress.is_empty() != egress_port.is_none() {
+                return Err(failed(
+                    FailedCode::InvalidRequest,
+                    "a sandbox has egress and the port of its proxy, or neither",
+                ));
+            }
+            let (workspace, tmp) = (&self.args.workspace, &self.args.tmp);
+            let caller = Caller::new(sandbox, egress_port, workspace, tmp);
+            let caller = caller.map_err(|error| {
+                failed(FailedCode::Io, &format!("failed to set up calls: {error}"))
+            })?;
             self.caller = Some(caller);
             return Ok(Response::Hello {
                 landlock: sys::landlock_abi(),
@@ -276,6 +288,10 @@ impl Server {
         ];
         if landlock > 0 {
             arguments.push("--landlock".into());
+        }
+        if let Some(port) = caller.egress_port() {
+            arguments.push("--egress-port".into());
+            arguments.push(port.to_string().into());
         }
         let ran = match caller.run_self(&arguments) {
             Ok(ran) => ran,

@@ -47,6 +47,7 @@ pub(super) struct Attempt {
     pub(super) name: String,
     number: libc::c_long,
     arguments: [libc::c_ulong; 3],
+    fourth: libc::c_ulong,
 }
 
 impl Attempt {
@@ -55,14 +56,19 @@ impl Attempt {
             name: name.into(),
             number,
             arguments,
+            fourth: 0,
         }
+    }
+
+    fn with_fourth(self, fourth: libc::c_ulong) -> Self {
+        Self { fourth, ..self }
     }
 
     /// Makes the call. `Ok` means that the kernel carried it out.
     pub(super) fn make(&self) -> Result<(), Errno> {
         let [a, b, c] = self.arguments;
         // SAFETY: every attempt of `attempts` passes numbers and null pointers only, so the kernel has nothing to write to.
-        let result = unsafe { libc::syscall(self.number, a, b, c, 0usize, 0usize, 0usize) };
+        let result = unsafe { libc::syscall(self.number, a, b, c, self.fourth, 0usize, 0usize) };
         if result == 0 && self.number == libc::SYS_clone {
             // SAFETY: this is the copy made by a clone that should have been refused; it must not go on as a second prober.
             unsafe { libc::_exit(0) }
@@ -77,12 +83,18 @@ const SOCK_RAW: libc::c_ulong = 3;
 /// One more than the highest address family of Linux 6.x.
 const FAMILIES: libc::c_ulong = 47;
 
-/// All attempts; `supervisor` is the process that a child must not touch.
-pub(super) fn attempts(supervisor: libc::pid_t) -> Vec<Attempt> {
+const INET: libc::c_ulong = 2;
+const INET6: libc::c_ulong = 10;
+
+/// All attempts; `supervisor` is the process that a child must not touch. With egress TCP is no attempt, and what goes past Landlock is.
+pub(super) fn attempts(supervisor: libc::pid_t, egress: bool) -> Vec<Attempt> {
     let pid = libc::c_ulong::try_from(supervisor).unwrap_or(1);
-    let mut all = Vec::new();
+    let mut all = if egress { past_landlock() } else { Vec::new() };
     for family in (0..FAMILIES).filter(|family| *family != 1) {
         for kind in [SOCK_STREAM, SOCK_DGRAM, SOCK_RAW] {
+            if egress && kind == SOCK_STREAM && [INET, INET6].contains(&family) {
+                continue;
+            }
             all.push(Attempt::new(
                 format!("socket family {family} type {kind}"),
                 libc::SYS_socket,
@@ -98,9 +110,9 @@ pub(super) fn attempts(supervisor: libc::pid_t) -> Vec<Attempt> {
     // The kernel looks at the lower 32 bits of the family only; so must the filter.
     #[cfg(target_pointer_width = "64")]
     all.push(Attempt::new(
-        "socket family 2 with high bits",
+        "socket family 2 type 2 with high bits",
         libc::SYS_socket,
-        [(1 << 32) | 2, SOCK_STREAM, 0],
+        [(1 << 32) | INET, SOCK_DGRAM, 0],
     ));
     #[cfg(target_arch = "x86_64")]
     {
@@ -196,5 +208,48 @@ pub(super) fn attempts(supervisor: libc::pid_t) -> Vec<Attempt> {
             [flag | 17, 0, 0],
         ));
     }
+    all
+}
+
+/// Ways around a Landlock that allows one port. A kernel that is asked for real answers with another error than a refusal, since there is no
+/// such descriptor or protocol.
+fn past_landlock() -> Vec<Attempt> {
+    const FAST_OPEN: libc::c_ulong = 0x2000_0000;
+    const SOCK_CLOEXEC: libc::c_ulong = 0o2_000_000;
+    const NO_FD: libc::c_ulong = libc::c_ulong::MAX;
+    let mut all = Vec::new();
+    for (family, name) in [(INET, "IPv4"), (INET6, "IPv6")] {
+        for (protocol, of) in [(262, "MPTCP"), (256, "SMC"), (132, "SCTP"), (17, "UDP")] {
+            for kind in [SOCK_STREAM, SOCK_STREAM | SOCK_CLOEXEC] {
+                all.push(Attempt::new(
+                    format!("{of} socket of {name}"),
+                    libc::SYS_socket,
+                    [family, kind, protocol],
+                ));
+            }
+        }
+        all.push(Attempt::new(
+            format!("datagram socket of {name} with flags"),
+            libc::SYS_socket,
+            [family, SOCK_DGRAM | SOCK_CLOEXEC, 0],
+        ));
+    }
+    all.push(
+        Attempt::new("fast open by sendto", libc::SYS_sendto, [NO_FD, 0, 0]).with_fourth(FAST_OPEN),
+    );
+    all.push(
+        Attempt::new("fast open by sendmmsg", libc::SYS_sendmmsg, [NO_FD, 0, 0])
+            .with_fourth(FAST_OPEN),
+    );
+    all.push(Attempt::new(
+        "fast open by sendmsg",
+        libc::SYS_sendmsg,
+        [NO_FD, 0, FAST_OPEN],
+    ));
+    all.push(Attempt::new(
+        "another kind of TCP socket",
+        libc::SYS_setsockopt,
+        [NO_FD, 6, 31],
+    ));
     all
 }

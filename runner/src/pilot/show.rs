@@ -273,6 +273,7 @@ mod tests {
             call_timeout_ms: 1000,
             require_landlock: false,
             network_policy_within_ms: None,
+            egress: Vec::new(),
         }
     }
 

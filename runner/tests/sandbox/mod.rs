@@ -20,6 +20,8 @@ pub struct Options {
     pub disk_bytes: u64,
     pub max_processes: u32,
     pub path: Option<String>,
+    /// The port of a proxy, for a sandbox with egress.
+    pub egress_port: Option<u16>,
 }
 
 impl Default for Options {
@@ -29,6 +31,7 @@ impl Default for Options {
             disk_bytes: 256 << 20,
             max_processes: 256,
             path: None,
+            egress_port: None,
         }
     }
 }
@@ -42,6 +45,11 @@ impl Options {
             call_timeout_ms: 60_000,
             require_landlock: false,
             network_policy_within_ms: None,
+            egress: self
+                .egress_port
+                .iter()
+                .map(|_| "registry.test".to_owned())
+                .collect(),
         }
     }
 }
@@ -247,6 +255,7 @@ impl Sandbox {
         let hello = sandbox.ask(&Request::Hello {
             version: VERSION,
             sandbox: options.bounds(),
+            egress_port: options.egress_port,
         });
         assert!(matches!(hello, Response::Hello { .. }), "{hello:?}");
         sandbox
@@ -379,6 +388,11 @@ impl Sandbox {
 
 /// The probe's report when it runs unconfined beside a process of its own UID.
 pub fn probe_unconfined() -> String {
+    probe_unconfined_with(&[])
+}
+
+/// The same, with more arguments.
+pub fn probe_unconfined_with(arguments: &[&str]) -> String {
     let dir = tempfile::Builder::new()
         .permissions(fs::Permissions::from_mode(0o755))
         .tempdir_in("/tmp")
@@ -402,6 +416,7 @@ pub fn probe_unconfined() -> String {
         "--socket",
         "/nonexistent",
     ]);
+    probe.args(arguments);
     let output = as_exec(probe).output().unwrap();
     victim.kill().unwrap();
     victim.wait().unwrap();
