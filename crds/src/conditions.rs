@@ -34,8 +34,8 @@ pub const FINISHED: &str = "Finished";
 pub const BUDGET_AVAILABLE: &str = "BudgetAvailable";
 /// True: a counter of the budget has no room: the last call that was asked for did not fit, or nothing is left. Budget.
 pub const EXCEEDED: &str = "Exceeded";
-/// True: before the first line of untrusted code ran, its sandbox was proven to reach nothing; where the class demands it, so was the
-/// pod's NetworkPolicy. The message says what was tried.
+/// True: before the first line of untrusted code ran, its sandbox was proven to reach nothing, or with egress nothing but its proxy; where
+/// the class demands it, and with egress always, so was the pod's NetworkPolicy. The message says what was tried.
 pub const ISOLATED: &str = "Isolated";
 
 /// Reasons of conditions. A reason says why a condition has its status, and is a closed vocabulary beside the failure classes.

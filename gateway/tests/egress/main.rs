@@ -11,6 +11,7 @@
 mod common;
 
 mod callers;
+mod hostile;
 mod names;
 mod programs;
 mod support;
