@@ -114,7 +114,8 @@ impl Client {
     async fn serve(self, child: TokioIo<hyper::upgrade::Upgraded>) {
         let flow = Arc::new(Flow::new(self.account.clone()));
         let end = tokio::select! {
-            end = self.talk(child, &flow) => end,
+            // A bound that is reached breaks a connection off, too.
+            end = self.talk(child, &flow) => flow.over().unwrap_or(end),
             end = self.watch(&flow) => end,
         };
         self.ended(&flow, end);

@@ -14,8 +14,8 @@ use tokio::time::timeout;
 /// How long a name may take.
 const LOOKUP: Duration = Duration::from_secs(10);
 /// How long an address may take to accept.
-const CONNECT: Duration = Duration::from_secs(5);
-/// Addresses of a name that are tried.
+const CONNECT: Duration = Duration::from_secs(3);
+/// Addresses of a name that are tried, of each family: a network may have lost one of them without a word.
 const TRIED: usize = 2;
 
 /// How names become addresses.
@@ -71,7 +71,7 @@ pub async fn connect(
         let checked = allowed.check(domain.as_str(), address.ip());
         checked.map_err(|_| NotReached::Private(domain.clone()))?;
     }
-    for address in found.into_iter().take(TRIED) {
+    for address in some_of_each_family(&found) {
         if let Ok(Ok(stream)) = timeout(CONNECT, TcpStream::connect(address)).await {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(error = %error, "failed to set TCP_NODELAY");
@@ -80,4 +80,38 @@ pub async fn connect(
         }
     }
     Err(NotReached::Connect(domain.clone(), port))
+}
+
+/// The first addresses of each family, that of the first one first, by turns.
+fn some_of_each_family(found: &[SocketAddr]) -> Vec<SocketAddr> {
+    let is_first =
+        |address: &&SocketAddr| found.first().map(SocketAddr::is_ipv6) == Some(address.is_ipv6());
+    let (first, other): (Vec<&SocketAddr>, Vec<&SocketAddr>) = found.iter().partition(is_first);
+    (0..TRIED)
+        .flat_map(|turn| [first.get(turn), other.get(turn)])
+        .flatten()
+        .map(|address| **address)
+        .collect()
+}
+
+#[cfg(test)]
+#[test]
+fn both_families_have_their_turn() {
+    let read = |texts: &[&str]| -> Vec<SocketAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    };
+    for (found, tried) in [
+        (&["1.1.1.1:1"][..], &["1.1.1.1:1"][..]),
+        (
+            &["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1"],
+            &["[::1]:1", "1.1.1.1:1", "[::2]:1"],
+        ),
+        (
+            &["1.1.1.1:1", "[::1]:1", "1.1.1.2:1", "1.1.1.3:1", "[::2]:1"],
+            &["1.1.1.1:1", "[::1]:1", "1.1.1.2:1", "[::2]:1"],
+        ),
+        (&[], &[]),
+    ] {
+        assert_eq!(some_of_each_family(&read(found)), read(tried));
+    }
 }
