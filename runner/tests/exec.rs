@@ -103,8 +103,10 @@ fn the_probe_finds_open_doors() {
         "socket family 16",
         "NoNewPrivs",
         "Seccomp",
-        "signal to the supervisor",
+        "signal of the supervisor",
         "ptrace of the supervisor",
+        "limits of the supervisor",
+        "CPUs of the supervisor",
         "can be read",
     ] {
         assert!(report.contains(door), "{door} is not in the report");

@@ -211,7 +211,7 @@ impl Caller {
             .arg("--tmp")
             .arg(&self.tmp)
             .args(["--file-size", &self.sandbox.disk_bytes.to_string()])
-            .args(["--supervisor", &getpid().to_string()]);
+            .args(supervisor()?);
         if self.sandbox.require_landlock {
             command.arg("--require-landlock");
         }
@@ -356,6 +356,17 @@ impl Caller {
             message,
         }
     }
+}
+
+/// Our process and threads as arguments of `confine` and `probe`, the process first.
+pub(super) fn supervisor() -> io::Result<Vec<OsString>> {
+    let own = std::process::id();
+    let mut ids = procs::own_threads()?;
+    ids.sort_by_key(|id| *id != own);
+    Ok(ids
+        .into_iter()
+        .flat_map(|id| ["--supervisor".into(), id.to_string().into()])
+        .collect())
 }
 
 #[derive(Debug, Default)]

@@ -31,9 +31,9 @@ pub struct Args {
     /// Largest file in bytes.
     #[arg(long)]
     file_size: u64,
-    /// The process that the program must not touch.
+    /// The process that the program must not touch, and its threads.
     #[arg(long)]
-    supervisor: u32,
+    supervisor: Vec<u32>,
     /// Fails where the kernel has no Landlock.
     #[arg(long)]
     require_landlock: bool,
@@ -117,7 +117,7 @@ fn give_up(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     if *require_landlock && !enforced {
         return Err("this kernel has no Landlock, which the sandbox class demands".into());
     }
-    filter::apply(*supervisor)?;
+    filter::apply(supervisor)?;
     Ok(())
 }
 

@@ -81,6 +81,16 @@ pub(super) fn usage(root: Pid) -> std::io::Result<Usage> {
     Ok(found)
 }
 
+/// The ids of the threads of this process, that of the process among them.
+pub(super) fn own_threads() -> std::io::Result<Vec<u32>> {
+    let mut ids = Vec::new();
+    for entry in fs::read_dir("/proc/self/task")? {
+        let name = entry?.file_name();
+        ids.extend(name.to_str().and_then(|name| name.parse::<u32>().ok()));
+    }
+    Ok(ids)
+}
+
 fn page_size() -> u64 {
     sysconf(SysconfVar::PAGE_SIZE)
         .ok()
