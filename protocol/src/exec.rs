@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Version of these messages; both sides come from the same binary, so another one means a mixed pod.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Largest frame in bytes.
 pub const MAX_FRAME_BYTES: usize = 16 << 20;
@@ -231,6 +231,8 @@ pub enum Stopped {
     OutOfMemory,
     /// It had too many processes and threads.
     TooManyProcesses,
+    /// Its files in the workspace and in directories for temporary files went over the disk's limit.
+    DiskFull,
 }
 
 /// Head and tail of an output stream. Without anything dropped the stream is head followed by tail.

@@ -11,10 +11,11 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::stat::Mode;
 use nix::unistd::dup2_stdin;
 use serde::{Deserialize, Serialize};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -37,6 +38,9 @@ pub struct Args {
     /// Fails where the kernel has no Landlock.
     #[arg(long)]
     require_landlock: bool,
+    /// Variable of the program's environment, `NAME=value`. Not our own environment: that would act on us before we are confined.
+    #[arg(long)]
+    env: Vec<OsString>,
     /// argv of the program.
     #[arg(last = true, required = true)]
     program: Vec<OsString>,
@@ -59,7 +63,7 @@ pub fn confine(args: &Args) -> ExitCode {
         return ExitCode::FAILURE;
     };
     let report = match give_up(args) {
-        Ok(()) => start(&args.program),
+        Ok(()) => start(args),
         Err(error) => Report {
             confined: false,
             errno: 0,
@@ -92,6 +96,7 @@ fn give_up(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         file_size,
         supervisor,
         require_landlock,
+        env: _,
         program: _,
     } = args;
     // Every descriptor of ours is closed at exec anyway, and the probe looks; a runtime may not know the call.
@@ -121,15 +126,26 @@ fn give_up(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn start(program: &[OsString]) -> Report {
-    let [name, arguments @ ..] = program else {
+fn start(args: &Args) -> Report {
+    let [name, arguments @ ..] = args.program.as_slice() else {
         return Report {
             confined: true,
             errno: libc::EINVAL,
             message: "no program".to_owned(),
         };
     };
-    let error = Command::new(name).args(arguments).exec();
+    let env = args.env.iter().filter_map(|variable| {
+        let bytes = variable.as_bytes();
+        let at = bytes.iter().position(|byte| *byte == b'=')?;
+        let (name, value) = bytes.split_at(at);
+        let value = value.get(1..).unwrap_or_default();
+        Some((OsStr::from_bytes(name), OsStr::from_bytes(value)))
+    });
+    let error = Command::new(name)
+        .args(arguments)
+        .env_clear()
+        .envs(env)
+        .exec();
     Report {
         confined: true,
         errno: error.raw_os_error().unwrap_or(0),

@@ -41,6 +41,38 @@ pub(super) fn landlock_abi() -> u32 {
     u32::try_from(result).unwrap_or(0)
 }
 
+/// Objects of System V inter-process communication.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ipc {
+    SharedMemory,
+    Semaphores,
+    Messages,
+}
+
+impl Ipc {
+    /// The kernel's list of all of the kind in this namespace.
+    pub(super) fn listing(self) -> &'static str {
+        match self {
+            Self::SharedMemory => "/proc/sysvipc/shm",
+            Self::Semaphores => "/proc/sysvipc/sem",
+            Self::Messages => "/proc/sysvipc/msg",
+        }
+    }
+}
+
+/// Removes an object of this user.
+pub(super) fn remove_ipc(kind: Ipc, id: i32) -> Result<(), Errno> {
+    // SAFETY: IPC_RMID takes no argument beside numbers; the null pointers are not looked at.
+    let result = unsafe {
+        match kind {
+            Ipc::SharedMemory => libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut()),
+            Ipc::Semaphores => libc::semctl(id, 0, libc::IPC_RMID),
+            Ipc::Messages => libc::msgctl(id, libc::IPC_RMID, std::ptr::null_mut()),
+        }
+    };
+    Errno::result(result).map(drop)
+}
+
 /// A system call that a confined process must not be able to make.
 pub(super) struct Attempt {
     /// What it is, for the report.
