@@ -111,7 +111,7 @@ fn give_up(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     setrlimit(Resource::RLIMIT_NOFILE, 1024, 1024)?;
     setrlimit(Resource::RLIMIT_FSIZE, *file_size, *file_size)?;
-    // The container's CPU quota is one for both: however many processes the program has, the supervisor must get to stop them.
+    // The container's CPU quota is one for both, and the supervisor must get to stop the program.
     sys::lowest_priority()?;
     SigSet::empty().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
     // Where the kernel picks a victim inside the container, it shall be this process and not the supervisor. Some sandboxes refuse

@@ -19,6 +19,8 @@ const CALM: Duration = Duration::from_millis(20);
 const TIGHT: Duration = Duration::from_millis(1);
 /// What a program is taken to fill at most, in bytes per nanosecond: 4 GB/s.
 const FILL_RATE: u64 = 4;
+/// More new processes and threads than this between two looks are many.
+const FORKS: u32 = 4;
 /// Kernel memory of a file in a memory file system beside its content (inode and name), in bytes, about.
 const INODE_BYTES: u64 = 1 << 10;
 /// A volume that is full answers its writer itself, who then knows which write failed; so the bound of all volumes together is a little
@@ -28,8 +30,9 @@ const MAX_DISK_SLACK: u64 = 16 << 20;
 /// What one look sees. Sizes in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Seen {
-    /// Processes and threads.
+    /// Processes and threads, now and at the last look.
     tasks: u32,
+    tasks_before: u32,
     /// Memory of the processes.
     memory: u64,
     /// Files in memory, and when the call began.
@@ -68,13 +71,15 @@ impl Seen {
     }
 
     /// When to look again, after a look that took `cost`: before a fast program could go over a bound, but never so often that looking
-    /// takes more than a fifth of a CPU. One slow look is not believed at once.
+    /// takes more than a fifth of a CPU. One slow look is not believed at once. A program that forks may be a bomb, which doubles in every
+    /// moment.
     fn pause(&self, bounds: &Sandbox, cost: Duration, last: Duration) -> Duration {
         let room = self
             .container_room()
             .unwrap_or(u64::MAX)
             .min(self.disk_room(bounds));
-        Duration::from_nanos(room / FILL_RATE)
+        let forks = self.tasks > self.tasks_before.saturating_add(FORKS);
+        Duration::from_nanos(if forks { 0 } else { room / FILL_RATE })
             .clamp(TIGHT, CALM)
             .max(cost.saturating_mul(4))
             .min(last.max(TIGHT).saturating_mul(2))
@@ -89,6 +94,7 @@ pub(super) struct Watch<'a> {
     files_before: u64,
     pause: Duration,
     next: Instant,
+    tasks: u32,
     /// Largest memory that was seen, in bytes.
     pub(super) peak_memory: u64,
     /// Most processes and threads that were seen.
@@ -109,6 +115,7 @@ impl<'a> Watch<'a> {
             files_before: files_in_memory(places),
             pause: CALM,
             next: Instant::now(),
+            tasks: 0,
             peak_memory: 0,
             peak_tasks: 0,
         }
@@ -122,6 +129,11 @@ impl<'a> Watch<'a> {
     /// Looks once; `Some` when a bound is reached.
     pub(super) fn look(&mut self) -> io::Result<Option<Stopped>> {
         let begin = Instant::now();
+        let processes = procs::count()?;
+        if processes > self.bounds.max_processes {
+            self.peak_tasks = self.peak_tasks.max(processes);
+            return Ok(Some(Stopped::TooManyProcesses));
+        }
         let usage = procs::usage(getpid())?;
         let mut memory = usage.resident;
         if memory > self.bounds.memory_bytes && usage.pids.len() > 1 {
@@ -129,6 +141,7 @@ impl<'a> Watch<'a> {
         }
         let seen = Seen {
             tasks: usage.tasks,
+            tasks_before: std::mem::replace(&mut self.tasks, usage.tasks),
             memory,
             files: files_in_memory(self.places),
             files_before: self.files_before,
@@ -190,6 +203,7 @@ mod tests {
     fn the_first_bound_that_is_reached_is_told() {
         let calm = Seen {
             tasks: 100,
+            tasks_before: 0,
             memory: 128 * MIB,
             files: 68 * MIB - 1,
             files_before: 0,
@@ -265,6 +279,11 @@ mod tests {
         assert_eq!(pause(at(0, 0), quick, CALM), CALM);
         assert_eq!(pause(at(1003, 0), quick, CALM), TIGHT);
         assert_eq!(pause(at(0, 1040 * MIB), quick, CALM), TIGHT);
+        let forking = Seen {
+            tasks: 10,
+            ..at(0, 0)
+        };
+        assert_eq!(pause(forking, quick, CALM), TIGHT);
         // 20 MiB are left after the margin: five milliseconds at 4 GB/s.
         let near = pause(at(983, 0), quick, CALM);
         assert!(near > Duration::from_millis(4) && near < Duration::from_millis(6));
