@@ -161,6 +161,8 @@ fn archive(workspace: &Workspace, files: &[Vec<u8>], sink: &mut Capped) -> Resul
         header.set_entry_type(tar::EntryType::Regular);
         header.set_size(size);
         header.set_mode(stat.st_mode & 0o777);
+        header.set_uid(0);
+        header.set_gid(0);
         header.set_mtime(0);
         tar.append_data(&mut header, path_of(path), exactly(file, size))
             .map_err(|error| tar.get_ref().error(&opened_name, &error))

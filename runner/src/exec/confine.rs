@@ -113,6 +113,10 @@ fn give_up(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     setrlimit(Resource::RLIMIT_FSIZE, *file_size, *file_size)?;
     // The container's CPU quota is one for both, and the supervisor must get to stop the program.
     sys::lowest_priority()?;
+    // Only beside PID 1: elsewhere everybody on the machine would come first.
+    if supervisor.contains(&1) {
+        sys::idle_only()?;
+    }
     SigSet::empty().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
     // Where the kernel picks a victim inside the container, it shall be this process and not the supervisor. Some sandboxes refuse
     // the write; the supervisor's own watch does not need it.

@@ -19,21 +19,20 @@ pub(super) fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     Errno::result(result).map(drop)
 }
 
-/// Gives this process and its children the lowest share of CPU time that there is, with no way back: a process of normal priority that wakes
-/// up runs at once, however many of these there are.
+/// Gives this process and its children the lowest share of CPU time, with no way back.
 pub(super) fn lowest_priority() -> Result<(), Errno> {
+    // SAFETY: the call takes numbers only; it changes how the own process is scheduled.
+    let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) };
+    Errno::result(result).map(drop)
+}
+
+/// Lets this process and its children run when no other of their cgroup wants to, or hardly else, with no way back: a normal process that
+/// wakes up runs at once, however many of these there are.
+pub(super) fn idle_only() -> Result<(), Errno> {
     let none = libc::sched_param { sched_priority: 0 };
-    // SAFETY: setpriority takes numbers only; sched_setscheduler reads a structure that outlives the call. Both change how the own process is
-    // scheduled.
-    let results = unsafe {
-        [
-            libc::setpriority(libc::PRIO_PROCESS, 0, 19),
-            libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const none),
-        ]
-    };
-    results
-        .into_iter()
-        .try_for_each(|result| Errno::result(result).map(drop))
+    // SAFETY: the structure outlives the call, which only reads it; it changes how the own process is scheduled.
+    let result = unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const none) };
+    Errno::result(result).map(drop)
 }
 
 /// The Landlock ABI of the running kernel; 0 without Landlock.
