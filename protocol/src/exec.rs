@@ -234,6 +234,8 @@ pub enum Stopped {
     OutOfMemory,
     /// It had too many processes and threads.
     TooManyProcesses,
+    /// Its files in the workspace and in directories for temporary files went over the disk's limit.
+    DiskFull,
 }
 
 /// Head and tail of an output stream. Without anything dropped the stream is head followed by tail.

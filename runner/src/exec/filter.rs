@@ -23,8 +23,9 @@ const ARCH: TargetArch = TargetArch::x86_64;
 #[cfg(target_arch = "aarch64")]
 const ARCH: TargetArch = TargetArch::aarch64;
 
-/// Confines this thread and all it starts. Sets no_new_privs.
-pub(super) fn apply(supervisor: u32, egress: bool) -> Result<(), Error> {
+/// Confines this thread and all it starts. Sets no_new_privs. `supervisor` has the ids of the supervisor's process and threads: most calls
+/// take the one for the other.
+pub(super) fn apply(supervisor: &[u32], egress: bool) -> Result<(), Error> {
     for program in programs(supervisor, egress)? {
         apply_filter(&program)?;
     }
@@ -32,7 +33,7 @@ pub(super) fn apply(supervisor: u32, egress: bool) -> Result<(), Error> {
 }
 
 /// One program per error code, since seccompiler knows one action per program. The kernel runs all; an error beats "allow".
-fn programs(supervisor: u32, egress: bool) -> Result<Vec<BpfProgram>, Error> {
+fn programs(supervisor: &[u32], egress: bool) -> Result<Vec<BpfProgram>, Error> {
     let unix_only = vec![argument(0, SeccompCmpOp::Ne, UNIX)?];
     let socket = if egress {
         unix_or_tcp()?
@@ -155,8 +156,8 @@ fn argument(index: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule
     rule(vec![condition(index, operator, value)?])
 }
 
-fn refused(supervisor: u32) -> Result<BTreeMap<i64, Vec<SeccompRule>>, Error> {
-    const ALWAYS: [i64; 45] = [
+fn refused(supervisor: &[u32]) -> Result<BTreeMap<i64, Vec<SeccompRule>>, Error> {
+    const ALWAYS: [i64; 50] = [
         libc::SYS_io_uring_setup,
         libc::SYS_io_uring_enter,
         libc::SYS_io_uring_register,
@@ -177,10 +178,13 @@ fn refused(supervisor: u32) -> Result<BTreeMap<i64, Vec<SeccompRule>>, Error> {
         libc::SYS_keyctl,
         libc::SYS_perf_event_open,
         libc::SYS_userfaultfd,
+        // Its pages can neither be swapped nor seen in the process's memory.
+        libc::SYS_memfd_secret,
         libc::SYS_ptrace,
         libc::SYS_process_vm_readv,
         libc::SYS_process_vm_writev,
         libc::SYS_process_madvise,
+        libc::SYS_process_mrelease,
         libc::SYS_pidfd_getfd,
         libc::SYS_kcmp,
         libc::SYS_kexec_load,
@@ -193,24 +197,34 @@ fn refused(supervisor: u32) -> Result<BTreeMap<i64, Vec<SeccompRule>>, Error> {
         libc::SYS_setns,
         libc::SYS_open_by_handle_at,
         libc::SYS_fanotify_init,
+        libc::SYS_fanotify_mark,
         libc::SYS_quotactl,
+        libc::SYS_quotactl_fd,
         libc::SYS_acct,
         libc::SYS_swapon,
         libc::SYS_swapoff,
         libc::SYS_settimeofday,
         libc::SYS_clock_settime,
+        libc::SYS_vhangup,
         libc::SYS_sethostname,
         libc::SYS_setdomainname,
         libc::SYS_syslog,
     ];
-    /// Calls that name a process in their first argument. The kernel shields PID 1 from signals with a default action only.
-    const OF_A_PROCESS: [i64; 6] = [
-        libc::SYS_kill,
-        libc::SYS_tkill,
-        libc::SYS_tgkill,
-        libc::SYS_rt_sigqueueinfo,
-        libc::SYS_rt_tgsigqueueinfo,
-        libc::SYS_pidfd_open,
+    /// Calls that name a process, and in which argument. The kernel asks for the same user id only: a program could take the supervisor's
+    /// descriptors away, or its turn on the CPU. From signals it shields PID 1 only while that has no handler.
+    const OF_A_PROCESS: [(i64, u8); 12] = [
+        (libc::SYS_kill, 0),
+        (libc::SYS_tkill, 0),
+        (libc::SYS_tgkill, 0),
+        (libc::SYS_rt_sigqueueinfo, 0),
+        (libc::SYS_rt_tgsigqueueinfo, 0),
+        (libc::SYS_pidfd_open, 0),
+        (libc::SYS_prlimit64, 0),
+        (libc::SYS_sched_setaffinity, 0),
+        (libc::SYS_sched_setattr, 0),
+        (libc::SYS_sched_setparam, 0),
+        (libc::SYS_sched_setscheduler, 0),
+        (libc::SYS_setpriority, 1),
     ];
     /// CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET. (NEWTIME exists in clone3 and unshare only.)
     const NAMESPACES: [u64; 7] = [
@@ -224,12 +238,19 @@ fn refused(supervisor: u32) -> Result<BTreeMap<i64, Vec<SeccompRule>>, Error> {
     ];
 
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALWAYS.map(|call| (call, vec![])).into();
-    for call in OF_A_PROCESS {
-        rules.insert(
-            call,
-            vec![argument(0, SeccompCmpOp::Eq, u64::from(supervisor))?],
-        );
+    for (call, index) in OF_A_PROCESS {
+        let named = supervisor
+            .iter()
+            .map(|id| argument(index, SeccompCmpOp::Eq, u64::from(*id)))
+            .collect::<Result<_, Error>>()?;
+        rules.insert(call, named);
     }
+    // Of all processes of a user, and so of the supervisor.
+    let of_a_user = argument(0, SeccompCmpOp::Eq, u64::from(libc::PRIO_USER))?;
+    rules
+        .entry(libc::SYS_setpriority)
+        .or_default()
+        .push(of_a_user);
     let namespaces = NAMESPACES
         .into_iter()
         .map(|flag| argument(0, SeccompCmpOp::MaskedEq(flag), flag))

@@ -11,6 +11,7 @@ mod collect;
 mod confine;
 mod filter;
 mod landlock;
+mod leftovers;
 mod output;
 mod probe;
 mod procs;
@@ -19,6 +20,8 @@ mod search;
 mod server;
 mod sys;
 mod text;
+mod walk;
+mod watch;
 mod workspace;
 
 pub use confine::{Args as ConfineArgs, confine};

@@ -27,13 +27,24 @@ const PROCESS_FILES: [&str; 8] = [
     "mem", "environ", "maps", "auxv", "syscall", "stack", "io", "pagemap",
 ];
 const PROCESS_LINKS: [&str; 4] = ["exe", "cwd", "root", "fd"];
+/// Files that change a process when they are written to.
+const PROCESS_SETTINGS: [&str; 8] = [
+    "mem",
+    "oom_score_adj",
+    "coredump_filter",
+    "comm",
+    "sched",
+    "autogroup",
+    "timerslack_ns",
+    "clear_refs",
+];
 
 /// Arguments of the hidden subcommand `probe`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The process that must not be reachable.
-    #[arg(long)]
-    supervisor: i32,
+    /// The process that must not be reachable, then its threads.
+    #[arg(long, required = true)]
+    supervisor: Vec<u32>,
     /// The pilot's socket, which must be gone.
     #[arg(long)]
     socket: PathBuf,
@@ -68,9 +79,10 @@ pub fn probe(args: &Args) -> ExitCode {
 
 fn run(args: &Args) -> Report {
     let mut report = Report::default();
+    let supervisor = args.supervisor.first().copied().unwrap_or(1);
     report.group("token and socket paths", secrets(&args.socket));
-    report.group("the supervisor's process", process(args.supervisor));
-    report.group("other processes", others(args.supervisor));
+    report.group("the supervisor's process", process(supervisor));
+    report.group("other processes", others(supervisor));
     report.group("inherited descriptors", descriptors());
     report.group("privileges", privileges());
     if args.landlock {
@@ -81,7 +93,7 @@ fn run(args: &Args) -> Report {
     }
     // Last, since those that succeed change this process.
     let egress = args.egress_port.is_some();
-    report.group("system calls", system_calls(args.supervisor, egress));
+    report.group("system calls", system_calls(&args.supervisor, egress));
     report
 }
 
@@ -99,7 +111,7 @@ impl Report {
 
 type Tried = (usize, Vec<String>);
 
-fn system_calls(supervisor: i32, egress: bool) -> Tried {
+fn system_calls(supervisor: &[u32], egress: bool) -> Tried {
     let attempts = sys::attempts(supervisor, egress);
     let mut open: Vec<String> = attempts
         .iter()
@@ -199,7 +211,7 @@ fn readable(path: &Path, depth: usize, tried: &mut usize, open: &mut Vec<String>
     }
 }
 
-fn process(pid: i32) -> Tried {
+fn process(pid: u32) -> Tried {
     let dir = PathBuf::from(format!("/proc/{pid}"));
     let mut open = Vec::new();
     for name in PROCESS_FILES {
@@ -211,12 +223,11 @@ fn process(pid: i32) -> Tried {
             _ => {}
         }
     }
-    if fs::OpenOptions::new()
-        .write(true)
-        .open(dir.join("mem"))
-        .is_ok()
-    {
-        open.push(format!("/proc/{pid}/mem can be opened for writing"));
+    for name in PROCESS_SETTINGS {
+        let opened = fs::OpenOptions::new().write(true).open(dir.join(name));
+        if opened.is_ok() {
+            open.push(format!("/proc/{pid}/{name} can be opened for writing"));
+        }
     }
     for name in PROCESS_LINKS {
         let path = dir.join(name);
@@ -224,11 +235,12 @@ fn process(pid: i32) -> Tried {
             open.push(format!("/proc/{pid}/{name} can be read"));
         }
     }
-    (PROCESS_FILES.len() + PROCESS_LINKS.len() + 1, open)
+    let tried = PROCESS_FILES.len() + PROCESS_SETTINGS.len() + PROCESS_LINKS.len();
+    (tried, open)
 }
 
 /// In a PID namespace of its own the probe sees the supervisor and itself, nobody else.
-fn others(supervisor: i32) -> Tried {
+fn others(supervisor: u32) -> Tried {
     if supervisor != 1 {
         return (0, Vec::new());
     }

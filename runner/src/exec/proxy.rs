@@ -31,3 +31,10 @@ pub(super) fn variables(port: u16, tmp: &Path) -> Vec<(String, String)> {
     all.extend(others.map(|(name, value)| (name.to_owned(), value)));
     all
 }
+
+/// The same for Java, which reads no such variable, as further options of the JVM.
+pub(super) fn java(port: u16) -> String {
+    ["http", "https"]
+        .map(|scheme| format!(" -D{scheme}.proxyHost=127.0.0.1 -D{scheme}.proxyPort={port}"))
+        .concat()
+}

@@ -1,6 +1,6 @@
 //! The supervisor: one connection of the pilot, one request at a time.
 
-use super::call::Caller;
+use super::call::{Caller, supervisor};
 use super::probe::Report;
 use super::workspace::{Workspace, failed};
 use super::{collect, procs, search, sys};
@@ -105,15 +105,19 @@ fn set_up() -> io::Result<()> {
     term.add(Signal::SIGTERM);
     let term = SignalFd::with_flags(&term, SfdFlags::SFD_CLOEXEC)?;
     std::thread::Builder::new().spawn(move || {
-        // The kernel shields PID 1 from signals of its own container only while it does not look at them. The runtime's come from
-        // outside the PID namespace and have no sender in it.
         while let Ok(Some(signal)) = term.read_signal() {
-            if getpid().as_raw() != 1 || signal.ssi_pid == 0 {
+            if getpid().as_raw() != 1 || is_of_the_runtime(signal.ssi_code, signal.ssi_pid) {
                 leave();
             }
         }
     })?;
     Ok(())
+}
+
+/// Whether a signal came from outside the PID namespace. The kernel shields PID 1 from signals of its own container only while it does not
+/// look at them. A sender there may write any siginfo, but for this code.
+fn is_of_the_runtime(code: i32, sender: u32) -> bool {
+    code == nix::libc::SI_USER && sender == 0
 }
 
 /// Ends this process and everything it started.
@@ -281,11 +285,15 @@ impl Server {
         let landlock = sys::landlock_abi();
         let mut arguments: Vec<OsString> = vec![
             "probe".into(),
-            "--supervisor".into(),
-            getpid().to_string().into(),
             "--socket".into(),
             self.args.socket.clone().into(),
         ];
+        arguments.extend(supervisor().map_err(|error| {
+            failed(
+                FailedCode::Io,
+                &format!("failed to list the supervisor's threads: {error}"),
+            )
+        })?);
         if landlock > 0 {
             arguments.push("--landlock".into());
         }

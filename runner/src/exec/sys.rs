@@ -19,10 +19,19 @@ pub(super) fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     Errno::result(result).map(drop)
 }
 
-/// Gives this process and its children the lowest share of CPU time.
+/// Gives this process and its children the lowest share of CPU time, with no way back.
 pub(super) fn lowest_priority() -> Result<(), Errno> {
     // SAFETY: the call takes numbers only; it changes how the own process is scheduled.
     let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) };
+    Errno::result(result).map(drop)
+}
+
+/// Lets this process and its children run when no other of their cgroup wants to, or hardly else, with no way back: a normal process that
+/// wakes up runs at once, however many of these there are.
+pub(super) fn idle_only() -> Result<(), Errno> {
+    let none = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the structure outlives the call, which only reads it; it changes how the own process is scheduled.
+    let result = unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const none) };
     Errno::result(result).map(drop)
 }
 
@@ -39,6 +48,38 @@ pub(super) fn landlock_abi() -> u32 {
         )
     };
     u32::try_from(result).unwrap_or(0)
+}
+
+/// Objects of System V inter-process communication.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ipc {
+    SharedMemory,
+    Semaphores,
+    Messages,
+}
+
+impl Ipc {
+    /// The kernel's list of all of the kind in this namespace.
+    pub(super) fn listing(self) -> &'static str {
+        match self {
+            Self::SharedMemory => "/proc/sysvipc/shm",
+            Self::Semaphores => "/proc/sysvipc/sem",
+            Self::Messages => "/proc/sysvipc/msg",
+        }
+    }
+}
+
+/// Removes an object of this user.
+pub(super) fn remove_ipc(kind: Ipc, id: i32) -> Result<(), Errno> {
+    // SAFETY: IPC_RMID takes no argument beside numbers; the null pointers are not looked at.
+    let result = unsafe {
+        match kind {
+            Ipc::SharedMemory => libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut()),
+            Ipc::Semaphores => libc::semctl(id, 0, libc::IPC_RMID),
+            Ipc::Messages => libc::msgctl(id, libc::IPC_RMID, std::ptr::null_mut()),
+        }
+    };
+    Errno::result(result).map(drop)
 }
 
 /// A system call that a confined process must not be able to make.
@@ -86,9 +127,8 @@ const FAMILIES: libc::c_ulong = 47;
 const INET: libc::c_ulong = 2;
 const INET6: libc::c_ulong = 10;
 
-/// All attempts; `supervisor` is the process that a child must not touch. With egress TCP is no attempt, and what goes past Landlock is.
-pub(super) fn attempts(supervisor: libc::pid_t, egress: bool) -> Vec<Attempt> {
-    let pid = libc::c_ulong::try_from(supervisor).unwrap_or(1);
+/// All attempts; `supervisor` has the ids of the process that a child must not touch, and of its threads. With egress TCP is no attempt, and what goes past Landlock is.
+pub(super) fn attempts(supervisor: &[u32], egress: bool) -> Vec<Attempt> {
     let mut all = if egress { past_landlock() } else { Vec::new() };
     for family in (0..FAMILIES).filter(|family| *family != 1) {
         for kind in [SOCK_STREAM, SOCK_DGRAM, SOCK_RAW] {
@@ -128,8 +168,7 @@ pub(super) fn attempts(supervisor: libc::pid_t, egress: bool) -> Vec<Attempt> {
             [0, 0, 0],
         ));
     }
-    const PTRACE_SEIZE: libc::c_ulong = 0x4206;
-    let calls: [(&str, libc::c_long, [libc::c_ulong; 3]); 25] = [
+    let calls: [(&str, libc::c_long, [libc::c_ulong; 3]); 19] = [
         ("clone3", libc::SYS_clone3, [0, 0, 0]),
         ("setns", libc::SYS_setns, [0, 0, 0]),
         ("io_uring_setup", libc::SYS_io_uring_setup, [1, 0, 0]),
@@ -144,47 +183,20 @@ pub(super) fn attempts(supervisor: libc::pid_t, egress: bool) -> Vec<Attempt> {
         ("request_key", libc::SYS_request_key, [0, 0, 0]),
         ("perf_event_open", libc::SYS_perf_event_open, [0, 0, 0]),
         ("userfaultfd", libc::SYS_userfaultfd, [0, 0, 0]),
+        ("memfd_secret", libc::SYS_memfd_secret, [0, 0, 0]),
         ("kexec_load", libc::SYS_kexec_load, [0, 0, 0]),
         ("open_by_handle_at", libc::SYS_open_by_handle_at, [0, 0, 0]),
-        (
-            "ptrace of the supervisor",
-            libc::SYS_ptrace,
-            [PTRACE_SEIZE, pid, 0],
-        ),
-        (
-            "process_vm_readv of the supervisor",
-            libc::SYS_process_vm_readv,
-            [pid, 0, 0],
-        ),
-        (
-            "process_vm_writev of the supervisor",
-            libc::SYS_process_vm_writev,
-            [pid, 0, 0],
-        ),
-        (
-            "pidfd_open of the supervisor",
-            libc::SYS_pidfd_open,
-            [pid, 0, 0],
-        ),
         ("pidfd_getfd", libc::SYS_pidfd_getfd, [0, 0, 0]),
-        ("signal to the supervisor", libc::SYS_kill, [pid, 0, 0]),
         (
-            "thread signal to the supervisor",
-            libc::SYS_tkill,
-            [pid, 0, 0],
-        ),
-        (
-            "thread group signal to the supervisor",
-            libc::SYS_tgkill,
-            [pid, pid, 0],
-        ),
-        (
-            "queued signal to the supervisor",
-            libc::SYS_rt_sigqueueinfo,
-            [pid, 0, 0],
+            "priority of the user's processes",
+            libc::SYS_setpriority,
+            [libc::c_ulong::from(libc::PRIO_USER), 0, 19],
         ),
     ];
     all.extend(calls.map(|(name, number, arguments)| Attempt::new(name, number, arguments)));
+    for id in supervisor {
+        all.extend(on_a_process(libc::c_ulong::from(*id)));
+    }
     // Last, since one that succeeds changes what the others mean.
     let namespaces: [(&str, libc::c_int); 7] = [
         ("user", libc::CLONE_NEWUSER),
@@ -252,4 +264,48 @@ fn past_landlock() -> Vec<Attempt> {
         [NO_FD, 6, 31],
     ));
     all
+}
+
+/// Attempts on a process or thread of the same user. None changes anything, were it possible: signal 0 is not sent, and a null pointer is
+/// refused where the kernel has already looked at the process.
+fn on_a_process(id: libc::c_ulong) -> Vec<Attempt> {
+    const PTRACE_SEIZE: libc::c_ulong = 0x4206;
+    let calls: [(&str, libc::c_long, [libc::c_ulong; 3]); 14] = [
+        ("ptrace", libc::SYS_ptrace, [PTRACE_SEIZE, id, 0]),
+        ("process_vm_readv", libc::SYS_process_vm_readv, [id, 0, 0]),
+        ("process_vm_writev", libc::SYS_process_vm_writev, [id, 0, 0]),
+        ("pidfd_open", libc::SYS_pidfd_open, [id, 0, 0]),
+        ("signal", libc::SYS_kill, [id, 0, 0]),
+        ("thread signal", libc::SYS_tkill, [id, 0, 0]),
+        ("thread group signal", libc::SYS_tgkill, [id, id, 0]),
+        ("queued signal", libc::SYS_rt_sigqueueinfo, [id, 0, 0]),
+        (
+            "queued thread signal",
+            libc::SYS_rt_tgsigqueueinfo,
+            [id, id, 0],
+        ),
+        ("limits", libc::SYS_prlimit64, [id, 0, 0]),
+        ("CPUs", libc::SYS_sched_setaffinity, [id, 0, 0]),
+        ("scheduler", libc::SYS_sched_setscheduler, [id, 0, 0]),
+        (
+            "scheduler's attributes",
+            libc::SYS_sched_setattr,
+            [id, 0, 0],
+        ),
+        (
+            "scheduler's parameters",
+            libc::SYS_sched_setparam,
+            [id, 0, 0],
+        ),
+    ];
+    calls
+        .into_iter()
+        .map(|(name, number, arguments)| {
+            Attempt::new(
+                format!("{name} of the supervisor ({id})"),
+                number,
+                arguments,
+            )
+        })
+        .collect()
 }
