@@ -17,6 +17,9 @@ pub const RUNTIME_CLASS_FOUND: &str = "RuntimeClassFound";
 /// True: a pod with the sandboxes' labels reached the gateway and nothing that its NetworkPolicy forbids. Unknown until that was tried, or
 /// where it could not be. SandboxClass.
 pub const NETWORK_POLICY_ENFORCED: &str = "NetworkPolicyEnforced";
+/// True: on the node that was probed Tasks can have the egress that the class allows: its Landlock has ABI 4 or newer, and the NetworkPolicy
+/// is enforced. Absent where the class allows none. SandboxClass.
+pub const EGRESS_POSSIBLE: &str = "EgressPossible";
 /// True: the Task is valid, its references are resolved, and it is or was carried out.
 pub const ACCEPTED: &str = "Accepted";
 /// True: the Task ended otherwise than complete (kstatus reads it as Failed).
@@ -31,8 +34,8 @@ pub const FINISHED: &str = "Finished";
 pub const BUDGET_AVAILABLE: &str = "BudgetAvailable";
 /// True: a counter of the budget has no room: the last call that was asked for did not fit, or nothing is left. Budget.
 pub const EXCEEDED: &str = "Exceeded";
-/// True: before the first line of untrusted code ran, its sandbox was proven to reach nothing; where the class demands it, so was the
-/// pod's NetworkPolicy. The message says what was tried.
+/// True: before the first line of untrusted code ran, its sandbox was proven to reach nothing, or with egress nothing but its proxy; where
+/// the class demands it, and with egress always, so was the pod's NetworkPolicy. The message says what was tried.
 pub const ISOLATED: &str = "Isolated";
 
 /// Reasons of conditions. A reason says why a condition has its status, and is a closed vocabulary beside the failure classes.
@@ -93,7 +96,9 @@ pub mod reason {
     pub const PROBING: &str = "Probing";
     /// The probe of the class gave no result. The message says why, and how to have it made again.
     pub const PROBE_FAILED: &str = "ProbeFailed";
-    /// The class demands Landlock, which the kernel of the node that was probed does not have.
+    /// The node that was probed has what the class offers.
+    pub const POSSIBLE: &str = "Possible";
+    /// The class demands Landlock, or a version of it, which the kernel of the node that was probed does not have.
     pub const LANDLOCK_MISSING: &str = "LandlockMissing";
     /// The SandboxClass does not allow it.
     pub const REFUSED_BY_CLASS: &str = "RefusedByClass";

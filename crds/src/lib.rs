@@ -12,6 +12,7 @@
 pub mod access;
 pub mod common;
 pub mod conditions;
+pub mod domain;
 pub mod duration;
 pub mod kinds;
 pub mod money;
@@ -21,6 +22,7 @@ pub mod validate;
 
 pub use access::AllowedNamespaces;
 pub use common::{Allowance, LocalRef, NamespacedRef, SecretKeyRef};
+pub use domain::{Domain, DomainPattern};
 pub use duration::GepDuration;
 pub use kinds::agent::{Agent, AgentSpec, AgentStatus};
 pub use kinds::budget::{Budget, BudgetSpec, BudgetStatus};

@@ -4,6 +4,8 @@ use crate::cluster::{Cluster, checkout};
 use crate::command::xtask;
 use crate::mock;
 use anyhow::{Context as _, Result};
+use k8s_openapi::api::core::v1::Service;
+use kube::Api;
 use std::time::Duration;
 use tokio::sync::OnceCell;
 
@@ -39,6 +41,14 @@ fn registry() -> Option<String> {
         .filter(|value| !value.is_empty())
 }
 
+/// The range of the cluster's Services, around that of its API server.
+async fn services(cluster: &Cluster) -> Result<String> {
+    let services: Api<Service> = Api::namespaced(cluster.client.clone(), "default");
+    let found = services.get("kubernetes").await?;
+    let address = found.spec.and_then(|spec| spec.cluster_ip);
+    Ok(format!("{}/16", address.context("no cluster IP")?))
+}
+
 async fn install(cluster: &Cluster) -> Result<()> {
     if std::env::var_os(AS_IS).is_some() {
         return Ok(());
@@ -48,6 +58,8 @@ async fn install(cluster: &Cluster) -> Result<()> {
             "gateway.privateEndpoints[0]={}/32",
             mock::node_address(cluster).await?
         ),
+        // Where the egress of sandboxes finds what a test serves.
+        format!("gateway.privateEndpoints[1]={}", services(cluster).await?),
         // The range that is set aside for documents: no test reaches out to the world.
         "sandboxProbe.internet=192.0.2.1:443".to_owned(),
     ];

@@ -72,6 +72,11 @@ impl Audit {
         Ok(self.store.flush().await?)
     }
 
+    /// Notes how something that was allowed ended, without waiting for the disk.
+    pub fn ended(&self, act: AuditAct, who: &str, what: What<'_>, reason: &str) {
+        self.write(row(act, true, who, what, reason));
+    }
+
     /// Writes how often things came again, every minute.
     pub async fn run(&self) {
         let mut minute = tokio::time::interval(Duration::from_secs(60));

@@ -42,7 +42,7 @@ pub struct Args {
     /// Secret in --namespace with tls.crt and tls.key. A new certificate is used without a restart
     #[arg(long, value_name = "NAME", default_value = "oarmaster-gateway-tls")]
     tls_secret: String,
-    /// Addresses inside the network that providers may have: CIDRs, addresses or host names, separated by commas
+    /// Addresses inside the network that providers, and the domains of sandboxes with egress, may have: CIDRs, addresses or host names, separated by commas
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     private_endpoints: Vec<String>,
     /// Largest request body in MiB. There is memory for six of that size, for one of each namespace; what is larger than 64 KiB waits. A call needs up to four times its body

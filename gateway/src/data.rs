@@ -4,6 +4,7 @@ use crate::bodies::{self, too_large};
 use crate::calls;
 use crate::calls::call::text;
 use crate::catalog::Id;
+use crate::egress;
 use crate::error::ApiFailure;
 use crate::state::{Caller, Gateway};
 use crate::surface::Surface;
@@ -46,6 +47,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/task/v1/journal", post(append))
         .route("/task/v1/result", post(result))
         .route("/task/v1/artifacts/{name}", put(artifact))
+        .route("/task/v1/egress", get(egress::open))
         .fallback(no_path)
         .method_not_allowed_fallback(no_method)
         .with_state(gateway)

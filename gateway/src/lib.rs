@@ -21,6 +21,7 @@ pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod data;
+pub mod egress;
 pub mod error;
 pub mod health;
 pub mod identity;

@@ -100,6 +100,16 @@ struct OfVolume {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Egressed {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Carried {
+    direction: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfBudget {
     budget: String,
 }
@@ -132,6 +142,8 @@ pub struct Metrics {
     spans_dropped: Counter,
     volume: Family<OfVolume, Gauge>,
     volume_limit: Family<OfVolume, Gauge>,
+    egress_connections: Family<Egressed, Counter>,
+    egress_bytes: Family<Carried, Counter>,
 }
 
 impl Default for Metrics {
@@ -156,6 +168,8 @@ impl Default for Metrics {
             spans_dropped: Counter::default(),
             volume: Family::default(),
             volume_limit: Family::default(),
+            egress_connections: Family::default(),
+            egress_bytes: Family::default(),
             redis: RedisOperations::default(),
             registry: Registry::default(),
         };
@@ -257,6 +271,16 @@ impl Default for Metrics {
             "Most of them: at that of `tasks` Tasks fail, at that of `log` nothing new is spent at all, at that of `artifacts` none is taken",
             metrics.volume_limit.clone(),
         );
+        registry.register(
+            "egress_connections",
+            "Connections of sandboxes to domains, by how they ended: done, refused, unreachable, or cut off as idle, too_long, too_much, fenced or stopped",
+            metrics.egress_connections.clone(),
+        );
+        registry.register(
+            "egress_bytes",
+            "Bytes of these connections, by direction: sent or received by the sandbox",
+            metrics.egress_bytes.clone(),
+        );
         Self {
             registry,
             ..metrics
@@ -283,6 +307,16 @@ impl Metrics {
     #[must_use]
     pub fn spans_dropped(&self) -> Counter {
         self.spans_dropped.clone()
+    }
+
+    /// A sandbox's connection to a domain ended, or there was none.
+    pub fn egress_ended(&self, outcome: &'static str, sent: u64, received: u64) {
+        let ended = Egressed { outcome };
+        self.egress_connections.get_or_create(&ended).inc();
+        for (direction, bytes) in [("sent", sent), ("received", received)] {
+            let carried = Carried { direction };
+            self.egress_bytes.get_or_create(&carried).inc_by(bytes);
+        }
     }
 
     /// A member was chosen to be asked.

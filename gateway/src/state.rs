@@ -9,6 +9,7 @@ use crate::calls::assigned::Assignments;
 use crate::catalog::{Snapshot, path};
 use crate::cluster::lookup::Lookup;
 use crate::config::Settings;
+use crate::egress::Egress;
 use crate::error::ApiFailure;
 use crate::health::Health;
 use crate::identity::access::Access;
@@ -67,6 +68,8 @@ pub struct Gateway {
     pub redis: Option<Arc<Redis>>,
     /// What Tasks were assigned.
     pub assignments: Assignments,
+    /// The way of sandboxes to domains.
+    pub egress: Egress,
     /// Calls that run to their end even when their caller is gone.
     pub calls: TaskTracker,
     /// Cancelled when the process stops: endless streams end.
@@ -125,6 +128,7 @@ impl Gateway {
             metrics,
             counting: tokio::sync::Mutex::default(),
             assignments: Assignments::default(),
+            egress: Egress::default(),
             calls: TaskTracker::new(),
             stopping: CancellationToken::new(),
             access: Access::new(client),

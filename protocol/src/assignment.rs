@@ -158,4 +158,7 @@ pub struct Sandbox {
     /// Where the class demands that the pod's NetworkPolicy is enforced before code runs: how long that may take, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_policy_within_ms: Option<u64>,
+    /// Domains that code may reach through the gateway, as patterns; the gateway decides by them. Empty: no network.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub egress: Vec<String>,
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Version of these messages; both sides come from the same binary, so another one means a mixed pod.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Largest frame in bytes.
 pub const MAX_FRAME_BYTES: usize = 16 << 20;
@@ -56,6 +56,9 @@ pub enum Request {
         version: u32,
         /// Bounds of every call.
         sandbox: Sandbox,
+        /// The port of loopback that programs may connect to, where the sandbox has egress: the pilot's proxy.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        egress_port: Option<u16>,
     },
     /// Proves the isolation of a child. Answered by [`Response::Probed`].
     Probe,
@@ -231,6 +234,8 @@ pub enum Stopped {
     OutOfMemory,
     /// It had too many processes and threads.
     TooManyProcesses,
+    /// Its files in the workspace and in directories for temporary files went over the disk's limit.
+    DiskFull,
 }
 
 /// Head and tail of an output stream. Without anything dropped the stream is head followed by tail.

@@ -93,6 +93,10 @@ pub enum AuditAct {
     Identify,
     /// The gateway let go what is no longer kept.
     Retain,
+    /// Code of a Task was connected to a domain, or was kept from it.
+    Egress,
+    /// Such a connection ended.
+    EgressEnd,
 }
 
 impl AuditAct {
@@ -111,6 +115,8 @@ impl AuditAct {
             Self::Read => "read",
             Self::Identify => "identify",
             Self::Retain => "retain",
+            Self::Egress => "egress",
+            Self::EgressEnd => "egressEnd",
         }
     }
 }
@@ -136,7 +142,7 @@ pub struct AuditRecord {
     pub namespace: String,
     /// UID of the Task.
     pub task: String,
-    /// To what: a pool, a provider and its model, a subresource and its Task, a listener.
+    /// To what: a pool, a provider and its model, a subresource and its Task, a listener, a domain.
     pub object: String,
     /// Why it was refused or stopped, or how a call ended; empty after an answer.
     pub reason: String,

@@ -10,6 +10,7 @@
 //! | `POST /task/v1/journal` | [`Append`] | [`Appended`] |
 //! | `PUT /task/v1/artifacts/{name}` | the bytes, at most [`MAX_ARTIFACT_BYTES`] | [`crate::journal::Artifact`] |
 //! | `POST /task/v1/result` | [`Append`] with one `Result` record | [`Appended`] |
+//! | `GET /task/v1/egress` | upgraded to [`EGRESS_PROTOCOL`], with [`SESSION_HEADER`] | what one program of the sandbox and an HTTP proxy say to each other |
 //! | `POST /v1/chat/completions` | OpenAI's, not streamed, with the headers below | OpenAI's, with [`NEXT_HEADER`] |
 
 use crate::journal::Body;
@@ -21,6 +22,9 @@ pub const SESSION_HEADER: &str = "oarmaster-session";
 pub const CALL_HEADER: &str = "oarmaster-call";
 /// Header: the expected next sequence number; in answers, the new one.
 pub const NEXT_HEADER: &str = "oarmaster-next";
+
+/// Name of the protocol that `/task/v1/egress` is upgraded to.
+pub const EGRESS_PROTOCOL: &str = "oarmaster-egress";
 
 /// Largest artifact in bytes.
 pub const MAX_ARTIFACT_BYTES: u64 = 32 << 20;

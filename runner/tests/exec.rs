@@ -103,8 +103,10 @@ fn the_probe_finds_open_doors() {
         "socket family 16",
         "NoNewPrivs",
         "Seccomp",
-        "signal to the supervisor",
+        "signal of the supervisor",
         "ptrace of the supervisor",
+        "limits of the supervisor",
+        "CPUs of the supervisor",
         "can be read",
     ] {
         assert!(report.contains(door), "{door} is not in the report");
@@ -211,32 +213,6 @@ fn out_of_memory_is_an_observation_and_the_next_call_runs() {
     assert_eq!(shell(&mut sandbox, "echo next").exit_code, Some(0));
 }
 
-/// Memory that no process maps is not in `/proc`; the container's own cgroup shows it, and its limit is not reached.
-#[test]
-fn hidden_memory_is_seen_before_the_container_dies() {
-    let options = Options {
-        memory_bytes: 64 << 20,
-        disk_bytes: 64 << 20,
-        ..Options::default()
-    };
-    let Some((mut sandbox, cgroup)) = Sandbox::start_in_cgroup(options, 160 << 20) else {
-        return; // only root can make a memory cgroup here, and only of version 1
-    };
-    let ran = python(
-        &mut sandbox,
-        "import os, time\nfor i in range(400):\n  if i % 20 == 0: fd = os.memfd_create('x')\n  os.write(fd, bytes(1 << 20)); time.sleep(0.002)\nprint('alive')",
-    );
-    assert_eq!(ran.stopped, Some(Stopped::OutOfMemory), "{ran:?}");
-    assert!(ran.peak_memory < 64 << 20);
-    assert_eq!(shell(&mut sandbox, "echo next").exit_code, Some(0));
-    // Faster than anybody can look, the kernel's own kill hits the program and not the supervisor.
-    let ran = python(&mut sandbox, "x = b'x' * (400 << 20)\nprint('alive')");
-    assert_eq!(ran.stopped, Some(Stopped::OutOfMemory), "{ran:?}");
-    assert_eq!(shell(&mut sandbox, "echo next").exit_code, Some(0));
-    drop(sandbox);
-    std::fs::remove_dir(cgroup).unwrap();
-}
-
 #[test]
 fn a_fork_bomb_is_stopped_and_gone() {
     let mut sandbox = Sandbox::start_with_pids_limit(Options {
@@ -291,10 +267,10 @@ os.close(1)
 os.kill(os.getpid(), signal.SIGSTOP)
 "#;
     let begin = Instant::now();
-    let ran = run(&mut sandbox, &["python3", "-c", code], Some(700));
+    let ran = run(&mut sandbox, &["python3", "-c", code], Some(4000));
     assert_eq!(ran.stopped, Some(Stopped::Timeout));
     assert_eq!(text(&ran.stdout.head), "started\n");
-    assert!(ran.duration_ms >= 700 && begin.elapsed() < Duration::from_secs(60));
+    assert!(ran.duration_ms >= 4000 && begin.elapsed() < Duration::from_secs(60));
     assert_eq!(sandbox.descendants(), 0);
     // Also when the program itself ends well.
     let ran = shell(&mut sandbox, "setsid sleep 1000 >/dev/null 2>&1 & echo $?");

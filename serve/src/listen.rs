@@ -4,10 +4,10 @@ use crate::patient::{PATIENCE, Patient};
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
 const HEADERS: Duration = Duration::from_secs(15);
@@ -33,7 +34,7 @@ pub struct Limits {
     pub drain: Duration,
 }
 
-/// Serves until `stop`, then lets running requests end.
+/// Serves until `stop`, then lets running requests end. A connection that was upgraded is no longer one of these.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<Arc<rustls::ServerConfig>>,
@@ -42,7 +43,7 @@ pub async fn serve(
     limits: Limits,
 ) {
     let acceptor = tls.map(TlsAcceptor::from);
-    let graceful = GracefulShutdown::new();
+    let open = TaskTracker::new();
     let slots = Arc::new(Semaphore::new(limits.connections));
     let peers = Arc::new(Peers::default());
     loop {
@@ -57,14 +58,14 @@ pub async fn serve(
             tracing::debug!(%from, "an address has all the connections that it may have");
             continue;
         };
-        let (acceptor, router, watcher) = (acceptor.clone(), router.clone(), graceful.watcher());
-        tokio::spawn(async move {
+        let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
+        open.spawn(async move {
             let _held = (slot, peer);
             match acceptor {
-                None => talk(socket, router, watcher).await,
+                None => talk(socket, router, stop).await,
                 Some(acceptor) => {
                     match tokio::time::timeout(HANDSHAKE, acceptor.accept(socket)).await {
-                        Ok(Ok(stream)) => talk(stream, router, watcher).await,
+                        Ok(Ok(stream)) => talk(stream, router, stop).await,
                         Ok(Err(error)) => tracing::debug!(error = %error, "TLS handshake failed"),
                         Err(_) => tracing::debug!("TLS handshake timed out"),
                     }
@@ -73,7 +74,8 @@ pub async fn serve(
         });
     }
     drop(listener);
-    if tokio::time::timeout(limits.drain, graceful.shutdown())
+    open.close();
+    if tokio::time::timeout(limits.drain, open.wait())
         .await
         .is_err()
     {
@@ -110,7 +112,7 @@ async fn accept(
     }
 }
 
-async fn talk<S>(stream: S, router: Router, watcher: hyper_util::server::graceful::Watcher)
+async fn talk<S>(stream: S, router: Router, stop: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -119,8 +121,18 @@ where
         .header_read_timeout(HEADERS)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEADER_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    if let Err(error) = watcher.watch(connection).await {
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        biased;
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
         tracing::debug!(error = %error, "connection ended");
     }
 }

@@ -1,7 +1,7 @@
 //! Opening, claiming and fencing attempts, and what the gateway reports of them.
 
 use crate::entry::Entry;
-use crate::state::At;
+use crate::state::{At, By};
 use crate::{Refusal, Store};
 use bytes::Bytes;
 use oarmaster_protocol::admin::{
@@ -185,6 +185,24 @@ impl Store {
             Ok((task.next(), task.depends))
         })
         .await
+    }
+
+    /// Whether this session may act in the attempt now.
+    ///
+    /// # Errors
+    /// [`Refusal::Fenced`] when the attempt was fenced, has ended, or is another session's.
+    pub fn check_session(
+        &self,
+        task_uid: &str,
+        attempt: u32,
+        session: &str,
+    ) -> Result<(), Refusal> {
+        let by = By {
+            task: task_uid,
+            attempt,
+            session,
+        };
+        self.lock().state.session(by).map(drop)
     }
 
     /// Claims an attempt for a pilot process. The newest claim wins; the same nonce again is the same session, unless another claim

@@ -9,6 +9,7 @@ use crate::kit::ready;
 use crate::task::plan::Doomed;
 use crate::task::pod::{JobEnd, JobFacts};
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use oarmaster_crds::conditions::{self, reason};
 use oarmaster_crds::kinds::class::{Isolation, LandlockStatus, PidsStatus, ProbeStatus};
 use oarmaster_crds::validate::{self, summary};
@@ -20,6 +21,9 @@ use std::time::Duration;
 pub const GATEWAY_PATIENCE: Duration = Duration::from_secs(300);
 /// How long to wait before a Job that was refused is tried again: what is in the way (a quota, a policy) is mended by people.
 const AGAIN: Duration = Duration::from_secs(60);
+
+/// The first Landlock that knows TCP; the supervisor demands it for egress.
+const EGRESS_LANDLOCK: i64 = 4;
 
 /// Of a probe with nothing in its way.
 const UNDER_WAY: &str = "the probe is under way";
@@ -139,6 +143,7 @@ fn pass(class: &SandboxClass, seen: &Observed, hindrance: Option<&str>) -> Plan 
     }
     runtime_class(class, seen, &mut status);
     ready(class, seen, &mut status);
+    egress(class, seen, &mut status);
     let over = probed(Some(&status), &wanted);
     let ready::Plan { status, notes } =
         ready::plan(class.status.as_ref(), status, |status| &status.conditions);
@@ -386,11 +391,7 @@ fn ready(class: &SandboxClass, seen: &Observed, status: &mut SandboxClassStatus)
     } else if class.spec.require_network_policy
         && let Some(held) = network
     {
-        let (value, why) = match held.reason.as_str() {
-            reason::NOT_ENFORCED => (Some(false), reason::NOT_ENFORCED),
-            reason::PROBE_FAILED => (Some(false), reason::PROBE_FAILED),
-            _ => (None, reason::PROBING),
-        };
+        let (value, why) = unenforced(held);
         let text = format!("requireNetworkPolicy is true: {}", held.message);
         (value, why, text)
     } else {
@@ -405,4 +406,52 @@ fn ready(class: &SandboxClass, seen: &Observed, status: &mut SandboxClassStatus)
         class.metadata.generation,
         seen.now,
     );
+}
+
+/// EgressPossible: where the class allows domains, whether its pods can have them.
+fn egress(class: &SandboxClass, seen: &Observed, status: &mut SandboxClassStatus) {
+    if class.spec.egress.domains.is_empty() {
+        let other = |held: &Condition| held.type_ != conditions::EGRESS_POSSIBLE;
+        status.conditions.retain(other);
+        return;
+    }
+    let network = conditions::find(&status.conditions, conditions::NETWORK_POLICY_ENFORCED);
+    let network = network.filter(|held| held.status != "True");
+    let (value, why, text) = match (&status.landlock, network) {
+        (Some(landlock), _) if landlock.abi < EGRESS_LANDLOCK => {
+            let text = format!(
+                "egress needs Landlock of ABI {EGRESS_LANDLOCK} or newer, and the kernel of the node that was probed has {} (0: none); name nodes that have it in nodeSelector",
+                landlock.abi
+            );
+            (Some(false), reason::LANDLOCK_MISSING, text)
+        }
+        (_, Some(held)) => {
+            let (value, why) = unenforced(held);
+            (
+                value,
+                why,
+                format!("egress needs the NetworkPolicy: {}", held.message),
+            )
+        }
+        (None, None) => (None, reason::PROBING, UNDER_WAY.to_owned()),
+        (Some(_), None) => (Some(true), reason::POSSIBLE, String::new()),
+    };
+    conditions::set(
+        &mut status.conditions,
+        conditions::EGRESS_POSSIBLE,
+        value,
+        why,
+        &text,
+        class.metadata.generation,
+        seen.now,
+    );
+}
+
+/// What a NetworkPolicy that was not found enforced means for what needs it.
+fn unenforced(held: &Condition) -> (Option<bool>, &'static str) {
+    match held.reason.as_str() {
+        reason::NOT_ENFORCED => (Some(false), reason::NOT_ENFORCED),
+        reason::PROBE_FAILED => (Some(false), reason::PROBE_FAILED),
+        _ => (None, reason::PROBING),
+    }
 }

@@ -191,9 +191,11 @@ fn limits(sandbox: &SandboxSpec, class: &SandboxClassSpec) -> Sandbox {
         max_processes: MAX_PROCESSES,
         call_timeout_ms: millis(&sandbox.call_timeout),
         require_landlock: class.minimum_isolation == Isolation::Landlock,
-        network_policy_within_ms: class
-            .require_network_policy
-            .then(|| millis(&class.startup_timeout)),
+        // Landlock keeps a program to one port, not to one machine: with egress the other half is the NetworkPolicy's.
+        network_policy_within_ms: (class.require_network_policy
+            || !sandbox.egress.domains.is_empty())
+        .then(|| millis(&class.startup_timeout)),
+        egress: sandbox.egress.domains.clone(),
     }
 }
 

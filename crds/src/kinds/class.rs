@@ -1,5 +1,6 @@
 //! SandboxClass: how and where untrusted code may run. Cluster-scoped, the administrator's.
 
+use super::sandbox::Egress;
 use crate::common::{Allowance, conditions_schema};
 use crate::duration::GepDuration;
 use crate::money::Usd;
@@ -74,6 +75,9 @@ pub struct SandboxClassSpec {
     /// Whether a pod must prove that its NetworkPolicy is enforced before it runs code, beside the proof of its sandbox, which is always demanded. A pod that cannot within startupTimeout ends its Task as IsolationUnproven. Default false.
     #[serde(default)]
     pub require_network_policy: bool,
+    /// What agents and runs may ask to reach (`sandbox.egress`). A Task that does needs Landlock of ABI 4 on its node, and proves that its NetworkPolicy is enforced, as with requireNetworkPolicy. Default: nothing.
+    #[serde(default)]
+    pub egress: Egress,
     /// Budget of a Task where neither Task nor Agent state one. Default usd "1".
     #[serde(default = "default_task_budget")]
     pub default_task_budget: Allowance,
@@ -225,6 +229,7 @@ impl Default for SandboxClassSpec {
             maximum: Maximum::default(),
             minimum_isolation: Isolation::default(),
             require_network_policy: false,
+            egress: Egress::default(),
             default_task_budget: default_task_budget(),
             startup_timeout: default_startup_timeout(),
             node_selector: BTreeMap::new(),

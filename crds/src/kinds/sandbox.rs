@@ -8,7 +8,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The sandbox in which code runs: no network, no token, bounded.
+/// The sandbox in which code runs: no network but what `egress` says, no token, bounded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SandboxSpec {
@@ -28,6 +28,8 @@ pub struct SandboxSpec {
     pub disk: Size,
     /// Longest tool call. Default 300s.
     pub call_timeout: GepDuration,
+    /// What code may reach, within what its class allows. Default: no network.
+    pub egress: Egress,
 }
 
 impl Default for SandboxSpec {
@@ -39,8 +41,27 @@ impl Default for SandboxSpec {
             memory: Size::new("512Mi"),
             disk: Size::new("256Mi"),
             call_timeout: GepDuration::new("300s"),
+            egress: Egress::default(),
         }
     }
+}
+
+/// What code may reach, through a proxy in the gateway.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Egress {
+    /// Names of domains. `pypi.org` is that name alone, `*.example.com` every name below example.com, and not itself. Only https at port 443 and http at port 80. In lower case; at most 64. Default none.
+    #[schemars(
+        length(max = 64),
+        inner(
+            length(max = 255),
+            regex(
+                pattern = r"^([*][.])?([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?[.])+[a-z]([-a-z0-9]{0,61}[a-z0-9])?$"
+            )
+        ),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub domains: Vec<String>,
 }
 
 /// What makes an outcome true.

@@ -64,6 +64,7 @@ pub fn class(spec: &SandboxClassSpec) -> Vec<Problem> {
         Duration::from_secs(1),
         super::task::MAX_TIMEOUT,
     );
+    super::sandbox::egress(&mut problems, "spec.egress", &spec.egress);
     bounds::duration(
         &mut problems,
         "spec.startupTimeout",

@@ -1,15 +1,19 @@
 //! Checks of the sandbox and of the check, which Agent and Task share.
 
 use super::{Problem, Rule, bounds, image::Image};
+use crate::domain::DomainPattern;
 use crate::duration::GepDuration;
 use crate::kinds::class::SandboxClassSpec;
-use crate::kinds::sandbox::{AcceptSpec, SandboxSpec};
+use crate::kinds::sandbox::{AcceptSpec, Egress, SandboxSpec};
 use std::time::Duration;
 
 /// Least memory of a sandbox: the supervisor and one small process.
 pub const LEAST_MEMORY: &str = "32Mi";
 /// Least disk of a sandbox.
 pub const LEAST_DISK: &str = "1Mi";
+
+/// Most domains of a class, and of a sandbox.
+const MAX_DOMAINS: usize = 64;
 
 /// What is wrong with a sandbox by itself.
 pub fn sandbox(problems: &mut Vec<Problem>, field: &str, spec: &SandboxSpec) {
@@ -37,6 +41,19 @@ pub fn sandbox(problems: &mut Vec<Problem>, field: &str, spec: &SandboxSpec) {
         Duration::from_secs(1),
         super::task::MAX_TIMEOUT,
     );
+    egress(problems, &format!("{field}.egress"), &spec.egress);
+}
+
+/// What is wrong with the domains of a class or of a sandbox.
+pub fn egress(problems: &mut Vec<Problem>, field: &str, spec: &Egress) {
+    let field = format!("{field}.domains");
+    bounds::list(problems, &field, &spec.domains, MAX_DOMAINS);
+    for (index, text) in spec.domains.iter().enumerate().take(MAX_DOMAINS) {
+        if let Err(error) = DomainPattern::parse(text) {
+            let message = format!("it {error}");
+            problems.push(Problem::spec(format!("{field}[{index}]"), message));
+        }
+    }
 }
 
 /// What is wrong with a check.
@@ -118,6 +135,26 @@ pub fn within_class(
             "callTimeout",
             beyond(&spec.call_timeout.0, &most.call_timeout.0),
         );
+    }
+    // As above: what is no domain is a problem of the object that has it.
+    let patterns = |egress: &Egress| -> Vec<DomainPattern> {
+        let read = egress.domains.iter().map(|text| DomainPattern::parse(text));
+        read.filter_map(Result::ok).collect()
+    };
+    let allowed = patterns(&class.egress);
+    for asked in patterns(&spec.egress) {
+        if !allowed.iter().any(|pattern| pattern.covers(&asked)) {
+            let allows = match allowed.as_slice() {
+                [] => "no domain".to_owned(),
+                _ => class.egress.domains.join(", "),
+            };
+            refuse(
+                "egress.domains",
+                format!(
+                    "{asked} is not allowed by SandboxClass {class_name}, which allows {allows}"
+                ),
+            );
+        }
     }
     problems
 }

@@ -110,6 +110,15 @@ pub fn cases() -> Vec<Case> {
             a(json!({"budget": {}})),
             &["set usd, tokens, or both"],
         ),
+        taken(
+            "domains for its sandbox",
+            a(json!({"sandbox": {"egress": {"domains": ["pypi.org"]}}})),
+        ),
+        denied(
+            "a URL for its sandbox",
+            a(json!({"sandbox": {"egress": {"domains": ["https://pypi.org/"]}}})),
+            &["spec.sandbox.egress.domains[0]", "should match"],
+        ),
         denied(
             "instructions with NUL",
             a(json!({"instructions": "a\0b"})),

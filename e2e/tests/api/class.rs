@@ -60,6 +60,30 @@ pub fn cases() -> Vec<Case> {
             c(json!({ "imagePullSecrets": secrets })),
             &["spec.imagePullSecrets", "at most 8"],
         ),
+        taken(
+            "domains for its sandboxes",
+            c(json!({"egress": {"domains": ["pypi.org", "*.pythonhosted.org"]}})),
+        ),
+        denied(
+            "every domain",
+            c(json!({"egress": {"domains": ["*"]}})),
+            &["spec.egress.domains[0]", "should match"],
+        ),
+        denied(
+            "every domain below org",
+            c(json!({"egress": {"domains": ["*.org"]}})),
+            &["spec.egress.domains[0]", "should match"],
+        ),
+        denied(
+            "an address",
+            c(json!({"egress": {"domains": ["pypi.org", "10.0.0.1"]}})),
+            &["spec.egress.domains[1]", "should match"],
+        ),
+        denied(
+            "a domain twice",
+            c(json!({"egress": {"domains": ["pypi.org", "pypi.org"]}})),
+            &["spec.egress.domains[1]", "Duplicate value"],
+        ),
         denied(
             "a pod's field",
             c(json!({"securityContext": {"privileged": true}})),

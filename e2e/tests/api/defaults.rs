@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 async fn what_is_left_out_is_filled_in() -> Result<()> {
     let sandbox = json!({
         "class": {"name": "default"}, "image": "python:3.12-slim", "cpu": "1", "memory": "512Mi", "disk": "256Mi", "callTimeout": "300s",
+        "egress": {"domains": []},
     });
     let retry = json!({"limit": 1, "backoff": {"base": "10s", "factor": 2, "max": "5m"}});
     let timeouts = json!({"connect": "2s", "firstToken": "60s", "idle": "30s", "response": "10m"});
@@ -105,6 +106,7 @@ async fn what_is_left_out_is_filled_in() -> Result<()> {
                 ("/spec/startupTimeout", json!("5m")),
                 ("/spec/minimumIsolation", json!("Seccomp")),
                 ("/spec/requireNetworkPolicy", json!(false)),
+                ("/spec/egress", json!({"domains": []})),
                 ("/spec/requests", json!({"cpu": "50m"})),
             ],
         ),

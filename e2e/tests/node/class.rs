@@ -1,7 +1,7 @@
 //! What a SandboxClass says of its nodes, and what it demands of each pod: in a cluster that enforces NetworkPolicies and in one that does not.
 
 use crate::support::{
-    agent, beside_others, create, object, pool, python, run, says, scripted, task,
+    agent, beside_others, create, pool, python, run, says, scripted, task, with_class,
 };
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::batch::v1::Job;
@@ -16,22 +16,6 @@ use oarmaster_e2e::task::{SOON, failure, holds};
 use oarmaster_e2e::{Space, wait};
 use oarmaster_protocol::journal::Body;
 use serde_json::{Value, json};
-
-/// Runs a test with a class of its own, which is deleted afterwards.
-async fn with_class(
-    space: &Space,
-    spec: Value,
-    test: impl AsyncFnOnce(&Api<SandboxClass>, &str) -> Result<()>,
-) -> Result<()> {
-    let classes: Api<SandboxClass> = Api::all(space.cluster.client.clone());
-    let made = serde_json::from_value(object("SandboxClass", &space.name, spec))?;
-    classes.create(&PostParams::default(), &made).await?;
-    let ended = test(&classes, &space.name).await;
-    classes
-        .delete(&space.name, &DeleteParams::background())
-        .await?;
-    ended
-}
 
 /// Status, reason and message of a class's condition.
 fn says_of(class: &SandboxClass, kind: &str) -> (String, String, String) {

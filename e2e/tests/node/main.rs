@@ -13,6 +13,7 @@ mod class;
 mod cli;
 mod deletion;
 mod disrupted;
+mod egress;
 mod exec;
 mod failing;
 mod gateway_killed;

@@ -1,6 +1,9 @@
 //! The objects that most tests need, and who may run beside whom.
 
 use anyhow::Result;
+use kube::Api;
+use kube::api::{DeleteParams, PostParams};
+use oarmaster_crds::SandboxClass;
 use oarmaster_e2e::Space;
 use oarmaster_e2e::installed::{RELEASE, image, installed};
 use oarmaster_e2e::mock::{Gate, Mock, Reply};
@@ -47,6 +50,22 @@ async fn in_space(name: &str, test: impl AsyncFnOnce(&Space) -> Result<()>) -> R
         test(space).await
     })
     .await
+}
+
+/// Runs a test with a class of its own, which is deleted afterwards.
+pub async fn with_class(
+    space: &Space,
+    spec: Value,
+    test: impl AsyncFnOnce(&Api<SandboxClass>, &str) -> Result<()>,
+) -> Result<()> {
+    let classes: Api<SandboxClass> = Api::all(space.cluster.client.clone());
+    let made = serde_json::from_value(object("SandboxClass", &space.name, spec))?;
+    classes.create(&PostParams::default(), &made).await?;
+    let ended = test(&classes, &space.name).await;
+    classes
+        .delete(&space.name, &DeleteParams::background())
+        .await?;
+    ended
 }
 
 /// Creates objects in the test's namespace.

@@ -1,8 +1,9 @@
-//! What a Task's assignment says about its model calls. An assignment never changes, so it is read once.
+//! What a Task's assignment says about its model calls and its egress. An assignment never changes, so it is read once.
 
 use crate::error::ApiFailure;
 use crate::request::Caching;
 use moka::future::Cache;
+use oarmaster_crds::DomainPattern;
 use oarmaster_protocol::assignment::{Assignment, Target};
 use oarmaster_store::Store;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ pub struct Assigned {
     pub max_output: u64,
     /// What of the pool's cache the agent uses.
     pub caching: Caching,
+    /// Domains that its sandbox may reach.
+    pub egress: Arc<[DomainPattern]>,
 }
 
 /// Assignments by Task and attempt.
@@ -48,6 +51,11 @@ impl Assignments {
                 let assignment: Assignment = serde_json::from_slice(&bytes).map_err(|error| {
                     ApiFailure::internal(format!("failed to read the stored assignment: {error}"))
                 })?;
+                let egress = assignment.sandbox.map(|sandbox| sandbox.egress);
+                // One that cannot be read matches nothing.
+                let egress = egress.iter().flatten();
+                let egress = egress.filter_map(|text| DomainPattern::parse(text).ok());
+                let egress = egress.collect();
                 Ok(Arc::new(match assignment.target {
                     Target::Agent(agent) => Assigned {
                         agent: agent.pinned.split('@').next().map(str::to_owned),
@@ -58,12 +66,14 @@ impl Assignments {
                         } else {
                             Caching::Allowed
                         },
+                        egress,
                     },
                     Target::Run(_) => Assigned {
                         model: None,
                         agent: None,
                         max_output: 0,
                         caching: Caching::Never,
+                        egress,
                     },
                 }))
             })

@@ -20,6 +20,7 @@ use oarmaster_gateway::cluster::budgets::BudgetWatch;
 use oarmaster_gateway::cluster::objects::Objects;
 use oarmaster_gateway::cluster::secrets::follow_keys;
 use oarmaster_gateway::config::{Settings, Tracing};
+use oarmaster_gateway::egress::names::Resolve;
 use oarmaster_gateway::provider::aws::workload::{Source, Workload};
 use oarmaster_gateway::provider::guard::PrivateEndpoints;
 use oarmaster_gateway::shared::{self, Address};
@@ -59,18 +60,23 @@ impl World {
 
     /// A gateway with an identity of its own at AWS.
     pub async fn with_identity(identity: Result<Source, String>) -> Self {
-        Self::with(identity, None, None).await
+        Self::with(identity, None, None, None).await
     }
 
     /// A gateway that sends traces to this collector.
     pub async fn traced(tracing: Tracing) -> Self {
-        Self::with(Err("no identity".to_owned()), Some(tracing), None).await
+        Self::with(Err("no identity".to_owned()), Some(tracing), None, None).await
+    }
+
+    /// A gateway whose egress finds names in this way.
+    pub async fn resolving(resolve: Resolve) -> Self {
+        Self::with(Err("no identity".to_owned()), None, None, Some(resolve)).await
     }
 
     /// A gateway that shares limits and kept answers through Redis.
     pub async fn with_redis(url: &str) -> Self {
         let address = Address::parse(url).unwrap();
-        let world = Self::with(Err("no identity".to_owned()), None, Some(address)).await;
+        let world = Self::with(Err("no identity".to_owned()), None, Some(address), None).await;
         tokio::spawn(shared::run(world.gateway.clone()));
         world
     }
@@ -79,6 +85,7 @@ impl World {
         identity: Result<Source, String>,
         tracing: Option<Tracing>,
         redis: Option<Address>,
+        resolve: Option<Resolve>,
     ) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (kube, client) = FakeKube::start().await;
@@ -110,6 +117,9 @@ impl World {
             let (traces, exporter) = traces::start(&tracing, &tls, dropped).unwrap();
             gateway.traces = Some(traces);
             tokio::spawn(exporter.run(CancellationToken::new()));
+        }
+        if let Some(resolve) = resolve {
+            gateway.egress.resolve = resolve;
         }
         let gateway = Arc::new(gateway);
         let outbound = Outbound {
@@ -246,9 +256,19 @@ impl World {
 
     /// Opens an attempt as the operator does.
     pub async fn open(&self, attempt: u32, budget: TaskBudget) -> AttemptReport {
+        self.open_with(attempt, budget, assignment()).await
+    }
+
+    /// As [`World::open`]; the assignment is that of the first attempt.
+    pub async fn open_with(
+        &self,
+        attempt: u32,
+        budget: TaskBudget,
+        assignment: Value,
+    ) -> AttemptReport {
         let request = OpenAttempt {
             job: format!("job-{attempt}"),
-            assignment: (attempt == 1).then(|| serde_json::from_value(assignment()).unwrap()),
+            assignment: (attempt == 1).then(|| serde_json::from_value(assignment).unwrap()),
             budget,
             requested_by: Some("alice@acme".to_owned()),
             labels: [("team".to_owned(), "red".to_owned())].into(),
@@ -267,8 +287,13 @@ impl World {
 
     /// Opens and claims attempt 1.
     pub async fn task(&self, budget: TaskBudget) -> Claim {
+        self.task_with(budget, assignment()).await
+    }
+
+    /// As [`World::task`], with this assignment.
+    pub async fn task_with(&self, budget: TaskBudget, assignment: Value) -> Claim {
         self.pod(1);
-        let report = self.open(1, budget).await;
+        let report = self.open_with(1, budget, assignment).await;
         let response = self
             .http
             .post(format!("{}/task/v1/claim", self.data))

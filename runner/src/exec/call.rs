@@ -2,30 +2,27 @@
 
 use super::cgroup::Cgroup;
 use super::confine::Report;
-use super::output::drain;
-use super::procs;
+use super::output::Stream;
+use super::proxy;
+use super::watch::Watch;
 use super::workspace::Workspace;
+use super::{leftovers, procs};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use nix::sys::wait::{WaitPidFlag, WaitStatus};
-use nix::unistd::{Pid, getpid};
+use nix::unistd::Pid;
 use oarmaster_protocol::assignment::{Program, Sandbox};
-use oarmaster_protocol::exec::{Failed, FailedCode, Output, Ran, Run, Stopped};
+use oarmaster_protocol::exec::{Failed, FailedCode, Ran, Run, Stopped};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::{self, Read, pipe};
+use std::io::{self, Read as _, pipe};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-
-/// Time between two looks at the processes of a call; a fast allocator fills about 2 GiB/s.
-const WATCH_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Where programs are looked for when the image's environment does not say.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -35,7 +32,11 @@ pub(super) struct Caller {
     sandbox: Sandbox,
     workspace: PathBuf,
     tmp: PathBuf,
+    /// Directories that calls can write to.
+    places: [PathBuf; 3],
     path: String,
+    /// The port of the pilot's proxy, where the sandbox has egress.
+    egress_port: Option<u16>,
     ended: SignalFd,
     cgroup: Option<Cgroup>,
 }
@@ -50,17 +51,29 @@ struct Ready {
 
 impl Caller {
     /// SIGCHLD must be blocked in every thread of the process.
-    pub(super) fn new(sandbox: Sandbox, workspace: &Path, tmp: &Path) -> io::Result<Self> {
+    pub(super) fn new(
+        sandbox: Sandbox,
+        egress_port: Option<u16>,
+        workspace: &Path,
+        tmp: &Path,
+    ) -> io::Result<Self> {
         let mut ended = SigSet::empty();
         ended.add(Signal::SIGCHLD);
         Ok(Self {
             sandbox,
             workspace: workspace.to_path_buf(),
             tmp: tmp.to_path_buf(),
+            places: [workspace.into(), tmp.into(), "/dev/shm".into()],
             path: std::env::var("PATH").unwrap_or_else(|_| DEFAULT_PATH.to_owned()),
+            egress_port,
             ended: SignalFd::with_flags(&ended, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?,
             cgroup: Cgroup::own(),
         })
+    }
+
+    /// The port of the pilot's proxy, where the sandbox has egress.
+    pub(super) const fn egress_port(&self) -> Option<u16> {
+        self.egress_port
     }
 
     /// Runs a program to its end.
@@ -138,6 +151,8 @@ impl Caller {
     }
 
     fn environment(&self, extra: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let heap = heap_mib(self.sandbox.memory_bytes);
+        let java = self.egress_port.map(proxy::java).unwrap_or_default();
         let own = [
             ("PATH", self.path.as_str()),
             ("HOME", &*self.workspace.to_string_lossy()),
@@ -145,9 +160,18 @@ impl Caller {
             ("TMPDIR", &*self.tmp.to_string_lossy()),
             // Python takes a module for unchanged when size and second of its change are the same, which an agent's edit easily hits.
             ("PYTHONDONTWRITEBYTECODE", "1"),
+            // These runtimes take the container's memory for their own, in which the files are too, and collect no garbage until then.
+            ("NODE_OPTIONS", &format!("--max-old-space-size={heap}")),
+            ("JAVA_TOOL_OPTIONS", &format!("-Xmx{heap}m{java}")),
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned()));
-        own.into_iter().chain(extra.clone()).collect()
+        let proxy = self
+            .egress_port
+            .map(|port| proxy::variables(port, &self.tmp));
+        own.into_iter()
+            .chain(proxy.into_iter().flatten())
+            .chain(extra.clone())
+            .collect()
     }
 
     fn find(&self, name: &str, env: &BTreeMap<String, String>) -> Option<PathBuf> {
@@ -162,23 +186,29 @@ impl Caller {
         let begin = Instant::now();
         let cpu = cpu_of_children();
         let kills = self.cgroup.as_ref().and_then(Cgroup::kills);
-        let (mut report, main, outputs) = self
-            .spawn(ready)
-            .map_err(|error| io_failed("start a process", &error))?;
+        let (mut report, main, mut streams) =
+            self.spawn(ready)
+                .map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
+                    Some(Errno::E2BIG) => start_failed(too_large(ready)),
+                    _ => io_failed("start a process", &error),
+                })?;
 
         let mut problem = Vec::new();
         let _ = report.read_to_end(&mut problem); // ends when the program starts
-        let mut watch = Watch::default();
-        let ended = self.watch(main, begin + timeout, &mut watch);
-        let ended = procs::kill_all(main).or(ended);
-        let [stdout, stderr] = outputs.map(|reader| reader.join().unwrap_or_default());
-        self.clear_shared_memory();
+        let mut watch = Watch::new(&self.sandbox, &self.places, self.cgroup.as_ref());
+        let ended = self.watch(main, begin + timeout, &mut watch, &mut streams);
+        let killed = procs::kill_all(main);
+        let [stdout, stderr] = streams.map(Stream::finish);
+        leftovers::remove();
+        let (status, mut stopped) =
+            ended.map_err(|error| io_failed("watch the program's processes", &error))?;
+        let ended = killed.or(status);
 
         if !problem.is_empty() {
             return Err(self.not_started(&problem, ready));
         }
-        if watch.stopped.is_none() && self.cgroup.as_ref().and_then(Cgroup::kills) > kills {
-            watch.stopped = Some(Stopped::OutOfMemory);
+        if stopped.is_none() && self.cgroup.as_ref().and_then(Cgroup::kills) > kills {
+            stopped = Some(Stopped::OutOfMemory);
         }
         let (exit_code, signal) = match ended {
             Some(WaitStatus::Exited(_, code)) => (Some(code), None),
@@ -188,7 +218,7 @@ impl Caller {
         Ok(Ran {
             exit_code,
             signal,
-            stopped: watch.stopped,
+            stopped,
             stdout,
             stderr,
             cpu_ms: cpu_of_children().saturating_sub(cpu),
@@ -198,8 +228,8 @@ impl Caller {
         })
     }
 
-    #[allow(clippy::type_complexity)]
-    fn spawn(&self, ready: &Ready) -> io::Result<(io::PipeReader, Pid, [JoinHandle<Output>; 2])> {
+    /// The pipe on which a problem is told, the process, and its two output streams.
+    fn spawn(&self, ready: &Ready) -> io::Result<(io::PipeReader, Pid, [Stream; 2])> {
         let (report, report_of_child) = pipe()?;
         let (stdout, stdout_of_child) = pipe()?;
         let (stderr, stderr_of_child) = pipe()?;
@@ -211,108 +241,83 @@ impl Caller {
             .arg("--tmp")
             .arg(&self.tmp)
             .args(["--file-size", &self.sandbox.disk_bytes.to_string()])
-            .args(["--supervisor", &getpid().to_string()]);
+            .args(supervisor()?);
         if self.sandbox.require_landlock {
             command.arg("--require-landlock");
         }
+        if let Some(port) = self.egress_port {
+            command.args(["--egress-port", &port.to_string()]);
+        }
         let child = command
+            .args(
+                ready
+                    .env
+                    .iter()
+                    .flat_map(|(name, value)| ["--env".to_owned(), format!("{name}={value}")]),
+            )
             .arg("--")
             .args(&ready.argv)
             .env_clear()
-            .envs(&ready.env)
             .stdin(Stdio::from(report_of_child))
             .stdout(stdout_of_child)
             .stderr(stderr_of_child)
             .spawn()?;
         drop(command); // and with it our writing ends
-        let readers = [
-            std::thread::Builder::new().spawn(move || drain(stdout))?,
-            std::thread::Builder::new().spawn(move || drain(stderr))?,
-        ];
+        let streams = [Stream::new(stdout)?, Stream::new(stderr)?];
         let main = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
-        Ok((report, main, readers))
+        Ok((report, main, streams))
     }
 
     /// Until the program ends by itself or reaches a bound.
-    fn watch(&self, main: Pid, deadline: Instant, watch: &mut Watch) -> Option<WaitStatus> {
-        let me = getpid();
-        let mut interval = WATCH_INTERVAL;
+    fn watch(
+        &self,
+        main: Pid,
+        deadline: Instant,
+        watch: &mut Watch,
+        streams: &mut [Stream; 2],
+    ) -> io::Result<(Option<WaitStatus>, Option<Stopped>)> {
         loop {
             while let Some(ended) = procs::reap_one(Some(WaitPidFlag::WNOHANG)) {
                 if ended.pid() == Some(main) {
-                    return Some(ended);
+                    return Ok((Some(ended), None));
                 }
             }
             let now = Instant::now();
             if now >= deadline {
-                watch.stopped = Some(Stopped::Timeout);
-                return None;
+                return Ok((None, Some(Stopped::Timeout)));
             }
-            if let Ok(usage) = procs::usage(me) {
-                watch.stopped = self.judge(&usage, watch);
-                if watch.stopped.is_some() {
-                    return None;
-                }
+            if now >= watch.next()
+                && let Some(stopped) = watch.look()?
+            {
+                return Ok((None, Some(stopped)));
             }
-            // A look at many processes takes long; it must not take more than a fifth of a CPU.
-            interval = WATCH_INTERVAL.max(now.elapsed() * 4).min(interval * 2);
-            self.wait(interval.min(deadline.saturating_duration_since(Instant::now())));
+            self.wait(watch.next().min(deadline), streams)?;
         }
     }
 
-    fn judge(&self, usage: &procs::Usage, watch: &mut Watch) -> Option<Stopped> {
-        watch.peak_tasks = watch.peak_tasks.max(usage.tasks);
-        if usage.tasks > self.sandbox.max_processes {
-            return Some(Stopped::TooManyProcesses);
+    /// Reads output until a child ends or it is time.
+    fn wait(&self, until: Instant, streams: &mut [Stream; 2]) -> io::Result<()> {
+        let time = until.saturating_duration_since(Instant::now());
+        // Rounded up: less than a millisecond must not be a busy wait.
+        let timeout =
+            PollTimeout::try_from(time + Duration::from_micros(999)).unwrap_or(PollTimeout::MAX);
+        let mut fds = vec![PollFd::new(self.ended.as_fd(), PollFlags::POLLIN)];
+        fds.extend(
+            streams
+                .iter()
+                .filter_map(Stream::source)
+                .map(|source| PollFd::new(source, PollFlags::POLLIN)),
+        );
+        match poll(&mut fds, timeout) {
+            Ok(0) | Err(Errno::EINTR) => return Ok(()),
+            Ok(_) => {}
+            Err(errno) => return Err(errno.into()),
         }
-        let mut memory = usage.resident;
-        if memory > self.sandbox.memory_bytes && usage.pids.len() > 1 {
-            memory = procs::proportional(&usage.pids);
+        while let Ok(Some(_)) = self.ended.read_signal() {}
+        for stream in streams {
+            stream.advance();
         }
-        watch.peak_memory = watch.peak_memory.max(memory);
-        let files: u64 = [&self.workspace, &self.tmp, &PathBuf::from("/dev/shm")]
-            .map(|path| tmpfs_bytes(path))
-            .iter()
-            .sum();
-        let all = self
-            .sandbox
-            .memory_bytes
-            .saturating_add(self.sandbox.disk_bytes);
-        let backstop = self.cgroup.as_ref().is_some_and(|cgroup| {
-            let margin = (cgroup.limit / 50).max(4 << 20);
-            cgroup
-                .used()
-                .is_some_and(|used| used > cgroup.limit.saturating_sub(margin))
-        });
-        let over =
-            memory > self.sandbox.memory_bytes || memory.saturating_add(files) > all || backstop;
-        over.then_some(Stopped::OutOfMemory)
-    }
-
-    /// Sleeps until a child ends or the time is over.
-    fn wait(&self, time: Duration) {
-        let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);
-        let mut fds = [PollFd::new(self.ended.as_fd(), PollFlags::POLLIN)];
-        if poll(&mut fds, timeout).is_ok_and(|ready| ready > 0) {
-            while let Ok(Some(_)) = self.ended.read_signal() {}
-        }
-    }
-
-    /// Files in `/dev/shm` outlive their processes and stay charged; the directory is ours alone in a container only.
-    fn clear_shared_memory(&self) {
-        if getpid().as_raw() != 1 {
-            return;
-        }
-        let Ok(entries) = std::fs::read_dir("/dev/shm") else {
-            return;
-        };
-        for entry in entries.flatten() {
-            let path = entry.path();
-            let _ = match entry.file_type() {
-                Ok(kind) if kind.is_dir() => std::fs::remove_dir_all(path),
-                _ => std::fs::remove_file(path),
-            }; // what belongs to others stays
-        }
+        Ok(())
     }
 
     fn not_started(&self, problem: &[u8], ready: &Ready) -> Failed {
@@ -346,23 +351,44 @@ impl Caller {
             Errno::EACCES => format!(
                 "`{name}` could not be started: it is not executable (chmod +x, or name its interpreter)"
             ),
-            Errno::E2BIG => format!(
-                "`{name}` could not be started: its arguments and environment are too large; put the data in a file"
-            ),
+            Errno::E2BIG => too_large(ready),
             _ => format!("`{name}` could not be started: {}", report.message),
         };
-        Failed {
-            code: FailedCode::StartFailed,
-            message,
-        }
+        start_failed(message)
     }
 }
 
-#[derive(Debug, Default)]
-struct Watch {
-    stopped: Option<Stopped>,
-    peak_memory: u64,
-    peak_tasks: u32,
+fn start_failed(message: String) -> Failed {
+    Failed {
+        code: FailedCode::StartFailed,
+        message,
+    }
+}
+
+fn too_large(ready: &Ready) -> String {
+    let name = ready.argv.first().map(|name| name.to_string_lossy());
+    format!(
+        "`{}` could not be started: its arguments and environment are too large; put the data in a file",
+        name.unwrap_or_default()
+    )
+}
+
+/// Heap of a language's runtime in MiB: what is left beside the runtime's own memory, which is a quarter, and 96 MiB at least, but of a small
+/// limit no more than half.
+fn heap_mib(memory_bytes: u64) -> u64 {
+    let beside = (memory_bytes / 4).max(96 << 20);
+    memory_bytes.saturating_sub(beside).max(memory_bytes / 2) >> 20
+}
+
+/// Our process and threads as arguments of `confine` and `probe`, the process first.
+pub(super) fn supervisor() -> io::Result<Vec<OsString>> {
+    let own = std::process::id();
+    let mut ids = procs::own_threads()?;
+    ids.sort_by_key(|id| *id != own);
+    Ok(ids
+        .into_iter()
+        .flat_map(|id| ["--supervisor".into(), id.to_string().into()])
+        .collect())
 }
 
 /// Interpreters to try, and the name of the source file. It stands in the workspace, so that imports find their neighbours.
@@ -400,15 +426,15 @@ fn cpu_of_children() -> u64 {
     })
 }
 
-/// Bytes in a memory file system; 0 for any other, whose files are not memory.
-fn tmpfs_bytes(path: &Path) -> u64 {
-    statfs(path).map_or(0, |stat| {
-        if stat.filesystem_type() != TMPFS_MAGIC {
-            return 0;
+#[cfg(test)]
+mod tests {
+    use super::heap_mib;
+
+    #[test]
+    fn a_heap_leaves_room_beside_it() {
+        let cases = [(64, 32), (128, 64), (256, 160), (512, 384), (4096, 3072)];
+        for (memory, heap) in cases {
+            assert_eq!(heap_mib(memory << 20), heap, "{memory} MiB");
         }
-        let block = u64::try_from(stat.block_size()).unwrap_or(0);
-        stat.blocks()
-            .saturating_sub(stat.blocks_free())
-            .saturating_mul(block)
-    })
+    }
 }

@@ -1,6 +1,7 @@
 //! Artifacts: what a glob names in the workspace, as one file or as a tar archive, without following anything.
 
-use super::workspace::{MAX_DEPTH, Workspace, failed, io_failed};
+use super::walk::{Step, walk};
+use super::workspace::{Name, Workspace, failed, io_failed};
 use globset::{GlobBuilder, GlobMatcher};
 use nix::sys::stat::FileStat;
 use oarmaster_protocol::exec::{EntryKind, Failed, FailedCode, Response};
@@ -11,6 +12,8 @@ use std::path::Path;
 
 /// Most files in one artifact.
 const MAX_FILES: usize = 20_000;
+/// Most memory for the paths of those files, in bytes.
+const MAX_PATHS: usize = 4 << 20;
 /// Most names of what was left out.
 const MAX_SKIPPED: usize = 20;
 
@@ -46,7 +49,10 @@ pub(super) fn collect(
         })?
         .compile_matcher();
     let mut found = Found::default();
-    found.walk(workspace, b"", 0, &glob)?;
+    let start = fixed(&path);
+    if workspace.is_dir(start.as_bytes()) {
+        walk(workspace, start.as_bytes(), |step| found.take(step, &glob))?;
+    }
     let files = u32::try_from(found.files.len()).unwrap_or(u32::MAX);
     if files > 0 {
         archive(workspace, &found.files, &mut sink)?;
@@ -55,6 +61,14 @@ pub(super) fn collect(
         files,
         skipped: found.skipped,
     })
+}
+
+/// The directory that a glob's every match is below: its parts before the first one with a special character.
+fn fixed(glob: &str) -> String {
+    let is_special = |part: &&str| part.contains(['*', '?', '[', '{', '\\']);
+    // A directory's own path has none, and all of it is fixed.
+    let parts = glob.split('/').take_while(|part| !is_special(part));
+    parts.collect::<Vec<_>>().join("/")
 }
 
 fn prefix(path: &str) -> String {
@@ -92,48 +106,33 @@ fn single(workspace: &Workspace, path: &str, sink: &mut Capped) -> Result<Respon
 #[derive(Default)]
 struct Found {
     files: Vec<Vec<u8>>,
+    /// Memory of their paths, in bytes.
+    held: usize,
     skipped: Vec<String>,
 }
 
 impl Found {
-    fn walk(
-        &mut self,
-        workspace: &Workspace,
-        dir: &[u8],
-        depth: usize,
-        glob: &GlobMatcher,
-    ) -> Result<(), Failed> {
-        if depth > MAX_DEPTH {
-            self.skip(format!("{} (too deep)", decode(dir).text));
-            return Ok(());
+    fn take(&mut self, step: Step, glob: &GlobMatcher) -> Result<(), Failed> {
+        match step {
+            Step::Passed(what) => self.skip(what),
+            Step::Entry(name) if !glob.is_match(path_of(&name.path)) => {}
+            Step::Entry(name) if name.kind == EntryKind::File => self.add(name)?,
+            Step::Entry(name) => self.skip(format!("{} (not a regular file)", name.shown().text)),
         }
-        let names = match workspace.names(dir) {
-            Ok(names) => names,
-            Err(error) if dir.is_empty() => return Err(error),
-            Err(error) => {
-                self.skip(error.message);
-                return Ok(());
-            }
-        };
-        for name in names {
-            if name.kind == EntryKind::Directory {
-                self.walk(workspace, &name.path, depth + 1, glob)?;
-                continue;
-            }
-            if !glob.is_match(path_of(&name.path)) {
-                continue;
-            }
-            match name.kind {
-                EntryKind::File if self.files.len() == MAX_FILES => {
-                    return Err(failed(
-                        FailedCode::TooLarge,
-                        &format!("the artifact has more than {MAX_FILES} files"),
-                    ));
-                }
-                EntryKind::File => self.files.push(name.path),
-                _ => self.skip(format!("{} (not a regular file)", name.shown().text)),
-            }
+        Ok(())
+    }
+
+    fn add(&mut self, name: Name) -> Result<(), Failed> {
+        self.held += name.cost();
+        if self.files.len() == MAX_FILES || self.held > MAX_PATHS {
+            return Err(failed(
+                FailedCode::TooLarge,
+                &format!(
+                    "the artifact has too many files (at most {MAX_FILES}, fewer where their paths are long); archive them in the sandbox"
+                ),
+            ));
         }
+        self.files.push(name.path);
         Ok(())
     }
 
@@ -162,6 +161,8 @@ fn archive(workspace: &Workspace, files: &[Vec<u8>], sink: &mut Capped) -> Resul
         header.set_entry_type(tar::EntryType::Regular);
         header.set_size(size);
         header.set_mode(stat.st_mode & 0o777);
+        header.set_uid(0);
+        header.set_gid(0);
         header.set_mtime(0);
         tar.append_data(&mut header, path_of(path), exactly(file, size))
             .map_err(|error| tar.get_ref().error(&opened_name, &error))
@@ -221,5 +222,25 @@ impl Write for Capped<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.sink.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fixed;
+
+    #[test]
+    fn a_walk_begins_where_a_match_can_be() {
+        let cases = [
+            ("src", "src"),
+            ("", ""),
+            ("*.txt", ""),
+            ("src/deep/*.txt", "src/deep"),
+            ("src/de?p/x", "src"),
+            ("{a,b}/c", ""),
+        ];
+        for (glob, start) in cases {
+            assert_eq!(fixed(glob), start, "{glob}");
+        }
     }
 }

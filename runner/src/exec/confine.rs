@@ -11,10 +11,11 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::stat::Mode;
 use nix::unistd::dup2_stdin;
 use serde::{Deserialize, Serialize};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -31,12 +32,18 @@ pub struct Args {
     /// Largest file in bytes.
     #[arg(long)]
     file_size: u64,
-    /// The process that the program must not touch.
+    /// The process that the program must not touch, and its threads.
     #[arg(long)]
-    supervisor: u32,
+    supervisor: Vec<u32>,
     /// Fails where the kernel has no Landlock.
     #[arg(long)]
     require_landlock: bool,
+    /// The only port that the program may connect to; without it there is no network at all.
+    #[arg(long)]
+    egress_port: Option<u16>,
+    /// Variable of the program's environment, `NAME=value`. Not our own environment: that would act on us before we are confined.
+    #[arg(long)]
+    env: Vec<OsString>,
     /// argv of the program.
     #[arg(last = true, required = true)]
     program: Vec<OsString>,
@@ -59,7 +66,7 @@ pub fn confine(args: &Args) -> ExitCode {
         return ExitCode::FAILURE;
     };
     let report = match give_up(args) {
-        Ok(()) => start(&args.program),
+        Ok(()) => start(args),
         Err(error) => Report {
             confined: false,
             errno: 0,
@@ -92,6 +99,8 @@ fn give_up(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         file_size,
         supervisor,
         require_landlock,
+        egress_port,
+        env: _,
         program: _,
     } = args;
     // Every descriptor of ours is closed at exec anyway, and the probe looks; a runtime may not know the call.
@@ -106,30 +115,53 @@ fn give_up(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     setrlimit(Resource::RLIMIT_NOFILE, 1024, 1024)?;
     setrlimit(Resource::RLIMIT_FSIZE, *file_size, *file_size)?;
-    // The container's CPU quota is one for both: however many processes the program has, the supervisor must get to stop them.
+    // The container's CPU quota is one for both, and the supervisor must get to stop the program.
     sys::lowest_priority()?;
+    // Only beside PID 1: elsewhere everybody on the machine would come first.
+    if supervisor.contains(&1) {
+        sys::idle_only()?;
+    }
     SigSet::empty().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
     // Where the kernel picks a victim inside the container, it shall be this process and not the supervisor. Some sandboxes refuse
     // the write; the supervisor's own watch does not need it.
     let _ = fs::write("/proc/self/oom_score_adj", "1000");
     nix::sys::prctl::set_no_new_privs()?;
-    let enforced = landlock::apply(workspace, tmp)?;
+    let abi = sys::landlock_abi();
+    if egress_port.is_some() && abi < landlock::WITH_TCP {
+        return Err(format!(
+            "egress needs Landlock of ABI {} or newer, and this kernel has {abi} (0: none)",
+            landlock::WITH_TCP
+        )
+        .into());
+    }
+    let enforced = landlock::apply(workspace, tmp, *egress_port)?;
     if *require_landlock && !enforced {
         return Err("this kernel has no Landlock, which the sandbox class demands".into());
     }
-    filter::apply(*supervisor)?;
+    filter::apply(supervisor, egress_port.is_some())?;
     Ok(())
 }
 
-fn start(program: &[OsString]) -> Report {
-    let [name, arguments @ ..] = program else {
+fn start(args: &Args) -> Report {
+    let [name, arguments @ ..] = args.program.as_slice() else {
         return Report {
             confined: true,
             errno: libc::EINVAL,
             message: "no program".to_owned(),
         };
     };
-    let error = Command::new(name).args(arguments).exec();
+    let env = args.env.iter().filter_map(|variable| {
+        let bytes = variable.as_bytes();
+        let at = bytes.iter().position(|byte| *byte == b'=')?;
+        let (name, value) = bytes.split_at(at);
+        let value = value.get(1..).unwrap_or_default();
+        Some((OsStr::from_bytes(name), OsStr::from_bytes(value)))
+    });
+    let error = Command::new(name)
+        .args(arguments)
+        .env_clear()
+        .envs(env)
+        .exec();
     Report {
         confined: true,
         errno: error.raw_os_error().unwrap_or(0),

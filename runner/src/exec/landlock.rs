@@ -1,14 +1,17 @@
-//! The Landlock rules of a child: write in the workspace and in temporary directories, read and run the rest, no TCP, no signal or
-//! abstract socket out of its own domain. As much of it as the kernel has.
+//! The Landlock rules of a child: write in the workspace and in temporary directories, read and run the rest, no TCP but to the port of its
+//! egress, no signal or abstract socket out of its own domain. As much of it as the kernel has.
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    ABI, Access, AccessFs, AccessNet, BitFlags, NetPort, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 use std::path::Path;
 
 /// The newest ABI whose rights we know.
 const KNOWN: ABI = ABI::V6;
+
+/// The first ABI that knows TCP. Without it egress to one port would be egress to all.
+pub(super) const WITH_TCP: u32 = 4;
 
 /// Places outside the workspace that programs write to. `/dev/shm` carries POSIX semaphores (Python's multiprocessing).
 const WRITABLE: [&str; 2] = ["/dev/shm", "/dev/pts"];
@@ -25,7 +28,11 @@ const DEVICES: [&str; 7] = [
 ];
 
 /// Confines this thread and all it starts. Returns whether the kernel enforces anything.
-pub(super) fn apply(workspace: &Path, temporary: &Path) -> Result<bool, RulesetError> {
+pub(super) fn apply(
+    workspace: &Path,
+    temporary: &Path,
+    egress_port: Option<u16>,
+) -> Result<bool, RulesetError> {
     let mut ruleset = Ruleset::default()
         .handle_access(AccessFs::from_all(KNOWN))?
         .handle_access(AccessNet::from_all(KNOWN))?
@@ -40,6 +47,9 @@ pub(super) fn apply(workspace: &Path, temporary: &Path) -> Result<bool, RulesetE
     }
     for path in DEVICES {
         ruleset = allow(ruleset, Path::new(path), AccessFs::from_file(KNOWN))?;
+    }
+    if let Some(port) = egress_port {
+        ruleset = ruleset.add_rule(NetPort::new(port, AccessNet::ConnectTcp))?;
     }
     Ok(ruleset.restrict_self()?.ruleset != RulesetStatus::NotEnforced)
 }

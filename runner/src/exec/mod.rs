@@ -11,13 +11,17 @@ mod collect;
 mod confine;
 mod filter;
 mod landlock;
+mod leftovers;
 mod output;
 mod probe;
 mod procs;
+mod proxy;
 mod search;
 mod server;
 mod sys;
 mod text;
+mod walk;
+mod watch;
 mod workspace;
 
 pub use confine::{Args as ConfineArgs, confine};

@@ -1,8 +1,10 @@
 //! Head and tail of an output stream in bounded memory.
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use oarmaster_protocol::exec::{Bytes, KEPT_BYTES, Output};
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, PipeReader, Read as _};
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// Keeps the first and the last [`KEPT_BYTES`] bytes of what it is given, and counts the rest.
 #[derive(Debug, Default)]
@@ -35,17 +37,55 @@ impl Keeper {
     }
 }
 
-/// Reads a stream to its end, however long it is.
-pub(super) fn drain(mut stream: impl Read) -> Output {
-    let mut keeper = Keeper::default();
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        match stream.read(&mut buffer) {
-            Ok(0) => return keeper.finish(),
-            Ok(count) => keeper.add(buffer.get(..count).unwrap_or_default()),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(_) => return keeper.finish(), // a broken pipe has nothing more to say
+/// Bytes read at once.
+const PIECE: usize = 64 << 10;
+
+/// One output stream of a call, read without ever waiting for it.
+pub(super) struct Stream {
+    /// Absent once the stream has ended.
+    pipe: Option<PipeReader>,
+    keeper: Keeper,
+}
+
+impl Stream {
+    pub(super) fn new(pipe: PipeReader) -> io::Result<Self> {
+        fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        Ok(Self {
+            pipe: Some(pipe),
+            keeper: Keeper::default(),
+        })
+    }
+
+    /// What to wait for; absent once the stream has ended.
+    pub(super) fn source(&self) -> Option<BorrowedFd<'_>> {
+        self.pipe.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Takes one piece, if there is one. Returns whether there was.
+    pub(super) fn advance(&mut self) -> bool {
+        let mut buffer = [0; PIECE];
+        let Some(pipe) = &mut self.pipe else {
+            return false;
+        };
+        match pipe.read(&mut buffer) {
+            Ok(count) if count > 0 => {
+                self.keeper.add(buffer.get(..count).unwrap_or_default());
+                true
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => false,
+            Err(error) if error.kind() == ErrorKind::Interrupted => true,
+            _ => {
+                self.pipe = None; // its end, or broken: it has nothing more to say
+                false
+            }
         }
+    }
+
+    /// The whole output, once every process of the call is dead. The stream's end is not waited for: a writing end can outlive its
+    /// processes, on its way through a socket that nobody reads.
+    pub(super) fn finish(mut self) -> Output {
+        while self.advance() {}
+        self.keeper.finish()
     }
 }
 

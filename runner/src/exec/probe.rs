@@ -7,9 +7,11 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Where tokens and certificates are mounted in pods, and our own places.
 const SECRET_PLACES: [&str; 5] = [
@@ -25,19 +27,33 @@ const PROCESS_FILES: [&str; 8] = [
     "mem", "environ", "maps", "auxv", "syscall", "stack", "io", "pagemap",
 ];
 const PROCESS_LINKS: [&str; 4] = ["exe", "cwd", "root", "fd"];
+/// Files that change a process when they are written to.
+const PROCESS_SETTINGS: [&str; 8] = [
+    "mem",
+    "oom_score_adj",
+    "coredump_filter",
+    "comm",
+    "sched",
+    "autogroup",
+    "timerslack_ns",
+    "clear_refs",
+];
 
 /// Arguments of the hidden subcommand `probe`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The process that must not be reachable.
-    #[arg(long)]
-    supervisor: i32,
+    /// The process that must not be reachable, then its threads.
+    #[arg(long, required = true)]
+    supervisor: Vec<u32>,
     /// The pilot's socket, which must be gone.
     #[arg(long)]
     socket: PathBuf,
     /// Whether Landlock must hold.
     #[arg(long)]
     landlock: bool,
+    /// The only port that may be connected to.
+    #[arg(long)]
+    egress_port: Option<u16>,
 }
 
 /// What the supervisor reads.
@@ -63,16 +79,21 @@ pub fn probe(args: &Args) -> ExitCode {
 
 fn run(args: &Args) -> Report {
     let mut report = Report::default();
+    let supervisor = args.supervisor.first().copied().unwrap_or(1);
     report.group("token and socket paths", secrets(&args.socket));
-    report.group("the supervisor's process", process(args.supervisor));
-    report.group("other processes", others(args.supervisor));
+    report.group("the supervisor's process", process(supervisor));
+    report.group("other processes", others(supervisor));
     report.group("inherited descriptors", descriptors());
     report.group("privileges", privileges());
     if args.landlock {
         report.group("writing outside the workspace", writing());
     }
+    if let Some(port) = args.egress_port {
+        report.group("ports", ports(port));
+    }
     // Last, since those that succeed change this process.
-    report.group("system calls", system_calls(args.supervisor));
+    let egress = args.egress_port.is_some();
+    report.group("system calls", system_calls(&args.supervisor, egress));
     report
 }
 
@@ -90,8 +111,8 @@ impl Report {
 
 type Tried = (usize, Vec<String>);
 
-fn system_calls(supervisor: i32) -> Tried {
-    let attempts = sys::attempts(supervisor);
+fn system_calls(supervisor: &[u32], egress: bool) -> Tried {
+    let attempts = sys::attempts(supervisor, egress);
     let mut open: Vec<String> = attempts
         .iter()
         .filter_map(|attempt| match attempt.make() {
@@ -105,6 +126,63 @@ fn system_calls(supervisor: i32) -> Tried {
         open.push("unix sockets are refused, which programs need".to_owned());
     }
     (attempts.len(), open)
+}
+
+/// Of TCP, one port may be connected to, and nothing listened on. Landlock refuses before anything leaves: at once, wherever it would go to.
+fn ports(allowed: u16) -> Tried {
+    const PLACES: [IpAddr; 4] = [
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+        // For documentation: nobody has them.
+        IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+        IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+    ];
+    const PATIENCE: Duration = Duration::from_millis(200);
+    let others = [
+        1, 22, 53, 80, 443, 6443, 8443, 8444, 8445, 9090, 10_250, 65_535,
+    ]
+    .into_iter()
+    .chain([allowed.saturating_sub(1), allowed.saturating_add(1)])
+    .filter(|port| *port != allowed);
+    let mut open = Vec::new();
+    let mut tried = 1;
+    for port in others {
+        for place in PLACES {
+            tried += 1;
+            let to = SocketAddr::new(place, port);
+            if !is_refusal(TcpStream::connect_timeout(&to, PATIENCE)) {
+                open.push(format!("{to} is not refused at once"));
+            }
+        }
+    }
+    for port in [0, 80, 8080, allowed] {
+        for place in [
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        ] {
+            tried += 1;
+            let at = SocketAddr::new(place, port);
+            if !is_refusal(TcpListener::bind(at)) {
+                open.push(format!("{at} can be listened on"));
+            }
+        }
+    }
+    let proxy = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), allowed);
+    if let Err(error) = TcpStream::connect_timeout(&proxy, PATIENCE * 10) {
+        open.push(format!("the proxy's port cannot be connected to ({error})"));
+    }
+    (tried, open)
+}
+
+/// Whether the kernel said no by rule. One without IPv6 has no door to close.
+fn is_refusal<T>(result: io::Result<T>) -> bool {
+    let errno = result.err().and_then(|error| error.raw_os_error());
+    errno.is_some_and(|errno| {
+        matches!(
+            Errno::from_raw(errno),
+            Errno::EACCES | Errno::EPERM | Errno::EAFNOSUPPORT
+        )
+    })
 }
 
 fn secrets(socket: &Path) -> Tried {
@@ -133,7 +211,7 @@ fn readable(path: &Path, depth: usize, tried: &mut usize, open: &mut Vec<String>
     }
 }
 
-fn process(pid: i32) -> Tried {
+fn process(pid: u32) -> Tried {
     let dir = PathBuf::from(format!("/proc/{pid}"));
     let mut open = Vec::new();
     for name in PROCESS_FILES {
@@ -145,12 +223,11 @@ fn process(pid: i32) -> Tried {
             _ => {}
         }
     }
-    if fs::OpenOptions::new()
-        .write(true)
-        .open(dir.join("mem"))
-        .is_ok()
-    {
-        open.push(format!("/proc/{pid}/mem can be opened for writing"));
+    for name in PROCESS_SETTINGS {
+        let opened = fs::OpenOptions::new().write(true).open(dir.join(name));
+        if opened.is_ok() {
+            open.push(format!("/proc/{pid}/{name} can be opened for writing"));
+        }
     }
     for name in PROCESS_LINKS {
         let path = dir.join(name);
@@ -158,11 +235,12 @@ fn process(pid: i32) -> Tried {
             open.push(format!("/proc/{pid}/{name} can be read"));
         }
     }
-    (PROCESS_FILES.len() + PROCESS_LINKS.len() + 1, open)
+    let tried = PROCESS_FILES.len() + PROCESS_SETTINGS.len() + PROCESS_LINKS.len();
+    (tried, open)
 }
 
 /// In a PID namespace of its own the probe sees the supervisor and itself, nobody else.
-fn others(supervisor: i32) -> Tried {
+fn others(supervisor: u32) -> Tried {
     if supervisor != 1 {
         return (0, Vec::new());
     }

@@ -1,6 +1,7 @@
 //! Regular-expression search in the workspace, bounded in time, bytes and hits.
 
-use super::workspace::{MAX_DEPTH, Workspace, failed};
+use super::walk::{Step, walk};
+use super::workspace::{MAX_SHOWN, Workspace, failed};
 use oarmaster_protocol::exec::{EntryKind, Failed, FailedCode, Hit, Response};
 use oarmaster_protocol::text::{ceil, decode};
 use regex::bytes::{Regex, RegexBuilder};
@@ -20,6 +21,8 @@ struct Search<'a> {
     regex: Regex,
     max_hits: usize,
     hits: Vec<Hit>,
+    /// Memory of the hits, in bytes.
+    held: usize,
     bytes: u64,
     deadline: Instant,
 }
@@ -49,11 +52,15 @@ pub(super) fn search(
         regex,
         max_hits: usize::try_from(max_hits).unwrap_or(usize::MAX).min(1000),
         hits: Vec::new(),
+        held: 0,
         bytes: 0,
         deadline: Instant::now() + MAX_TIME,
     };
     let ended = if workspace.is_dir(&start) {
-        search.directory(&start, 0)
+        walk(workspace, &start, |step| match step {
+            Step::Entry(name) if name.kind == EntryKind::File => search.file(&name.path),
+            Step::Entry(_) | Step::Passed(_) => Ok(()),
+        })
     } else {
         workspace.open_file(&start)?; // the first error is the answer, later ones are passed over
         search.file(&start)
@@ -65,21 +72,18 @@ pub(super) fn search(
 }
 
 impl Search<'_> {
-    fn directory(&mut self, path: &[u8], depth: usize) -> Result<(), Early> {
-        if depth > MAX_DEPTH {
-            return Ok(());
-        }
-        for name in self.workspace.names(path).unwrap_or_default() {
-            match name.kind {
-                EntryKind::Directory => self.directory(&name.path, depth + 1)?,
-                EntryKind::File => self.file(&name.path)?,
-                EntryKind::Link | EntryKind::Other => {}
-            }
+    fn in_time(&self) -> Result<(), Early> {
+        if Instant::now() > self.deadline {
+            return Err(format!(
+                "stopped after {} s; name a smaller directory",
+                MAX_TIME.as_secs()
+            ));
         }
         Ok(())
     }
 
     fn file(&mut self, path: &[u8]) -> Result<(), Early> {
+        self.in_time()?;
         let Ok((file, _)) = self.workspace.open_file(path) else {
             return Ok(());
         };
@@ -107,25 +111,21 @@ impl Search<'_> {
                     "only the first {MAX_BYTES} bytes were searched; name a smaller directory"
                 ));
             }
-            if Instant::now() > self.deadline {
-                return Err(format!(
-                    "stopped after {} s; name a smaller directory",
-                    MAX_TIME.as_secs()
-                ));
-            }
+            self.in_time()?;
             let text = line.strip_suffix(b"\n").unwrap_or(&line);
             let is_whole = text.len() < line.len();
             let goes_on = std::mem::replace(&mut within, !is_whole);
             if !goes_on && self.regex.is_match(text) {
-                if self.hits.len() == self.max_hits {
+                if self.hits.len() == self.max_hits || self.held > MAX_SHOWN {
                     return Err(format!(
                         "only the first {} hits are shown; use a narrower pattern",
-                        self.max_hits
+                        self.hits.len()
                     ));
                 }
                 let path = decode(path);
                 let end = (0..SHOWN_CHARS).fold(0, |end, _| ceil(text, end + 1));
                 let shown = decode(text.get(..end).unwrap_or_default());
+                self.held += path.text.len() + shown.text.len();
                 let more = if end < text.len() { "…" } else { "" };
                 self.hits.push(Hit {
                     path: path.text.into_owned(),

@@ -1,6 +1,6 @@
 //! The supervisor: one connection of the pilot, one request at a time.
 
-use super::call::Caller;
+use super::call::{Caller, supervisor};
 use super::probe::Report;
 use super::workspace::{Workspace, failed};
 use super::{collect, procs, search, sys};
@@ -105,15 +105,19 @@ fn set_up() -> io::Result<()> {
     term.add(Signal::SIGTERM);
     let term = SignalFd::with_flags(&term, SfdFlags::SFD_CLOEXEC)?;
     std::thread::Builder::new().spawn(move || {
-        // The kernel shields PID 1 from signals of its own container only while it does not look at them. The runtime's come from
-        // outside the PID namespace and have no sender in it.
         while let Ok(Some(signal)) = term.read_signal() {
-            if getpid().as_raw() != 1 || signal.ssi_pid == 0 {
+            if getpid().as_raw() != 1 || is_of_the_runtime(signal.ssi_code, signal.ssi_pid) {
                 leave();
             }
         }
     })?;
     Ok(())
+}
+
+/// Whether a signal came from outside the PID namespace. The kernel shields PID 1 from signals of its own container only while it does not
+/// look at them. A sender there may write any siginfo, but for this code.
+fn is_of_the_runtime(code: i32, sender: u32) -> bool {
+    code == nix::libc::SI_USER && sender == 0
 }
 
 /// Ends this process and everything it started.
@@ -199,7 +203,12 @@ impl Server {
     }
 
     fn answer(&mut self, request: Request) -> Result<Response, Failed> {
-        if let Request::Hello { version, sandbox } = request {
+        if let Request::Hello {
+            version,
+            sandbox,
+            egress_port,
+        } = request
+        {
             if version != VERSION {
                 return Err(failed(
                     FailedCode::InvalidRequest,
@@ -208,10 +217,17 @@ impl Server {
                     ),
                 ));
             }
-            let caller =
-                Caller::new(sandbox, &self.args.workspace, &self.args.tmp).map_err(|error| {
-                    failed(FailedCode::Io, &format!("failed to set up calls: {error}"))
-                })?;
+            if sandbox.egress.is_empty() != egress_port.is_none() {
+                return Err(failed(
+                    FailedCode::InvalidRequest,
+                    "a sandbox has egress and the port of its proxy, or neither",
+                ));
+            }
+            let (workspace, tmp) = (&self.args.workspace, &self.args.tmp);
+            let caller = Caller::new(sandbox, egress_port, workspace, tmp);
+            let caller = caller.map_err(|error| {
+                failed(FailedCode::Io, &format!("failed to set up calls: {error}"))
+            })?;
             self.caller = Some(caller);
             return Ok(Response::Hello {
                 landlock: sys::landlock_abi(),
@@ -269,13 +285,21 @@ impl Server {
         let landlock = sys::landlock_abi();
         let mut arguments: Vec<OsString> = vec![
             "probe".into(),
-            "--supervisor".into(),
-            getpid().to_string().into(),
             "--socket".into(),
             self.args.socket.clone().into(),
         ];
+        arguments.extend(supervisor().map_err(|error| {
+            failed(
+                FailedCode::Io,
+                &format!("failed to list the supervisor's threads: {error}"),
+            )
+        })?);
         if landlock > 0 {
             arguments.push("--landlock".into());
+        }
+        if let Some(port) = caller.egress_port() {
+            arguments.push("--egress-port".into());
+            arguments.push(port.to_string().into());
         }
         let ran = match caller.run_self(&arguments) {
             Ok(ran) => ran,

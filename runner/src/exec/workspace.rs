@@ -20,6 +20,10 @@ use std::path::{Path, PathBuf};
 
 /// Directories below the workspace that are looked into.
 pub(super) const MAX_DEPTH: usize = 32;
+/// Most memory for the names of one directory, in bytes: code can make more files than the supervisor can remember.
+const MAX_NAMES: usize = 4 << 20;
+/// Most memory for the paths of one listing, in bytes; escaped they still fit into one frame.
+pub(super) const MAX_SHOWN: usize = 1 << 20;
 
 /// The workspace.
 #[derive(Debug)]
@@ -36,7 +40,21 @@ pub(super) struct Name {
     pub(super) kind: EntryKind,
 }
 
+/// What stands in a directory.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    /// Sorted.
+    pub(super) names: Vec<Name>,
+    /// Whether there are more than could be held.
+    pub(super) more: bool,
+}
+
 impl Name {
+    /// Memory that it takes, in bytes.
+    pub(super) fn cost(&self) -> usize {
+        size_of::<Self>() + self.path.len()
+    }
+
     pub(super) fn shown(&self) -> Repaired<'_> {
         decode(&self.path)
     }
@@ -122,14 +140,15 @@ impl Workspace {
         }
     }
 
-    /// The names in a directory, sorted.
-    pub(super) fn names(&self, path: &[u8]) -> Result<Vec<Name>, Failed> {
+    /// The names in a directory.
+    pub(super) fn names(&self, path: &[u8]) -> Result<Names, Failed> {
         let shown = decode(path).text;
         let fd = self
             .open_at(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY)
             .map_err(|errno| of_errno(errno, &shown))?;
         let mut dir = Dir::from_fd(fd).map_err(|errno| of_errno(errno, &shown))?;
-        let mut names = Vec::new();
+        let mut found = Names::default();
+        let mut held = 0;
         for entry in dir.iter() {
             let entry = entry.map_err(|errno| of_errno(errno, &shown))?;
             let name = entry.file_name().to_bytes();
@@ -147,10 +166,16 @@ impl Workspace {
                 Some(nix::dir::Type::Symlink) => EntryKind::Link,
                 _ => EntryKind::Other,
             };
-            names.push(Name { path: full, kind });
+            let name = Name { path: full, kind };
+            held += name.cost();
+            if held > MAX_NAMES {
+                found.more = true;
+                break;
+            }
+            found.names.push(name);
         }
-        names.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(names)
+        found.names.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(found)
     }
 
     /// Whether the path is a directory.
@@ -200,7 +225,8 @@ impl Workspace {
         }
         let mode = self.mode_of_existing(&path)?;
         let dir = self.make_dirs(parent)?;
-        let partial = format!(".oarmaster-{}.partial", std::process::id());
+        // A name that code cannot have taken: a pipe of that name would keep us waiting.
+        let partial = format!(".oarmaster-{}.partial", uuid::Uuid::new_v4());
         let written = self
             .write_new(&dir, &partial, content, mode)
             .and_then(|()| {
@@ -237,11 +263,8 @@ impl Workspace {
         content: &[u8],
         mode: Mode,
     ) -> Result<(), Failed> {
-        let flags = OFlag::O_WRONLY
-            | OFlag::O_CREAT
-            | OFlag::O_TRUNC
-            | OFlag::O_NOFOLLOW
-            | OFlag::O_CLOEXEC;
+        let flags =
+            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = nix::fcntl::openat(dir, name, flags, Mode::from_bits_truncate(0o600))
             .map_err(|errno| of_errno(errno, name))?;
         fchmod(&fd, mode).map_err(|errno| of_errno(errno, name))?;
@@ -313,15 +336,19 @@ impl Workspace {
         let mut entries = Vec::new();
         let mut open = VecDeque::from([(start, 0)]);
         let mut first = true;
+        let mut truncated = false;
+        let mut held = 0;
         while let Some((dir, depth)) = open.pop_front() {
-            let names = match self.names(&dir) {
+            let found = match self.names(&dir) {
                 Ok(names) => names,
                 Err(error) if first => return Err(error),
                 Err(_) => continue, // a directory without read permission is listed, its content is not
             };
             first = false;
-            for name in names {
-                if entries.len() == max {
+            truncated |= found.more;
+            for name in found.names {
+                held += name.cost();
+                if entries.len() == max || held > MAX_SHOWN {
                     return Ok(Response::Listing {
                         entries,
                         truncated: true,
@@ -346,10 +373,7 @@ impl Workspace {
                 }
             }
         }
-        Ok(Response::Listing {
-            entries,
-            truncated: false,
-        })
+        Ok(Response::Listing { entries, truncated })
     }
 }
 

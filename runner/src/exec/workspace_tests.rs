@@ -271,3 +271,80 @@ fn full_disks_are_told_as_such() {
     );
     assert_eq!(error.code, FailedCode::NoSpace);
 }
+
+/// Code of an earlier call is dead when the supervisor works, but a guarantee that stands alone is better: whatever is swapped meanwhile, no
+/// operation leaves the workspace.
+#[test]
+fn nothing_is_followed_while_names_are_swapped() {
+    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+    let (dir, workspace) = workspace();
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::write(outside.path().join("file"), "outside").unwrap();
+    let name = |name: &str| dir.path().join(name);
+    std::fs::create_dir(name("place")).unwrap();
+    std::fs::write(name("place/file"), "inside").unwrap();
+    std::os::unix::fs::symlink(outside.path(), name("link")).unwrap();
+
+    let done = AtomicBool::new(false);
+    let swaps = AtomicU32::new(0);
+    let (mut inside, mut refused) = (0, 0);
+    std::thread::scope(|scope| {
+        let swap = || {
+            while !done.load(Ordering::Relaxed) {
+                let (place, link) = (name("place"), name("link"));
+                renameat2(
+                    AT_FDCWD,
+                    &place,
+                    AT_FDCWD,
+                    &link,
+                    RenameFlags::RENAME_EXCHANGE,
+                )
+                .unwrap();
+                swaps.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        scope.spawn(swap);
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        // Until each of both was met often.
+        while (inside < 200 || refused < 200) && std::time::Instant::now() < deadline {
+            match workspace.read("place/file", 1, 10, 100) {
+                Ok(response) => {
+                    assert_eq!(content(response).0, "inside");
+                    inside += 1;
+                }
+                Err(error) => {
+                    assert_eq!(error.code, FailedCode::Refused, "{error:?}");
+                    refused += 1;
+                }
+            }
+            let _ = workspace.write("place/new", b"new"); // either is right, but not a file outside
+            let _ = workspace.list("place", 10);
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert!(inside >= 200 && refused >= 200, "{inside} {refused}");
+    assert!(swaps.into_inner() > 100);
+    let mut left: Vec<_> = std::fs::read_dir(outside.path()).unwrap().collect();
+    assert_eq!(left.pop().unwrap().unwrap().file_name(), "file");
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_directory_of_many_names_is_held_in_part() {
+    let (dir, workspace) = workspace();
+    // 255 bytes each, the longest that there are.
+    let count = 20_000;
+    for number in 0..count {
+        std::fs::File::create(dir.path().join(format!("{number:0>255}"))).unwrap();
+    }
+    let found = workspace.names(b"").unwrap();
+    assert!(found.more);
+    let held: usize = found.names.iter().map(Name::cost).sum();
+    assert!(held <= MAX_NAMES && held > MAX_NAMES / 2, "{held}");
+    let Response::Listing { entries, truncated } = workspace.list("", 10_000).unwrap() else {
+        panic!()
+    };
+    assert!(truncated && entries.len() < 10_000, "{}", entries.len());
+}

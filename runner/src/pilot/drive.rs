@@ -1,6 +1,7 @@
 //! Carries out what the machine says: records first, then the action. No decision is made here.
 
 use super::Error;
+use super::egress;
 use super::gateway::{Gateway, GatewayError};
 use super::machine::{Event, Kept, Machine, Next};
 use super::policy::Policy;
@@ -19,7 +20,14 @@ pub(super) async fn drive(
     targets: &[Target],
 ) -> Result<(), Error> {
     let exec = match (&assignment.sandbox, socket) {
-        (Some(sandbox), Some(socket)) => Some(Exec::new(socket, sandbox.clone())),
+        (Some(sandbox), Some(socket)) => {
+            let port = if sandbox.egress.is_empty() {
+                None
+            } else {
+                Some(egress::listen(gateway.door()).await?)
+            };
+            Some(Exec::new(socket, sandbox.clone(), port))
+        }
         _ => None,
     };
     let policy = Policy::watch(exec.as_ref().and(assignment.sandbox.as_ref()), targets);

@@ -4,10 +4,11 @@
 use super::{Args, Error};
 use oarmaster_protocol::journal::{Artifact, Body, Outcome};
 use oarmaster_protocol::task::{
-    ApiError, Append, Appended, CALL_HEADER, Claim, ClaimRequest, NEXT_HEADER, SESSION_HEADER,
+    ApiError, Append, Appended, CALL_HEADER, Claim, ClaimRequest, EGRESS_PROTOCOL, NEXT_HEADER,
+    SESSION_HEADER,
 };
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
-use reqwest::{Certificate, Client, Method, StatusCode, Url};
+use reqwest::header::{CONNECTION, CONTENT_TYPE, HeaderMap, UPGRADE};
+use reqwest::{Certificate, Client, Method, StatusCode, Upgraded, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -56,6 +57,46 @@ pub(crate) struct Gateway {
     session: String,
     next: u64,
     next_call: u64,
+}
+
+/// The way to the gateway for what programs of the sandbox say to their proxy.
+#[derive(Clone)]
+pub(crate) struct Door {
+    client: Client,
+    url: Url,
+    token_file: PathBuf,
+    session: String,
+}
+
+impl Door {
+    /// Opens it once: what is written is a program's, what is read for the program. Tried once, since programs and their tools try again.
+    ///
+    /// # Errors
+    /// A sentence for the program.
+    pub(crate) async fn open(&self) -> Result<Upgraded, String> {
+        let failed = |error: &dyn std::error::Error| {
+            format!("the gateway could not be reached: {}", chain(error))
+        };
+        let token = tokio::fs::read_to_string(&self.token_file).await;
+        let token = token.map_err(|error| failed(&error))?;
+        let response = self
+            .client
+            .get(self.url.clone())
+            .bearer_auth(token.trim())
+            .header(SESSION_HEADER, &self.session)
+            .header(CONNECTION, "upgrade")
+            .header(UPGRADE, EGRESS_PROTOCOL)
+            .send();
+        let response = tokio::time::timeout(CALL_TIMEOUT, response).await;
+        let response = response.map_err(|_| "the gateway did not answer".to_owned())?;
+        let response = response.map_err(|error| failed(&error))?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return response.upgrade().await.map_err(|error| failed(&error));
+        }
+        let error = response.json::<ApiError>().await;
+        let error = error.map_err(|error| failed(&error))?;
+        Err(format!("the gateway refused: {}", error.error.message))
+    }
 }
 
 /// One call, ready to be sent any number of times.
@@ -135,6 +176,18 @@ impl Gateway {
         self.next = claim.next;
         self.next_call = claim.next_call;
         Ok(())
+    }
+
+    /// The door for the sandbox's egress, of the session that was claimed.
+    pub(crate) fn door(&self) -> Door {
+        let mut url = self.base.clone();
+        url.set_path("/task/v1/egress");
+        Door {
+            client: self.client.clone(),
+            url,
+            token_file: self.token_file.clone(),
+            session: self.session.clone(),
+        }
     }
 
     /// The assignment, byte for byte as it was stored.

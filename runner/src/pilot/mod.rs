@@ -5,6 +5,7 @@
 
 pub mod answer;
 mod drive;
+mod egress;
 mod gateway;
 pub mod machine;
 mod policy;

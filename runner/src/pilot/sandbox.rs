@@ -45,14 +45,17 @@ pub(super) enum Collected {
 pub(super) struct Exec {
     socket: PathBuf,
     sandbox: Sandbox,
+    /// The port of the proxy, where the sandbox has egress.
+    egress_port: Option<u16>,
     stream: Option<UnixStream>,
 }
 
 impl Exec {
-    pub(super) fn new(socket: &Path, sandbox: Sandbox) -> Self {
+    pub(super) fn new(socket: &Path, sandbox: Sandbox, egress_port: Option<u16>) -> Self {
         Self {
             socket: socket.to_path_buf(),
             sandbox,
+            egress_port,
             stream: None,
         }
     }
@@ -68,6 +71,7 @@ impl Exec {
                 let hello = Request::Hello {
                     version: VERSION,
                     sandbox: self.sandbox.clone(),
+                    egress_port: self.egress_port,
                 };
                 match self.ask(&hello).await {
                     Ok(Response::Hello { .. }) => return Ok(()),

@@ -109,6 +109,10 @@ pub fn ending(ran: &Ran, sandbox: &Sandbox) -> String {
             "stopped: too many processes and threads (limit {}, seen {})",
             sandbox.max_processes, ran.peak_processes
         ),
+        (Some(Stopped::DiskFull), ..) => format!(
+            "stopped: the files in the workspace and /tmp are over the disk limit ({} MiB); remove some",
+            sandbox.disk_bytes >> 20
+        ),
         (None, Some(code), _) => format!("exit code {code}"),
         (None, None, Some(signal)) => format!("ended by signal {signal}"),
         (None, None, None) => "ended without a status".to_owned(),
@@ -268,11 +272,12 @@ mod tests {
     fn sandbox() -> Sandbox {
         Sandbox {
             memory_bytes: 512 << 20,
-            disk_bytes: 0,
+            disk_bytes: 256 << 20,
             max_processes: 256,
             call_timeout_ms: 1000,
             require_landlock: false,
             network_policy_within_ms: None,
+            egress: Vec::new(),
         }
     }
 
@@ -309,6 +314,10 @@ mod tests {
             (
                 ran(None, Some(9), Some(Stopped::TooManyProcesses)),
                 "stopped: too many processes and threads (limit 256, seen 300)",
+            ),
+            (
+                ran(None, Some(9), Some(Stopped::DiskFull)),
+                "stopped: the files in the workspace and /tmp are over the disk limit (256 MiB); remove some",
             ),
             (ran(None, None, None), "ended without a status"),
         ] {

@@ -125,13 +125,25 @@ impl Tool {
         Self::ALL.into_iter().find(|tool| tool.name() == name)
     }
 
-    const fn description(self) -> &'static str {
-        match self {
+    /// What the model is told, where code may reach these domains.
+    fn description(self, egress: &[String]) -> String {
+        let network = match egress {
+            [] => "There is no network.".to_owned(),
+            _ => format!(
+                "The only network is a proxy, which http_proxy and https_proxy in the environment name. It reaches https and http of these domains and nothing else: {}.",
+                egress.join(", ")
+            ),
+        };
+        let fixed = match self {
             Self::RunCode => {
-                "Runs source text in the sandbox and returns exit code, standard output and standard error. The working directory is the workspace. There is no network. Every process has ended when the result is returned; files in the workspace stay."
+                return format!(
+                    "Runs source text in the sandbox and returns exit code, standard output and standard error. The working directory is the workspace. {network} Every process has ended when the result is returned; files in the workspace stay."
+                );
             }
             Self::Shell => {
-                "Runs a command with sh in the workspace and returns exit code, standard output and standard error. There is no network. Background processes are ended when the command returns."
+                return format!(
+                    "Runs a command with sh in the workspace and returns exit code, standard output and standard error. {network} Background processes are ended when the command returns."
+                );
             }
             Self::ReadFile => "Reads a text file in the workspace.",
             Self::WriteFile => {
@@ -146,7 +158,8 @@ impl Tool {
             Self::SearchFiles => {
                 "Finds lines that match a regular expression in the files of the workspace, or below one of its directories."
             }
-        }
+        };
+        fixed.to_owned()
     }
 
     fn parameters(self) -> Value {
@@ -197,12 +210,12 @@ impl Tool {
         json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
     }
 
-    /// The tool in the form of OpenAI's `tools`.
+    /// The tool in the form of OpenAI's `tools`, where code may reach these domains.
     #[must_use]
-    pub fn definition(self) -> Value {
+    pub fn definition(self, egress: &[String]) -> Value {
         json!({
             "type": "function",
-            "function": {"name": self.name(), "description": self.description(), "parameters": self.parameters()},
+            "function": {"name": self.name(), "description": self.description(egress), "parameters": self.parameters()},
         })
     }
 
@@ -321,7 +334,7 @@ mod tests {
         ];
         for (tool, arguments) in examples {
             assert_eq!(Tool::from_name(tool.name()), Some(tool));
-            let definition = tool.definition();
+            let definition = tool.definition(&[]);
             let schema = &definition["function"]["parameters"];
             assert!(
                 jsonschema::validator_for(schema)

@@ -12,7 +12,8 @@ use oarmaster_protocol::assignment::{AgentTarget, Assignment, Sandbox, Target, T
 use oarmaster_protocol::digest;
 use oarmaster_protocol::journal::{Artifact, Body, CallUsage};
 use oarmaster_protocol::task::{
-    Append, Appended, CALL_HEADER, Claim, ClaimRequest, NEXT_HEADER, SESSION_HEADER,
+    Append, Appended, CALL_HEADER, Claim, ClaimRequest, EGRESS_PROTOCOL, NEXT_HEADER,
+    SESSION_HEADER,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use std::net::SocketAddr;
 use std::path::Path as FilePath;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -60,6 +62,17 @@ struct Inner {
     fence_after: Option<usize>,
     failed_handshakes: u32,
     pilot_output: String,
+    egress: Egress,
+}
+
+/// What the gateway does with a program's connection.
+#[derive(Clone, Default)]
+pub enum Egress {
+    /// Refuses it.
+    #[default]
+    Refuse,
+    /// Answers what is asked with this body, beside what was asked.
+    Answer(String),
 }
 
 type Shared = Arc<Mutex<Inner>>;
@@ -205,6 +218,7 @@ impl Gateway {
                     .route("/task/v1/journal", post(journal))
                     .route("/task/v1/result", post(result))
                     .route("/task/v1/artifacts/{name}", put(artifact))
+                    .route("/task/v1/egress", get(egress))
                     .route("/v1/chat/completions", post(chat))
                     .layer(DefaultBodyLimit::max(64 << 20))
                     .with_state(state);
@@ -235,6 +249,11 @@ impl Gateway {
 
     pub fn set_bounds(&self, sandbox: Sandbox) {
         lock(&self.inner).assignment.as_mut().unwrap().sandbox = Some(sandbox);
+    }
+
+    /// Serves programs of the sandbox.
+    pub fn serve_egress(&self, egress: Egress) {
+        lock(&self.inner).egress = egress;
     }
 
     pub fn fail_every_second_request_with(&self, fault: Fault) {
@@ -512,4 +531,38 @@ async fn chat(State(inner): State<Shared>, headers: HeaderMap, body: Bytes) -> R
             .insert(NEXT_HEADER, (inner.records.len() as u64).into());
         response
     })
+}
+
+/// The upgrade of one program's connection: its first lines are read, and answered.
+async fn egress(State(inner): State<Shared>, mut request: axum::extract::Request) -> Response {
+    let header = |name: &str| {
+        request
+            .headers()
+            .get(name)
+            .map(|value| value.to_str().unwrap())
+    };
+    assert_eq!(header("authorization"), Some(&*format!("Bearer {TOKEN}")));
+    assert_eq!(header(SESSION_HEADER), Some(SESSION));
+    assert_eq!(header("upgrade"), Some(EGRESS_PROTOCOL));
+    let Egress::Answer(body) = lock(&inner).egress.clone() else {
+        let error = json!({"error": {"message": "no egress today", "type": "permission_error", "code": "forbidden"}});
+        return (StatusCode::FORBIDDEN, axum::Json(error)).into_response();
+    };
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let mut program = hyper_util::rt::TokioIo::new(upgrade.await.unwrap());
+        let mut asked = Vec::new();
+        while !asked.ends_with(b"\r\n\r\n") {
+            asked.push(program.read_u8().await.unwrap());
+        }
+        let asked = String::from_utf8(asked).unwrap();
+        let text = format!("{} {body}", asked.lines().next().unwrap());
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}",
+            text.len()
+        );
+        program.write_all(answer.as_bytes()).await.unwrap();
+    });
+    let headers = [("connection", "upgrade"), ("upgrade", EGRESS_PROTOCOL)];
+    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
 }

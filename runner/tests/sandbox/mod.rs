@@ -1,8 +1,11 @@
 //! A supervisor for tests, started as in a pod.
 #![allow(dead_code)]
 
-use oarmaster_protocol::assignment::Sandbox as Bounds;
-use oarmaster_protocol::exec::{Bytes, Request, Response, VERSION};
+mod cgroups;
+
+use cgroups::Cgroups;
+use oarmaster_protocol::assignment::{Program, Sandbox as Bounds};
+use oarmaster_protocol::exec::{Bytes, Ran, Request, Response, Run, VERSION};
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -20,6 +23,8 @@ pub struct Options {
     pub disk_bytes: u64,
     pub max_processes: u32,
     pub path: Option<String>,
+    /// The port of a proxy, for a sandbox with egress.
+    pub egress_port: Option<u16>,
 }
 
 impl Default for Options {
@@ -29,6 +34,7 @@ impl Default for Options {
             disk_bytes: 256 << 20,
             max_processes: 256,
             path: None,
+            egress_port: None,
         }
     }
 }
@@ -42,6 +48,11 @@ impl Options {
             call_timeout_ms: 60_000,
             require_landlock: false,
             network_policy_within_ms: None,
+            egress: self
+                .egress_port
+                .iter()
+                .map(|_| "registry.test".to_owned())
+                .collect(),
         }
     }
 }
@@ -50,6 +61,8 @@ impl Options {
 pub struct Process {
     pub dir: tempfile::TempDir,
     pub child: Child,
+    /// Removed after the process.
+    cgroups: Option<Cgroups>,
 }
 
 impl Process {
@@ -63,6 +76,15 @@ impl Process {
 
     /// Starts the supervisor; `wrapper` is a command that it is started by.
     pub fn start(options: &Options, pilot_uid: u32, wrapper: &[&str]) -> Self {
+        let wrapper = wrapper.iter().map(|word| (*word).to_owned()).collect();
+        Self::start_with(options, pilot_uid, |_| wrapper)
+    }
+
+    fn start_with(
+        options: &Options,
+        pilot_uid: u32,
+        wrapper: impl FnOnce(&Path) -> Vec<String>,
+    ) -> Self {
         let dir = tempfile::Builder::new()
             .permissions(fs::Permissions::from_mode(0o755))
             .tempdir_in("/tmp")
@@ -75,13 +97,18 @@ impl Process {
                 chown(&path, Some(EXEC_UID), Some(EXEC_UID)).unwrap();
             }
         }
-        let child = Self::command(dir.path(), options, pilot_uid, wrapper)
+        let wrapper = wrapper(dir.path());
+        let child = Self::command(dir.path(), options, pilot_uid, &wrapper)
             .spawn()
             .unwrap();
-        Self { dir, child }
+        Self {
+            dir,
+            child,
+            cgroups: None,
+        }
     }
 
-    fn command(dir: &Path, options: &Options, pilot_uid: u32, wrapper: &[&str]) -> Command {
+    fn command(dir: &Path, options: &Options, pilot_uid: u32, wrapper: &[String]) -> Command {
         // The build's directory may be closed for other users.
         let binary = dir.join("oarmaster-runner");
         if !binary.exists() {
@@ -95,7 +122,7 @@ impl Process {
         }
         let argv: Vec<String> = wrapper
             .iter()
-            .map(|word| (*word).to_owned())
+            .cloned()
             .chain([binary.display().to_string(), "exec".to_owned()])
             .collect();
         let mut command = Command::new(&argv[0]);
@@ -152,8 +179,9 @@ impl Drop for Process {
 }
 
 pub struct Sandbox {
-    process: Process,
+    /// Closed first: the supervisor ends with it, also where it is not our child.
     stream: UnixStream,
+    process: Process,
 }
 
 impl Sandbox {
@@ -184,6 +212,7 @@ impl Sandbox {
     /// In a PID namespace of its own, as in a container; `None` without the right to make one.
     pub fn start_as_pid_one(options: Options) -> Option<Self> {
         if !is_root() {
+            skipped("only root can make a PID namespace here");
             return None;
         }
         let uid = EXEC_UID.to_string();
@@ -204,38 +233,115 @@ impl Sandbox {
         Some(Self::greet(process, &options))
     }
 
-    /// In a memory cgroup of its own with a limit, as a container; `None` without the right or on cgroup version 2.
-    pub fn start_in_cgroup(options: Options, limit: u64) -> Option<(Self, PathBuf)> {
-        let membership = fs::read_to_string("/proc/self/cgroup").unwrap();
-        let own = membership
-            .lines()
-            .find_map(|line| line.split_once(":memory:"))?
-            .1
-            .to_owned();
-        let name = format!("oarmaster-test-{}", std::process::id());
-        let cgroup = Path::new("/sys/fs/cgroup/memory")
-            .join(own.trim_start_matches('/'))
-            .join(name);
-        if !is_root() || fs::create_dir(&cgroup).is_err() {
+    /// As in a pod: PID 1, memory file systems for workspace and temporary files, System V objects of its own, a memory cgroup of the size
+    /// that the pod builder gives, a cgroup of the CPU, and a bound on processes as kubelet's `podPidsLimit` is one. `None` where the machine does not let us; under `CI=true` that is a failure.
+    pub fn start_in_container(options: Options) -> Option<Self> {
+        const SUPERVISOR_BYTES: u64 = 32 << 20;
+        const ENTER: &str = r#"
+            for entrance in $1; do echo $$ > "$entrance"; done
+            workspace="$2"; tmp="$3"; disk="$4"; uid="$5"; shift 5
+            export workspace tmp disk uid
+            exec prlimit --nproc=4096 unshare --pid --fork --kill-child --mount-proc --ipc sh -ec '
+                for dir in "$workspace" "$tmp"; do mount -t tmpfs -o "size=$disk,mode=1777" tmpfs "$dir"; done
+                mount -t tmpfs -o size=64m,mode=1777 tmpfs /dev/shm
+                mkdir -p /dev/mqueue && mount -t mqueue mqueue /dev/mqueue
+                exec setpriv --reuid "$uid" --regid "$uid" --clear-groups "$@"' sh "$@"
+        "#;
+        let limit = options.memory_bytes + options.disk_bytes + SUPERVISOR_BYTES;
+        let cgroups = is_root().then(|| Cgroups::new(limit)).flatten();
+        let Some(cgroups) = cgroups else {
+            skipped("only root can make a container here, with cgroups");
             return None;
+        };
+        let process = Process::start_with(&options, own_uid(), |dir| {
+            let path = |name: &str| dir.join(name).display().to_string();
+            vec![
+                "sh".to_owned(),
+                "-ec".to_owned(),
+                ENTER.to_owned(),
+                "sh".to_owned(),
+                cgroups.entrances(),
+                path("workspace"),
+                path("tmp"),
+                options.disk_bytes.to_string(),
+                EXEC_UID.to_string(),
+            ]
+        });
+        let mut sandbox = Self::greet(process, &options);
+        sandbox.process.cgroups = Some(cgroups);
+        Some(sandbox)
+    }
+
+    /// How often the kernel killed a process of the container for memory.
+    pub fn kernel_kills(&self) -> u64 {
+        self.process.cgroups.as_ref().unwrap().kills()
+    }
+
+    /// Bytes that the container holds.
+    pub fn memory_used(&self) -> u64 {
+        self.process.cgroups.as_ref().unwrap().used()
+    }
+
+    /// A program in C, compiled where the sandbox can run it.
+    pub fn compile(&self, name: &str) -> String {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/hostile/{name}.c"));
+        let program = self.process.dir.path().join(name);
+        let output = Command::new("cc")
+            .args(["-O2", "-o"])
+            .arg(&program)
+            .arg(&source)
+            .args(["-lpthread", "-lrt"])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {said}", source.display());
+        program.display().to_string()
+    }
+
+    pub fn run(&mut self, argv: &[&str], timeout_ms: Option<u64>) -> Ran {
+        let request = Request::Run(Run {
+            program: Program::Command(argv.iter().map(|word| (*word).to_owned()).collect()),
+            env: [].into(),
+            timeout_ms,
+        });
+        match self.ask(&request) {
+            Response::Ran(ran) => ran,
+            other => panic!("{other:?}"),
         }
-        fs::write(cgroup.join("memory.limit_in_bytes"), limit.to_string()).unwrap();
+    }
+
+    pub fn shell(&mut self, code: &str) -> Ran {
+        self.run(&["sh", "-c", code], None)
+    }
+
+    /// Runs a program inside the PID namespace of the supervisor and under its user, but not confined.
+    pub fn beside(&self, argv: &[&str]) -> std::process::Output {
+        let pid = self.pid_one().to_string();
         let uid = EXEC_UID.to_string();
-        let enter = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", cgroup.display());
-        let wrapper = [
-            "sh",
-            "-c",
-            &enter,
-            "sh",
-            "setpriv",
-            "--reuid",
-            &uid,
-            "--regid",
-            &uid,
-            "--clear-groups",
-        ];
-        let process = Process::start(&options, own_uid(), &wrapper);
-        Some((Self::greet(process, &options), cgroup))
+        Command::new("nsenter")
+            .args(["--target", &pid, "--pid", "--"])
+            .env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin")
+            .args([
+                "setpriv",
+                "--reuid",
+                &uid,
+                "--regid",
+                &uid,
+                "--clear-groups",
+            ])
+            .args(argv)
+            .output()
+            .unwrap()
+    }
+
+    /// The supervisor in a PID namespace of its own, by its id outside.
+    fn pid_one(&self) -> u32 {
+        *self.descendant_pids().first().unwrap()
+    }
+
+    /// The socket that the pilot connected to.
+    pub fn socket(&self) -> PathBuf {
+        self.process.socket()
     }
 
     fn greet(process: Process, options: &Options) -> Self {
@@ -247,6 +353,7 @@ impl Sandbox {
         let hello = sandbox.ask(&Request::Hello {
             version: VERSION,
             sandbox: options.bounds(),
+            egress_port: options.egress_port,
         });
         assert!(matches!(hello, Response::Hello { .. }), "{hello:?}");
         sandbox
@@ -365,7 +472,7 @@ impl Sandbox {
 
     /// SIGTERM to the supervisor in its own PID namespace, from outside; returns when it ended.
     pub fn terminate_pid_one(&mut self) {
-        let pid = *self.descendant_pids().first().unwrap();
+        let pid = self.pid_one();
         let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
         self.process.child.wait().unwrap();
@@ -379,6 +486,11 @@ impl Sandbox {
 
 /// The probe's report when it runs unconfined beside a process of its own UID.
 pub fn probe_unconfined() -> String {
+    probe_unconfined_with(&[])
+}
+
+/// The same, with more arguments.
+pub fn probe_unconfined_with(arguments: &[&str]) -> String {
     let dir = tempfile::Builder::new()
         .permissions(fs::Permissions::from_mode(0o755))
         .tempdir_in("/tmp")
@@ -402,6 +514,7 @@ pub fn probe_unconfined() -> String {
         "--socket",
         "/nonexistent",
     ]);
+    probe.args(arguments);
     let output = as_exec(probe).output().unwrap();
     victim.kill().unwrap();
     victim.wait().unwrap();
@@ -420,6 +533,14 @@ pub fn wait_for(path: &Path) {
 
 pub fn own_uid() -> u32 {
     nix::unistd::geteuid().as_raw()
+}
+
+/// Says that a test did nothing, and fails it where that is not allowed.
+#[allow(clippy::print_stderr)]
+pub fn skipped(why: &str) {
+    let strict = std::env::var("CI").is_ok_and(|value| value == "true" || value == "1");
+    assert!(!strict, "{why}");
+    eprintln!("SKIPPED: {why}");
 }
 
 fn is_root() -> bool {

@@ -38,6 +38,7 @@ pub fn run(report: &mut Report) {
     });
     report.stage("dependencies", dependencies);
     report.stage("redis", redis);
+    report.stage("languages", languages);
     report.command(
         "unit tests",
         &mut cargo(&["test", "--workspace", "--exclude", "oarmaster-e2e"]),
@@ -53,6 +54,20 @@ fn redis() -> Result<Outcome> {
         return Ok(Outcome::Skipped(format!(
             "tests with Redis do nothing: {error:#}"
         )));
+    }
+    Ok(Outcome::Passed)
+}
+
+/// What the sandbox's tests run hostile programs with, beside C and Python, which the project needs anyway.
+fn languages() -> Result<Outcome> {
+    for (program, package) in [("node", "nodejs"), ("java", "default-jdk-headless")] {
+        if cmd::find(program).is_none()
+            && let Err(error) = apt::install(&[package])
+        {
+            return Ok(Outcome::Skipped(format!(
+                "tests with {program} do nothing: {error:#}"
+            )));
+        }
     }
     Ok(Outcome::Passed)
 }

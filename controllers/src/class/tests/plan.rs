@@ -5,7 +5,9 @@ use crate::class::blocked;
 use crate::class::plan::{GATEWAY_PATIENCE, hindered};
 use crate::task::pod::JobEnd;
 use oarmaster_crds::SandboxClassSpec;
-use oarmaster_crds::conditions::{NETWORK_POLICY_ENFORCED, READY, RUNTIME_CLASS_FOUND};
+use oarmaster_crds::conditions::{
+    self, EGRESS_POSSIBLE, NETWORK_POLICY_ENFORCED, READY, RUNTIME_CLASS_FOUND,
+};
 use oarmaster_crds::kinds::class::Isolation;
 use oarmaster_protocol::probe::NodeFindings;
 use proptest::prelude::*;
@@ -132,6 +134,45 @@ fn ready_says_what_the_class_demands_and_does_not_get() {
     sim.settle();
     is(sim.says(READY), "Unknown", "Probing");
     assert_eq!(blocked(sim.class.status.as_ref()), None);
+}
+
+#[test]
+fn a_class_with_egress_says_whether_its_pods_can_have_it_and_is_ready_all_the_same() {
+    let none = NodeFindings {
+        network: None,
+        ..good()
+    };
+    let kernel = |landlock| NodeFindings { landlock, ..good() };
+    let allows = || spec(|spec| spec.egress.domains = vec!["pypi.org".to_owned()]);
+    for (found, expected) in [
+        (&good(), ("True", "Possible")),
+        (&kernel(4), ("True", "Possible")),
+        (&kernel(3), ("False", "LandlockMissing")),
+        (&kernel(0), ("False", "LandlockMissing")),
+        (&open(), ("False", "NotEnforced")),
+        (&none, ("False", "ProbeFailed")),
+    ] {
+        let sim = after(allows(), found);
+        is(sim.says(EGRESS_POSSIBLE), expected.0, expected.1);
+        is(sim.says(READY), "True", "Ready");
+        assert_eq!(blocked(sim.class.status.as_ref()), None);
+    }
+    assert!(
+        after(allows(), &kernel(3))
+            .text(EGRESS_POSSIBLE)
+            .contains("ABI 4 or newer, and the kernel of the node that was probed has 3")
+    );
+
+    let mut sim = Sim::new(allows());
+    sim.settle();
+    is(sim.says(EGRESS_POSSIBLE), "Unknown", "Probing");
+    sim.finds(&good());
+    sim.settle();
+    is(sim.says(EGRESS_POSSIBLE), "True", "Possible");
+    sim.changed(|spec| spec.egress.domains.clear());
+    sim.settle();
+    let status = sim.class.status.unwrap();
+    assert!(conditions::find(&status.conditions, EGRESS_POSSIBLE).is_none());
 }
 
 #[test]

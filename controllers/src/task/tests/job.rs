@@ -282,6 +282,27 @@ fn the_prompt_is_not_in_the_job() {
     );
 }
 
+/// The gateway decides by what stands in the assignment; the pod is made as every other.
+#[test]
+fn egress_stands_in_the_assignment_and_demands_the_network_policy() {
+    let sandbox = |domains: serde_json::Value| {
+        let run = json!({ "command": ["true"], "sandbox": { "egress": { "domains": domains } } });
+        let mut sim = Sim::new(json!({ "agent": null, "params": null, "run": run }));
+        sim.class.as_mut().unwrap().spec.egress.domains = vec!["*.pypi.org".to_owned()];
+        let start = sim.pass().start.unwrap();
+        let sandbox = start.resolved.assignment.clone().unwrap().sandbox.unwrap();
+        let job = build(&sim.task, &start, &installation(), "sha256:abc");
+        (sandbox, job)
+    };
+    let (open, job) = sandbox(json!(["a.pypi.org"]));
+    assert_eq!(open.egress, ["a.pypi.org"]);
+    assert_eq!(open.network_policy_within_ms, Some(300_000));
+    let (closed, same) = sandbox(json!([]));
+    assert!(closed.egress.is_empty());
+    assert_eq!(closed.network_policy_within_ms, None);
+    assert_eq!(job, same);
+}
+
 prop_compose! {
     fn class()(
         runtime in "[a-z]{0,8}",

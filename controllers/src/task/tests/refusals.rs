@@ -55,6 +55,28 @@ fn what_the_class_does_not_allow_is_refused_by_policy() {
 }
 
 #[test]
+fn a_domain_that_the_class_does_not_allow_is_refused_by_policy() {
+    let run = |domain: &str| json!({ "agent": null, "params": null, "run": { "command": ["true"], "sandbox": { "egress": { "domains": [domain] } } } });
+    let sim = refuse(run("pypi.org"));
+    assert_end(&sim, Phase::Failed, "RefusedByPolicy");
+    let text = sim.condition(conditions::READY).2;
+    assert!(
+        text.contains("run.sandbox.egress.domains: pypi.org is not allowed by SandboxClass default, which allows no domain"),
+        "{text}"
+    );
+    for (asked, allowed) in [
+        ("a.pypi.org", true),
+        ("*.pypi.org", true),
+        ("pypi.org", false),
+    ] {
+        let mut sim = Sim::new(run(asked));
+        sim.class.as_mut().unwrap().spec.egress.domains = vec!["*.pypi.org".to_owned()];
+        sim.settle();
+        assert_eq!(sim.created.len(), usize::from(allowed), "{asked}");
+    }
+}
+
+#[test]
 fn an_agent_that_is_broken_fails_its_tasks() {
     let mut sim = Sim::new(json!({}));
     sim.agent.as_mut().unwrap().spec.instructions = String::new();

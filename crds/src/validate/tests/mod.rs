@@ -1,5 +1,6 @@
 mod agents;
 mod budgets;
+mod egress;
 mod images;
 mod models;
 

@@ -126,7 +126,7 @@ fn run_failure(ran: &Ran, sandbox: &Sandbox) -> Option<Failure> {
     let class = match ran.stopped {
         Some(Stopped::Timeout) => FailureClass::Timeout,
         Some(Stopped::OutOfMemory) => FailureClass::OutOfMemory,
-        Some(Stopped::TooManyProcesses) | None => FailureClass::ToolFailed,
+        Some(Stopped::TooManyProcesses | Stopped::DiskFull) | None => FailureClass::ToolFailed,
     };
     let last = show::last_lines(ran, 400);
     let colon = if last.is_empty() { "" } else { ": " };

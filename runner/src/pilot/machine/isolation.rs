@@ -75,7 +75,7 @@ impl Machine {
             return self.finish_now(
                 FailureClass::IsolationUnproven,
                 &format!(
-                    "the class demands that the NetworkPolicy is enforced, and it is not, so nothing was run: the pod {sentence}"
+                    "the NetworkPolicy must be enforced, since the class demands it or the sandbox has egress, and it is not, so nothing was run: the pod {sentence}"
                 ),
             );
         }

@@ -202,6 +202,7 @@ impl Machine {
             call_timeout_ms: 0,
             require_landlock: false,
             network_policy_within_ms: None,
+            egress: Vec::new(),
         });
         Self {
             messages: turn::first_messages(&assignment),

@@ -43,6 +43,7 @@ fn agent(tools: &[&str]) -> Assignment {
             call_timeout_ms: 1000,
             require_landlock: false,
             network_policy_within_ms: None,
+            egress: Vec::new(),
         }),
     }
 }

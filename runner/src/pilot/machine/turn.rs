@@ -87,7 +87,9 @@ impl Machine {
         if let Some(temperature) = temperature {
             body.insert("temperature".to_owned(), json!(temperature));
         }
-        let tools: Vec<Value> = self.tools().into_iter().map(Tool::definition).collect();
+        let egress = &self.sandbox.egress;
+        let tools = self.tools().into_iter();
+        let tools: Vec<Value> = tools.map(|tool| tool.definition(egress)).collect();
         if !tools.is_empty() {
             body.insert("tools".to_owned(), json!(tools));
         }
