@@ -144,8 +144,20 @@ fn a_descriptor_on_its_way_keeps_nobody_waiting() {
 
 #[test]
 fn beside_a_fork_bomb_another_supervisor_still_forks() {
+    // Its processes are large and share their pages: to tell how large takes the lock that a forking process holds.
+    const LARGE: &str = r"
+import os
+shared = bytes(32 << 20)
+while True:
+    try:
+        if os.fork() == 0:
+            os.setsid()
+    except OSError:
+        pass
+";
     let options = || Options {
         max_processes: 200,
+        memory_bytes: 128 * MIB,
         ..Options::default()
     };
     let (Some(mut bombed), Some(mut other)) = (
@@ -157,8 +169,10 @@ fn beside_a_fork_bomb_another_supervisor_still_forks() {
     let bomb = bombed.compile("bomb");
     let bombs = std::thread::spawn(move || {
         for _ in 0..5 {
-            let ran = bombed.run(&[&bomb], None);
-            assert_eq!(ran.stopped, Some(Stopped::TooManyProcesses), "{ran:?}");
+            for argv in [&[bomb.as_str()][..], &["python3", "-c", LARGE]] {
+                let ran = bombed.run(argv, None);
+                assert_eq!(ran.stopped, Some(Stopped::TooManyProcesses), "{ran:?}");
+            }
         }
         nobody_else_is_there(&mut bombed);
     });
