@@ -16,6 +16,7 @@ mod disrupted;
 mod exec;
 mod failing;
 mod gateway_killed;
+mod hostile;
 mod identity;
 mod isolation;
 mod leader;
