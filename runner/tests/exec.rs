@@ -55,10 +55,16 @@ fn text(bytes: &oarmaster_protocol::exec::Bytes) -> String {
 #[test]
 fn isolation_is_proven_from_a_child() {
     let mut sandbox = Sandbox::start(Options::default());
-    let Response::Probed { proven, findings } = sandbox.ask(&Request::Probe) else {
+    let Response::Probed {
+        proven,
+        findings,
+        languages,
+    } = sandbox.ask(&Request::Probe)
+    else {
         panic!()
     };
     assert!(proven, "{findings:#?}");
+    assert_eq!(languages, ["python", "shell"]);
     assert!(
         findings
             .iter()
@@ -72,7 +78,10 @@ fn isolation_is_proven_as_pid_one_of_a_container() {
     let Some(mut sandbox) = Sandbox::start_as_pid_one(Options::default()) else {
         return; // only root can make a PID namespace here
     };
-    let Response::Probed { proven, findings } = sandbox.ask(&Request::Probe) else {
+    let Response::Probed {
+        proven, findings, ..
+    } = sandbox.ask(&Request::Probe)
+    else {
         panic!()
     };
     assert!(proven, "{findings:#?}");
@@ -303,6 +312,11 @@ fn what_the_image_lacks_is_named() {
         path: Some("/nonexistent".into()),
         ..Options::default()
     });
+    let response = sandbox.ask(&Request::Probe);
+    assert!(
+        matches!(&response, Response::Probed { proven: true, languages, .. } if languages.is_empty()),
+        "{response:?}"
+    );
     let failed = |response| match response {
         Response::Failed(failed) => failed,
         other => panic!("{other:?}"),
