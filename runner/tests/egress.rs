@@ -72,7 +72,10 @@ fn text(bytes: &Bytes) -> String {
 #[test]
 fn isolation_is_proven_with_one_port_open() {
     let mut sandbox = open_at(proxy());
-    let Response::Probed { proven, findings } = sandbox.ask(&Request::Probe) else {
+    let Response::Probed {
+        proven, findings, ..
+    } = sandbox.ask(&Request::Probe)
+    else {
         panic!()
     };
     assert!(proven, "{findings:#?}");
