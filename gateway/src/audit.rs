@@ -1,5 +1,5 @@
 //! What the audit is told beside what the log has anyway: refusals, and reads of transcripts, artifacts and the audit itself. Repetitions
-//! within a minute are one row, and how many different ones a minute may have is bounded: refusals must not fill a disk.
+//! within a minute are one row, and how many different ones a minute may have is bounded: neither refusals nor readers must fill a disk.
 
 use crate::error::ApiFailure;
 use oarmaster_protocol::read::AuditAct;
@@ -14,10 +14,14 @@ use std::time::Duration;
 const MOST: usize = 100;
 /// Of them, those of one user: others are still told by name.
 const OF_EACH: usize = 20;
+/// Different reads that a minute may have; of the others each reader has one row, which says how many they are.
+const MOST_READS: usize = 1000;
+/// Of them, those of one reader.
+const READS_OF_EACH: usize = 100;
 /// Longest text of a row, in characters.
 const MAX_TEXT: usize = 256;
 const MINUTE_MS: i64 = 60_000;
-/// Stands for callers and objects beyond [`MOST`].
+/// Stands for callers and objects beyond what a minute may have.
 const OTHERS: &str = "(others)";
 
 /// Writes the audit's own rows.
@@ -178,22 +182,43 @@ impl Minute {
             *again += 1;
             return rows;
         }
-        let own = self.seen.keys().filter(|known| known.who == row.who);
-        let within = self.seen.len() < MOST && (row.allowed || own.count() < OF_EACH);
-        if within {
+        let (most, each) = if row.allowed {
+            (MOST_READS, READS_OF_EACH)
+        } else {
+            (MOST, OF_EACH)
+        };
+        let (mut all, mut own) = (0, 0);
+        for known in self
+            .seen
+            .keys()
+            .filter(|known| known.allowed == row.allowed)
+        {
+            all += 1;
+            own += usize::from(known.who == row.who);
+        }
+        if all < most && own < each {
             self.seen.insert(row.clone(), 0);
             rows.push(row);
-        } else if row.allowed {
-            rows.push(row); // who did it is never left out
-        } else {
+            return rows;
+        }
+        let others = Audited {
+            namespace: String::new(),
+            task: String::new(),
+            object: OTHERS.to_owned(),
+            ..row
+        };
+        if !others.allowed {
             let others = Audited {
                 who: OTHERS.to_owned(),
-                namespace: String::new(),
-                task: String::new(),
-                object: OTHERS.to_owned(),
-                ..row
+                ..others
             };
             *self.seen.entry(others).or_default() += 1;
+        } else if let Some(more) = self.seen.get_mut(&others) {
+            *more += 1;
+        } else {
+            // Who did it is never left out, and that there was more is there before it is done.
+            self.seen.insert(others.clone(), 0);
+            rows.push(others);
         }
         rows
     }
@@ -269,6 +294,43 @@ mod tests {
             let read = row(AuditAct::Read, true, &who.to_string(), What::default(), "");
             assert_eq!(minute.see(read.clone(), 1), [read]);
         }
+    }
+
+    #[test]
+    fn a_reader_of_everything_is_named_and_the_rest_is_counted() {
+        let mut minute = Minute::default();
+        let read = |who: &str, object: &str| {
+            let what = What {
+                namespace: "team",
+                task: "",
+                object,
+            };
+            row(AuditAct::Read, true, who, what, "")
+        };
+        let more = Audited {
+            namespace: String::new(),
+            object: OTHERS.to_owned(),
+            ..read("curious", "")
+        };
+        let mut rows = Vec::new();
+        for object in 0..1000 {
+            rows.extend(minute.see(read("curious", &object.to_string()), 1));
+        }
+        assert_eq!(rows.len(), READS_OF_EACH + 1);
+        assert_eq!(rows.last(), Some(&more));
+        // Others who read, and refusals, still have their names.
+        let other = read("other", "a");
+        assert_eq!(minute.see(other.clone(), 1), [other]);
+        assert_eq!(minute.see(refused("a"), 1), [refused("a")]);
+        let count = 1000 - 1 - u64::try_from(READS_OF_EACH).unwrap();
+        assert_eq!(minute.end(), [Audited { count, ..more }]);
+        // However many readers there are, each is named.
+        let mut rows = Vec::new();
+        for number in 0..4000 {
+            let who = (number % 80).to_string();
+            rows.extend(minute.see(read(&who, &number.to_string()), 1));
+        }
+        assert_eq!(rows.len(), MOST_READS + 80);
     }
 
     #[test]

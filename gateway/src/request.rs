@@ -1,7 +1,8 @@
 //! A request of a caller: what the gateway must know of it, and its body for a provider of the same dialect. Everything else is passed on byte by byte.
 
-use crate::bodies::Room;
+use crate::bodies::{Bodies, Room};
 use crate::error::ApiFailure;
+use crate::state::Caller;
 use crate::surface::fields::{Peek, typed};
 use crate::surface::{Surface, chat};
 use crate::traces::Trace;
@@ -104,6 +105,8 @@ pub struct Request {
     pub caching: Caching,
     /// The room that it takes, for as long as there is anything of it.
     pub room: Option<Arc<Room>>,
+    /// Whose room its answers take; none are counted without.
+    pub space: Option<Space>,
     /// As they came, for the provider.
     fields: Fields,
     /// For us to read, where they hold escapes of half a surrogate pair.
@@ -124,7 +127,31 @@ pub struct Request {
     pub choices: u64,
 }
 
+/// The room for the answers to a caller.
+#[derive(Clone, Debug)]
+pub struct Space {
+    /// All of it.
+    pub bodies: Arc<Bodies>,
+    /// Who takes of it.
+    pub caller: Caller,
+}
+
+impl Space {
+    /// Room for an answer of so many bytes; `None` where there was none for long.
+    pub async fn room(&self, bytes: usize) -> Option<Room> {
+        self.bodies.room(self.caller.group(), bytes).await
+    }
+}
+
 impl Request {
+    /// Does something with the whole request, which takes its time where that is large.
+    pub async fn work<T>(&self, work: impl FnOnce() -> T) -> T {
+        match &self.room {
+            Some(room) => room.work(work).await,
+            None => work(),
+        }
+    }
+
     /// Reads a body. The request has no name yet.
     ///
     /// # Errors
@@ -157,6 +184,7 @@ impl Request {
             id: String::new(),
             beta: None,
             room: None,
+            space: None,
             trace: None,
             caching: Caching::Allowed,
             bytes: body.len(),

@@ -26,6 +26,8 @@ use tokio_util::task::TaskTracker;
 
 /// Most connections of one listener at once.
 const MAX_CONNECTIONS: usize = 4096;
+/// Of them, those from one address: one pod leaves the most of them to others, and an application with a thousand calls at once has enough.
+const OF_ADDRESS: usize = MAX_CONNECTIONS / 4;
 
 /// How long the last spans may take to be sent.
 const SPANS_END: Duration = Duration::from_secs(2);
@@ -122,6 +124,7 @@ pub async fn run(config: Config, client: Client, stop: CancellationToken) -> any
     let served = TaskTracker::new();
     let limits = Limits {
         connections: MAX_CONNECTIONS,
+        each: OF_ADDRESS,
         drain,
     };
     served.spawn(listen::serve(

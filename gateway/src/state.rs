@@ -1,7 +1,7 @@
 //! What every request handler works with.
 
 use crate::audit::{Audit, What, refusal};
-use crate::bodies::{Bodies, Room};
+use crate::bodies::{ANSWERS, Bodies, REQUESTS, Room};
 use crate::budgets::{self, Budgets, Payer, Refused};
 use crate::cache::Cache;
 use crate::calls::allowed;
@@ -17,6 +17,7 @@ use crate::identity::sandbox::{SandboxPod, Sandboxes};
 use crate::identity::token::Tokens;
 use crate::identity::{User, bearer};
 use crate::metrics::Metrics;
+use crate::provider::http::MAX_VECTORS;
 use crate::shared::Redis;
 use crate::traces::Traces;
 use arc_swap::ArcSwap;
@@ -53,6 +54,8 @@ pub struct Gateway {
     pub metrics: Metrics,
     /// The room for the bodies of requests.
     pub bodies: Bodies,
+    /// And of the answers to them.
+    pub answers: Arc<Bodies>,
     /// What is noted beside the ledger.
     pub audit: Audit,
     /// Traces of calls; absent where tracing is off.
@@ -87,6 +90,20 @@ pub enum Caller {
     User(Arc<User>),
 }
 
+impl Caller {
+    /// Who shares its part of the memory: whoever may create ServiceAccounts or Tasks in a namespace has as many callers as they like.
+    #[must_use]
+    pub fn group(&self) -> String {
+        match self {
+            Self::Task(pod) => pod.namespace.clone(),
+            Self::User(user) => match user.namespace() {
+                Some(namespace) => namespace.to_owned(),
+                None => format!("user:{}", user.name),
+            },
+        }
+    }
+}
+
 impl Gateway {
     /// A gateway that asks the API server with `client`.
     #[must_use]
@@ -97,7 +114,8 @@ impl Gateway {
         Self {
             cache: Cache::new(settings.cache_bytes, redis.clone()),
             redis,
-            bodies: Bodies::new(settings.body_limit),
+            bodies: Bodies::new(settings.body_limit, REQUESTS),
+            answers: Arc::new(Bodies::new(MAX_VECTORS, ANSWERS)),
             settings,
             audit: Audit::new(store.clone()),
             traces: None,
@@ -391,15 +409,7 @@ impl Gateway {
         caller: &Caller,
         body: Body,
     ) -> Result<(Bytes, Option<Room>), ApiFailure> {
-        // Whoever may create ServiceAccounts or Tasks in a namespace has as many callers as they like.
-        let namespace = || match caller {
-            Caller::Task(pod) => pod.namespace.clone(),
-            Caller::User(user) => match user.namespace() {
-                Some(namespace) => namespace.to_owned(),
-                None => format!("user:{}", user.name),
-            },
-        };
-        self.bodies.read(body, namespace).await
+        self.bodies.read(body, || caller.group()).await
     }
 }
 

@@ -203,6 +203,24 @@ async fn what_one_gateway_leaves_alone_the_others_do_too() {
     assert_eq!(asked(&two, ask("x")).await.0, 200);
 }
 
+#[tokio::test]
+async fn what_one_gateway_knows_to_be_used_up_the_others_do_not_ask_for() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let upstream = Upstream::start().await;
+    let none = json!({});
+    let one = with_redis(&server, &upstream, &none).await;
+    let two = with_redis(&server, &upstream, &none).await;
+    let last = Reply::answer("last").header("x-ratelimit-remaining", "0");
+    upstream.reply(last.header("x-ratelimit-reset", "600"));
+    assert_eq!(asked(&one, ask("x")).await.0, 200);
+    two.until(|gateway| matches!(circuit(gateway, "up"), CircuitHealth::Open { .. }))
+        .await;
+    assert_ne!(asked(&two, ask("x")).await.0, 200);
+    assert_eq!(upstream.got().len(), 1, "the second did not find out anew");
+}
+
 /// Calls both gateways until `enough`; every call is answered, and the ledger has each.
 async fn call_on(worlds: [&World; 2], upstream: &Upstream, mut enough: impl FnMut() -> bool) {
     let mut number = 0;

@@ -10,9 +10,9 @@
 mod common;
 
 use common::upstream::{Reply, Upstream, completion};
-use common::{OPERATOR, PILOT, UID, World, ask, http_provider, members, scripted, usable};
-use oarmaster_protocol::admin::TaskBudget;
-use oarmaster_protocol::journal::Body;
+use common::{OPERATOR, PILOT, UID, World, ask, circuit, http_provider, members, scripted, usable};
+use oarmaster_protocol::admin::{CircuitHealth, TaskBudget};
+use oarmaster_protocol::journal::{Body, MAX_RECORD_BYTES};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -552,4 +552,26 @@ async fn the_operator_hears_of_changes() {
             .contains("script.rules[0]: when.last"),
         "{bad}"
     );
+}
+
+/// What the headers of an answer say of a quota counts, even where the journal cannot take the answer.
+#[tokio::test]
+async fn an_answer_that_is_too_long_says_what_is_used_up() {
+    let (world, upstream) = (World::start().await, Upstream::start().await);
+    world.upstream(&upstream, &["k"]).await;
+    let claim = world.task(TaskBudget::default()).await;
+    upstream.reply(
+        Reply::answer(&"x".repeat(MAX_RECORD_BYTES))
+            .header("x-ratelimit-remaining", "0")
+            .header("x-ratelimit-reset", "600"),
+    );
+    let (status, _, body) = world
+        .call(&claim.session, claim.next_call, claim.next, "hi")
+        .await;
+    assert_eq!(status, 400, "{body}");
+    assert!(body.to_string().contains("larger than a record"), "{body}");
+    let usage = world.gateway.store.usage(UID).await.unwrap();
+    assert_eq!(usage.sum.input_tokens, 10, "what it cost is booked");
+    let circuit = circuit(&world.gateway, "up");
+    assert!(matches!(circuit, CircuitHealth::Open { .. }), "{circuit:?}");
 }

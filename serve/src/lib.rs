@@ -5,4 +5,5 @@
 
 pub mod certificate;
 pub mod listen;
+mod patient;
 pub mod process;

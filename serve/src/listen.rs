@@ -1,11 +1,14 @@
 //! Listeners: TLS and HTTP/1.1 with bounds on everything that a client may be slow with or send too much of.
 
+use crate::patient::{PATIENCE, Patient};
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -25,6 +28,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Limits {
     /// Most connections at once; who comes later waits to be accepted.
     pub connections: usize,
+    /// Of them, those from one address, which a pod has for itself; what is beyond is closed at once, and keeps nobody else waiting.
+    pub each: usize,
     /// How long running requests have to end after the stop.
     pub drain: Duration,
 }
@@ -40,17 +45,22 @@ pub async fn serve(
     let acceptor = tls.map(TlsAcceptor::from);
     let open = TaskTracker::new();
     let slots = Arc::new(Semaphore::new(limits.connections));
+    let peers = Arc::new(Peers::default());
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
             accepted = accept(&listener, &slots) => accepted,
         };
-        let Some((socket, slot)) = accepted else {
+        let Some((socket, from, slot)) = accepted else {
+            continue;
+        };
+        let Some(peer) = peers.enter(from, limits.each) else {
+            tracing::debug!(%from, "an address has all the connections that it may have");
             continue;
         };
         let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
         open.spawn(async move {
-            let _slot = slot;
+            let _held = (slot, peer);
             match acceptor {
                 None => talk(socket, router, stop).await,
                 Some(acceptor) => {
@@ -76,15 +86,23 @@ pub async fn serve(
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(
+    Patient<TcpStream>,
+    IpAddr,
+    tokio::sync::OwnedSemaphorePermit,
+)> {
     let slot = slots.clone().acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((socket, _)) => {
+        Ok((socket, from)) => {
             // Without it each small chunk of a stream waits 40 ms for the acknowledgement of the one before.
             if let Err(error) = socket.set_nodelay(true) {
                 tracing::debug!(error = %error, "failed to set TCP_NODELAY");
             }
-            Some((socket, slot))
+            Some((
+                Patient::new(socket, PATIENCE),
+                from.ip().to_canonical(),
+                slot,
+            ))
         }
         Err(error) => {
             tracing::warn!(error = %error, "failed to accept");
@@ -116,5 +134,68 @@ where
     };
     if let Err(error) = ended {
         tracing::debug!(error = %error, "connection ended");
+    }
+}
+
+/// How many connections each address has.
+#[derive(Debug, Default)]
+struct Peers(Mutex<HashMap<IpAddr, usize>>);
+
+/// A connection of an address, until this is dropped.
+#[derive(Debug)]
+struct Peer {
+    peers: Arc<Peers>,
+    from: IpAddr,
+}
+
+impl Peers {
+    /// One more connection, where the address has fewer than `most`.
+    fn enter(self: &Arc<Self>, from: IpAddr, most: usize) -> Option<Peer> {
+        let mut counts = self.lock();
+        let count = counts.entry(from).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Peer {
+            peers: self.clone(),
+            from,
+        })
+    }
+
+    // A panic while the lock was held leaves numbers, which are whole.
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let mut counts = self.peers.lock();
+        if let Some(count) = counts.get_mut(&self.from) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.from);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_its_share_and_gets_it_back() {
+        let peers = Arc::new(Peers::default());
+        let [one, other] = ["10.0.0.1", "10.0.0.2"].map(|from| from.parse().unwrap());
+        let mut held = vec![peers.enter(one, 2).unwrap(), peers.enter(one, 2).unwrap()];
+        assert!(peers.enter(one, 2).is_none());
+        assert!(peers.enter(other, 2).is_some());
+        held.pop();
+        held.push(peers.enter(one, 2).unwrap());
+        assert!(peers.enter(one, 2).is_none());
+        held.clear();
+        assert!(peers.lock().is_empty());
     }
 }

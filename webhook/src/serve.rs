@@ -29,6 +29,8 @@ const LEAVE: Duration = Duration::from_secs(5);
 const LIMITS: Limits = Limits {
     // The API server needs a few. One that stalls holds up to 250 KiB, its small body among it: 32 MiB, as much as the large bodies.
     connections: 128,
+    // All of them come from the API server.
+    each: 128,
     // After that, for running requests. The API server waits no longer for an answer.
     drain: Duration::from_secs(5),
 };

@@ -9,6 +9,7 @@
 mod api;
 mod cpu;
 mod durable;
+mod fair;
 mod free;
 mod latency;
 mod ledger;
@@ -51,6 +52,13 @@ enum Role {
     Mock { folder: PathBuf },
     /// The bare pass-through to this port.
     Pass { folder: PathBuf, upstream: u16 },
+    /// A caller who abuses the server at this port; `past`: it is not the gateway.
+    Abuse {
+        folder: PathBuf,
+        port: u16,
+        abuse: fair::Abuse,
+        past: bool,
+    },
     /// The load and the account.
     Load(Config),
 }
@@ -82,12 +90,15 @@ enum Phase {
     Tasks,
     Latency,
     Streams,
+    Fair,
     Live,
     Free,
 }
 
 /// Everything that a phase works with.
 struct World {
+    /// What the run writes.
+    folder: PathBuf,
     api: Api,
     api_port: u16,
     tls: std::sync::Arc<rustls::ClientConfig>,
@@ -105,6 +116,12 @@ async fn main() -> Result<()> {
     match serde_json::from_str(&role).context("failed to read the parameters")? {
         Role::Mock { folder } => mock::run(&folder).await,
         Role::Pass { folder, upstream } => pass::run(&folder, upstream).await,
+        Role::Abuse {
+            folder,
+            port,
+            abuse,
+            past,
+        } => fair::abuse(&folder, port, abuse, past).await,
         Role::Load(config) => load(&config).await,
     }
 }
@@ -134,6 +151,7 @@ async fn phases(world: &World, config: &Config, report: &mut Report) -> Result<(
             Phase::Tasks => durable::run(world, report).await?,
             Phase::Latency => latency::run(world, report).await?,
             Phase::Streams => streams::run(world, report).await?,
+            Phase::Fair => fair::run(world, report).await?,
             Phase::Live => live::run(world, config, report).await?,
             Phase::Free => free::run(world, report).await?,
         }
@@ -162,6 +180,7 @@ impl World {
         let gateway = Gateway::start(&config.programs, folder, api_port, "gateway").await?;
         let litellm = litellm(folder, port).await?;
         Ok(Self {
+            folder: config.folder.clone(),
             api,
             api_port,
             tls,

@@ -122,10 +122,10 @@ impl Mock {
             owed = 0;
         }
         if streamed {
-            let pace = if behaviour == "steady" {
-                reply::STEADY
-            } else {
-                reply::QUICK
+            let pace = match behaviour {
+                "steady" => reply::STEADY,
+                "slow" => reply::STALLING,
+                _ => reply::QUICK,
             };
             return Ok(self.stream(owed, &usage, pace, false));
         }

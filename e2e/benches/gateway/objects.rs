@@ -14,12 +14,16 @@ pub const TOKENS: usize = 1000;
 pub const ACCOUNTS: usize = 100;
 /// Budgets that every call counts for.
 pub const BUDGETS: usize = 4;
+/// The token of an application that abuses the gateway, in a namespace of its own.
+pub const ABUSER: &str = "abuser";
 /// The operator's token.
 pub const OPERATOR: &str = "operator";
 /// Bytes of a token: about those of a ServiceAccount's.
 const TOKEN: usize = 900;
 /// Namespaces of the callers.
 const NAMESPACES: usize = 10;
+/// That of the abuser.
+const ABUSERS: &str = "team-abuse";
 const PREFIX: &str = "caller-";
 const PILOT: &str = "pilot-";
 
@@ -46,6 +50,8 @@ pub fn user(token: &str) -> Option<Value> {
     }
     let name = if token == OPERATOR {
         format!("system:serviceaccount:{RELEASE}:oarmaster-operator")
+    } else if token == ABUSER {
+        format!("system:serviceaccount:{ABUSERS}:app")
     } else {
         let (number, _) = token.strip_prefix(PREFIX)?.split_once('-')?;
         let account = number.parse::<usize>().ok()? % ACCOUNTS;
@@ -135,7 +141,7 @@ pub fn pod(api: &Api, number: usize) -> Result<String> {
 /// Everything that is there when the gateway starts.
 pub fn prepare(api: &Api, files: &Files, mock: u16) -> Result<()> {
     let names = (0..NAMESPACES).map(|number| format!("team-{number}"));
-    for name in names.chain(["team".to_owned(), RELEASE.to_owned()]) {
+    for name in names.chain(["team", ABUSERS, RELEASE].map(str::to_owned)) {
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"team": name}}});
         api.apply("namespaces", object)?;
     }

@@ -12,7 +12,7 @@ use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// A connection must stand within this.
@@ -22,6 +22,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Server {
     address: SocketAddr,
+    /// Where connections come from.
+    from: Ipv4Addr,
     connector: TlsConnector,
 }
 
@@ -30,8 +32,15 @@ impl Server {
     pub fn new(port: u16, tls: &Arc<rustls::ClientConfig>) -> Self {
         Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            from: Ipv4Addr::LOCALHOST,
             connector: TlsConnector::from(tls.clone()),
         }
+    }
+
+    /// The same, asked from another address of the loopback interface.
+    #[must_use]
+    pub fn from(self, from: Ipv4Addr) -> Self {
+        Self { from, ..self }
     }
 
     /// Its address as the header Host has it.
@@ -47,7 +56,11 @@ impl Server {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let connect = async {
-            let socket = TcpStream::connect(self.address).await?;
+            let socket = TcpSocket::new_v4()?;
+            if self.from != Ipv4Addr::LOCALHOST {
+                socket.bind((self.from, 0).into())?;
+            }
+            let socket = socket.connect(self.address).await?;
             socket.set_nodelay(true)?;
             let name = ServerName::from(self.address.ip());
             let stream = self.connector.connect(name, socket).await?;

@@ -10,7 +10,7 @@ use crate::provider::failure::{Class, Failure};
 use crate::provider::keys::ApiKey;
 use crate::provider::wire::Sent;
 use crate::routing::gate::Entry;
-use crate::routing::lanes::{End, Ticket};
+use crate::routing::lanes::{End, Place, Ticket};
 use crate::routing::order::Reason;
 use crate::shared::rates::Passed;
 use crate::state::Gateway;
@@ -120,13 +120,13 @@ impl Try<'_> {
         if let Some(shared) = self.shared {
             shared.ended(end.tokens);
         }
+        let place = Place {
+            provider: &self.provider,
+            model: &self.told.by.model,
+            key: key.map_or("", |(name, _)| name),
+        };
         if self.ticket.ended(end, now, &self.pool.breaker) {
-            gateway.health.circuit_changed(&self.provider.id);
-            if let Some(redis) = &gateway.redis {
-                let name = key.map_or("", |(name, _)| name);
-                let lanes = &gateway.health.lanes;
-                redis.opened(lanes.open(&self.provider, &self.told.by.model, name, now));
-            }
+            circuit_changed(gateway, place, now);
         }
         if let Some(trace) = &self.trace {
             trace.hop_ended(&traces::Hop {
@@ -151,8 +151,14 @@ impl Try<'_> {
         let Some(wait) = used_up else {
             return;
         };
-        self.ticket.used_up(wait, Instant::now());
-        gateway.health.circuit_changed(&self.provider.id);
+        let now = Instant::now();
+        self.ticket.used_up(wait, now);
+        let place = Place {
+            provider: &self.provider,
+            model: &self.told.by.model,
+            key: self.key.as_ref().map_or("", |(name, _)| name),
+        };
+        circuit_changed(gateway, place, now);
     }
 
     /// How long it has been under way.
@@ -177,6 +183,15 @@ impl Try<'_> {
             .metrics
             .chosen(&self.told.by, self.told.reason.as_str());
         Ok(hop)
+    }
+}
+
+/// Tells whoever wants to know, other gateways among them, that a lane may be asked no more, or again.
+fn circuit_changed(gateway: &Gateway, place: Place<'_>, now: Instant) {
+    gateway.health.circuit_changed(&place.provider.id);
+    if let Some(redis) = &gateway.redis {
+        let lanes = &gateway.health.lanes;
+        redis.opened(lanes.open(place.provider, place.model, place.key, now));
     }
 }
 

@@ -79,7 +79,9 @@ pub async fn complete(
 /// An answer as it is kept, if it is not too large.
 fn entry(answered: &Answered) -> Option<Entry> {
     let body = match &answered.settled {
-        None => answered.body.clone(),
+        // A copy: the memory of answers under way is not the cache's.
+        None if answered.body.len() <= MAX_BODY => Bytes::copy_from_slice(&answered.body),
+        None => return None,
         Some(settled) => recorded(&settled.record)?,
     };
     let told = &answered.told;

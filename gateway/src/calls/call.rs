@@ -37,7 +37,8 @@ pub async fn run(
     let call = number(headers, CALL_HEADER)?;
     let next = number(headers, NEXT_HEADER)?;
     let routed = for_task(gateway, pod, request).await?;
-    let digest = oarmaster_protocol::digest(body);
+    let digest = || oarmaster_protocol::digest(body);
+    let digest = routed.request.work(digest).await;
     let uid = &pod.task_uid;
     for _ in 0..LOOKUPS {
         let state = gateway

@@ -12,7 +12,7 @@ use crate::state::Gateway;
 use bytes::Bytes;
 use oarmaster_dialect::Usage;
 use oarmaster_protocol::journal::MAX_RECORD_BYTES;
-use oarmaster_store::Settled;
+use oarmaster_store::{Billing, Settled};
 
 /// Room for the rest of a record beside its message.
 const RECORD_MARGIN: usize = 16 << 10;
@@ -45,10 +45,10 @@ struct Progress {
 
 /// Why a try gave no answer.
 enum Missed {
-    /// The provider failed.
-    Failed(Failure),
-    /// The ledger refused it.
-    Refused(Unaffordable),
+    /// The provider failed. With the failure goes what the try used in spite of it, where that is known.
+    Failed(Failure, Option<Usage>),
+    /// The ledger refused a request, after those that had used so much.
+    Refused(Unaffordable, Option<Usage>),
 }
 
 /// Runs a call that is not streamed to its end.
@@ -83,7 +83,7 @@ async fn complete_by(
             progress.replies.clear();
         }
         let before = progress.replies.len();
-        let failure = match ask(gateway, routed, account, &tried, progress).await? {
+        let (failure, used) = match ask(gateway, routed, account, &tried, progress).await? {
             Ok((body, usage)) => {
                 return Ok(Answered {
                     body,
@@ -92,18 +92,18 @@ async fn complete_by(
                     finished: progress.finished,
                 });
             }
-            Err(Missed::Refused(refused)) => {
+            Err(Missed::Refused(refused, used)) => {
                 if progress.replies.len() == before {
                     drop(tried); // the lane is free again, and nothing was sent
                 } else {
-                    tried.ended(gateway, Ok(()), Paced::Not, None);
+                    tried.ended(gateway, Ok(()), Paced::Not, used.as_ref());
                 }
                 tries.refused(refused)?;
                 continue;
             }
-            Err(Missed::Failed(failure)) => failure,
+            Err(Missed::Failed(failure, used)) => (failure, used),
         };
-        let told = tried.ended(gateway, Err(&failure), Paced::Whole, None);
+        let told = tried.ended(gateway, Err(&failure), Paced::Whole, used.as_ref());
         tries.failed(&told.by, &failure)?;
     }
 }
@@ -120,25 +120,36 @@ async fn ask(
     for body in tried.sent.bodies.iter().skip(progress.replies.len()) {
         match hop(gateway, routed, account, tried, body, progress).await? {
             Ok(usage) => usages.push(usage),
-            Err(missed) => return Ok(Err(missed)),
+            // What the bodies before it used was used, whatever this one came to.
+            Err(Missed::Failed(failure, usage)) => {
+                let free = failure.billing == Billing::Unbilled;
+                usages.push(usage.or(free.then(Usage::default)));
+                return Ok(Err(Missed::Failed(failure, sum(usages))));
+            }
+            Err(Missed::Refused(refused, _)) => {
+                return Ok(Err(Missed::Refused(refused, sum(usages))));
+            }
         }
     }
     let replies = std::mem::take(&mut progress.replies);
-    let usage = usages.into_iter().reduce(sum).flatten();
+    let usage = sum(usages);
     Ok(match Reply::join(replies, &tried.asked(routed)) {
         Ok(body) => Ok((body, usage)),
-        Err(not) => Err(Missed::Failed(Failure::unknown(not.message, true))),
+        Err(not) => Err(Missed::Failed(Failure::unknown(not.message, true), usage)),
     })
 }
 
-/// All tokens of two answers, if both say how many they are.
-fn sum(one: Option<Usage>, other: Option<Usage>) -> Option<Usage> {
-    let (one, other) = one.zip(other)?;
-    Some(Usage {
-        input: one.all_input().saturating_add(other.all_input()),
-        output: one.output.saturating_add(other.output),
-        ..Usage::default()
-    })
+/// All tokens of some answers, if each says how many it has.
+fn sum(usages: Vec<Option<Usage>>) -> Option<Usage> {
+    let add = |one: Option<Usage>, other: Option<Usage>| {
+        let (one, other) = one.zip(other)?;
+        Some(Usage {
+            input: one.all_input().saturating_add(other.all_input()),
+            output: one.output.saturating_add(other.output),
+            ..Usage::default()
+        })
+    };
+    usages.into_iter().reduce(add).flatten()
 }
 
 /// One request: a body goes out, and what comes back is booked.
@@ -152,10 +163,13 @@ async fn hop(
 ) -> Result<Result<Option<Usage>, Missed>, ApiFailure> {
     let open = match tried.open(gateway, routed, account).await {
         Ok(open) => open,
-        Err(refused) => return Ok(Err(Missed::Refused(refused))),
+        Err(refused) => return Ok(Err(Missed::Refused(refused, None))),
     };
     let backend = &tried.provider.backend;
     let end = backend.complete(&tried.asked(routed), body.clone()).await;
+    if let Ok(whole) = &end {
+        tried.learn(gateway, whole.used_up); // whatever becomes of the answer
+    }
     let (failure, usage) = match end {
         Ok(whole) if matches!(account, Account::Task(_)) && too_long(&whole) => (
             Failure {
@@ -168,7 +182,6 @@ async fn hop(
             whole.answer.usage,
         ),
         Ok(whole) => {
-            tried.learn(gateway, whole.used_up);
             progress.settled = open.answered(&whole.answer).await?;
             progress.finished = whole.finished;
             progress.replies.push(whole.reply);
@@ -178,7 +191,7 @@ async fn hop(
     };
     let settled = open.failed(&failure, usage.as_ref()).await?;
     progress.next = settled.map(|settled| settled.next).or(progress.next);
-    Ok(Err(Missed::Failed(failure)))
+    Ok(Err(Missed::Failed(failure, usage)))
 }
 
 fn too_long(whole: &Whole) -> bool {

@@ -17,7 +17,7 @@ pub mod tries;
 use crate::audit::refusal;
 use crate::clock::since_epoch;
 use crate::error::ApiFailure;
-use crate::request::{Caching, Request};
+use crate::request::{Caching, Request, Space};
 use crate::state::{Caller, Gateway};
 use crate::surface::Surface;
 use account::Account;
@@ -70,8 +70,16 @@ async fn answer(
 ) -> Result<Response, ApiFailure> {
     let caller = gateway.caller(surface.token(headers)?).await?;
     let (body, room) = gateway.body(&caller, body).await?;
-    let mut request = Request::parse(surface, &body)?;
+    let parse = || Request::parse(surface, &body);
+    let mut request = match &room {
+        Some(room) => room.work(parse).await?,
+        None => parse()?,
+    };
     request.room = room.map(Arc::new);
+    request.space = Some(Space {
+        bodies: gateway.answers.clone(),
+        caller: caller.clone(),
+    });
     id.clone_into(&mut request.id);
     request.beta = beta(surface, headers);
     request.caching = Caching::of(headers);

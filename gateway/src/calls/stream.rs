@@ -77,7 +77,7 @@ async fn attempt_all(gateway: &Gateway, routed: &Routed, account: &Account, star
             match begin(gateway, routed, &tried).await {
                 Ok(live) => return Ok((tried, hop, live)),
                 Err((failure, usage)) => {
-                    let told = tried.ended(gateway, Err(&failure), Paced::Not, None);
+                    let told = tried.ended(gateway, Err(&failure), Paced::Not, usage.as_ref());
                     hop.failed(&failure, usage.as_ref()).await?;
                     tries.failed(&told.by, &failure)?;
                 }

@@ -139,7 +139,8 @@ impl<'a> Tries<'a> {
             let held = self.routed.bounded;
             let backend = &member.provider.backend;
             let asked = (member.name, member.row);
-            let mut sent = match backend.say(request, asked, limit, held) {
+            let say = || backend.say(request, asked, limit, held);
+            let mut sent = match request.work(say).await {
                 Ok(sent) => sent,
                 Err(Unfit::Invalid(error)) => return Err(error),
                 Err(Unfit::Unsupported(lack)) => {

@@ -1,5 +1,6 @@
 //! Providers over HTTP.
 
+use crate::bodies::{Room, SMALL};
 use crate::clock::since_epoch;
 use crate::provider::Asked;
 use crate::provider::aws::sign::sign;
@@ -12,9 +13,9 @@ use crate::provider::keys::ApiKey;
 use crate::provider::script::Script;
 use crate::provider::site::Site;
 use crate::provider::used_up;
-use crate::provider::whole::Whole;
+use crate::provider::whole::{Reply, Whole};
 use crate::provider::wire::Wire;
-use crate::request::BYTES_PER_TOKEN;
+use crate::request::{BYTES_PER_TOKEN, Space};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use http_body::Body as _;
@@ -33,7 +34,7 @@ use tower::BoxError;
 /// Largest answer that is not streamed: 2 million tokens.
 const MAX_ANSWER: usize = 8 << 20;
 /// Largest answer of embeddings: the most inputs of a request, each a vector of 3072 numbers as base64.
-const MAX_VECTORS: usize = 64 << 20;
+pub const MAX_VECTORS: usize = 64 << 20;
 /// Largest stream.
 const MAX_STREAM: usize = 256 << 20;
 /// What is read of an error.
@@ -173,14 +174,25 @@ impl Http {
             },
             _ => failure,
         });
-        let (headers, bytes) = fetched?;
+        let (headers, bytes, room) = fetched?;
         tracing::trace!(target: STEP, "read");
-        let read = text::json(&bytes);
-        self.check(&headers, &read.text, key)?;
-        let whole =
-            Whole::read(asked, &read, &bytes).map_err(|not| Failure::unknown(not.message, true))?;
+        let read = || {
+            let read = text::json(&bytes);
+            self.check(&headers, &read.text, key)?;
+            let whole = Whole::read(asked, &read, &bytes);
+            whole.map_err(|not| Failure::unknown(not.message, true))
+        };
+        let whole = match &room {
+            Some(room) => room.work(read).await?,
+            None => read()?,
+        };
         Ok(Whole {
             used_up: said_used_up(asked, &headers),
+            reply: match (whole.reply, room) {
+                (Reply::Body(body), Some(room)) => Reply::Body(room.hold(body)),
+                // Vectors are a part of what they were read from; and who held that while the next ones are asked for could wait for itself.
+                (reply, _) => reply,
+            },
             ..whole
         })
     }
@@ -193,7 +205,7 @@ impl Http {
         let key = self.key(asked.key).await?;
         let key = key.as_deref();
         let fetched = self.fetch(asked, key, Wire::COUNT, body, MAX_ERROR);
-        let (headers, bytes) = fetched.await?;
+        let (headers, bytes, _) = fetched.await?;
         let read = text::json(&bytes);
         self.check(&headers, &read.text, key)?;
         messages::read_count(&read.text).map_err(|not| Failure::unknown(not.message, true))?;
@@ -201,7 +213,7 @@ impl Http {
         Ok(bytes)
     }
 
-    /// The headers and the body of an answer of type JSON.
+    /// The headers and the body of an answer of type JSON, and the room that it has.
     async fn fetch(
         &self,
         asked: &Asked<'_>,
@@ -209,7 +221,7 @@ impl Http {
         path: &str,
         body: Bytes,
         most: usize,
-    ) -> Result<(HeaderMap, Bytes), Failure> {
+    ) -> Result<(HeaderMap, Bytes, Option<Room>), Failure> {
         let deadline = Instant::now() + self.waits.response;
         let late = || Failure::unknown(format!("no answer within {:?}", self.waits.response), true);
         let mut response = timeout_at(
@@ -218,7 +230,8 @@ impl Http {
         )
         .await
         .map_err(|_| late())??;
-        let bytes = timeout_at(deadline, read(&mut response, most))
+        let space = asked.request.space.as_ref();
+        let (bytes, room) = timeout_at(deadline, read(&mut response, most, space))
             .await
             .map_err(|_| late())??;
         if !is_type(&response, "application/json") {
@@ -228,7 +241,7 @@ impl Http {
                 true,
             ));
         }
-        Ok((std::mem::take(response.headers_mut()), bytes))
+        Ok((std::mem::take(response.headers_mut()), bytes, room))
     }
 
     /// Asks for a stream.
@@ -252,8 +265,8 @@ impl Http {
             )
         })??;
         if !is_type(&response, kind) {
-            let bytes = timeout(self.waits.idle, read(&mut response, MAX_ERROR)).await;
-            if let Ok(Ok(bytes)) = bytes {
+            let bytes = timeout(self.waits.idle, read(&mut response, MAX_ERROR, None)).await;
+            if let Ok(Ok((bytes, _))) = bytes {
                 let body = text::json(&bytes).text;
                 self.check(response.headers(), &body, key.as_deref())?;
             }
@@ -359,8 +372,8 @@ impl Http {
         let wait = retry_after(response.headers());
         let mut used_up = said_used_up(asked, response.headers());
         // The status alone says enough when the rest of the error does not come.
-        let text = match timeout(self.waits.idle, read(&mut response, MAX_ERROR)).await {
-            Ok(Ok(bytes)) => bytes,
+        let text = match timeout(self.waits.idle, read(&mut response, MAX_ERROR, None)).await {
+            Ok(Ok((bytes, _))) => bytes,
             Ok(Err(_)) | Err(_) => Bytes::new(),
         };
         if response.status().is_redirection() {
@@ -502,7 +515,12 @@ async fn chunk(body: &mut Body) -> Result<Option<Bytes>, BoxError> {
     Ok(None)
 }
 
-async fn read(response: &mut Response<Body>, most: usize) -> Result<Bytes, Failure> {
+/// Reads an answer. One that is not small waits for room in `space`, and meanwhile the provider waits, too.
+async fn read(
+    response: &mut Response<Body>,
+    most: usize,
+    space: Option<&Space>,
+) -> Result<(Bytes, Option<Room>), Failure> {
     let body = response.body_mut();
     let broke = |error: BoxError| {
         Failure::unknown(
@@ -510,18 +528,43 @@ async fn read(response: &mut Response<Body>, most: usize) -> Result<Bytes, Failu
             true,
         )
     };
+    let stated = body.size_hint().exact();
+    let stated = stated.and_then(|size| usize::try_from(size).ok());
     let mut whole = Vec::new();
+    let mut room = None;
     while let Some(chunk) = chunk(body).await.map_err(broke)? {
-        if whole.len() + chunk.len() > most {
+        let size = whole.len() + chunk.len();
+        if size > most {
             return Err(Failure::unknown(
                 format!("{TOO_LARGE} than {} KiB", most >> 10),
                 true,
             ));
         }
+        if let (None, Some(space)) = (&room, space)
+            && size > SMALL
+        {
+            // Of what does not say its size the largest is to be expected.
+            let expected = stated.map_or(most, |stated| stated.clamp(size, most));
+            room = Some(space.room(expected).await.ok_or_else(no_room)?);
+        }
         if whole.is_empty() && body.is_end_stream() {
-            return Ok(chunk); // as most do that are small
+            return Ok((chunk, room)); // as most do that are small
         }
         whole.extend_from_slice(&chunk);
     }
-    Ok(whole.into())
+    if let Some(room) = &mut room {
+        room.leave(whole.len());
+    }
+    Ok((whole.into(), room))
+}
+
+/// Another member's answer would find none either.
+fn no_room() -> Failure {
+    Failure {
+        class: Class::CallerFault,
+        ..Failure::unknown(
+            "there is no memory for more large answers to this namespace's callers; take those that are there, or ask for less at a time",
+            true,
+        )
+    }
 }

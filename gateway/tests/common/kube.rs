@@ -164,6 +164,7 @@ pub async fn axum_serve(listener: tokio::net::TcpListener, router: Router) {
     let stop = tokio_util::sync::CancellationToken::new();
     let limits = oarmaster_serve::listen::Limits {
         connections: 4096,
+        each: 4096,
         drain: std::time::Duration::ZERO,
     };
     oarmaster_serve::listen::serve(listener, None, router, stop, limits).await;

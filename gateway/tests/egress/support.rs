@@ -222,6 +222,7 @@ async fn listen(tls: Option<Arc<rustls::ServerConfig>>, router: Router) -> Socke
     let address = listener.local_addr().unwrap();
     let limits = Limits {
         connections: 256,
+        each: 256,
         drain: Duration::ZERO,
     };
     tokio::spawn(serve(

@@ -1,13 +1,14 @@
 //! Callers at the level of their sockets.
 
-use crate::common::upstream::Upstream;
+use crate::common::upstream::{Reply, Upstream};
 use crate::common::{World, ask};
 use axum::Router;
 use axum::routing::get;
+use oarmaster_gateway::provider::http::MAX_VECTORS;
 use oarmaster_serve::listen::{Limits, serve};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 const PATH: &str = "/v1/chat/completions";
@@ -215,6 +216,7 @@ async fn idle_connections_are_bounded_and_end() {
     let address = listener.local_addr().unwrap();
     let limits = Limits {
         connections: 8,
+        each: 8,
         drain: Duration::ZERO,
     };
     let router = Router::new().route("/", get(|| async { "hi" }));
@@ -240,4 +242,104 @@ async fn idle_connections_are_bounded_and_end() {
         String::from_utf8_lossy(&heard)
     );
     stop.cancel();
+}
+
+/// One address that takes all the connections that it can get leaves others theirs: none of its own has to end for that.
+#[tokio::test]
+async fn an_address_has_a_share_of_the_connections() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let limits = Limits {
+        connections: 8,
+        each: 4,
+        drain: Duration::ZERO,
+    };
+    let router = Router::new().route("/", get(|| async { "hi" }));
+    let stop = CancellationToken::new();
+    tokio::spawn(serve(listener, None, router, stop.clone(), limits));
+    let mut greedy = Vec::new();
+    for _ in 0..16 {
+        greedy.push(TcpStream::connect(address).await.unwrap());
+    }
+    let other = TcpSocket::new_v4().unwrap();
+    other.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = other.connect(address).await.unwrap();
+    assert_served(&mut other).await;
+    // Without a share the other one would have been let in by the end of the first of these.
+    for held in &mut greedy[..4] {
+        assert_served(held).await;
+    }
+    stop.cancel();
+}
+
+async fn assert_served(socket: &mut TcpStream) {
+    let asked = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    socket.write_all(asked).await.unwrap();
+    let mut heard = String::new();
+    let served = tokio::time::timeout(Duration::from_secs(60), socket.read_to_string(&mut heard));
+    served.await.expect("an answer comes").unwrap();
+    assert!(heard.ends_with("hi"), "{heard}");
+}
+
+/// Work on large bodies has its turns; whoever has a small one needs none.
+#[tokio::test]
+async fn small_calls_do_not_wait_for_work_on_large_ones() {
+    let (world, upstream) = world().await;
+    let user = world.user();
+    let turns = world.gateway.bodies.turns();
+    let all = u32::try_from(turns.available_permits()).unwrap();
+    let working = turns.acquire_many(all).await.unwrap();
+    let large = ask(&"x".repeat(1 << 20));
+    let waits = world.chat(user, large);
+    tokio::pin!(waits);
+    let meanwhile = async {
+        for _ in 0..10 {
+            assert_eq!(world.chat(user, ask("little")).await.status(), 200);
+        }
+    };
+    tokio::select! {
+        answer = &mut waits => panic!("it had a turn: {answer:?}"),
+        () = meanwhile => {}
+    }
+    assert_eq!(upstream.got().len(), 10);
+    drop(working);
+    assert_eq!(waits.await.status(), 200);
+}
+
+/// Large answers that a namespace's callers do not take keep its own next ones waiting, and nobody else's.
+#[tokio::test]
+async fn a_namespaces_large_answers_wait_for_one_another() {
+    let (world, upstream) = world().await;
+    let user = world.user();
+    let other = "system:serviceaccount:elsewhere:app";
+    world
+        .kube
+        .token("elsewhere", other, "oarmaster-gateway", None);
+    world
+        .kube
+        .allow(&format!("{other} use modelpools team/fast"));
+    let large = || Reply::answer(&"x".repeat(1 << 20));
+    let all = world.gateway.answers.room("team".to_owned(), MAX_VECTORS);
+    let all = all.await.unwrap();
+    upstream.reply(large());
+    let waits = world.chat(user, ask("much"));
+    tokio::pin!(waits);
+    let meanwhile = async {
+        while upstream.got().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(world.chat(user, ask("little")).await.status(), 200);
+        upstream.reply(large());
+        let mut much = ask("much");
+        much["model"] = "team/fast".into();
+        let answer = world.chat("elsewhere", much).await;
+        assert_eq!(answer.status(), 200);
+        assert!(answer.text().await.unwrap().len() > 1 << 20);
+    };
+    tokio::select! {
+        answer = &mut waits => panic!("it found room: {answer:?}"),
+        () = meanwhile => {}
+    }
+    drop(all);
+    assert_eq!(waits.await.status(), 200);
 }

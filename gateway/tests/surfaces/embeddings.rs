@@ -174,3 +174,35 @@ async fn many_inputs_are_several_hops_and_one_answer() {
         .unwrap();
     assert_eq!(read.vectors, vec![vec![7.0]; 250]);
 }
+
+/// The limits keep what the bodies used that were answered, whatever the one after them came to.
+#[tokio::test]
+async fn what_was_answered_before_a_failure_is_used() {
+    let (world, upstream) = vendor_world("Gemini").await;
+    let limited = json!({"members": members(&["up"]), "limits": {"tokensPerMinute": 10_000}});
+    world.pool_with("team", "fast", limited).await;
+    let input: Vec<String> = (0..150).map(|number| format!("text {number}")).collect();
+    let body = json!({"model": "fast", "input": input});
+    let (mut first, tokens) = (vectors(0, 100), 1_000_000);
+    if let Reply::Plain(_, _, text) = &mut first {
+        *text = text.replace(
+            "\"promptTokenCount\":100",
+            &format!("\"promptTokenCount\":{tokens}"),
+        );
+    }
+    upstream.reply(first);
+    upstream.reply(Reply::json(
+        400,
+        json!({"error": {"code": 400, "message": "no", "status": "INVALID_ARGUMENT"}}),
+    ));
+    let user = world.user();
+    let failed = world.post("/v1/embeddings", user, body.clone()).await;
+    assert_eq!(failed.status(), 400);
+    assert_eq!(upstream.got().len(), 2);
+    let total = world.gateway.store.sdk_total().sum;
+    assert_eq!((total.input_tokens, total.estimated), (tokens, false));
+    // A hundred minutes' worth is taken.
+    let refused = world.post("/v1/embeddings", user, body).await;
+    assert_eq!(refused.status(), 429);
+    assert_eq!(upstream.got().len(), 2);
+}

@@ -37,6 +37,8 @@ enum Phase {
     Latency,
     /// 512 streams at once: gaps between chunks, and memory
     Streams,
+    /// Callers beside one that abuses the gateway
+    Fair,
     /// Start, idle memory, and how soon a changed object counts
     Live,
     /// A trace through FreeFirst: the money that it saves
