@@ -281,3 +281,31 @@ fn the_model_is_told_what_can_be_reached() {
     );
     assert!(!tools.contains("There is no network"), "{tools}");
 }
+
+/// Each connection is a TLS handshake for the gateway, which all Tasks share.
+#[test]
+fn a_program_that_hammers_its_proxy_is_slowed_down() {
+    let mut assignment = fetching();
+    let code = r#"
+import os, socket, time
+port = int(os.environ["HTTPS_PROXY"].rsplit(":", 1)[1])
+def one():
+    with socket.create_connection(("127.0.0.1", port)) as proxy:
+        proxy.sendall(b"GET http://registry.test/ HTTP/1.1\r\n\r\n")
+        assert proxy.recv(12) == b"HTTP/1.1 200"
+begin = time.monotonic()
+for _ in range(65):
+    one()
+print(time.monotonic() - begin >= 1)
+"#;
+    assignment.target = Target::Run(RunTarget {
+        program: Program::Code {
+            language: "python".into(),
+            code: code.into(),
+        },
+        env: [].into(),
+    });
+    let gateway = Gateway::start(assignment, vec![]);
+    gateway.serve_egress(Egress::Answer(String::new()));
+    assert_eq!(fetch(&gateway), "True\n");
+}

@@ -13,6 +13,9 @@ use tokio::time::{sleep, timeout};
 
 /// Connections at once; the gateway has the same bound. Who comes later waits.
 const CONNECTIONS: usize = 64;
+/// How long a connection keeps its place at least. Each is a TLS handshake for the gateway, which all Tasks share: a program that opens and
+/// closes them as fast as it can makes 64 a second.
+const SHORTEST: Duration = Duration::from_secs(1);
 /// Buffer of a connection, for each direction.
 const BUFFER: usize = 16 << 10;
 /// How long a program may take to say its first word, and to hear that it is not served.
@@ -41,8 +44,10 @@ async fn accept(listener: TcpListener, door: Door) {
         let door = door.clone();
         tokio::spawn(async move {
             let _place = place;
+            let at_least = sleep(SHORTEST);
             // Either side may break off; the other one notices.
             let _ = serve(program, &door).await;
+            at_least.await;
         });
     }
 }
