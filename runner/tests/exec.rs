@@ -245,7 +245,7 @@ fn a_hundred_megabytes_of_output_in_bounded_memory() {
         &mut sandbox,
         "echo first; head -c 100000000 /dev/zero; echo; echo last; head -c 300000 /dev/zero >&2",
     );
-    assert_eq!(ran.exit_code, Some(0));
+    assert_eq!(ran.exit_code, Some(0), "{}", text(&ran.stderr.head));
     assert!(ran.stdout.head.0.starts_with(b"first\n\0\0"));
     assert!(ran.stdout.tail.0.ends_with(b"\0\nlast\n"));
     assert_eq!(ran.stdout.dropped, 100_000_012 - 2 * KEPT_BYTES as u64);

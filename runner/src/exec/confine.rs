@@ -39,7 +39,7 @@ pub struct Args {
     #[arg(long)]
     require_landlock: bool,
     /// Variable of the program's environment, `NAME=value`. Not our own environment: that would act on us before we are confined.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     env: Vec<OsString>,
     /// argv of the program.
     #[arg(last = true, required = true)]

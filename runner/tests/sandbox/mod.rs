@@ -441,8 +441,11 @@ impl Sandbox {
     }
 
     pub fn peak_memory_kib(&self) -> u64 {
-        let status =
-            fs::read_to_string(format!("/proc/{}/status", self.process.child.id())).unwrap();
+        let pid = match &self.process.cgroups {
+            Some(_) => self.pid_one(),
+            None => self.process.child.id(),
+        };
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let line = status
             .lines()
             .find_map(|line| line.strip_prefix("VmHWM:"))
