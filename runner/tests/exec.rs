@@ -71,6 +71,9 @@ fn isolation_is_proven_from_a_child() {
             .any(|line| line.starts_with("system calls: 2")),
         "{findings:#?}"
     );
+    let hidden = "abstract sockets: 1 tried, all refused".to_owned();
+    let scopes = oarmaster_runner::exec::landlock_abi() >= 6;
+    assert_eq!(findings.contains(&hidden), scopes, "{findings:#?}");
 }
 
 #[test]
@@ -113,6 +116,7 @@ fn the_probe_finds_open_doors() {
         "NoNewPrivs",
         "Seccomp",
         "signal of the supervisor",
+        "unconfined can be connected to",
         "ptrace of the supervisor",
         "limits of the supervisor",
         "CPUs of the supervisor",

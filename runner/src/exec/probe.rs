@@ -7,7 +7,8 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -48,6 +49,9 @@ pub struct Args {
     /// Whether Landlock must hold.
     #[arg(long)]
     landlock: bool,
+    /// Name of an abstract socket of the supervisor, which Landlock's scopes must hide.
+    #[arg(long)]
+    abstract_socket: Option<String>,
 }
 
 /// What the supervisor reads.
@@ -81,6 +85,9 @@ fn run(args: &Args) -> Report {
     report.group("privileges", privileges());
     if args.landlock {
         report.group("writing outside the workspace", writing());
+    }
+    if let Some(name) = &args.abstract_socket {
+        report.group("abstract sockets", abstract_socket(name));
     }
     // Last, since those that succeed change this process.
     report.group("system calls", system_calls(&args.supervisor));
@@ -242,6 +249,17 @@ fn privileges() -> Tried {
         })
         .collect();
     (wanted.len(), open)
+}
+
+fn abstract_socket(name: &str) -> Tried {
+    let connected =
+        SocketAddr::from_abstract_name(name).and_then(|address| UnixStream::connect_addr(&address));
+    let open = match connected {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
+        Err(error) => Some(format!("{name} was looked for ({error})")),
+        Ok(_) => Some(format!("{name} can be connected to")),
+    };
+    (1, open.into_iter().collect())
 }
 
 fn writing() -> Tried {

@@ -8,8 +8,9 @@ use oarmaster_protocol::assignment::{Program, Sandbox as Bounds};
 use oarmaster_protocol::exec::{Bytes, Ran, Request, Response, Run, VERSION};
 use std::fs;
 use std::io::{Read, Write};
+use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -494,9 +495,14 @@ pub fn probe_unconfined() -> String {
     let mut victim = Command::new("sleep");
     victim.arg("60");
     let mut victim = as_exec(victim).spawn().unwrap();
+    let name = format!("oarmaster-test-{}-unconfined", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).unwrap();
+    let _listener = UnixListener::bind_addr(&address).unwrap();
     let mut probe = Command::new(&binary);
     probe.args([
         "probe",
+        "--abstract-socket",
+        &name,
         "--supervisor",
         &victim.id().to_string(),
         "--socket",
