@@ -326,19 +326,21 @@ fn nothing_is_left_for_the_next_call() {
 fn the_environment_reaches_the_program_only() {
     let mut sandbox = Sandbox::start(Options::default());
     let response = sandbox.ask(&Request::Run(Run {
-        program: Program::Command(vec![
-            "sh".into(),
-            "-c".into(),
-            "echo \"$LD_PRELOAD\"".into(),
-        ]),
-        env: [("LD_PRELOAD".to_owned(), "/no/such/library".to_owned())].into(),
+        program: Program::Command(vec!["env".into()]),
+        env: [
+            ("LD_PRELOAD".to_owned(), "/no/such/library".to_owned()),
+            ("--supervisor".to_owned(), "no option".to_owned()),
+        ]
+        .into(),
         timeout_ms: None,
     }));
     let Response::Ran(ran) = response else {
         panic!("{response:?}")
     };
-    assert_eq!(text(&ran.stdout.head), "/no/such/library\n");
-    // Once by the shell's loader; not by that of the supervisor's own binary, which would say it too.
+    for line in ["LD_PRELOAD=/no/such/library\n", "--supervisor=no option\n"] {
+        assert!(text(&ran.stdout.head).contains(line), "{ran:?}");
+    }
+    // Once by the loader of the program; not by that of the supervisor's own binary, which would say it too.
     assert_eq!(
         text(&ran.stderr.head)
             .matches("cannot be preloaded")

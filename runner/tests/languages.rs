@@ -13,7 +13,7 @@ use oarmaster_protocol::exec::{Ran, Stopped};
 use sandbox::{Options, Sandbox};
 use std::path::Path;
 
-/// A sandbox of 512 MiB with the programs of `tests/hostile`; `None` without the program that runs them, which is a failure under `CI=true`.
+/// A sandbox of 512 MiB, with so much room for files that a quarter of the container, which runtimes take by themselves, is more; `None` without the program that runs them, which is a failure under `CI=true`.
 fn with(program: &str) -> Option<Sandbox> {
     let places = ["/usr/local/bin", "/usr/bin", "/bin"];
     if !places
@@ -23,7 +23,10 @@ fn with(program: &str) -> Option<Sandbox> {
         sandbox::skipped(&format!("there is no {program}"));
         return None;
     }
-    Sandbox::start_in_container(Options::default())
+    Sandbox::start_in_container(Options {
+        disk_bytes: 4 << 30,
+        ..Options::default()
+    })
 }
 
 fn run(sandbox: &mut Sandbox, program: &str, name: &str) -> (Ran, String, String) {

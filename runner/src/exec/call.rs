@@ -250,6 +250,7 @@ impl Caller {
         let (report, report_of_child) = pipe()?;
         let (stdout, stdout_of_child) = pipe()?;
         let (stderr, stderr_of_child) = pipe()?;
+        let streams = [Stream::new(stdout)?, Stream::new(stderr)?];
         let mut command = Command::new("/proc/self/exe");
         command
             .arg("confine")
@@ -280,7 +281,6 @@ impl Caller {
             .stderr(stderr_of_child)
             .spawn()?;
         drop(command); // and with it our writing ends
-        let streams = [Stream::new(stdout)?, Stream::new(stderr)?];
         let main = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
         Ok((report, main, streams))
     }

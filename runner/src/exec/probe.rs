@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -53,6 +54,9 @@ pub struct Args {
     /// The only port that may be connected to.
     #[arg(long)]
     egress_port: Option<u16>,
+    /// Name of an abstract socket of the supervisor, which Landlock's scopes must hide.
+    #[arg(long)]
+    abstract_socket: Option<String>,
 }
 
 /// What the supervisor reads.
@@ -89,6 +93,9 @@ fn run(args: &Args) -> Report {
     }
     if let Some(port) = args.egress_port {
         report.group("ports", ports(port));
+    }
+    if let Some(name) = &args.abstract_socket {
+        report.group("abstract sockets", abstract_socket(name));
     }
     // Last, since those that succeed change this process.
     let egress = args.egress_port.is_some();
@@ -308,6 +315,17 @@ fn privileges() -> Tried {
         })
         .collect();
     (wanted.len(), open)
+}
+
+fn abstract_socket(name: &str) -> Tried {
+    let connected = UnixAddress::from_abstract_name(name)
+        .and_then(|address| UnixStream::connect_addr(&address));
+    let open = match connected {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
+        Err(error) => Some(format!("{name} was looked for ({error})")),
+        Ok(_) => Some(format!("{name} can be connected to")),
+    };
+    (1, open.into_iter().collect())
 }
 
 fn writing() -> Tried {

@@ -14,10 +14,14 @@ use oarmaster_protocol::exec::{
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+/// The Landlock ABI from which on it hides abstract sockets.
+const SCOPES: u32 = 6;
 
 /// Bytes of one [`Response::Chunk`].
 const CHUNK_BYTES: usize = 256 << 10;
@@ -301,6 +305,15 @@ impl Server {
             arguments.push("--egress-port".into());
             arguments.push(port.to_string().into());
         }
+        // The only abstract socket of the pod, for as long as the probe runs.
+        let hidden = (landlock >= SCOPES).then(hidden_socket).transpose();
+        let hidden = hidden.map_err(|error| {
+            let message = format!("failed to listen on an abstract socket: {error}");
+            failed(FailedCode::Io, &message)
+        })?;
+        if let Some((name, _listener)) = &hidden {
+            arguments.extend(["--abstract-socket".into(), name.into()]);
+        }
         let ran = match caller.run_self(&arguments) {
             Ok(ran) => ran,
             Err(error) => {
@@ -326,6 +339,13 @@ impl Server {
             languages: caller.languages(),
         })
     }
+}
+
+/// A socket that no child may see, and its name.
+fn hidden_socket() -> io::Result<(String, UnixListener)> {
+    let name = format!("oarmaster-probe-{}", uuid::Uuid::new_v4());
+    let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
+    Ok((name, listener))
 }
 
 fn unproven(finding: String) -> Response {

@@ -8,8 +8,9 @@ use oarmaster_protocol::assignment::{Program, Sandbox as Bounds};
 use oarmaster_protocol::exec::{Bytes, Ran, Request, Response, Run, VERSION};
 use std::fs;
 use std::io::{Read, Write};
+use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -450,8 +451,11 @@ impl Sandbox {
     }
 
     pub fn peak_memory_kib(&self) -> u64 {
-        let status =
-            fs::read_to_string(format!("/proc/{}/status", self.process.child.id())).unwrap();
+        let pid = match &self.process.cgroups {
+            Some(_) => self.pid_one(),
+            None => self.process.child.id(),
+        };
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let line = status
             .lines()
             .find_map(|line| line.strip_prefix("VmHWM:"))
@@ -505,9 +509,14 @@ pub fn probe_unconfined_with(arguments: &[&str]) -> String {
     let mut victim = Command::new("sleep");
     victim.arg("60");
     let mut victim = as_exec(victim).spawn().unwrap();
+    let name = format!("oarmaster-test-{}-unconfined", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).unwrap();
+    let _listener = UnixListener::bind_addr(&address).unwrap();
     let mut probe = Command::new(&binary);
     probe.args([
         "probe",
+        "--abstract-socket",
+        &name,
         "--supervisor",
         &victim.id().to_string(),
         "--socket",
