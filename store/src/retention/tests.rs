@@ -444,7 +444,10 @@ async fn nothing_else_changes(ops: Vec<Op>) {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: std::env::var("OARMASTER_SWEEPS").ok().and_then(|n| n.parse().ok()).unwrap_or(24),
+        cases: match std::env::var("OARMASTER_SWEEPS").is_ok_and(|value| value == "full") {
+            true => 400,
+            false => 24,
+        },
         ..ProptestConfig::default()
     })]
     #[test]

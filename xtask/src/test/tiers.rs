@@ -80,6 +80,11 @@ pub fn long(report: &mut Report) {
         cmd::pass(cargo(&test).env("OARMASTER_KILLS", "full"))?;
         Ok(Outcome::Passed)
     });
+    report.stage("what is no longer kept, in full", || {
+        let package = ["test", "--package", "oarmaster-store", "--lib", "retention"];
+        cmd::pass(cargo(&package).env("OARMASTER_SWEEPS", "full"))?;
+        Ok(Outcome::Passed)
+    });
     report.stage("fuzzing", || own(&["fuzz", "--for", "10m"]));
     if !api_is_up(report) {
         return;
