@@ -149,6 +149,8 @@ pub enum Response {
         proven: bool,
         /// One line per probe.
         findings: Vec<String>,
+        /// Languages of [`Program::Code`] that the image has an interpreter for.
+        languages: Vec<String>,
     },
     /// How a program ended.
     Ran(Ran),

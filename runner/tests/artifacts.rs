@@ -133,7 +133,10 @@ open(deep + '/file', 'w').write('x')
 
 #[test]
 fn counts_depth_and_bytes_have_bounds() {
-    let mut sandbox = Sandbox::start(Options::default());
+    // With a share of the CPU of its own, and files in memory: they are many.
+    let Some(mut sandbox) = Sandbox::start_in_container(Options::default()) else {
+        return;
+    };
     python(
         &mut sandbox,
         r"
@@ -186,9 +189,6 @@ os.truncate(os.open('sparse', os.O_CREAT | os.O_WRONLY), 200 << 20)
     assert!(
         matches!(&response, Response::Listing { entries, truncated: true } if entries.len() <= 10_000),
     );
-    assert!(
-        sandbox.peak_memory_kib() < 48 << 10,
-        "{} KiB",
-        sandbox.peak_memory_kib()
-    );
+    let peak = sandbox.peak_memory_kib();
+    assert!(peak < 48 << 10, "{peak} KiB");
 }

@@ -55,10 +55,16 @@ fn text(bytes: &oarmaster_protocol::exec::Bytes) -> String {
 #[test]
 fn isolation_is_proven_from_a_child() {
     let mut sandbox = Sandbox::start(Options::default());
-    let Response::Probed { proven, findings } = sandbox.ask(&Request::Probe) else {
+    let Response::Probed {
+        proven,
+        findings,
+        languages,
+    } = sandbox.ask(&Request::Probe)
+    else {
         panic!()
     };
     assert!(proven, "{findings:#?}");
+    assert_eq!(languages, ["python", "shell"]);
     assert!(
         findings
             .iter()
@@ -72,7 +78,10 @@ fn isolation_is_proven_as_pid_one_of_a_container() {
     let Some(mut sandbox) = Sandbox::start_as_pid_one(Options::default()) else {
         return; // only root can make a PID namespace here
     };
-    let Response::Probed { proven, findings } = sandbox.ask(&Request::Probe) else {
+    let Response::Probed {
+        proven, findings, ..
+    } = sandbox.ask(&Request::Probe)
+    else {
         panic!()
     };
     assert!(proven, "{findings:#?}");
@@ -236,7 +245,7 @@ fn a_hundred_megabytes_of_output_in_bounded_memory() {
         &mut sandbox,
         "echo first; head -c 100000000 /dev/zero; echo; echo last; head -c 300000 /dev/zero >&2",
     );
-    assert_eq!(ran.exit_code, Some(0));
+    assert_eq!(ran.exit_code, Some(0), "{}", text(&ran.stderr.head));
     assert!(ran.stdout.head.0.starts_with(b"first\n\0\0"));
     assert!(ran.stdout.tail.0.ends_with(b"\0\nlast\n"));
     assert_eq!(ran.stdout.dropped, 100_000_012 - 2 * KEPT_BYTES as u64);
@@ -303,6 +312,11 @@ fn what_the_image_lacks_is_named() {
         path: Some("/nonexistent".into()),
         ..Options::default()
     });
+    let response = sandbox.ask(&Request::Probe);
+    assert!(
+        matches!(&response, Response::Probed { proven: true, languages, .. } if languages.is_empty()),
+        "{response:?}"
+    );
     let failed = |response| match response {
         Response::Failed(failed) => failed,
         other => panic!("{other:?}"),

@@ -9,7 +9,8 @@
 
 mod sandbox;
 
-use oarmaster_protocol::exec::{Bytes, Stopped};
+use oarmaster_protocol::assignment::Program;
+use oarmaster_protocol::exec::{Bytes, Request, Response, Run, Stopped};
 use oarmaster_runner::exec::landlock_abi;
 use sandbox::{Options, Sandbox};
 use std::os::linux::net::SocketAddrExt as _;
@@ -39,11 +40,27 @@ fn nobody_else_is_there(sandbox: &mut Sandbox) {
 
 #[test]
 fn every_door_is_closed() {
-    let Some(mut sandbox) = Sandbox::start_in_container(Options::default()) else {
+    every_door(Options::default(), landlock_abi());
+}
+
+/// What Landlock alone holds is open; all else is not, and what reaches the supervisor changes nothing.
+#[test]
+fn every_other_door_is_closed_without_landlock() {
+    every_door(
+        Options {
+            without_landlock: true,
+            ..Options::default()
+        },
+        0,
+    );
+}
+
+fn every_door(options: Options, abi: u32) {
+    let Some(mut sandbox) = Sandbox::start_in_container(options) else {
         return;
     };
     let doors = sandbox.compile("doors");
-    let name = format!("oarmaster-test-{}", std::process::id());
+    let name = format!("oarmaster-test-{}-{abi}", std::process::id());
     let address = SocketAddr::from_abstract_name(&name).unwrap();
     let _listener = UnixListener::bind_addr(&address).unwrap();
     let socket = sandbox.socket().display().to_string();
@@ -51,34 +68,54 @@ fn every_door_is_closed() {
     let told = text(&ran.stdout.head) + &text(&ran.stdout.tail);
     assert_eq!((ran.exit_code, ran.stdout.dropped), (Some(0), 0), "{told}");
 
-    let abi = landlock_abi();
-    let open: Vec<&str> = told
-        .lines()
-        .filter(|line| line.contains(" GOT "))
-        .filter(|line| {
-            let needs_more = (line.starts_with("scoped") && abi < 6)
-                || (line.starts_with("landlock") && abi < 1);
-            !needs_more
-        })
-        .collect();
-    assert!(open.is_empty(), "{open:#?}");
-    assert!(
-        told.contains("control: unix sockets work, own limits work\n"),
-        "{told}"
-    );
-    let tried = told.lines().find_map(|line| line.strip_prefix("tried "));
+    let lines = || told.lines();
+    for line in lines().filter(|line| line.contains(" GOT ")) {
+        let needs = [("scoped", 6), ("landlock", 1)]
+            .into_iter()
+            .find_map(|(prefix, abi)| line.starts_with(prefix).then_some(abi));
+        assert!(needs.is_some_and(|needs| abi < needs), "{line}");
+    }
+    let controls = "control: unix sockets work, own limits work\n";
+    assert!(told.contains(controls), "{told}");
+    let tried = lines().find_map(|line| line.strip_prefix("tried "));
     let tried: usize = tried.unwrap().parse().unwrap();
+    let is_attempt = |line: &&str| line.ends_with(" refused") || line.contains(" GOT ");
     assert!(tried > 300, "{tried}");
-    assert_eq!(
-        told.lines()
-            .filter(|line| line.ends_with(" refused") || line.contains(" GOT "))
-            .count(),
-        tried
-    );
+    assert_eq!(lines().filter(is_attempt).count(), tried);
 
-    // Nothing of it has touched the supervisor, and what it sent arrives nowhere.
+    // Nothing of it has touched the supervisor, also what arrived.
     assert_eq!(sandbox.shell("true").exit_code, Some(0));
     nobody_else_is_there(&mut sandbox);
+}
+
+#[test]
+fn without_landlock_isolation_is_proven_unless_it_is_demanded() {
+    for require_landlock in [false, true] {
+        let options = Options {
+            require_landlock,
+            without_landlock: true,
+            ..Options::default()
+        };
+        let Some(mut sandbox) = Sandbox::start_in_container(options) else {
+            return;
+        };
+        let Response::Probed {
+            proven, findings, ..
+        } = sandbox.ask(&Request::Probe)
+        else {
+            panic!()
+        };
+        assert_eq!(proven, !require_landlock, "{findings:#?}");
+        let word = if require_landlock {
+            "no Landlock, which the sandbox class demands"
+        } else {
+            "landlock abi 0"
+        };
+        assert!(
+            findings.iter().any(|finding| finding.contains(word)),
+            "{findings:#?}"
+        );
+    }
 }
 
 /// Where the kernel has no scopes, a program can send PID 1 a signal, and write itself who sent it.
@@ -144,8 +181,20 @@ fn a_descriptor_on_its_way_keeps_nobody_waiting() {
 
 #[test]
 fn beside_a_fork_bomb_another_supervisor_still_forks() {
+    // Its processes are large and share their pages: to tell how large takes the lock that a forking process holds.
+    const LARGE: &str = r"
+import os
+shared = bytes(32 << 20)
+while True:
+    try:
+        if os.fork() == 0:
+            os.setsid()
+    except OSError:
+        pass
+";
     let options = || Options {
         max_processes: 200,
+        memory_bytes: 128 * MIB,
         ..Options::default()
     };
     let (Some(mut bombed), Some(mut other)) = (
@@ -157,8 +206,10 @@ fn beside_a_fork_bomb_another_supervisor_still_forks() {
     let bomb = bombed.compile("bomb");
     let bombs = std::thread::spawn(move || {
         for _ in 0..5 {
-            let ran = bombed.run(&[&bomb], None);
-            assert_eq!(ran.stopped, Some(Stopped::TooManyProcesses), "{ran:?}");
+            for argv in [&[bomb.as_str()][..], &["python3", "-c", LARGE]] {
+                let ran = bombed.run(argv, None);
+                assert_eq!(ran.stopped, Some(Stopped::TooManyProcesses), "{ran:?}");
+            }
         }
         nobody_else_is_there(&mut bombed);
     });
@@ -273,23 +324,23 @@ fn nothing_is_left_for_the_next_call() {
 /// A variable that a loader obeys acts on the program, not on what confines it.
 #[test]
 fn the_environment_reaches_the_program_only() {
-    use oarmaster_protocol::assignment::Program;
-    use oarmaster_protocol::exec::{Request, Response, Run};
     let mut sandbox = Sandbox::start(Options::default());
     let response = sandbox.ask(&Request::Run(Run {
-        program: Program::Command(vec![
-            "sh".into(),
-            "-c".into(),
-            "echo \"$LD_PRELOAD\"".into(),
-        ]),
-        env: [("LD_PRELOAD".to_owned(), "/no/such/library".to_owned())].into(),
+        program: Program::Command(vec!["env".into()]),
+        env: [
+            ("LD_PRELOAD".to_owned(), "/no/such/library".to_owned()),
+            ("--supervisor".to_owned(), "no option".to_owned()),
+        ]
+        .into(),
         timeout_ms: None,
     }));
     let Response::Ran(ran) = response else {
         panic!("{response:?}")
     };
-    assert_eq!(text(&ran.stdout.head), "/no/such/library\n");
-    // Once by the shell's loader; not by that of the supervisor's own binary, which would say it too.
+    for line in ["LD_PRELOAD=/no/such/library\n", "--supervisor=no option\n"] {
+        assert!(text(&ran.stdout.head).contains(line), "{ran:?}");
+    }
+    // Once by the loader of the program; not by that of the supervisor's own binary, which would say it too.
     assert_eq!(
         text(&ran.stderr.head)
             .matches("cannot be preloaded")

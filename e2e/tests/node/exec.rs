@@ -17,16 +17,40 @@ async fn an_image_without_a_shell() -> Result<()> {
     beside_others("no-shell", async |space| {
         let mut worker = agent(&["Shell"]);
         worker["spec"]["sandbox"]["image"] = json!(image("runner"));
-        let replies = [
-            calls("Shell", json!({"command": "python3 -m unittest"})),
-            says("All tests pass."),
-        ];
+        create(
+            space,
+            &[scripted(&[says("done")]), pool(), worker, task(&json!({}))],
+        )
+        .await?;
+        let task = space.failed("work", "StartFailed").await?;
+        let told = failure(&task).1;
+        assert!(
+            told.contains("no sh, which the Agent's tool Shell needs"),
+            "{told}"
+        );
+        let journal = space.journal("work").await?;
+        let asked = journal
+            .0
+            .iter()
+            .any(|record| matches!(record.body, Body::Open { .. } | Body::ToolIntent { .. }));
+        assert!(!asked, "nothing was paid: {journal:#?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_image_without_the_checks_program() -> Result<()> {
+    beside_others("no-check", async |space| {
+        let mut worker = agent(&["ListFiles"]);
+        worker["spec"]["sandbox"]["image"] = json!(image("runner"));
+        let replies = [calls("ListFiles", json!({})), says("All tests pass.")];
         let accept =
             json!({"accept": {"check": {"command": ["python3", "-m", "unittest"]}, "rounds": 1}});
         create(space, &[scripted(&replies), pool(), worker, task(&accept)]).await?;
         space.failed("work", "NotAccepted").await?;
         let journal = space.journal("work").await?;
-        assert!(!journal.result(0)?.1, "{journal:#?}");
+        assert!(journal.result(0)?.1, "{journal:#?}");
         let checks = journal.checks();
         assert!(matches!(checks[..], [(false, None, _)]), "{journal:#?}");
         Ok(())

@@ -17,6 +17,7 @@ mod egress;
 mod exec;
 mod failing;
 mod gateway_killed;
+mod hostile;
 mod identity;
 mod isolation;
 mod leader;

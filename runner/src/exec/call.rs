@@ -107,17 +107,15 @@ impl Caller {
         let (argv, source) = match &run.program {
             Program::Command(argv) => (argv.iter().map(OsString::from).collect::<Vec<_>>(), None),
             Program::Code { language, code } => {
-                let (interpreters, file) = language_of(language)?;
-                let interpreter = interpreters
-                    .iter()
-                    .find(|name| self.find(name, &env).is_some())
-                    .ok_or_else(|| Failed {
-                        code: FailedCode::StartFailed,
-                        message: format!(
-                            "the sandbox image has no {}, which {language} code needs; choose an image that has it",
-                            interpreters.join(" or ")
-                        ),
-                    })?;
+                let language = Language::named(language)?;
+                let interpreter = self.interpreter(language, &env).ok_or_else(|| {
+                    start_failed(format!(
+                        "the sandbox image has no {}, which {} code needs; choose an image that has it",
+                        language.interpreters.join(" or "),
+                        language.name
+                    ))
+                })?;
+                let file = language.file;
                 workspace.write(file, code.as_bytes())?;
                 (
                     vec![OsString::from(interpreter), OsString::from(file)],
@@ -148,6 +146,25 @@ impl Caller {
             });
         }
         Ok(Ready { argv, env, source })
+    }
+
+    /// The languages that the image has an interpreter for.
+    pub(super) fn languages(&self) -> Vec<String> {
+        let env = self.environment(&BTreeMap::new());
+        LANGUAGES
+            .iter()
+            .filter(|language| self.interpreter(language, &env).is_some())
+            .map(|language| language.name.to_owned())
+            .collect()
+    }
+
+    fn interpreter(
+        &self,
+        language: &Language,
+        env: &BTreeMap<String, String>,
+    ) -> Option<&'static str> {
+        let mut names = language.interpreters.iter().copied();
+        names.find(|name| self.find(name, env).is_some())
     }
 
     fn environment(&self, extra: &BTreeMap<String, String>) -> BTreeMap<String, String> {
@@ -233,6 +250,7 @@ impl Caller {
         let (report, report_of_child) = pipe()?;
         let (stdout, stdout_of_child) = pipe()?;
         let (stderr, stderr_of_child) = pipe()?;
+        let streams = [Stream::new(stdout)?, Stream::new(stderr)?];
         let mut command = Command::new("/proc/self/exe");
         command
             .arg("confine")
@@ -263,7 +281,6 @@ impl Caller {
             .stderr(stderr_of_child)
             .spawn()?;
         drop(command); // and with it our writing ends
-        let streams = [Stream::new(stdout)?, Stream::new(stderr)?];
         let main = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
         Ok((report, main, streams))
     }
@@ -391,14 +408,39 @@ pub(super) fn supervisor() -> io::Result<Vec<OsString>> {
         .collect())
 }
 
-/// Interpreters to try, and the name of the source file. It stands in the workspace, so that imports find their neighbours.
-fn language_of(language: &str) -> Result<(&'static [&'static str], &'static str), Failed> {
-    match language {
-        "python" => Ok((&["python3", "python"], ".oarmaster-run.py")),
-        "shell" => Ok((&["sh"], ".oarmaster-run.sh")),
-        other => Err(invalid(&format!(
-            "there is no language `{other}`; use python or shell"
-        ))),
+/// A language that code can be in.
+struct Language {
+    name: &'static str,
+    /// Interpreters to try.
+    interpreters: &'static [&'static str],
+    /// Name of the source file. It stands in the workspace, so that imports find their neighbours.
+    file: &'static str,
+}
+
+const LANGUAGES: [Language; 2] = [
+    Language {
+        name: "python",
+        interpreters: &["python3", "python"],
+        file: ".oarmaster-run.py",
+    },
+    Language {
+        name: "shell",
+        interpreters: &["sh"],
+        file: ".oarmaster-run.sh",
+    },
+];
+
+impl Language {
+    fn named(name: &str) -> Result<&'static Self, Failed> {
+        LANGUAGES
+            .iter()
+            .find(|language| language.name == name)
+            .ok_or_else(|| {
+                invalid(&format!(
+                    "there is no language `{name}`; use {}",
+                    LANGUAGES.map(|language| language.name).join(" or ")
+                ))
+            })
     }
 }
 

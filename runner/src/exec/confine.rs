@@ -42,7 +42,7 @@ pub struct Args {
     #[arg(long)]
     egress_port: Option<u16>,
     /// Variable of the program's environment, `NAME=value`. Not our own environment: that would act on us before we are confined.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     env: Vec<OsString>,
     /// argv of the program.
     #[arg(last = true, required = true)]

@@ -27,15 +27,14 @@ const PROCESS_FILES: [&str; 8] = [
     "mem", "environ", "maps", "auxv", "syscall", "stack", "io", "pagemap",
 ];
 const PROCESS_LINKS: [&str; 4] = ["exe", "cwd", "root", "fd"];
-/// Files that change a process when they are written to.
-const PROCESS_SETTINGS: [&str; 8] = [
+/// Files that change a process when they are written to. (Everybody may open `timerslack_ns`; who may write is asked later.)
+const PROCESS_SETTINGS: [&str; 7] = [
     "mem",
     "oom_score_adj",
     "coredump_filter",
     "comm",
     "sched",
     "autogroup",
-    "timerslack_ns",
     "clear_refs",
 ];
 

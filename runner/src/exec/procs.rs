@@ -118,8 +118,12 @@ fn page_size() -> u64 {
 
 /// Memory of the processes with every shared page divided among its users; much slower than [`usage`], so for the decision only.
 /// A process whose map cannot be read counts with its resident memory.
-pub(super) fn proportional(pids: &BTreeSet<i32>) -> u64 {
+///
+/// A process that forks holds the lock on its own map, and gets little time to release it: with more than `max_processes` meanwhile, the rest
+/// is not looked at.
+pub(super) fn proportional(pids: &BTreeSet<i32>, max_processes: u32) -> u64 {
     pids.iter()
+        .take_while(|_| count().is_ok_and(|count| count <= max_processes))
         .map(|pid| {
             rollup(*pid).or_else(|| resident(*pid)).unwrap_or(0) // 0: it has ended
         })
@@ -264,7 +268,7 @@ mod tests {
         };
         assert!(seen.pids.contains(&pid));
         assert!(seen.tasks >= 1 && seen.resident > 0);
-        assert!(proportional(&BTreeSet::from([pid])) > 0);
+        assert!(proportional(&BTreeSet::from([pid]), 100) > 0);
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(!usage(getpid()).unwrap().pids.contains(&pid));

@@ -304,29 +304,35 @@ impl Server {
         let ran = match caller.run_self(&arguments) {
             Ok(ran) => ran,
             Err(error) => {
-                return Ok(Response::Probed {
-                    proven: false,
-                    findings: vec![error.message],
-                });
+                return Ok(unproven(error.message));
             }
         };
         let Ok(report) =
             serde_json::from_slice::<Report>(&[ran.stdout.head.0, ran.stdout.tail.0].concat())
         else {
-            return Ok(Response::Probed {
-                proven: false,
-                findings: vec![format!(
-                    "the probe did not report (exit code {:?}, signal {:?}, stopped {:?})",
-                    ran.exit_code, ran.signal, ran.stopped
-                )],
-            });
+            return Ok(unproven(format!(
+                "the probe did not report (exit code {:?}, signal {:?}, stopped {:?})",
+                ran.exit_code, ran.signal, ran.stopped
+            )));
         };
         let proven =
             report.open.is_empty() && !report.refused.is_empty() && ran.exit_code == Some(0);
         let mut findings = report.open;
         findings.extend(report.refused);
         findings.push(format!("landlock abi {landlock}"));
-        Ok(Response::Probed { proven, findings })
+        Ok(Response::Probed {
+            proven,
+            findings,
+            languages: caller.languages(),
+        })
+    }
+}
+
+fn unproven(finding: String) -> Response {
+    Response::Probed {
+        proven: false,
+        findings: vec![finding],
+        languages: Vec::new(),
     }
 }
 

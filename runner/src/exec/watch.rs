@@ -135,19 +135,25 @@ impl<'a> Watch<'a> {
             return Ok(Some(Stopped::TooManyProcesses));
         }
         let usage = procs::usage(getpid())?;
+        let files = files_in_memory(self.places);
+        let container = self
+            .cgroup
+            .and_then(|cgroup| Some((cgroup.used()?, cgroup.limit)));
         let mut memory = usage.resident;
         if memory > self.bounds.memory_bytes && usage.pids.len() > 1 {
-            memory = procs::proportional(&usage.pids);
+            // Pages that processes share were counted for each.
+            memory = match container {
+                Some((used, _)) => memory.min(used.saturating_sub(files)),
+                None => procs::proportional(&usage.pids, self.bounds.max_processes),
+            };
         }
         let seen = Seen {
             tasks: usage.tasks,
             tasks_before: std::mem::replace(&mut self.tasks, usage.tasks),
             memory,
-            files: files_in_memory(self.places),
+            files,
             files_before: self.files_before,
-            container: self
-                .cgroup
-                .and_then(|cgroup| Some((cgroup.used()?, cgroup.limit))),
+            container,
         };
         self.peak_tasks = self.peak_tasks.max(seen.tasks);
         self.peak_memory = self.peak_memory.max(seen.memory);

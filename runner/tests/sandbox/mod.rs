@@ -25,6 +25,9 @@ pub struct Options {
     pub path: Option<String>,
     /// The port of a proxy, for a sandbox with egress.
     pub egress_port: Option<u16>,
+    pub require_landlock: bool,
+    /// As on a kernel without Landlock; in a container only.
+    pub without_landlock: bool,
 }
 
 impl Default for Options {
@@ -35,6 +38,8 @@ impl Default for Options {
             max_processes: 256,
             path: None,
             egress_port: None,
+            require_landlock: false,
+            without_landlock: false,
         }
     }
 }
@@ -46,7 +51,7 @@ impl Options {
             disk_bytes: self.disk_bytes,
             max_processes: self.max_processes,
             call_timeout_ms: 60_000,
-            require_landlock: false,
+            require_landlock: self.require_landlock,
             network_policy_within_ms: None,
             egress: self
                 .egress_port
@@ -239,13 +244,13 @@ impl Sandbox {
         const SUPERVISOR_BYTES: u64 = 32 << 20;
         const ENTER: &str = r#"
             for entrance in $1; do echo $$ > "$entrance"; done
-            workspace="$2"; tmp="$3"; disk="$4"; uid="$5"; shift 5
-            export workspace tmp disk uid
+            workspace="$2"; tmp="$3"; disk="$4"; uid="$5"; before="$6"; shift 6
+            export workspace tmp disk uid before
             exec prlimit --nproc=4096 unshare --pid --fork --kill-child --mount-proc --ipc sh -ec '
                 for dir in "$workspace" "$tmp"; do mount -t tmpfs -o "size=$disk,mode=1777" tmpfs "$dir"; done
                 mount -t tmpfs -o size=64m,mode=1777 tmpfs /dev/shm
                 mkdir -p /dev/mqueue && mount -t mqueue mqueue /dev/mqueue
-                exec setpriv --reuid "$uid" --regid "$uid" --clear-groups "$@"' sh "$@"
+                exec setpriv --reuid "$uid" --regid "$uid" --clear-groups $before "$@"' sh "$@"
         "#;
         let limit = options.memory_bytes + options.disk_bytes + SUPERVISOR_BYTES;
         let cgroups = is_root().then(|| Cgroups::new(limit)).flatten();
@@ -265,6 +270,11 @@ impl Sandbox {
                 path("tmp"),
                 options.disk_bytes.to_string(),
                 EXEC_UID.to_string(),
+                if options.without_landlock {
+                    compile(dir, "nolandlock")
+                } else {
+                    String::new()
+                },
             ]
         });
         let mut sandbox = Self::greet(process, &options);
@@ -284,18 +294,7 @@ impl Sandbox {
 
     /// A program in C, compiled where the sandbox can run it.
     pub fn compile(&self, name: &str) -> String {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/hostile/{name}.c"));
-        let program = self.process.dir.path().join(name);
-        let output = Command::new("cc")
-            .args(["-O2", "-o"])
-            .arg(&program)
-            .arg(&source)
-            .args(["-lpthread", "-lrt"])
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{}: {said}", source.display());
-        program.display().to_string()
+        compile(self.process.dir.path(), name)
     }
 
     pub fn run(&mut self, argv: &[&str], timeout_ms: Option<u64>) -> Ran {
@@ -451,8 +450,11 @@ impl Sandbox {
     }
 
     pub fn peak_memory_kib(&self) -> u64 {
-        let status =
-            fs::read_to_string(format!("/proc/{}/status", self.process.child.id())).unwrap();
+        let pid = match &self.process.cgroups {
+            Some(_) => self.pid_one(),
+            None => self.process.child.id(),
+        };
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let line = status
             .lines()
             .find_map(|line| line.strip_prefix("VmHWM:"))
@@ -533,6 +535,21 @@ pub fn wait_for(path: &Path) {
 
 pub fn own_uid() -> u32 {
     nix::unistd::geteuid().as_raw()
+}
+
+fn compile(dir: &Path, name: &str) -> String {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/hostile/{name}.c"));
+    let program = dir.join(name);
+    let output = Command::new("cc")
+        .args(["-O2", "-o"])
+        .arg(&program)
+        .arg(&source)
+        .args(["-lpthread", "-lrt"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {said}", source.display());
+    program.display().to_string()
 }
 
 /// Says that a test did nothing, and fails it where that is not allowed.

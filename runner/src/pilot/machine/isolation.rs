@@ -1,7 +1,9 @@
 //! What must be proven before untrusted code runs: the sandbox, always, and the pod's NetworkPolicy, where the class demands it.
 
+use super::super::tools::Tool;
 use super::{After, Held, Machine, Next, Phase, RESTARTED};
 use oarmaster_protocol::FailureClass;
+use oarmaster_protocol::assignment::Target;
 use oarmaster_protocol::exec::{Request, Response};
 use oarmaster_protocol::journal::Body;
 use oarmaster_protocol::probe::NetworkFindings;
@@ -12,10 +14,17 @@ impl Machine {
     }
 
     pub(super) fn probed(&mut self, after: After, response: Response) -> Next {
-        let (proven, findings) = match response {
-            Response::Probed { proven, findings } => (proven, findings),
-            Response::Failed(failed) => (false, vec![failed.message]),
-            _ => (false, vec!["exec did not answer the probe".to_owned()]),
+        let (proven, findings, languages) = match response {
+            Response::Probed {
+                proven,
+                findings,
+                languages,
+            } => (proven, findings, languages),
+            Response::Failed(failed) => (false, vec![failed.message], Vec::new()),
+            _ => {
+                let nothing = "exec did not answer the probe".to_owned();
+                (false, vec![nothing], Vec::new())
+            }
         };
         let first = findings.first().cloned().unwrap_or_default();
         self.findings = findings;
@@ -32,6 +41,9 @@ impl Machine {
         if !self.awaits_network() {
             self.record_isolation(true);
         }
+        if let Some(missing) = self.missing(&languages) {
+            return self.finish_now(FailureClass::StartFailed, &missing);
+        }
         match after {
             After::Place(index) => self.place(index),
             After::Call(call) => {
@@ -41,6 +53,24 @@ impl Machine {
             After::Check(output) => self.check_ended(output, None, RESTARTED.to_owned()),
             After::Again(held) => self.exec(held.phase, held.request),
         }
+    }
+
+    /// What the image lacks for the Agent's tools: it is told before the first model call is paid.
+    fn missing(&self, languages: &[String]) -> Option<String> {
+        let Target::Agent(agent) = &self.assignment.target else {
+            return None; // the program of a `run` is started at once, and says it itself
+        };
+        let has = |tool: Tool| agent.tools.iter().any(|name| name == tool.name());
+        let what = if has(Tool::Shell) && !languages.iter().any(|name| name == "shell") {
+            "sh, which the Agent's tool Shell needs"
+        } else if has(Tool::RunCode) && languages.is_empty() {
+            "python3 and no sh, of which the Agent's tool RunCode needs one"
+        } else {
+            return None;
+        };
+        Some(format!(
+            "the sandbox image has no {what}; choose an image that has it, or take the tool from the Agent"
+        ))
     }
 
     /// Takes over what was found of a NetworkPolicy that nobody demands: it is recorded with the next step.

@@ -94,9 +94,14 @@ fn calls(calls: &[(&str, &str)]) -> Event {
 }
 
 fn probed(proven: bool) -> Event {
+    probed_with(proven, &["python", "shell"])
+}
+
+fn probed_with(proven: bool, languages: &[&str]) -> Event {
     Event::Exec(Response::Probed {
         proven,
         findings: vec!["socket family 2 was possible".into()],
+        languages: languages.iter().map(|name| (*name).to_owned()).collect(),
     })
 }
 

@@ -39,6 +39,35 @@ fn nothing_runs_before_isolation_is_proven() {
     assert!(matches!(next, Next::Exec(Request::Write { .. })));
 }
 
+/// Before the first model call is paid.
+#[test]
+fn an_image_without_what_the_tools_need_is_told_at_once() {
+    let cases: [(&[&str], &[&str], Option<&str>); 6] = [
+        (&["Shell"], &["shell"], None),
+        (
+            &["Shell"],
+            &["python"],
+            Some("no sh, which the Agent's tool Shell needs"),
+        ),
+        (&["RunCode"], &["python"], None),
+        (&["RunCode"], &["shell"], None),
+        (&["RunCode"], &[], Some("no python3 and no sh")),
+        (&["ReadFile", "EditFile"], &[], None),
+    ];
+    for (tools, languages, missing) in cases {
+        let events = vec![probed_with(true, languages)];
+        match (play(agent(tools), events).1, missing) {
+            (Next::Model(_), None) => {}
+            (Next::Finish(outcome), Some(missing)) => {
+                let failure = outcome.failure.unwrap();
+                assert_eq!(failure.class, FailureClass::StartFailed);
+                assert!(failure.message.contains(missing), "{}", failure.message);
+            }
+            (next, _) => panic!("{tools:?} {languages:?}: {next:?}"),
+        }
+    }
+}
+
 #[test]
 fn files_that_cannot_be_placed_name_themselves() {
     let mut assignment = agent(&["Shell"]);
