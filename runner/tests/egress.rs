@@ -312,3 +312,33 @@ print(time.monotonic() - begin >= 1)
     gateway.serve_egress(Egress::Answer(String::new()));
     assert_eq!(fetch(&gateway), "True\n");
 }
+
+/// Without it one port would be every port.
+#[test]
+fn there_is_no_egress_without_landlock() {
+    let options = Options {
+        egress_port: Some(proxy()),
+        without_landlock: true,
+        ..Options::default()
+    };
+    let Some(mut sandbox) = Sandbox::start_in_container(options) else {
+        return; // only root can make a container here
+    };
+    let Response::Probed {
+        proven, findings, ..
+    } = sandbox.ask(&Request::Probe)
+    else {
+        panic!()
+    };
+    let word = "egress needs Landlock of ABI 4 or newer, and this kernel has 0";
+    assert!(!proven && findings[0].contains(word), "{findings:#?}");
+    let run = Request::Run(Run {
+        program: Program::Command(vec!["true".into()]),
+        env: [].into(),
+        timeout_ms: None,
+    });
+    let Response::Failed(failed) = sandbox.ask(&run) else {
+        panic!()
+    };
+    assert_eq!(failed.code, FailedCode::NotConfined);
+}
