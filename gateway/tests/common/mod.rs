@@ -91,8 +91,9 @@ impl World {
         let (kube, client) = FakeKube::start().await;
         let dir = tempfile::tempdir().unwrap();
         let ahead = Arc::new(AtomicI64::new(0));
-        let clock = ahead.clone();
+        let (clock, steady) = (ahead.clone(), ahead.clone());
         let store = Store::open(Options {
+            steady: Arc::new(move || steady.load(Ordering::SeqCst)),
             clock: Arc::new(move || {
                 let now = i64::try_from(since_epoch().as_millis()).unwrap();
                 now + clock.load(Ordering::SeqCst)
