@@ -13,7 +13,7 @@ use crate::{Limits, Options, Refusal, StoreError};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::watch;
 
@@ -41,7 +41,8 @@ struct Inner {
     hub: Arc<Hub>,
     running: Mutex<Running>,
     exposed: Mutex<Exposed>,
-    limits: Mutex<Limits>,
+    /// Log, tasks and blobs, in this order. Each call asks for them.
+    limits: [AtomicU64; 3],
     /// Read by whoever reads several segments, written while some are replaced.
     files: Arc<RwLock<()>>,
     /// Read while a blob gets a name and an entry, written while blobs are removed.
@@ -139,7 +140,12 @@ impl Store {
             .map_err(StoreError::Thread)?;
         Ok(Self {
             inner: Arc::new(Inner {
-                limits: Mutex::new(options.limits),
+                limits: [
+                    options.limits.log,
+                    options.limits.tasks,
+                    options.limits.blobs,
+                ]
+                .map(AtomicU64::new),
                 files,
                 naming: tokio::sync::RwLock::default(),
                 staged: AtomicU64::new(0),
@@ -249,14 +255,17 @@ impl Store {
     }
 
     pub(crate) fn limits(&self) -> Limits {
-        let limits = self.inner.limits.lock();
-        *limits.unwrap_or_else(PoisonError::into_inner)
+        let [log, tasks, blobs] = &self.inner.limits;
+        let [log, tasks, blobs] = [log, tasks, blobs].map(|limit| limit.load(Ordering::Relaxed));
+        Limits { log, tasks, blobs }
     }
 
     /// Other bounds of the log and the artifacts from now on: the volume may have been expanded.
     pub fn limit(&self, limits: Limits) {
-        let known = self.inner.limits.lock();
-        *known.unwrap_or_else(PoisonError::into_inner) = limits;
+        let Limits { log, tasks, blobs } = limits;
+        for (known, limit) in self.inner.limits.iter().zip([log, tasks, blobs]) {
+            known.store(limit, Ordering::Relaxed);
+        }
     }
 
     /// Has what is queued written at once.

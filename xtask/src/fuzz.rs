@@ -18,6 +18,9 @@ pub struct Args {
     /// How long, all targets together, like 5m
     #[arg(long = "for", value_name = "DURATION", default_value = "5m", value_parser = duration)]
     time: Duration,
+    /// A number that the cases follow from; default: others each time
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
 }
 
 /// What is fuzzed: the name of a test.
@@ -50,7 +53,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Runs the command. A target that fails does not stop the others.
-pub fn run(Args { target, time }: Args) -> Result<ExitCode> {
+pub fn run(Args { target, time, seed }: Args) -> Result<ExitCode> {
     let targets = target.map_or_else(|| Target::value_variants().to_vec(), |one| vec![one]);
     let each = time.as_secs() / u64::try_from(targets.len())?;
     ensure!(each > 0, "that is less than a second for each target");
@@ -63,7 +66,8 @@ pub fn run(Args { target, time }: Args) -> Result<ExitCode> {
         let mut test = cmd::cargo();
         test.args(["test", "--quiet", "--package", "oarmaster-gateway"])
             .args(["--test", "fuzz", &format!("::{name}"), "--", "--nocapture"])
-            .env("OARMASTER_FUZZ", each.to_string());
+            .env("OARMASTER_FUZZ", each.to_string())
+            .envs(seed.map(|seed| ("OARMASTER_FUZZ_SEED", seed.to_string())));
         if let Err(error) = cmd::pass(&mut test) {
             println!("{error:#}");
             failed.push(name);

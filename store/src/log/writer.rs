@@ -4,6 +4,7 @@ use super::{Cursor, Disk, Hash, Place, frame};
 use crate::STEP;
 use std::collections::VecDeque;
 use std::io;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -52,14 +53,14 @@ pub struct Log<N> {
 struct Shared<N> {
     queue: Mutex<Queue<N>>,
     wake: Condvar,
+    /// Bytes of all segments. Each call asks for it, so it is behind no lock.
+    disk: AtomicI64,
     progress: watch::Sender<Progress>,
 }
 
 #[derive(Debug)]
 struct Queue<N> {
     cursor: Cursor,
-    /// Bytes of all segments.
-    disk: u64,
     items: VecDeque<Item<N>>,
     bytes: usize,
     urgent: bool,
@@ -91,7 +92,6 @@ impl<N: Send + 'static> Log<N> {
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue {
                 cursor,
-                disk: bytes,
                 items: VecDeque::new(),
                 bytes: 0,
                 urgent: false,
@@ -100,6 +100,7 @@ impl<N: Send + 'static> Log<N> {
                 failed: None,
             }),
             wake: Condvar::new(),
+            disk: AtomicI64::new(i64::try_from(bytes).unwrap_or(i64::MAX)),
             progress: watch::Sender::new(Progress {
                 durable: cursor.number,
                 failed: None,
@@ -133,7 +134,7 @@ impl<N: Send + 'static> Log<N> {
         ) else {
             return Err(format!("an entry of {} bytes is too large", payload.len()));
         };
-        let Queue { cursor, disk, .. } = &mut *queue;
+        let cursor = &mut queue.cursor;
         if cursor
             .offset
             .checked_add(size)
@@ -142,7 +143,7 @@ impl<N: Send + 'static> Log<N> {
             cursor.segments += 1;
             cursor.offset = 0;
             cursor.capacity = size.max(self.segment_bytes);
-            *disk = disk.saturating_add(u64::from(cursor.capacity));
+            self.grown(i64::from(cursor.capacity));
         }
         let number = cursor.number;
         let place = Place {
@@ -196,13 +197,12 @@ impl<N: Send + 'static> Log<N> {
 
     /// Bytes of all segments.
     pub fn disk(&self) -> u64 {
-        self.shared.lock().disk
+        u64::try_from(self.shared.disk.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
     /// Segments were written anew, with so many bytes more.
     pub fn grown(&self, bytes: i64) {
-        let disk = &mut self.shared.lock().disk;
-        *disk = disk.saturating_add_signed(bytes);
+        self.shared.disk.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Number of the next frame.
@@ -266,10 +266,9 @@ impl<N: Send + 'static> Shared<N> {
                 return;
             }
             tracing::trace!(target: STEP, "synced");
-            if end.sealed > 0 {
-                let sealed = u64::from(std::mem::take(&mut end.sealed));
-                let queue = &mut *self.lock();
-                queue.disk = queue.disk.saturating_sub(sealed);
+            let sealed = i64::from(std::mem::take(&mut end.sealed));
+            if sealed > 0 {
+                self.disk.fetch_sub(sealed, Ordering::Relaxed);
             }
             let durable = batch.last().map_or(synced, |item| item.number + 1);
             self.progress.send_modify(|p| p.durable = durable);
