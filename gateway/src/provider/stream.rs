@@ -10,6 +10,7 @@ use crate::surface::{Surface, Writer, frame};
 use oarmaster_dialect::converse::frames::Frame;
 use oarmaster_dialect::{Broken, Event, Usage};
 use oarmaster_protocol::text;
+use serde::de::IgnoredAny;
 use std::time::Duration;
 
 /// What is read of an error.
@@ -189,6 +190,10 @@ impl AnswerStream {
     }
 
     fn take_event(&mut self, event: &Frame) -> Result<Piece, Failure> {
+        // Nothing reads a ping but to see that it is one; what is none has no place among the caller's events.
+        if event.name == "ping" && serde_json::from_slice::<IgnoredAny>(&event.payload).is_err() {
+            return Ok(Piece::default());
+        }
         let (events, bytes) = (self.read(event)?, frame(&event.name, &event.payload));
         self.note(&events);
         if self.stopped {

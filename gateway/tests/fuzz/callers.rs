@@ -49,7 +49,7 @@ fn requests() {
                 Ok(request) => request,
                 Err(refused) => {
                     prop_assert!(refused.status.is_client_error(), "{refused:?}");
-                    prop_assert!(refused.message.len() < 4096, "{}", refused.message.len());
+                    prop_assert!(refused.message.len() < 8192, "{}", refused.message.len());
                     return Ok(());
                 }
             };

@@ -1,8 +1,8 @@
 //! What comes from callers before they are known and from providers, bent in every way: nothing panics, nothing grows without bound, what comes out is
 //! well-formed, and it does not matter where the bytes are cut. Bodies and streams begin as the dialects' fixtures and are edited by their structure.
 //!
-//! Each run of the unit tests does the same few thousand cases, `make test` the same ones for five minutes. `cargo xtask fuzz [TARGET] --for 5m` goes on with
-//! others for as long as it is told; a case that fails is made as small as it can be and printed.
+//! Each run of the tests does the same few thousand cases. `cargo xtask fuzz [TARGET] --for 5m` goes on with others for as long as it is told; a case that
+//! fails is made as small as it can be and printed.
 
 #![allow(
     clippy::unwrap_used,

@@ -47,9 +47,6 @@ pub fn run(args: Args) -> Result<ExitCode> {
         (false, true) => tiers::node(&mut report),
         (false, false) => {}
     }
-    if tiers.is_empty() {
-        tiers::fuzz(&mut report);
-    }
     if tiers.contains(&Tier::Long) {
         tiers::long(&mut report);
     }

@@ -56,11 +56,6 @@ fn start(args: &[&str]) -> Result<(Child, File)> {
     Ok((child, said))
 }
 
-/// The same cases each time, so that whoever changes something else does not meet what nobody has met before.
-pub fn fuzz(report: &mut Report) {
-    report.stage("fuzzing", || own(&["fuzz", "--for", "5m", "--seed", "5"]));
-}
-
 /// The tests that take longer than everybody's patience.
 pub fn long(report: &mut Report) {
     report.stage("model of the ledger, in full", || {
