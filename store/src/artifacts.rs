@@ -3,6 +3,7 @@
 use crate::blobs::Staged;
 use crate::room::ends_the_task;
 use crate::state::{By, State, check_artifact_name};
+use crate::window::DAY_MS;
 use crate::{Refusal, Store};
 use bytes::Bytes;
 use oarmaster_protocol::journal::Artifact;
@@ -10,8 +11,6 @@ use oarmaster_protocol::task::MAX_ARTIFACT_BYTES;
 use sha2::{Digest as _, Sha256};
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
-
-const DAY_MS: i64 = 24 * 3_600_000;
 
 /// Receives an artifact's bytes. Dropped without [`ArtifactWriter::finish`], nothing is kept.
 #[derive(Debug)]
@@ -53,24 +52,21 @@ impl ArtifactWriter {
     /// Adds bytes; refused as soon as the artifact is over its bound.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         self.size = self.size.saturating_add(bytes.len() as u64);
-        if self.size > MAX_ARTIFACT_BYTES
-            && let Some(staged) = self.staged.take()
-        {
+        let Some(staged) = &mut self.staged else {
+            return Err(too_large(&self.name));
+        };
+        let fits = match self.size > MAX_ARTIFACT_BYTES {
+            true => Err(too_large(&self.name)),
+            false => self.room.add(bytes.len() as u64),
+        };
+        if fits.is_ok() {
+            self.hash.update(bytes);
+            return staged.write(bytes).await;
+        }
+        if let Some(staged) = self.staged.take() {
             staged.discard().await?;
         }
-        if let Err(refused) = self.room.add(bytes.len() as u64) {
-            if let Some(staged) = self.staged.take() {
-                staged.discard().await?;
-            }
-            return Err(refused);
-        }
-        match &mut self.staged {
-            Some(staged) => {
-                self.hash.update(bytes);
-                staged.write(bytes).await
-            }
-            None => Err(too_large(&self.name)),
-        }
+        fits
     }
 
     /// Makes the bytes durable and the artifact visible. One of the same name is replaced.

@@ -1,10 +1,10 @@
 //! What was spent, by what a person asks for: one pass over the segments of the log that the time needs.
 
-use crate::entry::{Entry, SdkId, SdkRow, entries};
+use crate::entry::{Cost, DayTotal, Entry, SdkId, SdkRow, entries};
 use crate::log;
-use crate::state::add;
+use crate::rows::{self, Asked, HopKey};
 use crate::{Refusal, Store, StoreError, Window};
-use oarmaster_protocol::journal::{Body, CallUsage, Record};
+use oarmaster_protocol::journal::{CallUsage, Record};
 use oarmaster_protocol::read::{CostBy, CostLine, WORKFLOW_LABEL};
 use std::collections::{BTreeMap, HashMap};
 
@@ -54,24 +54,7 @@ struct Paid<'a> {
     provider: &'a str,
     model: &'a str,
     at_ms: i64,
-    /// How many hops were answered.
-    calls: u64,
-    usage: CallUsage,
-    estimated_pico: u64,
-    overrun_pico: u64,
-}
-
-impl Paid<'_> {
-    /// With what one hop cost.
-    fn hop(self, answered: bool, usage: &CallUsage, reserved_pico: u64) -> Self {
-        Self {
-            calls: u64::from(answered),
-            usage: *usage,
-            estimated_pico: if usage.estimated { usage.cost_pico } else { 0 },
-            overrun_pico: usage.cost_pico.saturating_sub(reserved_pico),
-            ..self
-        }
-    }
+    cost: Cost,
 }
 
 impl Store {
@@ -103,7 +86,14 @@ impl Store {
                 "there are more than {MAX_LINES} lines; ask for a shorter time or one namespace"
             )));
         }
-        Ok(lines.into_values().collect())
+        let line = |(key, cost): (String, Cost)| CostLine {
+            key,
+            calls: cost.calls,
+            usage: cost.usage,
+            estimated_pico: cost.estimated_pico,
+            overrun_pico: cost.overrun_pico,
+        };
+        Ok(lines.into_iter().map(line).collect())
     }
 
     /// The segments with something of a time, all of them on the disk.
@@ -162,25 +152,17 @@ struct Owner {
     label: Option<String>,
 }
 
-/// An open hop of a Task.
-struct Asked {
-    requester: String,
-    provider: String,
-    model: String,
-    reserved_pico: u64,
-}
-
 /// The pass over the log.
 struct Sum<'a> {
     store: &'a Store,
     query: &'a CostQuery,
     owners: HashMap<(String, u32), Option<Owner>>,
     /// Open hops of Tasks, by Task, call and hop.
-    open: HashMap<(String, u64, u32), Asked>,
+    open: HashMap<HopKey, Asked>,
     sdk: HashMap<SdkId, (SdkRow, u64)>,
     /// Whether a hop ended in the time whose beginning was not read.
     orphans: bool,
-    lines: BTreeMap<String, CostLine>,
+    lines: BTreeMap<String, Cost>,
 }
 
 impl<'a> Sum<'a> {
@@ -198,30 +180,7 @@ impl<'a> Sum<'a> {
 
     fn take(&mut self, entry: Entry) {
         match entry {
-            Entry::Open {
-                task,
-                requested_by,
-                record,
-                ..
-            } => {
-                if let Body::Open {
-                    call,
-                    hop,
-                    provider,
-                    model,
-                    reserved_pico,
-                    ..
-                } = record.body
-                {
-                    let asked = Asked {
-                        requester: requested_by.unwrap_or_default(),
-                        provider,
-                        model,
-                        reserved_pico,
-                    };
-                    self.open.insert((task, call, hop), asked);
-                }
-            }
+            entry @ Entry::Open { .. } => self.open.extend(rows::asked(entry)),
             Entry::Record { task, record } => self.ended(task, &record),
             Entry::SdkOpen {
                 id, row, reserve, ..
@@ -239,19 +198,15 @@ impl<'a> Sum<'a> {
                     self.orphans |= self.within(at_ms);
                     return;
                 };
-                let billed = model.as_deref();
                 let paid = Paid {
                     namespace: &row.namespace,
-                    task: None,
-                    agent: None,
-                    label: None,
                     requester: &row.caller,
                     provider: &row.provider,
-                    model: self.model(&row.model, billed.unwrap_or_default()),
+                    model: self.model(&row.model, model.as_deref()),
                     at_ms,
+                    cost: Cost::of(class.is_none(), &usage, reserved_pico),
                     ..Paid::default()
                 };
-                let paid = paid.hop(class.is_none(), &usage, reserved_pico);
                 count(&mut self.lines, self.query, &paid);
             }
             Entry::Start {
@@ -266,42 +221,27 @@ impl<'a> Sum<'a> {
                 };
                 let lost = Paid {
                     namespace: LOST,
-                    task: None,
-                    agent: None,
-                    label: None,
                     requester: LOST,
                     provider: LOST,
-                    model: "",
                     at_ms,
+                    cost: Cost::of(false, &usage, rest.pico),
                     ..Paid::default()
                 };
-                count(
-                    &mut self.lines,
-                    self.query,
-                    &lost.hop(false, &usage, rest.pico),
-                );
+                count(&mut self.lines, self.query, &lost);
             }
             Entry::Totals(totals) => {
-                for day in &totals.days {
-                    let label = self.query.label();
+                for DayTotal { of, cost } in &totals.days {
+                    let label = self.query.label().and_then(|key| of.labels.get(key));
                     let paid = Paid {
-                        namespace: &day.of.namespace,
-                        task: day.of.task.then_some(LEFT),
-                        agent: day.of.agent.as_deref(),
-                        label: label
-                            .and_then(|key| day.of.labels.get(key))
-                            .map(String::as_str),
-                        requester: &day.of.requester,
-                        provider: &day.of.provider,
-                        model: self.model(
-                            &day.of.model,
-                            day.of.reported.as_deref().unwrap_or_default(),
-                        ),
-                        at_ms: day.of.day_ms,
-                        calls: day.calls,
-                        usage: day.usage,
-                        estimated_pico: day.estimated_pico,
-                        overrun_pico: day.overrun_pico,
+                        namespace: &of.namespace,
+                        task: of.task.then_some(LEFT),
+                        agent: of.agent.as_deref(),
+                        label: label.map(String::as_str),
+                        requester: &of.requester,
+                        provider: &of.provider,
+                        model: self.model(&of.model, of.reported.as_deref()),
+                        at_ms: of.day_ms,
+                        cost: *cost,
                     };
                     count(&mut self.lines, self.query, &paid);
                 }
@@ -324,35 +264,24 @@ impl<'a> Sum<'a> {
     }
 
     /// The model that a line names: a bill names what the provider answered with.
-    fn model<'b>(&self, asked: &'b str, reported: &'b str) -> &'b str {
-        if self.query.by == CostBy::Bill && !reported.is_empty() {
-            reported
-        } else {
-            asked
+    fn model<'b>(&self, asked: &'b str, reported: Option<&'b str>) -> &'b str {
+        match reported {
+            Some(reported) if self.query.by == CostBy::Bill && !reported.is_empty() => reported,
+            _ => asked,
         }
     }
 
     fn ended(&mut self, uid: String, record: &Record) {
-        let (call, hop, usage, reported) = match &record.body {
-            Body::Answer {
-                call,
-                hop,
-                model,
-                usage,
-                ..
-            } => (*call, *hop, usage, Some(model.as_str())),
-            Body::CallFailed {
-                call, hop, usage, ..
-            } => (*call, *hop, usage, None),
-            _ => return,
+        let Some(ended) = rows::ended(&record.body) else {
+            return;
         };
-        let key = (uid, call, hop);
+        let key = (uid, ended.call, ended.hop);
         let Some(asked) = self.open.remove(&key) else {
             self.orphans |= self.within(record.at_ms);
             return;
         };
         let (uid, ..) = key;
-        let model = self.model(&asked.model, reported.unwrap_or_default());
+        let model = self.model(&asked.model, ended.model);
         let (store, label) = (self.store, self.query.label());
         let owner = self
             .owners
@@ -368,19 +297,17 @@ impl<'a> Sum<'a> {
                 provider: &asked.provider,
                 model,
                 at_ms: record.at_ms,
-                ..Paid::default()
+                cost: ended.cost(asked.reserved_pico),
             };
-            let paid = paid.hop(reported.is_some(), usage, asked.reserved_pico);
             count(&mut self.lines, self.query, &paid);
         }
     }
 }
 
-fn count(lines: &mut BTreeMap<String, CostLine>, query: &CostQuery, paid: &Paid<'_>) {
+fn count(lines: &mut BTreeMap<String, Cost>, query: &CostQuery, paid: &Paid<'_>) {
     let asked = query.namespace.as_ref();
     let other = asked.is_some_and(|namespace| namespace != paid.namespace);
-    let nothing = paid.calls == 0 && paid.usage == CallUsage::default();
-    if other || nothing || !(query.from_ms..query.to_ms).contains(&paid.at_ms) {
+    if other || paid.cost.is_nothing() || !(query.from_ms..query.to_ms).contains(&paid.at_ms) {
         return;
     }
     // One more than may be shown, so that it is known that there are too many.
@@ -388,17 +315,8 @@ fn count(lines: &mut BTreeMap<String, CostLine>, query: &CostQuery, paid: &Paid<
     if lines.len() > MAX_LINES && !lines.contains_key(&key) {
         return;
     }
-    let line = lines.entry(key).or_insert_with_key(|key| CostLine {
-        key: key.clone(),
-        calls: 0,
-        usage: CallUsage::default(),
-        estimated_pico: 0,
-        overrun_pico: 0,
-    });
-    line.calls = line.calls.saturating_add(paid.calls);
-    add(&mut line.usage, &paid.usage);
-    line.estimated_pico = line.estimated_pico.saturating_add(paid.estimated_pico);
-    line.overrun_pico = line.overrun_pico.saturating_add(paid.overrun_pico);
+    let sum = lines.entry(key).or_default();
+    sum.add(&paid.cost);
 }
 
 fn key(by: CostBy, paid: &Paid<'_>) -> String {

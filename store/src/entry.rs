@@ -1,6 +1,7 @@
 //! What the log holds. One frame is a list of entries that are applied together or not at all.
 
 use crate::scope::CounterId;
+use crate::state::add;
 use oarmaster_protocol::admin::TaskBudget;
 use oarmaster_protocol::assignment::TaskRef;
 use oarmaster_protocol::journal::{Artifact, CallUsage, Record};
@@ -207,6 +208,15 @@ pub struct DayTotal {
     /// Which hops.
     #[serde(flatten)]
     pub of: DayKey,
+    /// What they came to.
+    #[serde(flatten)]
+    pub cost: Cost,
+}
+
+/// What hops came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cost {
     /// How many were answered.
     pub calls: u64,
     /// Tokens and money.
@@ -217,6 +227,31 @@ pub struct DayTotal {
     /// Of it in pico-USD: billed beyond reservations.
     #[serde(default)]
     pub overrun_pico: u64,
+}
+
+impl Cost {
+    /// Of one hop.
+    pub fn of(answered: bool, usage: &CallUsage, reserved_pico: u64) -> Self {
+        Self {
+            calls: u64::from(answered),
+            usage: *usage,
+            estimated_pico: if usage.estimated { usage.cost_pico } else { 0 },
+            overrun_pico: usage.cost_pico.saturating_sub(reserved_pico),
+        }
+    }
+
+    /// Whether nothing was answered, and nothing used.
+    pub fn is_nothing(&self) -> bool {
+        self.calls == 0 && self.usage == CallUsage::default()
+    }
+
+    /// Adds that of others.
+    pub fn add(&mut self, more: &Self) {
+        self.calls = self.calls.saturating_add(more.calls);
+        add(&mut self.usage, &more.usage);
+        self.estimated_pico = self.estimated_pico.saturating_add(more.estimated_pico);
+        self.overrun_pico = self.overrun_pico.saturating_add(more.overrun_pico);
+    }
 }
 
 /// What hops have in common that are added up.
@@ -380,6 +415,14 @@ pub fn lines(payload: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     (0_u16..)
         .zip(payload.split(|byte| *byte == b'\n'))
         .filter(|(_, text)| !text.is_empty())
+}
+
+impl SdkTotal {
+    /// Adds other hops.
+    pub(crate) fn add(&mut self, more: &Self) {
+        self.calls = self.calls.saturating_add(more.calls);
+        add(&mut self.sum, &more.sum);
+    }
 }
 
 impl Entry {

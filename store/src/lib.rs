@@ -23,6 +23,7 @@ mod log;
 mod options;
 mod retention;
 mod room;
+mod rows;
 mod scope;
 mod sdk;
 mod state;

@@ -1,5 +1,6 @@
 //! What a [`crate::Store`] is opened with.
 
+use crate::window::DAY_MS;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -68,12 +69,11 @@ pub struct Retention {
 
 impl Default for Retention {
     fn default() -> Self {
-        const DAY: i64 = 24 * 3_600_000;
         Self {
-            journals_ms: 30 * DAY,
-            artifacts_ms: 7 * DAY,
-            rows_ms: 35 * DAY,
-            totals_ms: 400 * DAY,
+            journals_ms: 30 * DAY_MS,
+            artifacts_ms: 7 * DAY_MS,
+            rows_ms: 35 * DAY_MS,
+            totals_ms: 400 * DAY_MS,
         }
     }
 }

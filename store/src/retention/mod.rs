@@ -12,16 +12,18 @@ use crate::audit::View;
 use crate::entry::{Entry, entries};
 use crate::log::{self, Urgency};
 use crate::options::Retention;
+use crate::rows::{self, Asked, HopKey};
 use crate::state::{Due, State, Task};
+use crate::window::DAY_MS;
 use crate::{Refusal, Store, StoreError};
 use condense::{Full, condense};
 use oarmaster_protocol::assignment::TaskRef;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashSet};
-use summary::{Asked, Rules, Whose};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use summary::{Rules, Whose};
 
 /// A segment is written to for at most this long, in milliseconds, so that what is in it can leave.
-const SEGMENT_MS: i64 = 24 * 3_600_000;
+const SEGMENT_MS: i64 = DAY_MS;
 /// So many segments are written anew at once, or more of them that are small. Twice as much memory is used meanwhile.
 const AT_ONCE: u64 = 4;
 /// Most hops of Tasks that leave in one pass, each of which is in memory meanwhile.
@@ -172,8 +174,12 @@ impl Store {
     }
 
     /// What the hops of Tasks that leave asked for.
-    fn asked(&self, segments: &[u32], leaving: &HashSet<String>) -> Result<Asked, StoreError> {
-        let mut asked = Asked::default();
+    fn asked(
+        &self,
+        segments: &[u32],
+        leaving: &HashSet<String>,
+    ) -> Result<HashMap<HopKey, Asked>, StoreError> {
+        let mut asked = HashMap::new();
         if leaving.is_empty() {
             return Ok(asked);
         }
@@ -183,7 +189,7 @@ impl Store {
                 for entry in entries(found.payload) {
                     let entry = entry?;
                     if leaving.contains(entry.task_uid()) {
-                        asked.learn(entry);
+                        asked.extend(rows::asked(entry));
                     }
                 }
                 Ok(())

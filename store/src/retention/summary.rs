@@ -2,12 +2,13 @@
 
 use crate::audit::Told;
 use crate::entry::{
-    Audited, CounterTotal, DayKey, DayTotal, Entry, Reserve, SdkId, SdkRow, SdkTotal, Totals,
+    Audited, Cost, CounterTotal, DayKey, DayTotal, Entry, Reserve, SdkId, SdkRow, SdkTotal, Totals,
 };
+use crate::rows::{self, Asked, Ended, HopKey};
 use crate::scope::CounterId;
-use crate::state::{add, is_kept};
+use crate::state::is_kept;
 use crate::window::Window;
-use oarmaster_protocol::journal::{Body, CallUsage, Record};
+use oarmaster_protocol::journal::Record;
 use oarmaster_protocol::read::{AuditAct, WORKFLOW_LABEL};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -28,7 +29,7 @@ pub struct Rules<'a> {
     /// Whose an attempt of such a Task is.
     pub whose: &'a dyn Fn(&str, u32) -> Option<Whose>,
     /// What such Tasks' hops asked for.
-    pub asked: &'a Asked,
+    pub asked: &'a HashMap<HopKey, Asked>,
     /// The audit's line of an entry.
     pub told: &'a dyn Fn(Entry) -> Option<Told>,
 }
@@ -39,54 +40,6 @@ pub struct Whose {
     pub namespace: String,
     pub agent: Option<String>,
     pub labels: BTreeMap<String, String>,
-}
-
-/// Hops of Tasks, by Task, call and hop.
-#[derive(Debug, Default)]
-pub struct Asked(HashMap<(String, u64, u32), Hop>);
-
-/// What a hop asked for.
-#[derive(Debug)]
-struct Hop {
-    requester: String,
-    provider: String,
-    model: String,
-    reserved: u64,
-    scopes: Vec<CounterId>,
-}
-
-impl Asked {
-    /// Learns what a hop asks for.
-    pub fn learn(&mut self, entry: Entry) {
-        let Entry::Open {
-            task,
-            requested_by,
-            scopes,
-            record,
-            ..
-        } = entry
-        else {
-            return;
-        };
-        if let Body::Open {
-            call,
-            hop,
-            provider,
-            model,
-            reserved_pico,
-            ..
-        } = record.body
-        {
-            let asked = Hop {
-                requester: requested_by.unwrap_or_default(),
-                provider,
-                model,
-                reserved: reserved_pico,
-                scopes,
-            };
-            self.0.insert((task, call, hop), asked);
-        }
-    }
 }
 
 impl Rules<'_> {
@@ -114,7 +67,7 @@ impl Rules<'_> {
 /// The sums, and the lines.
 #[derive(Debug, Default)]
 pub struct Summary {
-    days: BTreeMap<DayKey, DayTotal>,
+    days: BTreeMap<DayKey, Cost>,
     counters: BTreeMap<CounterId, CounterTotal>,
     used: BTreeSet<CounterId>,
     sdk: SdkTotal,
@@ -124,12 +77,10 @@ pub struct Summary {
 }
 
 /// A hop that ended.
-struct Ended<'a> {
+struct Paid<'a> {
     at_ms: i64,
     of: DayKey,
-    answered: bool,
-    usage: &'a CallUsage,
-    reserved: u64,
+    cost: Cost,
     scopes: &'a [CounterId],
 }
 
@@ -162,9 +113,11 @@ impl Summary {
                 let Some((row, reserve, scopes)) = self.open.remove(&id) else {
                     return; // they go together
                 };
-                let counts = class.is_none() || usage != CallUsage::default();
-                self.sdk.calls = self.sdk.calls.saturating_add(u64::from(counts));
-                add(&mut self.sdk.sum, &usage);
+                let cost = Cost::of(class.is_none(), &usage, reserve.pico);
+                self.sdk.add(&SdkTotal {
+                    calls: u64::from(!cost.is_nothing()),
+                    sum: usage,
+                });
                 let of = DayKey {
                     namespace: row.namespace,
                     requester: row.caller,
@@ -173,15 +126,13 @@ impl Summary {
                     reported: model,
                     ..DayKey::default()
                 };
-                let ended = Ended {
+                let paid = Paid {
                     at_ms,
                     of,
-                    answered: class.is_none(),
-                    usage: &usage,
-                    reserved: reserve.pico,
+                    cost,
                     scopes: &scopes,
                 };
-                self.ended(ended, rules);
+                self.paid(paid, rules);
             }
             Entry::Audit { at_ms, audited } => self.line(at_ms, audited, rules),
             Entry::Record { task, record } => {
@@ -194,8 +145,9 @@ impl Summary {
 
     /// What is left, as entries.
     pub fn entries(self) -> Vec<Entry> {
+        let day = |(of, cost)| DayTotal { of, cost };
         let totals = Totals {
-            days: self.days.into_values().collect(),
+            days: self.days.into_iter().map(day).collect(),
             counters: self.counters.into_values().collect(),
             sdk: self.sdk,
             term: self.term,
@@ -228,8 +180,7 @@ impl Summary {
         for counter in counters {
             self.counter(counter, rules);
         }
-        self.sdk.calls = self.sdk.calls.saturating_add(sdk.calls);
-        add(&mut self.sdk.sum, &sdk.sum);
+        self.sdk.add(&sdk);
         if term == rules.term {
             self.term = term;
             self.used
@@ -239,25 +190,16 @@ impl Summary {
 
     /// The money of a Task's hop.
     fn settled(&mut self, uid: &str, record: &Record, rules: &Rules<'_>) {
-        let (call, hop, usage, reported) = match &record.body {
-            Body::Answer {
-                call,
-                hop,
-                model,
-                usage,
-                ..
-            } => (*call, *hop, usage, Some(model)),
-            Body::CallFailed {
-                call, hop, usage, ..
-            } => (*call, *hop, usage, None),
-            _ => return,
+        let Some(ended) = rows::ended(&record.body) else {
+            return;
         };
-        let Some(asked) = rules.asked.0.get(&(uid.to_owned(), call, hop)) else {
+        let Ended { call, hop, .. } = ended;
+        let Some(asked) = rules.asked.get(&(uid.to_owned(), call, hop)) else {
             tracing::error!(task = uid, call, hop, "a hop that goes never began");
             return;
         };
         let whose = (rules.whose)(uid, record.attempt).unwrap_or_default();
-        let other = |model: &&String| !model.is_empty() && **model != asked.model;
+        let other = |model: &&str| !model.is_empty() && *model != asked.model;
         let of = DayKey {
             task: true,
             namespace: whose.namespace,
@@ -266,49 +208,37 @@ impl Summary {
             requester: asked.requester.clone(),
             provider: asked.provider.clone(),
             model: asked.model.clone(),
-            reported: reported.filter(other).cloned(),
+            reported: ended.model.filter(other).map(str::to_owned),
             ..DayKey::default()
         };
-        let ended = Ended {
+        let paid = Paid {
             at_ms: record.at_ms,
             of,
-            answered: reported.is_some(),
-            usage,
-            reserved: asked.reserved,
+            cost: ended.cost(asked.reserved_pico),
             scopes: &asked.scopes,
         };
-        self.ended(ended, rules);
+        self.paid(paid, rules);
     }
 
-    fn ended(&mut self, ended: Ended<'_>, rules: &Rules<'_>) {
-        let Ended {
+    fn paid(&mut self, paid: Paid<'_>, rules: &Rules<'_>) {
+        let Paid {
             at_ms,
             mut of,
-            answered,
-            usage,
-            reserved,
+            cost,
             scopes,
-        } = ended;
-        let overrun = usage.cost_pico.saturating_sub(reserved);
-        let estimated = if usage.estimated { usage.cost_pico } else { 0 };
+        } = paid;
         for id in scopes {
             let total = CounterTotal {
                 id: id.clone(),
-                spent: usage.cost_pico,
-                overrun,
-                estimated,
+                spent: cost.usage.cost_pico,
+                overrun: cost.overrun_pico,
+                estimated: cost.estimated_pico,
             };
             self.counter(total, rules);
         }
         of.day_ms = Window::Day.at(at_ms).start_ms;
-        if !rules.is_past(&of) && (answered || *usage != CallUsage::default()) {
-            self.day(DayTotal {
-                of,
-                calls: u64::from(answered),
-                usage: *usage,
-                estimated_pico: estimated,
-                overrun_pico: overrun,
-            });
+        if !rules.is_past(&of) && !cost.is_nothing() {
+            self.day(DayTotal { of, cost });
         }
     }
 
@@ -317,17 +247,8 @@ impl Summary {
         if self.days.len() >= MAX_DAYS && !self.days.contains_key(&more.of) {
             more.of.labels.retain(|key, _| key == WORKFLOW_LABEL);
         }
-        match self.days.get_mut(&more.of) {
-            Some(sum) => {
-                sum.calls = sum.calls.saturating_add(more.calls);
-                add(&mut sum.usage, &more.usage);
-                sum.estimated_pico = sum.estimated_pico.saturating_add(more.estimated_pico);
-                sum.overrun_pico = sum.overrun_pico.saturating_add(more.overrun_pico);
-            }
-            None => {
-                self.days.insert(more.of.clone(), more);
-            }
-        }
+        let DayTotal { of, cost } = more;
+        self.days.entry(of).or_default().add(&cost);
     }
 
     fn counter(&mut self, more: CounterTotal, rules: &Rules<'_>) {

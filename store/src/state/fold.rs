@@ -3,6 +3,7 @@
 use super::{At, Attempt, CallAt, Hop, RecordAt, Segment, State, Task, is_pilot, view};
 use crate::IN_DOUBT;
 use crate::entry::{Entry, Reserve};
+use crate::rows;
 use crate::scope::CounterId;
 use oarmaster_protocol::admin::Isolated;
 use oarmaster_protocol::journal::{Body, CallUsage, Record};
@@ -247,18 +248,10 @@ impl Task {
 
     /// The hop that a record settles: where it is reserved, its worst case, and what it cost.
     fn settles(&mut self, body: &Body) -> Option<(Vec<CounterId>, Reserve, CallUsage)> {
-        let (Body::Answer {
-            call, hop, usage, ..
-        }
-        | Body::CallFailed {
-            call, hop, usage, ..
-        }) = body
-        else {
-            return None;
-        };
-        let hops = &mut self.calls.get_mut(call)?.hops;
-        let hop = hops.get_mut(*hop as usize).filter(|hop| hop.open)?;
-        Some((std::mem::take(&mut hop.scopes), hop.reserve, *usage))
+        let ended = rows::ended(body)?;
+        let hops = &mut self.calls.get_mut(&ended.call)?.hops;
+        let hop = hops.get_mut(ended.hop as usize).filter(|hop| hop.open)?;
+        Some((std::mem::take(&mut hop.scopes), hop.reserve, *ended.usage))
     }
 
     fn reserve(

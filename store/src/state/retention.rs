@@ -1,6 +1,5 @@
 //! What is no longer kept: what it does to the state, and deciding what is due.
 
-use super::fold::add;
 use super::{At, Segment, State, Task};
 use crate::entry::Totals;
 use crate::options::Retention;
@@ -81,17 +80,10 @@ impl State {
 
     /// Every segment before this one was written anew as far as it had to be: these Tasks have left.
     pub fn left(&mut self, full: u32) -> Vec<Task> {
-        let gone = |task: &Task| task.segments.1 < full;
-        let mut left = Vec::new();
-        let leaving = std::mem::take(&mut self.leaving);
-        for (uid, task) in leaving {
-            if gone(&task) {
-                left.push(task);
-            } else {
-                self.leaving.insert(uid, task);
-            }
-        }
-        left
+        let gone = self
+            .leaving
+            .extract_if(.., |_, task| task.segments.1 < full);
+        gone.map(|(_, task)| task).collect()
     }
 
     pub(super) fn apply_released(&mut self, tasks: &[String]) {
@@ -137,8 +129,7 @@ impl State {
         for counter in counters {
             self.counters.add(counter);
         }
-        self.sdk.total.calls = self.sdk.total.calls.saturating_add(sdk.calls);
-        add(&mut self.sdk.total.sum, &sdk.sum);
+        self.sdk.total.add(sdk);
         if *term == self.sdk.term && self.sdk.running {
             self.sdk.first = self.sdk.first.or(Some(at.frame));
             self.counters.used(used, at.frame);

@@ -164,8 +164,10 @@ impl State {
                     .ok_or_else(|| format!("{id:?} is not open"))?;
                 sdk.reserved = sdk.reserved.saturating_sub(hop.reserve.pico);
                 let counts = class.is_none() || *usage != CallUsage::default();
-                sdk.total.calls = sdk.total.calls.saturating_add(u64::from(counts));
-                add(&mut sdk.total.sum, usage);
+                sdk.total.add(&SdkTotal {
+                    calls: u64::from(counts),
+                    sum: *usage,
+                });
                 counters.settle(&hop.scopes, hop.reserve.pico, usage);
             }
             Entry::Start {
