@@ -146,7 +146,7 @@ impl Room {
     }
 
     /// Does something with the body that takes its time, in turn.
-    pub async fn work<T>(&self, work: impl FnOnce() -> T) -> T {
+    async fn work<T>(&self, work: impl FnOnce() -> T) -> T {
         let _turn = self.turns.acquire().await; // they are never closed
         let kind = Handle::current().runtime_flavor();
         if self.all.num_permits() >= units(LONG) && kind == RuntimeFlavor::MultiThread {
@@ -161,6 +161,14 @@ impl Room {
     #[must_use]
     pub fn hold(self, bytes: Bytes) -> Bytes {
         Bytes::from_owner(Held { bytes, _room: self })
+    }
+}
+
+/// Does something with a body: in turn where it is large, which is where it has room.
+pub async fn work<T>(room: Option<&Room>, work: impl FnOnce() -> T) -> T {
+    match room {
+        Some(room) => room.work(work).await,
+        None => work(),
     }
 }
 

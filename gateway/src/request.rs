@@ -1,6 +1,6 @@
 //! A request of a caller: what the gateway must know of it, and its body for a provider of the same dialect. Everything else is passed on byte by byte.
 
-use crate::bodies::{Bodies, Room};
+use crate::bodies::{self, Bodies, Room};
 use crate::error::ApiFailure;
 use crate::state::Caller;
 use crate::surface::fields::{Peek, typed};
@@ -146,10 +146,7 @@ impl Space {
 impl Request {
     /// Does something with the whole request, which takes its time where that is large.
     pub async fn work<T>(&self, work: impl FnOnce() -> T) -> T {
-        match &self.room {
-            Some(room) => room.work(work).await,
-            None => work(),
-        }
+        bodies::work(self.room.as_deref(), work).await
     }
 
     /// Reads a body. The request has no name yet.

@@ -33,6 +33,14 @@ async fn with_redis(server: &Server, upstream: &Upstream, limits: &Value) -> Wor
     world
 }
 
+/// Two gateways of one Redis.
+async fn two(server: &Server, upstream: &Upstream, limits: &Value) -> [World; 2] {
+    [
+        with_redis(server, upstream, limits).await,
+        with_redis(server, upstream, limits).await,
+    ]
+}
+
 fn answers(gateway: &Gateway) -> bool {
     gateway.redis.as_ref().unwrap().answers()
 }
@@ -100,8 +108,7 @@ async fn it_holds_with_redis_and_another_gateway_knows_what_this_one_did() {
         return;
     };
     let upstream = Upstream::start().await;
-    let one = with_redis(&server, &upstream, &limits()).await;
-    let two = with_redis(&server, &upstream, &limits()).await;
+    let [one, two] = two(&server, &upstream, &limits()).await;
     contract(&one, &upstream).await;
     assert_eq!(asked(&two, sure("hi")).await, hit());
     assert_eq!(asked(&two, ask("x")).await.0, 429);
@@ -178,9 +185,7 @@ async fn what_one_gateway_leaves_alone_the_others_do_too() {
         return;
     };
     let upstream = Upstream::start().await;
-    let none = json!({});
-    let one = with_redis(&server, &upstream, &none).await;
-    let two = with_redis(&server, &upstream, &none).await;
+    let [one, two] = two(&server, &upstream, &json!({})).await;
     let slow = Reply::error(429, "rate_limit_exceeded", "slow down");
     upstream.reply(slow.header("retry-after", "600"));
     let refused = asked(&one, ask("x")).await;
@@ -209,9 +214,7 @@ async fn what_one_gateway_knows_to_be_used_up_the_others_do_not_ask_for() {
         return;
     };
     let upstream = Upstream::start().await;
-    let none = json!({});
-    let one = with_redis(&server, &upstream, &none).await;
-    let two = with_redis(&server, &upstream, &none).await;
+    let [one, two] = two(&server, &upstream, &json!({})).await;
     let last = Reply::answer("last").header("x-ratelimit-remaining", "0");
     upstream.reply(last.header("x-ratelimit-reset", "600"));
     assert_eq!(asked(&one, ask("x")).await.0, 200);
@@ -252,8 +255,7 @@ async fn without_redis_calls_go_on_and_money_is_as_it_was() {
     };
     let upstream = Upstream::start().await;
     let many = json!({"limits": {"requestsPerMinute": 1_000_000}, "callerLimits": {"tokensPerMinute": 1_000_000_000}});
-    let one = with_redis(&server, &upstream, &many).await;
-    let two = with_redis(&server, &upstream, &many).await;
+    let [one, two] = two(&server, &upstream, &many).await;
     let both = [&one, &two];
     call_on(both, &upstream, || true).await;
 

@@ -222,6 +222,16 @@ fn fetch(gateway: &Gateway) -> String {
     }
 }
 
+fn running(code: &str) -> Target {
+    Target::Run(RunTarget {
+        program: Program::Code {
+            language: "python".into(),
+            code: code.into(),
+        },
+        env: [].into(),
+    })
+}
+
 fn fetching() -> oarmaster_protocol::assignment::Assignment {
     let mut assignment = assignment();
     assignment.sandbox.as_mut().unwrap().egress = vec!["registry.test".to_owned()];
@@ -232,13 +242,7 @@ try:
 except urllib.error.HTTPError as error:
     print(error.code, error.read().decode())
 "#;
-    assignment.target = Target::Run(RunTarget {
-        program: Program::Code {
-            language: "python".into(),
-            code: code.into(),
-        },
-        env: [].into(),
-    });
+    assignment.target = running(code);
     assignment
 }
 
@@ -301,13 +305,7 @@ for _ in range(65):
     one()
 print(time.monotonic() - begin >= 1)
 "#;
-    assignment.target = Target::Run(RunTarget {
-        program: Program::Code {
-            language: "python".into(),
-            code: code.into(),
-        },
-        env: [].into(),
-    });
+    assignment.target = running(code);
     let gateway = Gateway::start(assignment, vec![]);
     gateway.serve_egress(Egress::Answer(String::new()));
     assert_eq!(fetch(&gateway), "True\n");

@@ -1,13 +1,11 @@
 //! Egress in the live pod: code reaches the domain that its class and its run name, through the gateway, and nothing else.
 
-use crate::support::{beside_others, create, run, with_class};
+use crate::support::{beside_others, create, ready, run, serving, with_class};
 use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::core::v1::Pod;
 use oarmaster_crds::conditions;
-use oarmaster_e2e::installed::image;
+use oarmaster_e2e::Space;
 use oarmaster_e2e::network::enforced;
-use oarmaster_e2e::task::{SOON, failure, holds};
-use oarmaster_e2e::{Space, wait};
+use oarmaster_e2e::task::{failure, holds};
 use serde_json::{Value, json};
 
 /// Where the pod of the mirror listens; its Service has port 80.
@@ -74,22 +72,7 @@ http.server.ThreadingHTTPServer(("", 8080), Handler).serve_forever()
 
 /// The mirror, its Service, whose address the installation lists, and a name of the pod's own address, which it does not.
 fn mirror() -> [Value; 3] {
-    let pod = json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "mirror", "labels": {"app": "mirror"}},
-        "spec": {
-            "automountServiceAccountToken": false,
-            "terminationGracePeriodSeconds": 0,
-            "securityContext": {"runAsNonRoot": true, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [{
-                "name": "serve",
-                "image": image("python"),
-                "imagePullPolicy": "IfNotPresent",
-                "command": ["python3", "-c", SERVER],
-                "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1},
-                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
-            }],
-        },
-    });
+    let pod = serving("mirror", PORT, &json!(["python3", "-c", SERVER]));
     let service = |name: &str| {
         json!({
             "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
@@ -104,12 +87,7 @@ fn mirror() -> [Value; 3] {
 /// Starts the mirror, and gives the addresses of its Service and of the API server's.
 async fn serve(space: &Space) -> Result<(String, String)> {
     create(space, &mirror()).await?;
-    let ready = |pod: &Pod| {
-        let conditions = pod.status.iter().flat_map(|status| &status.conditions);
-        let mut all = conditions.flatten();
-        all.any(|held| held.type_ == "Ready" && held.status == "True")
-    };
-    wait::until(space.api::<Pod>(), "mirror", "readiness", SOON, ready).await?;
+    ready(space, "mirror").await?;
     let address = "jsonpath={.spec.clusterIP}";
     let of_mirror = ["get", "service", "mirror", "-o", address];
     let of_api = [

@@ -1,7 +1,7 @@
 //! What sandbox pods and our own pods can reach and be reached from, in a cluster that enforces NetworkPolicies and in one that does not:
 //! what is refused in the first must be open in the second, else the refusal was none.
 
-use crate::support::{beside_others, create, held_at_first_call};
+use crate::support::{beside_others, create, held_at_first_call, ready, serving};
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
@@ -11,7 +11,7 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 use oarmaster_crds::names::{PILOT_CONTAINER, SANDBOX_POLICY};
 use oarmaster_e2e::command::Run;
-use oarmaster_e2e::installed::{RELEASE, image};
+use oarmaster_e2e::installed::RELEASE;
 use oarmaster_e2e::mock::Reply;
 use oarmaster_e2e::network::{Network, dns, enforced, tcp};
 use oarmaster_e2e::task::SOON;
@@ -30,31 +30,16 @@ const TABLE: &str = "20480";
 
 /// A pod of nobody's that serves on [`PORT`].
 async fn plain(space: &Space) -> Result<Pod> {
-    let pod = json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "plain"},
-        "spec": {
-            "automountServiceAccountToken": false,
-            "terminationGracePeriodSeconds": 0,
-            "securityContext": {"runAsNonRoot": true, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [{
-                "name": "serve",
-                "image": image("python"),
-                "imagePullPolicy": "IfNotPresent",
-                "command": ["python3", "-m", "http.server", PORT.to_string(), "--directory", "/tmp"],
-                "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1},
-                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
-            }],
-        },
-    });
-    create(space, &[pod]).await?;
-    let ready = |pod: &Pod| {
-        let conditions = pod.status.iter().flat_map(|status| &status.conditions);
-        let mut all = conditions.flatten();
-        all.any(|held| held.type_ == "Ready" && held.status == "True")
-    };
-    wait::until(space.api::<Pod>(), "plain", "readiness", SOON, ready).await
+    let command = json!([
+        "python3",
+        "-m",
+        "http.server",
+        PORT.to_string(),
+        "--directory",
+        "/tmp"
+    ]);
+    create(space, &[serving("plain", PORT, &command)]).await?;
+    ready(space, "plain").await
 }
 
 fn address(pod: &Pod) -> Result<String> {

@@ -1,13 +1,14 @@
 //! The objects that most tests need, and who may run beside whom.
 
 use anyhow::Result;
+use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
 use oarmaster_crds::SandboxClass;
-use oarmaster_e2e::Space;
 use oarmaster_e2e::installed::{RELEASE, image, installed};
 use oarmaster_e2e::mock::{Gate, Mock, Reply};
 use oarmaster_e2e::task::SOON;
+use oarmaster_e2e::{Space, wait};
 use serde_json::{Value, json};
 use tokio::sync::{RwLock, Semaphore};
 
@@ -237,4 +238,34 @@ pub async fn allow_use(space: &Space, account: &str, pool: &str) -> Result<()> {
         ],
     )
     .await
+}
+
+/// A pod of nobody's that runs `command`, and is ready when that listens on a port.
+pub fn serving(name: &str, port: u16, command: &Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}},
+        "spec": {
+            "automountServiceAccountToken": false,
+            "terminationGracePeriodSeconds": 0,
+            "securityContext": {"runAsNonRoot": true, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{
+                "name": "serve",
+                "image": image("python"),
+                "imagePullPolicy": "IfNotPresent",
+                "command": command,
+                "readinessProbe": {"tcpSocket": {"port": port}, "periodSeconds": 1},
+                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+            }],
+        },
+    })
+}
+
+/// Waits until a pod is ready.
+pub async fn ready(space: &Space, name: &str) -> Result<Pod> {
+    let is_ready = |pod: &Pod| {
+        let conditions = pod.status.iter().flat_map(|status| &status.conditions);
+        let mut all = conditions.flatten();
+        all.any(|held| held.type_ == "Ready" && held.status == "True")
+    };
+    wait::until(space.api::<Pod>(), name, "readiness", SOON, is_ready).await
 }

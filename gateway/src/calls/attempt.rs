@@ -10,7 +10,7 @@ use crate::provider::failure::{Class, Failure};
 use crate::provider::keys::ApiKey;
 use crate::provider::wire::Sent;
 use crate::routing::gate::Entry;
-use crate::routing::lanes::{End, Place, Ticket};
+use crate::routing::lanes::{End, Ticket};
 use crate::routing::order::Reason;
 use crate::shared::rates::Passed;
 use crate::state::Gateway;
@@ -120,13 +120,9 @@ impl Try<'_> {
         if let Some(shared) = self.shared {
             shared.ended(end.tokens);
         }
-        let place = Place {
-            provider: &self.provider,
-            model: &self.told.by.model,
-            key: key.map_or("", |(name, _)| name),
-        };
         if self.ticket.ended(end, now, &self.pool.breaker) {
-            circuit_changed(gateway, place, now);
+            let model = &self.told.by.model;
+            circuit_changed(gateway, &self.provider, model, self.key.as_ref(), now);
         }
         if let Some(trace) = &self.trace {
             trace.hop_ended(&traces::Hop {
@@ -153,12 +149,8 @@ impl Try<'_> {
         };
         let now = Instant::now();
         self.ticket.used_up(wait, now);
-        let place = Place {
-            provider: &self.provider,
-            model: &self.told.by.model,
-            key: self.key.as_ref().map_or("", |(name, _)| name),
-        };
-        circuit_changed(gateway, place, now);
+        let model = &self.told.by.model;
+        circuit_changed(gateway, &self.provider, model, self.key.as_ref(), now);
     }
 
     /// How long it has been under way.
@@ -187,11 +179,17 @@ impl Try<'_> {
 }
 
 /// Tells whoever wants to know, other gateways among them, that a lane may be asked no more, or again.
-fn circuit_changed(gateway: &Gateway, place: Place<'_>, now: Instant) {
-    gateway.health.circuit_changed(&place.provider.id);
+fn circuit_changed(
+    gateway: &Gateway,
+    provider: &Provider,
+    model: &str,
+    key: Option<&NamedKey>,
+    now: Instant,
+) {
+    gateway.health.circuit_changed(&provider.id);
     if let Some(redis) = &gateway.redis {
-        let lanes = &gateway.health.lanes;
-        redis.opened(lanes.open(place.provider, place.model, place.key, now));
+        let (lanes, key) = (&gateway.health.lanes, key.map_or("", |(name, _)| name));
+        redis.opened(lanes.open(provider, model, key, now));
     }
 }
 

@@ -15,6 +15,7 @@ pub mod stream;
 pub mod tries;
 
 use crate::audit::refusal;
+use crate::bodies;
 use crate::clock::since_epoch;
 use crate::error::ApiFailure;
 use crate::request::{Caching, Request, Space};
@@ -71,10 +72,7 @@ async fn answer(
     let caller = gateway.caller(surface.token(headers)?).await?;
     let (body, room) = gateway.body(&caller, body).await?;
     let parse = || Request::parse(surface, &body);
-    let mut request = match &room {
-        Some(room) => room.work(parse).await?,
-        None => parse()?,
-    };
+    let mut request = bodies::work(room.as_ref(), parse).await?;
     request.room = room.map(Arc::new);
     request.space = Some(Space {
         bodies: gateway.answers.clone(),

@@ -1,6 +1,6 @@
 //! Providers over HTTP.
 
-use crate::bodies::{Room, SMALL};
+use crate::bodies::{self, Room, SMALL};
 use crate::clock::since_epoch;
 use crate::provider::Asked;
 use crate::provider::aws::sign::sign;
@@ -182,10 +182,7 @@ impl Http {
             let whole = Whole::read(asked, &read, &bytes);
             whole.map_err(|not| Failure::unknown(not.message, true))
         };
-        let whole = match &room {
-            Some(room) => room.work(read).await?,
-            None => read()?,
-        };
+        let whole = bodies::work(room.as_ref(), read).await?;
         Ok(Whole {
             used_up: said_used_up(asked, &headers),
             reply: match (whole.reply, room) {

@@ -200,16 +200,7 @@ impl Sandbox {
     /// Without root, with what the machine allows.
     pub fn start_with_pids_limit(options: Options) -> Self {
         let uid = EXEC_UID.to_string();
-        let wrapper = [
-            "prlimit",
-            "--nproc=4096",
-            "setpriv",
-            "--reuid",
-            &uid,
-            "--regid",
-            &uid,
-            "--clear-groups",
-        ];
+        let wrapper = [&["prlimit", "--nproc=4096"][..], &as_user(&uid)].concat();
         let wrapper = if is_root() { &wrapper[..] } else { &[] };
         let process = Process::start(&options, own_uid(), wrapper);
         Self::greet(process, &options)
@@ -321,14 +312,7 @@ impl Sandbox {
         Command::new("nsenter")
             .args(["--target", &pid, "--pid", "--"])
             .env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin")
-            .args([
-                "setpriv",
-                "--reuid",
-                &uid,
-                "--regid",
-                &uid,
-                "--clear-groups",
-            ])
+            .args(as_user(&uid))
             .args(argv)
             .output()
             .unwrap()
@@ -586,4 +570,9 @@ pub fn is_gone(pid: u32) -> bool {
         }
         std::thread::yield_now();
     }
+}
+
+/// What runs a program under a user, and in no group but that of its number.
+fn as_user(uid: &str) -> [&str; 6] {
+    ["setpriv", "--reuid", uid, "--regid", uid, "--clear-groups"]
 }
