@@ -168,7 +168,8 @@ impl Caller {
     }
 
     fn environment(&self, extra: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-        let heap = heap_mib(self.sandbox.memory_bytes);
+        let memory = self.sandbox.memory_bytes;
+        let (node, heap) = (node_heap_mib(memory), java_heap_mib(memory));
         let java = self.egress_port.map(proxy::java).unwrap_or_default();
         let own = [
             ("PATH", self.path.as_str()),
@@ -178,7 +179,7 @@ impl Caller {
             // Python takes a module for unchanged when size and second of its change are the same, which an agent's edit easily hits.
             ("PYTHONDONTWRITEBYTECODE", "1"),
             // These runtimes take the container's memory for their own, in which the files are too, and collect no garbage until then.
-            ("NODE_OPTIONS", &format!("--max-old-space-size={heap}")),
+            ("NODE_OPTIONS", &format!("--max-old-space-size={node}")),
             ("JAVA_TOOL_OPTIONS", &format!("-Xmx{heap}m{java}")),
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned()));
@@ -390,10 +391,19 @@ fn too_large(ready: &Ready) -> String {
     )
 }
 
-/// Heap of a language's runtime in MiB: what is left beside the runtime's own memory, which is a quarter, and 96 MiB at least, but of a small
-/// limit no more than half.
-fn heap_mib(memory_bytes: u64) -> u64 {
-    let beside = (memory_bytes / 4).max(96 << 20);
+/// Heap of Java in MiB: what is left beside the runtime's own memory, which is a quarter, and 96 MiB at least.
+fn java_heap_mib(memory_bytes: u64) -> u64 {
+    heap_mib(memory_bytes, (memory_bytes / 4).max(96 << 20))
+}
+
+/// Old generation of Node in MiB. V8 goes over that bound while it collects, and has its young generation besides: a program that fills a heap of 384 MiB
+/// takes 515, one of 320 takes 430. So it has three eighths for the rest, and 128 MiB at least.
+fn node_heap_mib(memory_bytes: u64) -> u64 {
+    heap_mib(memory_bytes, (memory_bytes / 8 * 3).max(128 << 20))
+}
+
+/// What is left beside so much, but of a small limit no less than half.
+fn heap_mib(memory_bytes: u64, beside: u64) -> u64 {
     memory_bytes.saturating_sub(beside).max(memory_bytes / 2) >> 20
 }
 
@@ -470,13 +480,17 @@ fn cpu_of_children() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::heap_mib;
+    use super::{java_heap_mib, node_heap_mib};
 
     #[test]
     fn a_heap_leaves_room_beside_it() {
-        let cases = [(64, 32), (128, 64), (256, 160), (512, 384), (4096, 3072)];
-        for (memory, heap) in cases {
-            assert_eq!(heap_mib(memory << 20), heap, "{memory} MiB");
+        let java = [(64, 32), (128, 64), (256, 160), (512, 384), (4096, 3072)];
+        for (memory, heap) in java {
+            assert_eq!(java_heap_mib(memory << 20), heap, "{memory} MiB");
+        }
+        let node = [(64, 32), (128, 64), (256, 128), (512, 320), (4096, 2560)];
+        for (memory, heap) in node {
+            assert_eq!(node_heap_mib(memory << 20), heap, "{memory} MiB");
         }
     }
 }
