@@ -29,10 +29,21 @@ use oarmaster_protocol::admin::{Blocked, BudgetReport, RoomQuery};
 use oarmaster_protocol::read::AuditAct;
 use oarmaster_protocol::task::ErrorCode;
 use oarmaster_protocol::{ADMIN_AUDIENCE, AUDIENCE};
+use oarmaster_serve::pace::{Pace, Paced};
 use oarmaster_store::Store;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// What one Task may ask of the data listener, so that all others have the rest: several times what a pilot with an instant model asks. What is beyond
+/// waits. A unit is a request, and as much again for each [`UNIT`] of its body.
+const TASK: Pace = Pace {
+    every: Duration::from_millis(10),
+    burst: 500,
+};
+/// Bytes of a body that are as much work as a request without any.
+const UNIT: usize = 64 << 10;
 
 /// The gateway: everything that outlives a request.
 pub struct Gateway {
@@ -79,6 +90,8 @@ pub struct Gateway {
     read_tokens: Tokens,
     admin_tokens: Tokens,
     sandboxes: Sandboxes,
+    /// Tasks, by their UIDs.
+    tasks: Paced<String>,
 }
 
 /// Who calls the data listener.
@@ -136,10 +149,11 @@ impl Gateway {
             read_tokens: Tokens::new(client, None),
             admin_tokens: Tokens::new(client, Some(ADMIN_AUDIENCE)),
             sandboxes: Sandboxes::new(client),
+            tasks: Paced::new(TASK),
         }
     }
 
-    /// The caller of the data listener, by the token.
+    /// The caller of the data listener, by the token; a Task's pod when its pace allows it.
     ///
     /// # Errors
     /// `unauthenticated`; `forbidden` for a sandbox identity without an open attempt; `fenced` for an attempt that is over.
@@ -151,6 +165,7 @@ impl Gateway {
         let Some(pod) = found.inspect_err(refused)? else {
             return Ok(Caller::User(user));
         };
+        self.tasks.take(&pod.task_uid, 1).await;
         self.check_attempt(&pod).await.inspect_err(refused)?;
         Ok(Caller::Task(pod))
     }
@@ -410,7 +425,12 @@ impl Gateway {
         caller: &Caller,
         body: Body,
     ) -> Result<(Bytes, Option<Room>), ApiFailure> {
-        self.bodies.read(body, || caller.group()).await
+        let read = self.bodies.read(body, || caller.group()).await?;
+        if let Caller::Task(pod) = caller {
+            let units = u32::try_from(read.0.len() / UNIT).unwrap_or(u32::MAX);
+            self.tasks.took(&pod.task_uid, units);
+        }
+        Ok(read)
     }
 }
 

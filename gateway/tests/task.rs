@@ -575,3 +575,33 @@ async fn an_answer_that_is_too_long_says_what_is_used_up() {
     let circuit = circuit(&world.gateway, "up");
     assert!(matches!(circuit, CircuitHealth::Open { .. }), "{circuit:?}");
 }
+
+/// What one Task asks for, however much and on however many connections, is answered at its pace. That it waits keeps nobody else.
+#[tokio::test]
+async fn a_task_that_floods_the_gateway_waits_and_others_do_not() {
+    const REQUESTS: u32 = 700;
+    const BURST: u32 = 500;
+    let world = scripted_world(json!([{"reply": {"text": "hello"}}])).await;
+    world.task(TaskBudget::default()).await;
+    let user = world.user();
+    let begun = std::time::Instant::now();
+    let flood = (0..REQUESTS).map(|_| async {
+        let url = format!("{}/task/v1/assignment", world.data);
+        let answer = world.http.get(url).bearer_auth(PILOT).send().await;
+        assert_eq!(answer.unwrap().status(), 200);
+    });
+    let mut flood = std::pin::pin!(futures::future::join_all(flood));
+    let other = async {
+        for _ in 0..20 {
+            assert_eq!(world.chat(user, ask("hello")).await.status(), 200);
+        }
+    };
+    tokio::select! {
+        biased;
+        () = other => {}
+        _ = &mut flood => panic!("another caller waited for the Task"),
+    }
+    flood.await;
+    let least = Duration::from_millis(10) * (REQUESTS - BURST - 2);
+    assert!(begun.elapsed() >= least, "{:?}", begun.elapsed());
+}

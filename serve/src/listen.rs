@@ -1,8 +1,11 @@
 //! Listeners: TLS and HTTP/1.1 with bounds on everything that a client may be slow with or send too much of.
 
+use crate::pace::{Pace, Paced};
 use crate::patient::{PATIENCE, Patient};
 use axum::Router;
+use axum::http::StatusCode;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::collections::HashMap;
@@ -18,6 +21,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Between two handshakes, and between two answers to strangers, of an address that had as many of them as it may have connections. These are what
+/// somebody without any right can keep a server busy with, and through it whoever knows tokens.
+const BETWEEN: Duration = Duration::from_millis(10);
 const HEADERS: Duration = Duration::from_secs(15);
 const MAX_HEADERS: usize = 100;
 const MAX_HEADER_BYTES: usize = 64 << 10;
@@ -46,6 +52,7 @@ pub async fn serve(
     let open = TaskTracker::new();
     let slots = Arc::new(Semaphore::new(limits.connections));
     let peers = Arc::new(Peers::default());
+    let paces = Arc::new(Paces::new(limits.each));
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -58,14 +65,16 @@ pub async fn serve(
             tracing::debug!(%from, "an address has all the connections that it may have");
             continue;
         };
-        let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
+        let (acceptor, stop) = (acceptor.clone(), stop.clone());
+        let (serves, paces) = ((router.clone(), paces.clone()), paces.clone());
         open.spawn(async move {
             let _held = (slot, peer);
             match acceptor {
-                None => talk(socket, router, stop).await,
+                None => talk(socket, from, serves, stop).await,
                 Some(acceptor) => {
+                    paces.handshakes.take(&from, 1).await;
                     match tokio::time::timeout(HANDSHAKE, acceptor.accept(socket)).await {
-                        Ok(Ok(stream)) => talk(stream, router, stop).await,
+                        Ok(Ok(stream)) => talk(stream, from, serves, stop).await,
                         Ok(Err(error)) => tracing::debug!(error = %error, "TLS handshake failed"),
                         Err(_) => tracing::debug!("TLS handshake timed out"),
                     }
@@ -112,16 +121,33 @@ async fn accept(
     }
 }
 
-async fn talk<S>(stream: S, router: Router, stop: CancellationToken)
-where
+async fn talk<S>(
+    stream: S,
+    from: IpAddr,
+    (router, paces): (Router, Arc<Paces>),
+    stop: CancellationToken,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let router = TowerToHyperService::new(router);
+    let answer = service_fn(move |request| {
+        let (answer, paces) = (router.call(request), paces.clone());
+        async move {
+            let answer = answer.await;
+            if let Ok(answer) = &answer
+                && answer.status() == StatusCode::UNAUTHORIZED
+            {
+                paces.refusals.take(&from, 1).await;
+            }
+            answer
+        }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEADER_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(stream), answer)
         .with_upgrades();
     let mut connection = pin!(connection);
     let ended = tokio::select! {
@@ -134,6 +160,27 @@ where
     };
     if let Err(error) = ended {
         tracing::debug!(error = %error, "connection ended");
+    }
+}
+
+/// How fast each address may go on with what costs and needs no right.
+#[derive(Debug)]
+struct Paces {
+    handshakes: Paced<IpAddr>,
+    /// Requests of whoever is not known: they are answered late.
+    refusals: Paced<IpAddr>,
+}
+
+impl Paces {
+    fn new(each: usize) -> Self {
+        let pace = Pace {
+            every: BETWEEN,
+            burst: u32::try_from(each).unwrap_or(u32::MAX),
+        };
+        Self {
+            handshakes: Paced::new(pace),
+            refusals: Paced::new(pace),
+        }
     }
 }
 
@@ -197,5 +244,46 @@ mod tests {
         assert!(peers.enter(one, 2).is_none());
         held.clear();
         assert!(peers.lock().is_empty());
+    }
+
+    /// What a stranger is answered, it is answered at a pace; who is known at once, on the same connection.
+    #[tokio::test]
+    async fn strangers_are_answered_at_a_pace() {
+        use axum::routing::get;
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+        const ASKED: u32 = 20;
+        const EACH: usize = 2;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut socket = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let router = Router::new()
+            .route("/known", get(|| async { StatusCode::NO_CONTENT }))
+            .fallback(|| async { StatusCode::UNAUTHORIZED });
+        let stop = CancellationToken::new();
+        let limits = Limits {
+            connections: 8,
+            each: EACH,
+            drain: Duration::from_secs(1),
+        };
+        let serving = tokio::spawn(serve(listener, None, router, stop.clone(), limits));
+        let mut took = Vec::new();
+        for path in ["known", "unknown"] {
+            let begun = std::time::Instant::now();
+            for _ in 0..ASKED {
+                let request = format!("GET /{path} HTTP/1.1\r\nhost: x\r\n\r\n");
+                socket.write_all(request.as_bytes()).await.unwrap();
+                let mut answer = Vec::new();
+                while !answer.ends_with(b"\r\n\r\n") {
+                    answer.push(socket.read_u8().await.unwrap());
+                }
+            }
+            took.push(begun.elapsed());
+        }
+        let least = BETWEEN * (ASKED - u32::try_from(EACH).unwrap() - 1);
+        assert!(took[1] >= least, "{took:?}");
+        stop.cancel();
+        serving.await.unwrap();
     }
 }

@@ -3,6 +3,7 @@
 use crate::World;
 use crate::load::{ask, body, to_f64};
 use crate::objects::{self, OPERATOR};
+use crate::wire::Server;
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, header};
@@ -12,27 +13,34 @@ use oarmaster_e2e::bench::cpu::cpu;
 use oarmaster_e2e::bench::report::{Goal, Report, percentile, short};
 use oarmaster_protocol::admin::AttemptReport;
 use oarmaster_protocol::task::{CALL_HEADER, Claim, NEXT_HEADER, SESSION_HEADER};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::time::Instant;
 use tokio::task::JoinSet;
 
-/// Tasks that call at once.
-const TASKS: usize = 16;
+/// Tasks that call at once: so many that none is held back by the pace that a Task has.
+const TASKS: usize = 64;
 /// Calls of each in a round.
-const CALLS: usize = 250;
+const CALLS: usize = 64;
 /// Rounds; the median counts.
 const ROUNDS: usize = 5;
 
 type Sender = SendRequest<Full<Bytes>>;
 
-/// A Task whose attempt was claimed.
-struct Pilot {
-    sender: Sender,
-    host: String,
+/// What the pilot of a claimed attempt knows.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Claimed {
     token: String,
     session: String,
     call: u64,
     next: u64,
+}
+
+/// A pilot, with its connection.
+pub struct Pilot {
+    sender: Sender,
+    host: String,
+    claimed: Claimed,
 }
 
 /// Runs the phase.
@@ -41,18 +49,24 @@ pub async fn run(world: &World, report: &mut Report) -> Result<()> {
     let pid = world.gateway.process.pid()?;
     let mut pilots = Vec::new();
     for number in 0..TASKS {
-        pilots.push(Pilot::start(world, number).await?);
+        let claimed = claim(world, number).await?;
+        pilots.push(Pilot::new(&world.server(world.gateway.data), claimed).await?);
     }
     let (mut micros, mut rates, mut times) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
         let (before, begun) = (cpu(pid)?, Instant::now());
         let mut running = JoinSet::new();
         for mut pilot in std::mem::take(&mut pilots) {
+            let body = body("plain", 1, false);
             running.spawn(async move {
                 let mut times = Vec::new();
                 for _ in 0..CALLS {
                     let begun = Instant::now();
-                    pilot.call().await?;
+                    let status = pilot.call(&body).await?;
+                    ensure!(
+                        status == StatusCode::OK,
+                        "a Task's call was answered {status}"
+                    );
                     times.push(begun.elapsed().as_secs_f64() * 1e3);
                 }
                 anyhow::Ok((pilot, times))
@@ -85,7 +99,7 @@ pub async fn run(world: &World, report: &mut Report) -> Result<()> {
     let head = [
         "CPU of a Task's call, 1 KiB; us, median",
         "us, of the rounds",
-        "calls/s of 16 Tasks",
+        "calls/s of 64 Tasks",
         "ms, p50",
         "ms, p99",
     ];
@@ -95,59 +109,69 @@ pub async fn run(world: &World, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-impl Pilot {
-    /// The pod, the attempt and the claim of a Task, as the cluster and the operator would have them.
-    async fn start(world: &World, number: usize) -> Result<Self> {
-        let task = objects::pod(&world.api, number)?;
-        let admin = world.server(world.gateway.admin);
-        let mut sender: Sender = admin.connect().await?;
-        let target = json!({"agent": {
-            "pinned": "agent@sha256:00", "instructions": "be careful", "prompt": "fix it", "model": "team/plain",
-            "maxOutputTokens": 200, "tools": [], "maxTurns": 1000, "maxToolCalls": 10,
-        }});
-        let open = json!({
-            "job": format!("job-{number}"), "budget": {}, "requestedBy": "alice@acme",
-            "assignment": {"task": {"namespace": "team", "name": format!("task-{number}"), "uid": task}, "target": target},
-        });
-        let path = format!("/admin/v1/attempts/{task}/1");
-        let request = request(Method::PUT, &path, &admin.host(), OPERATOR, &open)?;
-        let report: AttemptReport = read(&mut sender, request).await?;
+/// The pod, the attempt and the claim of a Task, as the cluster, the operator and the pilot would have them.
+pub async fn claim(world: &World, number: usize) -> Result<Claimed> {
+    let task = objects::pod(&world.api, number)?;
+    let admin = world.server(world.gateway.admin);
+    let mut sender: Sender = admin.connect().await?;
+    let target = json!({"agent": {
+        "pinned": "agent@sha256:00", "instructions": "be careful", "prompt": "fix it", "model": "team/plain",
+        "maxOutputTokens": 200, "tools": [], "maxTurns": 1000, "maxToolCalls": 10,
+    }});
+    let open = json!({
+        "job": format!("job-{number}"), "budget": {}, "requestedBy": "alice@acme",
+        "assignment": {"task": {"namespace": "team", "name": format!("task-{number}"), "uid": task}, "target": target},
+    });
+    let path = format!("/admin/v1/attempts/{task}/1");
+    let request = request(Method::PUT, &path, &admin.host(), OPERATOR, &open)?;
+    let report: AttemptReport = read(&mut sender, request).await?;
 
-        let data = world.server(world.gateway.data);
-        let mut sender: Sender = data.connect().await?;
-        let token = objects::pilot(number);
-        let claim = json!({"assignment": report.assignment, "nonce": "n1"});
-        let request = self::request(Method::POST, "/task/v1/claim", &data.host(), &token, &claim)?;
-        let claim: Claim = read(&mut sender, request).await?;
+    let data = world.server(world.gateway.data);
+    let mut sender: Sender = data.connect().await?;
+    let token = objects::pilot(number);
+    let claim = json!({"assignment": report.assignment, "nonce": "n1"});
+    let request = self::request(Method::POST, "/task/v1/claim", &data.host(), &token, &claim)?;
+    let claim: Claim = read(&mut sender, request).await?;
+    Ok(Claimed {
+        token,
+        session: claim.session,
+        call: claim.next_call,
+        next: claim.next,
+    })
+}
+
+impl Pilot {
+    /// One with a connection of its own.
+    pub async fn new(server: &Server, claimed: Claimed) -> Result<Self> {
         Ok(Self {
-            sender,
-            host: data.host(),
-            token,
-            session: claim.session,
-            call: claim.next_call,
-            next: claim.next,
+            sender: server.connect().await?,
+            host: server.host(),
+            claimed,
         })
     }
 
-    /// The next call.
-    async fn call(&mut self) -> Result<()> {
+    /// Goes back to what was known then.
+    pub fn again(&mut self, claimed: &Claimed) {
+        self.claimed.clone_from(claimed);
+    }
+
+    /// The next call, which is the same again after one that was not answered.
+    pub async fn call(&mut self, body: &Bytes) -> Result<StatusCode> {
+        let claimed = &self.claimed;
         let request = Request::post("/v1/chat/completions")
             .header(header::HOST, &self.host)
-            .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
+            .header(header::AUTHORIZATION, format!("Bearer {}", claimed.token))
             .header(header::CONTENT_TYPE, "application/json")
-            .header(SESSION_HEADER, &self.session)
-            .header(CALL_HEADER, self.call)
-            .header(NEXT_HEADER, self.next)
-            .body(Full::new(body("plain", 1, false)))?;
-        let (status, headers, text) = ask(&mut self.sender, request).await?;
-        ensure!(
-            status == StatusCode::OK,
-            "a Task's call was answered {status}: {}",
-            String::from_utf8_lossy(&text)
-        );
-        self.call += 1;
-        self.next = next(&headers)?;
-        Ok(())
+            .header(SESSION_HEADER, &claimed.session)
+            .header(CALL_HEADER, claimed.call)
+            .header(NEXT_HEADER, claimed.next)
+            .body(Full::new(body.clone()))?;
+        let (status, headers, _) = ask(&mut self.sender, request).await?;
+        if status == StatusCode::OK {
+            self.claimed.call += 1;
+            self.claimed.next = next(&headers)?;
+        }
+        Ok(status)
     }
 }
 

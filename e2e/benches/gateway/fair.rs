@@ -1,24 +1,27 @@
-//! What one abusive namespace does to the calls of others: as many streams as an address may hold, large bodies, or small ones as fast as answers come.
+//! What one abuser does to the calls of others: a Task's pod, which may be anybody's program, and an application, which RBAC let use a pool.
 //!
-//! The machine is shared: whatever keeps it busy makes others slower. So each abuse is measured twice, as well with the abuser at the bare pass-through,
-//! past the gateway that the others call: what is the same there is not the gateway's doing.
+//! The machine is shared: whatever keeps it busy makes others slower. So what an application does is measured twice, as well with the abuser at the bare
+//! pass-through, past the gateway that the others call: what is the same there is not the gateway's doing.
 
 use crate::World;
+use crate::durable::{self, Claimed, Pilot};
 use crate::ledger::Sums;
-use crate::load::{Open, Target, body};
+use crate::load::{Open, Target, ask, body};
 use crate::objects::{self, ABUSER};
 use crate::process::{Process, say};
 use crate::tls::Files;
 use crate::wire::Server;
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
-use http::StatusCode;
-use http_body_util::BodyExt as _;
+use http::{Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::SendRequest;
 use oarmaster_e2e::bench::report::{Goal, Report, percentile, short};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -30,6 +33,8 @@ const ROUNDS: usize = 5;
 const LENGTH: Duration = Duration::from_secs(6);
 /// Where the abuser's connections come from, as a pod's do from its own address.
 const FROM: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+/// Tasks that abuse have numbers from here on.
+const FIRST_TASK: usize = 1000;
 /// Between two looks of a slow reader.
 const SLOW: Duration = Duration::from_secs(1);
 /// Before somebody who was refused asks again.
@@ -38,30 +43,49 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// What an abuser does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Abuse {
-    /// Streams that are held, and read slowly.
+    /// A Task's calls: the next one, and on all other connections that one again.
+    Calls,
+    /// The same with bodies of 2 MiB.
+    LargeCalls,
+    /// Requests with tokens that nobody knows, from a pod.
+    Strangers,
+    /// TLS handshakes and nothing after them, from a pod.
+    Handshakes,
+    /// An application's streams that are held, and read slowly.
     Streams,
-    /// Bodies of 2 MiB.
+    /// Its bodies of 2 MiB.
     Large,
-    /// Small calls.
+    /// Its small calls.
     Many,
 }
 
 impl Abuse {
-    const ALL: [Self; 3] = [Self::Streams, Self::Large, Self::Many];
+    const OF_PODS: [Self; 4] = [
+        Self::Calls,
+        Self::LargeCalls,
+        Self::Strangers,
+        Self::Handshakes,
+    ];
+    const OF_APPLICATIONS: [Self; 3] = [Self::Streams, Self::Large, Self::Many];
 
+    /// Connections at once.
     const fn callers(self) -> usize {
         match self {
             Self::Streams => 1500,
-            Self::Large => 16,
-            Self::Many => 64,
+            Self::Large | Self::LargeCalls => 16,
+            Self::Calls | Self::Strangers | Self::Handshakes | Self::Many => 64,
         }
     }
 
     const fn as_str(self) -> &'static str {
         match self {
-            Self::Streams => "1500 slow readers of streams",
-            Self::Large => "16 callers with bodies of 2 MiB",
-            Self::Many => "64 callers with bodies of 1 KiB",
+            Self::Calls => "a Task: calls of 1 KiB on 64 connections",
+            Self::LargeCalls => "a Task: calls of 2 MiB on 16",
+            Self::Strangers => "a pod: tokens that nobody knows on 64",
+            Self::Handshakes => "a pod: TLS handshakes, 64 at once",
+            Self::Streams => "an application: 1500 slow readers of streams",
+            Self::Large => "an application: 16 callers, 2 MiB",
+            Self::Many => "an application: 64 callers, 1 KiB",
         }
     }
 
@@ -69,15 +93,15 @@ impl Abuse {
     const fn behaviour(self) -> &'static str {
         match self {
             Self::Streams => "/slow",
-            Self::Large | Self::Many => "/plain",
+            _ => "/plain",
         }
     }
 
     fn body(self) -> Bytes {
         match self {
             Self::Streams => body("slow", 1, true),
-            Self::Large => body("plain", 2048, false),
-            Self::Many => body("plain", 1, false),
+            Self::Large | Self::LargeCalls => body("plain", 2048, false),
+            _ => body("plain", 1, false),
         }
     }
 }
@@ -89,15 +113,20 @@ pub async fn run(world: &World, report: &mut Report) -> Result<()> {
     let others = world.ours();
     others.closed(&body("plain", 1, false), 2000, 16).await?;
     let mut alone = Vec::new();
-    let mut seen: Vec<(Abuse, bool, Seen)> = Abuse::ALL
-        .into_iter()
-        .flat_map(|abuse| [true, false].map(|past| (abuse, past, Seen::default())))
+    let pods = Abuse::OF_PODS.into_iter().map(|abuse| (abuse, false));
+    let applications = Abuse::OF_APPLICATIONS.into_iter();
+    let applications = applications.flat_map(|abuse| [true, false].map(|past| (abuse, past)));
+    let mut seen: Vec<(Abuse, bool, Seen)> = pods
+        .chain(applications)
+        .map(|(abuse, past)| (abuse, past, Seen::default()))
         .collect();
+    let mut task = FIRST_TASK;
     for round in 1..=ROUNDS {
         eprintln!("callers beside an abusive one, round {round} of {ROUNDS}");
         for (abuse, past, seen) in &mut seen {
             let before = measure(&others).await?;
-            let abuser = start(world, *abuse, *past).await?;
+            task += 1;
+            let abuser = start(world, *abuse, *past, task).await?;
             let beside = measure(&others).await?;
             abuser.end().await?;
             Sums::look(world).await?; // what was on its way has ended: the next measurement is of others alone
@@ -120,16 +149,12 @@ pub async fn run(world: &World, report: &mut Report) -> Result<()> {
     let mut worst = f64::NEG_INFINITY;
     for (abuse, past, seen) in &seen {
         let more = percentile(&seen.more, 50);
-        if !past {
+        if Abuse::OF_PODS.contains(abuse) {
             worst = worst.max(more);
         }
-        let way = if *past {
-            "past the gateway"
-        } else {
-            "through it"
-        };
+        let way = if *past { ", past the gateway" } else { "" };
         rows.push(vec![
-            format!("{}, {way}", abuse.as_str()),
+            format!("{}{way}", abuse.as_str()),
             short(percentile(&seen.p50, 50)),
             short(percentile(&seen.p99, 50)),
             short(more),
@@ -178,59 +203,115 @@ async fn measure(others: &Target) -> Result<Open> {
 }
 
 /// An abuser, in a process of its own since the load that is measured must not wait for it. It has begun when this returns.
-async fn start(world: &World, abuse: Abuse, past: bool) -> Result<Process> {
+async fn start(world: &World, abuse: Abuse, past: bool, task: usize) -> Result<Process> {
     let port = if past {
         world.pass.1
     } else {
         world.gateway.data
     };
-    let role = json!({"role": "abuse", "folder": world.folder, "port": port, "abuse": abuse, "past": past});
+    let claimed = match abuse {
+        Abuse::Calls | Abuse::LargeCalls => Some(durable::claim(world, task).await?),
+        _ => None,
+    };
+    let role = json!({
+        "role": "abuse", "folder": world.folder, "port": port, "abuse": abuse, "past": past, "claimed": claimed,
+    });
     let (process, _) = Process::role(&world.folder, "abuse", role).await?;
     Ok(process)
 }
 
-/// Abuses the server at this port until it is stopped. Its first line comes once a call was let in.
-pub async fn abuse(folder: &Path, port: u16, abuse: Abuse, past: bool) -> Result<()> {
-    let server = Server::new(port, &Files::of(folder).client()?).from(FROM);
-    let prefix = if past { abuse.behaviour() } else { "" };
-    let target = Target::new("abused", server, prefix, Some(ABUSER));
-    let body = abuse.body();
-    let (begun, mut begins) = mpsc::channel(1);
-    for number in 0..abuse.callers() {
-        let (target, body, begun) = (target.clone(), body.clone(), begun.clone());
-        tokio::spawn(async move {
-            loop {
-                if let Err(error) = ask(&target, number, abuse, &body, &begun).await {
-                    eprintln!("{error:#}"); // into a file of its own
-                    tokio::time::sleep(AGAIN).await;
-                }
-            }
-        });
-    }
-    begins.recv().await.context("nothing was let in")?;
-    say(&[]);
-    std::future::pending().await
+/// An abuser.
+#[derive(Deserialize)]
+pub struct Abuser {
+    folder: PathBuf,
+    port: u16,
+    abuse: Abuse,
+    /// Whether the server is not the gateway.
+    past: bool,
+    /// Of a Task.
+    claimed: Option<Claimed>,
 }
 
-/// Calls on a connection until something fails.
-async fn ask(
-    target: &Target,
-    number: usize,
-    abuse: Abuse,
-    body: &Bytes,
-    begun: &mpsc::Sender<()>,
-) -> Result<()> {
-    let mut sender = target.connect().await?;
-    loop {
-        let answer = target.send(&mut sender, number, body).await?;
-        let status = answer.status();
-        ensure!(status == StatusCode::OK, "answered {status}");
-        let _ = begun.try_send(()); // it may have been said already
-        let mut body = answer.into_body();
-        while let Some(frame) = body.frame().await {
-            frame.context("an answer broke off")?;
-            if abuse == Abuse::Streams {
-                tokio::time::sleep(SLOW).await;
+impl Abuser {
+    /// Abuses the server until it is stopped. Its first line comes once something was let in, or refused.
+    pub async fn run(self) -> Result<()> {
+        let server = Server::new(self.port, &Files::of(&self.folder).client()?).from(FROM);
+        let (begun, mut begins) = mpsc::channel(1);
+        let abuser = Arc::new(self);
+        for number in 0..abuser.abuse.callers() {
+            let (abuser, server, begun) = (abuser.clone(), server.clone(), begun.clone());
+            tokio::spawn(async move {
+                loop {
+                    if let Err(error) = abuser.ask(&server, number, &begun).await {
+                        eprintln!("{error:#}"); // into a file of its own
+                        tokio::time::sleep(AGAIN).await;
+                    }
+                }
+            });
+        }
+        begins.recv().await.context("nothing was let in")?;
+        say(&[]);
+        std::future::pending().await
+    }
+
+    /// Does what this abuser does on a connection until something fails.
+    async fn ask(&self, server: &Server, number: usize, begun: &mpsc::Sender<()>) -> Result<()> {
+        let begins = || _ = begun.try_send(()); // it may have been said already
+        let body = self.abuse.body();
+        match self.abuse {
+            Abuse::Calls | Abuse::LargeCalls => {
+                let claimed = self.claimed.clone().context("no Task was claimed")?;
+                loop {
+                    let mut pilot = Pilot::new(server, claimed.clone()).await?;
+                    // The first connection's are new calls; the others ask for the first one again and again.
+                    while pilot.call(&body).await? == StatusCode::OK {
+                        begins();
+                        if number > 0 {
+                            pilot.again(&claimed);
+                        }
+                    }
+                    ensure!(number > 0, "the Task's next call was refused");
+                }
+            }
+            Abuse::Handshakes => loop {
+                let _: SendRequest<Full<Bytes>> = server.connect().await?;
+                begins();
+            },
+            Abuse::Strangers => {
+                let mut sender = server.connect().await?;
+                for count in 0.. {
+                    let token = format!("stranger-{number}-{count}");
+                    let request = Request::post("/v1/chat/completions")
+                        .header(header::HOST, server.host())
+                        .header(header::AUTHORIZATION, format!("Bearer {token}"))
+                        .body(Full::new(body.clone()))?;
+                    let (status, ..) = ask(&mut sender, request).await?;
+                    ensure!(status == StatusCode::UNAUTHORIZED, "answered {status}");
+                    begins();
+                }
+                Ok(())
+            }
+            Abuse::Streams | Abuse::Large | Abuse::Many => {
+                let prefix = if self.past {
+                    self.abuse.behaviour()
+                } else {
+                    ""
+                };
+                let target = Target::new("abused", server.clone(), prefix, Some(ABUSER));
+                let mut sender = target.connect().await?;
+                loop {
+                    let answer = target.send(&mut sender, number, &body).await?;
+                    let status = answer.status();
+                    ensure!(status == StatusCode::OK, "answered {status}");
+                    begins();
+                    let mut body = answer.into_body();
+                    while let Some(frame) = body.frame().await {
+                        frame.context("an answer broke off")?;
+                        if self.abuse == Abuse::Streams {
+                            tokio::time::sleep(SLOW).await;
+                        }
+                    }
+                }
             }
         }
     }

@@ -52,13 +52,8 @@ enum Role {
     Mock { folder: PathBuf },
     /// The bare pass-through to this port.
     Pass { folder: PathBuf, upstream: u16 },
-    /// A caller who abuses the server at this port; `past`: it is not the gateway.
-    Abuse {
-        folder: PathBuf,
-        port: u16,
-        abuse: fair::Abuse,
-        past: bool,
-    },
+    /// Somebody who abuses a server.
+    Abuse(fair::Abuser),
     /// The load and the account.
     Load(Config),
 }
@@ -116,12 +111,7 @@ async fn main() -> Result<()> {
     match serde_json::from_str(&role).context("failed to read the parameters")? {
         Role::Mock { folder } => mock::run(&folder).await,
         Role::Pass { folder, upstream } => pass::run(&folder, upstream).await,
-        Role::Abuse {
-            folder,
-            port,
-            abuse,
-            past,
-        } => fair::abuse(&folder, port, abuse, past).await,
+        Role::Abuse(abuser) => abuser.run().await,
         Role::Load(config) => load(&config).await,
     }
 }

@@ -5,15 +5,17 @@ use crate::identity::sandbox::SandboxPod;
 use moka::future::Cache;
 use oarmaster_crds::Domain;
 use oarmaster_protocol::task::ErrorCode;
+use oarmaster_serve::pace::{Pace, Paid};
+use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep};
 
 /// Connections at once.
 const OPEN: usize = 1024;
@@ -30,6 +32,12 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// What an attempt took is forgotten after this time without a new connection.
 const REMEMBERED: Duration = Duration::from_secs(86_400);
 const MAX_ACCOUNTS: u64 = 10_000;
+
+/// How fast the bytes of an attempt go, in kibibytes: 64 MiB at once, then 32 in a second. What the gateway does for them keeps calls waiting.
+const PACE: Pace = Pace {
+    every: Duration::from_nanos(1_000_000_000 / (32 << 10)),
+    burst: 64 << 10,
+};
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +83,7 @@ pub struct Account {
     open: Arc<Semaphore>,
     made: AtomicU64,
     bytes: AtomicU64,
+    paid: Mutex<Paid>,
 }
 
 impl Account {
@@ -83,12 +92,22 @@ impl Account {
             open: Arc::new(Semaphore::new(OPEN_OF_ATTEMPT)),
             made: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            paid: Mutex::default(),
         }
     }
 
     /// Whether one more connection may be made; it is counted.
     pub fn makes(&self) -> bool {
         self.made.fetch_add(1, Ordering::Relaxed) < MADE_OF_ATTEMPT
+    }
+
+    /// Bytes have gone; how long the next ones wait.
+    fn passed(&self, bytes: u64) -> Duration {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let units = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX);
+        // A panic while the lock was held leaves a time, which is whole.
+        let mut paid = self.paid.lock().unwrap_or_else(PoisonError::into_inner);
+        PACE.take(&mut paid, units, std::time::Instant::now())
     }
 
     fn is_used_up(&self) -> bool {
@@ -211,12 +230,13 @@ impl Flow {
         let _ = self.domain.set(domain);
     }
 
-    fn count(&self, direction: &AtomicU64, bytes: usize) {
+    /// Counts bytes; how long the next ones wait.
+    fn count(&self, direction: &AtomicU64, bytes: usize) -> Duration {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         direction.fetch_add(bytes, Ordering::Relaxed);
-        self.account.bytes.fetch_add(bytes, Ordering::Relaxed);
         let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last.store(now, Ordering::Relaxed);
+        self.account.passed(bytes)
     }
 
     fn check(&self) -> io::Result<()> {
@@ -227,16 +247,37 @@ impl Flow {
     }
 }
 
-/// A program's side of a connection, counted.
+/// A program's side of a connection, counted, and no faster than the attempt's pace.
 pub struct Metered<S> {
     inner: S,
     flow: Arc<Flow>,
+    /// Until when nothing goes, where it is ahead.
+    waits: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Metered<S> {
     /// Counts what goes through `inner`.
     pub fn new(inner: S, flow: Arc<Flow>) -> Self {
-        Self { inner, flow }
+        Self {
+            inner,
+            flow,
+            waits: None,
+        }
+    }
+
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.flow.check()?;
+        if let Some(waits) = &mut self.waits {
+            ready!(waits.as_mut().poll(cx));
+            self.waits = None;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn wait(&mut self, delay: Duration) {
+        if !delay.is_zero() {
+            self.waits = Some(Box::pin(sleep(delay)));
+        }
     }
 }
 
@@ -246,11 +287,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.flow.check()?;
+        ready!(self.poll_turn(cx))?;
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
         let read = buffer.filled().len().saturating_sub(before);
-        self.flow.count(&self.flow.sent, read);
+        let delay = self.flow.count(&self.flow.sent, read);
+        self.wait(delay);
         Poll::Ready(Ok(()))
     }
 }
@@ -261,9 +303,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.flow.check()?;
+        ready!(self.poll_turn(cx))?;
         let written = ready!(Pin::new(&mut self.inner).poll_write(cx, bytes))?;
-        self.flow.count(&self.flow.received, written);
+        let delay = self.flow.count(&self.flow.received, written);
+        self.wait(delay);
         Poll::Ready(Ok(written))
     }
 
@@ -279,6 +322,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::FutureExt as _;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     fn pod(attempt: u32) -> SandboxPod {
@@ -336,6 +380,26 @@ mod tests {
         assert_eq!(refused.kind(), io::ErrorKind::QuotaExceeded);
         assert!(near.read(&mut [0]).await.is_err());
         assert_eq!(flow.over(), Some(End::TooMuch));
+    }
+
+    #[tokio::test]
+    async fn bytes_beyond_the_burst_wait() {
+        let account = Arc::new(Account::new());
+        let (near, _far) = tokio::io::duplex(64);
+        let mut near = Metered::new(near, Arc::new(Flow::new(account.clone())));
+        near.write_all(b"a").await.unwrap();
+        let ahead = account.passed(256 << 20);
+        assert_eq!(ahead, Duration::ZERO, "nothing was before it");
+        // The next byte goes, and those after it wait for what went.
+        near.write_all(b"b").await.unwrap();
+        assert!(near.write_all(b"c").now_or_never().is_none());
+        assert!(near.read(&mut [0]).now_or_never().is_none());
+        // Another attempt's go on.
+        let (near, _far) = tokio::io::duplex(64);
+        let other = Flow::new(Arc::new(Account::new()));
+        let mut near = Metered::new(near, Arc::new(other));
+        near.write_all(b"ab").await.unwrap();
+        near.write_all(b"c").now_or_never().unwrap().unwrap();
     }
 
     #[test]

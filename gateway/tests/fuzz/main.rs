@@ -1,7 +1,7 @@
 //! What comes from callers before they are known and from providers, bent in every way: nothing panics, nothing grows without bound, what comes out is
 //! well-formed, and it does not matter where the bytes are cut. Bodies and streams begin as the dialects' fixtures and are edited by their structure.
 //!
-//! Each run of the tests does the same few thousand cases. `cargo xtask fuzz [TARGET] --for 5m` goes on with others for as long as it is told; a case that
+//! Each run of `cargo test` does the same few thousand cases, `make test` goes on with them for five minutes. `cargo xtask fuzz [TARGET] --for 5m` goes on with others for as long as it is told; a case that
 //! fails is made as small as it can be and printed.
 
 #![allow(

@@ -2,6 +2,7 @@
 //! stays small; here are the things that it needs.
 
 mod gateway;
+mod sandbox;
 mod tasks;
 
 use std::path::PathBuf;
@@ -25,6 +26,8 @@ pub struct Args {
 enum Which {
     /// The gateway beside a bare pass-through and LiteLLM, against a provider that is played
     Gateway(gateway::Args),
+    /// Sandboxes, in pods of the local cluster
+    Sandbox(sandbox::Args),
     /// Tasks, from their creation to their end, on an API server without nodes
     Tasks(tasks::Args),
 }
@@ -33,6 +36,7 @@ enum Which {
 pub fn run(args: Args) -> Result<ExitCode> {
     match args.command {
         Which::Gateway(args) => gateway::run(&args),
+        Which::Sandbox(args) => sandbox::run(&args),
         Which::Tasks(args) => tasks::run(&args),
     }
 }

@@ -35,10 +35,14 @@ enum Tier {
 /// Runs the command. A stage that fails does not stop the others: one run tells everything.
 pub fn run(args: Args) -> Result<ExitCode> {
     let Args { tiers } = args;
-    let wanted = |tier| tiers.is_empty() || tiers.contains(&tier);
+    let all = tiers.is_empty();
+    let wanted = |tier| all || tiers.contains(&tier);
     let mut report = Report::start();
     if wanted(Tier::Check) {
         check::run(&mut report);
+    }
+    if all {
+        tiers::fuzz(&mut report);
     }
     match (wanted(Tier::Api), wanted(Tier::Node)) {
         // Each mostly waits for its own cluster.

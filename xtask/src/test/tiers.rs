@@ -56,6 +56,12 @@ fn start(args: &[&str]) -> Result<(Child, File)> {
     Ok((child, said))
 }
 
+/// Five minutes of what callers and providers may send. The cases begin the same each time, and there are as many as the machine has time for: what a change
+/// breaks is found by its own run. Others are tried by [`long`] and by hand.
+pub fn fuzz(report: &mut Report) {
+    report.stage("fuzzing", || own(&["fuzz", "--for", "5m", "--seed", "5"]));
+}
+
 /// The tests that take longer than everybody's patience.
 pub fn long(report: &mut Report) {
     report.stage("model of the ledger, in full", || {
