@@ -13,7 +13,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
       --package oarmaster-webhook && \
     mkdir -p /out/tmp && chmod 1777 /out/tmp && \
     cp "target/$target/dist/oarmaster-operator" "target/$target/dist/oarmaster-gateway" \
-       "target/$target/dist/oarmaster-runner" "target/$target/dist/oarmaster-webhook" /out/
+       "target/$target/dist/oarmaster-runner" "target/$target/dist/oarmaster-exec" \
+       "target/$target/dist/oarmaster-webhook" /out/
 
 FROM scratch AS operator
 COPY --from=build /out/tmp /tmp
@@ -30,6 +31,7 @@ ENTRYPOINT ["/usr/local/bin/oarmaster-gateway"]
 FROM scratch AS runner
 COPY --from=build /out/tmp /tmp
 COPY --from=build /out/oarmaster-runner /usr/local/bin/oarmaster-runner
+COPY --from=build /out/oarmaster-exec /usr/local/bin/oarmaster-exec
 USER 65532:65532
 ENTRYPOINT ["/usr/local/bin/oarmaster-runner"]
 

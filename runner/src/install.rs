@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Why the copy failed.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to install the runner at {}", .target.display())]
+#[error("failed to install the supervisor at {}", .target.display())]
 pub struct Error {
     target: PathBuf,
     source: io::Error,
@@ -49,7 +49,7 @@ mod tests {
     #[test]
     fn installs_twice_and_read_only() {
         let dir = tempfile::tempdir().unwrap();
-        let target = dir.path().join("bin/oarmaster-runner");
+        let target = dir.path().join("bin/oarmaster-exec");
         install(&target).unwrap();
         install(&target).unwrap();
         let meta = fs::metadata(&target).unwrap();
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn says_where_it_failed() {
-        let error = install(Path::new("/proc/nothing/runner")).unwrap_err();
-        assert!(error.to_string().contains("/proc/nothing/runner"));
+        let error = install(Path::new("/proc/nothing/exec")).unwrap_err();
+        assert!(error.to_string().contains("/proc/nothing/exec"));
     }
 }

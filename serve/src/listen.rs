@@ -21,8 +21,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Between two handshakes, and between two answers to strangers, of an address that had as many of them as it may have connections. These are what
-/// somebody without any right can keep a server busy with, and through it whoever knows tokens.
+/// What an address has at once, and then how often, of what somebody without any right can keep a server busy with, and through it whoever knows tokens:
+/// handshakes, and answers to strangers.
+const AT_ONCE: u32 = 256;
+/// Between two of them.
 const BETWEEN: Duration = Duration::from_millis(10);
 const HEADERS: Duration = Duration::from_secs(15);
 const MAX_HEADERS: usize = 100;
@@ -52,7 +54,7 @@ pub async fn serve(
     let open = TaskTracker::new();
     let slots = Arc::new(Semaphore::new(limits.connections));
     let peers = Arc::new(Peers::default());
-    let paces = Arc::new(Paces::new(limits.each));
+    let paces = Arc::new(Paces::default());
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -171,11 +173,11 @@ struct Paces {
     refusals: Paced<IpAddr>,
 }
 
-impl Paces {
-    fn new(each: usize) -> Self {
+impl Default for Paces {
+    fn default() -> Self {
         let pace = Pace {
             every: BETWEEN,
-            burst: u32::try_from(each).unwrap_or(u32::MAX),
+            burst: AT_ONCE,
         };
         Self {
             handshakes: Paced::new(pace),
@@ -252,8 +254,7 @@ mod tests {
         use axum::routing::get;
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-        const ASKED: u32 = 20;
-        const EACH: usize = 2;
+        const ASKED: u32 = AT_ONCE + 20;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut socket = TcpStream::connect(listener.local_addr().unwrap())
             .await
@@ -264,7 +265,7 @@ mod tests {
         let stop = CancellationToken::new();
         let limits = Limits {
             connections: 8,
-            each: EACH,
+            each: 8,
             drain: Duration::from_secs(1),
         };
         let serving = tokio::spawn(serve(listener, None, router, stop.clone(), limits));
@@ -281,7 +282,7 @@ mod tests {
             }
             took.push(begun.elapsed());
         }
-        let least = BETWEEN * (ASKED - u32::try_from(EACH).unwrap() - 1);
+        let least = BETWEEN * (ASKED - AT_ONCE - 1);
         assert!(took[1] >= least, "{took:?}");
         stop.cancel();
         serving.await.unwrap();

@@ -25,7 +25,9 @@ use std::time::Duration;
 /// Where the supervisor is copied to.
 const BIN: &str = "/oarmaster/bin";
 /// The supervisor in the sandbox container.
-const RUNNER: &str = "/oarmaster/bin/oarmaster-runner";
+const EXEC: &str = "/oarmaster/bin/oarmaster-exec";
+/// The same in the runner's image, whose entry point is the pilot.
+const IN_IMAGE: &str = "/usr/local/bin/oarmaster-exec";
 /// Directory of the socket between pilot and exec.
 const RUN: &str = "/run/oarmaster";
 /// The socket.
@@ -170,7 +172,8 @@ fn sandbox_pod(
 
 fn install(class: &SandboxClassSpec, installation: &Installation) -> Container {
     Container {
-        args: Some(words(&["install", RUNNER])),
+        command: Some(words(&[IN_IMAGE])),
+        args: Some(words(&["install", EXEC])),
         resources: Some(resources("10m", "500m", PILOT_MEMORY)),
         volume_mounts: Some(vec![mount("bin", BIN, false)]),
         ..container(
@@ -191,8 +194,8 @@ fn exec(class: &SandboxClassSpec, sandbox: &SandboxSpec) -> Container {
     let limit = sandbox.cpu.millis().unwrap_or_default();
     let asked = class.requests.cpu.millis().unwrap_or_default().min(limit);
     Container {
-        command: Some(words(&[RUNNER])),
-        args: Some(words(&["exec", "--socket", SOCKET, "--pilot-uid", &pilot])),
+        command: Some(words(&[EXEC])),
+        args: Some(words(&["serve", "--socket", SOCKET, "--pilot-uid", &pilot])),
         restart_policy: Some("Always".to_owned()),
         working_dir: Some("/workspace".to_owned()),
         resources: Some(resources(

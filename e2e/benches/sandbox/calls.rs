@@ -136,8 +136,8 @@ async fn resident(space: &Space, report: &mut Report) -> Result<()> {
     reader.until("held", "a tool call", runs).await?;
     let mut rows = Vec::new();
     for (role, goal, figure) in [
-        ("exec", 4.0, "sandbox_exec_resident_mib"),
-        ("pilot", 12.0, "sandbox_pilot_resident_mib"),
+        ("exec serve", 4.0, "sandbox_exec_resident_mib"),
+        ("runner pilot", 12.0, "sandbox_pilot_resident_mib"),
     ] {
         let pid = process(role)?;
         let (now, most) = memory(pid)?;
@@ -159,7 +159,7 @@ async fn resident(space: &Space, report: &mut Report) -> Result<()> {
         "MiB of memory while a call runs",
         "resident",
         "the most it ever had",
-        "its own: not of the binary that both share",
+        "its own: not of its binary",
     ];
     report.table(&head, &rows);
     space
@@ -168,8 +168,10 @@ async fn resident(space: &Space, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// The one process of this role on the machine.
+/// The one process on the machine that is this of ours, by the end of its program's name and its first argument.
 fn process(role: &str) -> Result<u32> {
+    let (name, word) = role.split_once(' ').context("no argument")?;
+    let (name, word) = (name.as_bytes(), word.as_bytes());
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let entry = entry?;
@@ -185,7 +187,7 @@ fn process(role: &str) -> Result<u32> {
         };
         let mut words = line.split(|byte| *byte == 0);
         let program = words.next().unwrap_or_default();
-        if program.ends_with(b"oarmaster-runner") && words.next() == Some(role.as_bytes()) {
+        if program.ends_with(name) && words.next() == Some(word) {
             found.push(pid);
         }
     }

@@ -35,8 +35,10 @@ pub type Attempt = (String, String, u32);
 pub struct Settings {
     /// A client that may do what a kubelet may.
     pub client: Client,
-    /// The program of pilot and exec.
+    /// The pilot's program.
     pub runner: PathBuf,
+    /// The supervisor's.
+    pub exec: PathBuf,
     /// Directory for the pods' volumes, open to every user.
     pub dir: PathBuf,
     /// The gateway's certificate, for the proxy in front of it.
@@ -201,7 +203,7 @@ impl Inner {
         let mut init = spec.init_containers.iter().flatten();
         let exec = init
             .find(|container| container.name == names::EXEC_CONTAINER)
-            .map(|_| exec(&self.settings.runner, &dir));
+            .map(|_| exec(&self.settings.exec, &dir));
         let sandbox = Arc::new(Sandbox {
             pilot: Process::default(),
             exec,
@@ -296,12 +298,12 @@ fn volumes(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-fn exec(runner: &Path, dir: &Path) -> Daemon {
-    let (runner, dir) = (runner.to_owned(), dir.to_owned());
+fn exec(program: &Path, dir: &Path) -> Daemon {
+    let (program, dir) = (program.to_owned(), dir.to_owned());
     Daemon::start(move || {
-        let mut command = Command::new(&runner);
+        let mut command = Command::new(&program);
         command
-            .arg("exec")
+            .arg("serve")
             .arg("--socket")
             .arg(dir.join("run/exec.sock"))
             .args(["--pilot-uid", &nix::unistd::geteuid().to_string()])

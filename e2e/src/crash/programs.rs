@@ -15,10 +15,11 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::process::Command;
 
-const PROGRAMS: [&str; 3] = [
+const PROGRAMS: [&str; 4] = [
     "oarmaster-operator",
     "oarmaster-gateway",
     "oarmaster-runner",
+    "oarmaster-exec",
 ];
 
 /// Builds the programs and copies them: somebody's next build must not change what runs.

@@ -79,6 +79,7 @@ impl Rig {
         let kubelet = Kubelet::start(Settings {
             client: kubelet_client(&cluster)?,
             runner: programs.join("oarmaster-runner"),
+            exec: programs.join("oarmaster-exec"),
             dir: files.pods.clone(),
             identity: leaf.identity.clone(),
             gateway: Upstream::new(&localhost(ports.data), vec![authority()?])?,

@@ -39,7 +39,7 @@ for path in ["/var/run/token", "/var/run/secrets", "/run/secrets/kubernetes.io/s
     attempt(path, lambda: os.listdir(path) if path.endswith(("secrets", "etc", "fd")) else read(path))
 attempt("kill-1", lambda: os.kill(1, signal.SIGKILL))
 attempt("write-root", lambda: open("/etc/x", "w"))
-attempt("write-supervisor", lambda: open("/oarmaster/bin/oarmaster-runner", "r+b"))
+attempt("write-supervisor", lambda: open("/oarmaster/bin/oarmaster-exec", "r+b"))
 attempt("socket-path", lambda: socket.socket(socket.AF_UNIX).connect("/run/oarmaster/exec.sock"))
 attempt("setuid", lambda: os.setuid(0))
 libc = ctypes.CDLL(None, use_errno=True)

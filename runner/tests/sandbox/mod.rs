@@ -116,11 +116,11 @@ impl Process {
 
     fn command(dir: &Path, options: &Options, pilot_uid: u32, wrapper: &[String]) -> Command {
         // The build's directory may be closed for other users.
-        let binary = dir.join("oarmaster-runner");
+        let binary = dir.join("oarmaster-exec");
         if !binary.exists() {
             // By a process of its own: a child that another test forks meanwhile would hold our open file, and exec of it would fail.
             let copied = Command::new("cp")
-                .arg(env!("CARGO_BIN_EXE_oarmaster-runner"))
+                .arg(env!("CARGO_BIN_EXE_oarmaster-exec"))
                 .arg(&binary)
                 .status()
                 .unwrap();
@@ -129,7 +129,7 @@ impl Process {
         let argv: Vec<String> = wrapper
             .iter()
             .cloned()
-            .chain([binary.display().to_string(), "exec".to_owned()])
+            .chain([binary.display().to_string(), "serve".to_owned()])
             .collect();
         let mut command = Command::new(&argv[0]);
         command
@@ -482,8 +482,8 @@ pub fn probe_unconfined_with(arguments: &[&str]) -> String {
         .permissions(fs::Permissions::from_mode(0o755))
         .tempdir_in("/tmp")
         .unwrap();
-    let binary = dir.path().join("oarmaster-runner");
-    fs::copy(env!("CARGO_BIN_EXE_oarmaster-runner"), &binary).unwrap();
+    let binary = dir.path().join("oarmaster-exec");
+    fs::copy(env!("CARGO_BIN_EXE_oarmaster-exec"), &binary).unwrap();
     let as_exec = |mut command: Command| {
         if is_root() {
             command.uid(EXEC_UID).gid(EXEC_UID);

@@ -12,7 +12,7 @@ use crate::images::archive::{self, Entry, Image};
 use crate::images::{Built, name};
 
 /// Each program is the image of the same name: package and binary are
-/// `oarmaster-<name>`.
+/// `oarmaster-<name>`. That of the runner has the supervisor besides.
 pub const PROGRAMS: [&str; 4] = ["operator", "gateway", "runner", "webhook"];
 /// `nonroot`, as other static images have it.
 const USER: &str = "65532:65532";
@@ -45,11 +45,19 @@ pub fn build(programs: &[&str], tag: &str, profile: Profile) -> Result<Vec<Built
         .iter()
         .map(|short| {
             let binary = format!("oarmaster-{short}");
-            let program = folder.join(&binary);
-            let content = std::fs::read(&program)
-                .with_context(|| format!("failed to read {}", program.display()))?;
-            let key = Key::default()
-                .add("program", &Sha256::digest(&content))
+            let mut binaries = vec![binary.clone()];
+            binaries.extend((*short == "runner").then(|| "oarmaster-exec".to_owned()));
+            let mut key = Key::default();
+            let mut entries = vec![Entry::folder("tmp", 0o1777)];
+            for binary in &binaries {
+                let program = folder.join(binary);
+                let content = std::fs::read(&program)
+                    .with_context(|| format!("failed to read {}", program.display()))?;
+                key = key.add("program", &Sha256::digest(&content));
+                let place = format!("usr/local/bin/{binary}");
+                entries.push(Entry::program(&place, &program)?);
+            }
+            let key = key
                 .add("name", name(short, tag).as_bytes())
                 .add("format", archive::FORMAT.as_bytes())
                 .finish();
@@ -69,10 +77,6 @@ pub fn build(programs: &[&str], tag: &str, profile: Profile) -> Result<Vec<Built
                 workdir: "/".to_owned(),
                 ..Image::default()
             };
-            let entries = [
-                Entry::program(&format!("usr/local/bin/{binary}"), &program)?,
-                Entry::folder("tmp", 0o1777),
-            ];
             archive::write(&path, &image, &entries)?;
             std::fs::write(&stamp, key)
                 .with_context(|| format!("failed to write {}", stamp.display()))?;

@@ -151,7 +151,8 @@ fn assert_hardened(job: &Job) {
                 container.image.as_deref(),
                 Some("registry.example.com/oarmaster/runner:1")
             );
-            assert!(container.command.is_none());
+            // The image's entry point is the pilot.
+            assert_eq!(container.command.is_some(), name == "install");
             assert!(!users.contains(&context.run_as_user));
         }
     }
@@ -170,18 +171,22 @@ fn the_pod_has_the_documented_containers_and_arguments() {
     assert_eq!(names, ["install", "exec", "pilot"]);
     let all = containers(pod);
     assert_eq!(
+        all[0].command.as_ref().unwrap(),
+        &["/usr/local/bin/oarmaster-exec"]
+    );
+    assert_eq!(
         all[0].args.as_ref().unwrap(),
-        &["install", "/oarmaster/bin/oarmaster-runner"]
+        &["install", "/oarmaster/bin/oarmaster-exec"]
     );
     assert_eq!(all[1].restart_policy.as_deref(), Some("Always"));
     assert_eq!(
         all[1].command.as_ref().unwrap(),
-        &["/oarmaster/bin/oarmaster-runner"]
+        &["/oarmaster/bin/oarmaster-exec"]
     );
     assert_eq!(
         all[1].args.as_ref().unwrap(),
         &[
-            "exec",
+            "serve",
             "--socket",
             "/run/oarmaster/exec.sock",
             "--pilot-uid",
