@@ -36,14 +36,14 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// What one Task may ask of the data listener, so that all others have the rest: several times what a pilot with an instant model asks. What is beyond
-/// waits. A unit is a request, and as much again for each [`UNIT`] of its body.
+/// What one Task may ask of the data listener, so that all others have the rest: several times what a pilot asks whose model answers within a second. What
+/// is beyond waits. A unit is a request, and as much again for each [`UNIT`] of its body.
 const TASK: Pace = Pace {
-    every: Duration::from_millis(10),
+    every: Duration::from_millis(20),
     burst: 500,
 };
 /// Bytes of a body that are as much work as a request without any.
-const UNIT: usize = 64 << 10;
+const UNIT: usize = 16 << 10;
 
 /// The gateway: everything that outlives a request.
 pub struct Gateway {
