@@ -35,6 +35,22 @@ pub fn image(name: &str) -> String {
     format!("{registry}/{name}:{}", env!("CARGO_PKG_VERSION"))
 }
 
+/// The full name of an image of a language that few tests need: the local cluster gets it now.
+///
+/// # Errors
+/// When it cannot be built or loaded.
+pub async fn language_image(name: &str) -> Result<String> {
+    if registry().is_none() && std::env::var_os(AS_IS).is_none() {
+        let build = xtask(&["images", "--load", "--only", name]);
+        build
+            .within(Duration::from_secs(600))
+            .output()
+            .await?
+            .success()?;
+    }
+    Ok(image(name))
+}
+
 fn registry() -> Option<String> {
     std::env::var(REGISTRY)
         .ok()

@@ -102,7 +102,7 @@ pub enum Program {
     Command(Vec<String>),
     /// Source text, written to a file in the workspace and run by the language's interpreter.
     Code {
-        /// `python` or `shell`.
+        /// `python`, `javascript`, `typescript`, `java` or `shell`.
         language: String,
         /// The source.
         code: String,

@@ -6,6 +6,7 @@
 
 pub mod exec;
 pub mod install;
+pub mod languages;
 pub mod network;
 pub mod node_probe;
 pub mod pilot;

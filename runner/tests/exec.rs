@@ -64,7 +64,13 @@ fn isolation_is_proven_from_a_child() {
         panic!()
     };
     assert!(proven, "{findings:#?}");
-    assert_eq!(languages, ["python", "shell"]);
+    // What else the machine has is its own affair.
+    for language in ["python", "shell"] {
+        assert!(
+            languages.iter().any(|name| name == language),
+            "{languages:?}"
+        );
+    }
     assert!(
         findings
             .iter()
@@ -325,7 +331,13 @@ fn what_the_image_lacks_is_named() {
         Response::Failed(failed) => failed,
         other => panic!("{other:?}"),
     };
-    for (language, program) in [("python", "python3 or python"), ("shell", "sh")] {
+    for (language, program) in [
+        ("python", "python3 or python"),
+        ("javascript", "node"),
+        ("typescript", "node"),
+        ("java", "java with javac"),
+        ("shell", "sh"),
+    ] {
         let error = failed(sandbox.ask(&Request::Run(Run {
             program: Program::Code {
                 language: language.into(),

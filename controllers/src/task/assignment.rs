@@ -170,6 +170,9 @@ fn nothing() -> RunTarget {
 pub fn language(run: &RunSpec) -> &'static str {
     match run.language {
         Some(Language::Python) => "python",
+        Some(Language::JavaScript) => "javascript",
+        Some(Language::TypeScript) => "typescript",
+        Some(Language::Java) => "java",
         Some(Language::Shell) => "shell",
         None => "command",
     }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub struct SandboxSpec {
     /// The SandboxClass. Default `default`.
     pub class: LocalRef,
-    /// Image with the tools that the code needs; it must have a shell at /bin/sh for Shell, and python3 for Python. Default python:3.12-slim.
+    /// Image with the tools that the code needs; it must have a shell at /bin/sh for Shell, and the interpreter of each language that RunCode is to take (python3, node, java with javac). Default python:3.12-slim.
     #[schemars(
         length(min = 1, max = 512),
         regex(pattern = r"^[a-zA-Z0-9][-a-zA-Z0-9._:/@]*$")

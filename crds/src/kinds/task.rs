@@ -207,12 +207,19 @@ fn env_schema(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// Language of the code: `python` (3) or `shell` (POSIX).
+/// Language of the code: `python` (3), `javascript` (Node.js), `typescript` (Node.js from 22.6 on, which removes the types and checks none), `java` (one
+/// source file, on a JDK from 11 on) or `shell` (POSIX). The image must have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "lowercase")]
 pub enum Language {
     /// Python 3.
     Python,
+    /// JavaScript of Node.js.
+    JavaScript,
+    /// TypeScript of Node.js: types are removed.
+    TypeScript,
+    /// One source file of Java.
+    Java,
     /// POSIX shell.
     Shell,
 }

@@ -119,7 +119,7 @@ fn run(problems: &mut Vec<Problem>, run: &RunSpec) {
             if run.language.is_none() {
                 problems.push(Problem::spec(
                     "spec.run.language",
-                    "is missing: write python or shell",
+                    "is missing: write python, javascript, typescript, java or shell",
                 ));
             }
         }

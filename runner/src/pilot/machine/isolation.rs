@@ -2,6 +2,7 @@
 
 use super::super::tools::Tool;
 use super::{After, Held, Machine, Next, Phase, RESTARTED};
+use crate::languages::{LANGUAGES, Language};
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::assignment::Target;
 use oarmaster_protocol::exec::{Request, Response};
@@ -62,9 +63,12 @@ impl Machine {
         };
         let has = |tool: Tool| agent.tools.iter().any(|name| name == tool.name());
         let what = if has(Tool::Shell) && !languages.iter().any(|name| name == "shell") {
-            "sh, which the Agent's tool Shell needs"
+            "sh, which the Agent's tool Shell needs".to_owned()
         } else if has(Tool::RunCode) && languages.is_empty() {
-            "python3 and no sh, of which the Agent's tool RunCode needs one"
+            let mut programs: Vec<String> = LANGUAGES.iter().map(Language::needs).collect();
+            programs.dedup();
+            let programs = programs.join(", ");
+            format!("interpreter for the Agent's tool RunCode ({programs})")
         } else {
             return None;
         };

@@ -51,7 +51,13 @@ fn an_image_without_what_the_tools_need_is_told_at_once() {
         ),
         (&["RunCode"], &["python"], None),
         (&["RunCode"], &["shell"], None),
-        (&["RunCode"], &[], Some("no python3 and no sh")),
+        (
+            &["RunCode"],
+            &[],
+            Some(
+                "no interpreter for the Agent's tool RunCode (python3 or python, node, java with javac, sh)",
+            ),
+        ),
         (&["ReadFile", "EditFile"], &[], None),
     ];
     for (tools, languages, missing) in cases {
