@@ -41,6 +41,7 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::{Config, Event, watcher};
 use kube::{Api, Client, ResourceExt as _};
+use oarmaster_crds::kinds::class::UsersFrom;
 use oarmaster_crds::{Agent, Budget, ModelPool, ModelProvider, SandboxClass, Task, names};
 use oarmaster_protocol::assignment::TaskRef;
 use std::collections::BTreeSet;
@@ -185,6 +186,8 @@ impl World {
             let (pool_to, agent_to, task_to) = (pool_to.clone(), agent_to.clone(), task_to.clone());
             let (providers, pools) = (provider_store.clone(), pool_store.clone());
             let (agents, tasks) = (agent_store.clone(), task_store.clone());
+            let (class_to, classes) = (class_to.clone(), class_store.clone());
+            let own = settings.namespace.clone();
             let events = lean(watcher(api, all()));
             (events, move |namespace: &PartialObjectMeta<Namespace>| {
                 let within = |of: Option<String>| of.as_ref() == namespace.metadata.name.as_ref();
@@ -193,13 +196,21 @@ impl World {
                         within(pool.namespace())
                     });
                 }
-                if any(&pools, |of| by_labels(&of.spec.allowed_namespaces)) {
+                let by_labels = any(&pools, |of| by_labels(&of.spec.allowed_namespaces));
+                let gives_users =
+                    |class: &SandboxClass| class.spec.users.from == UsersFrom::FromNamespace;
+                if by_labels {
                     touch(&agents, &agent_to, |agent: &Agent| {
                         within(agent.namespace())
                     });
+                }
+                if by_labels || any(&classes, gives_users) {
                     touch(&tasks, &task_to, |task: &Task| {
                         waits(task) && within(task.namespace())
                     });
+                }
+                if within(Some(own.clone())) {
+                    touch(&classes, &class_to, gives_users);
                 }
             })
         });

@@ -20,6 +20,9 @@ pub const NETWORK_POLICY_ENFORCED: &str = "NetworkPolicyEnforced";
 /// True: on the node that was probed Tasks can have the egress that the class allows: its Landlock has ABI 4 or newer, and the NetworkPolicy
 /// is enforced. Absent where the class allows none. SandboxClass.
 pub const EGRESS_POSSIBLE: &str = "EgressPossible";
+/// True: the pod that was probed had a user namespace of its own, as `hostUsers: false` demands. Absent where the class does not demand it.
+/// SandboxClass.
+pub const USER_NAMESPACE: &str = "UserNamespace";
 /// True: the Task is valid, its references are resolved, and it is or was carried out.
 pub const ACCEPTED: &str = "Accepted";
 /// True: the Task ended otherwise than complete (kstatus reads it as Failed).
@@ -100,6 +103,10 @@ pub mod reason {
     pub const POSSIBLE: &str = "Possible";
     /// The class demands Landlock, or a version of it, which the kernel of the node that was probed does not have.
     pub const LANDLOCK_MISSING: &str = "LandlockMissing";
+    /// The users of the pod that was probed are nobody on its node.
+    pub const OWN_USERS: &str = "OwnUsers";
+    /// The users of the pod that was probed are those of its node, though the class demands others.
+    pub const NODE_USERS: &str = "NodeUsers";
     /// The SandboxClass does not allow it.
     pub const REFUSED_BY_CLASS: &str = "RefusedByClass";
     /// The Task was taken on.

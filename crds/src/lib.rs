@@ -18,6 +18,7 @@ pub mod kinds;
 pub mod money;
 pub mod names;
 pub mod quantity;
+pub mod users;
 pub mod validate;
 
 pub use access::AllowedNamespaces;
@@ -32,6 +33,7 @@ pub use kinds::provider::{ModelProvider, ModelProviderSpec, ModelProviderStatus}
 pub use kinds::task::{Task, TaskSpec, TaskStatus};
 pub use money::Usd;
 pub use quantity::Size;
+pub use users::UserIds;
 
 /// The API group.
 pub const GROUP: &str = "oarmaster.dev";

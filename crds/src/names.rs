@@ -112,6 +112,18 @@ pub fn spec_digest<T: serde::Serialize>(spec: &T) -> Result<String, serde_json::
     Ok(text)
 }
 
+/// Whether a label is one by which a sandbox pod is known: ours, and those by which the Job controller finds its pods.
+#[must_use]
+pub fn says_whose_a_pod_is(label: &str) -> bool {
+    match label.split_once('/') {
+        Some(("batch.kubernetes.io", _)) => true,
+        Some((domain, _)) => domain
+            .strip_suffix(crate::GROUP)
+            .is_some_and(|above| above.is_empty() || above.ends_with('.')),
+        None => matches!(label, "job-name" | "controller-uid"),
+    }
+}
+
 /// Whether a text is a label of RFC 1123, as the name of a namespace is.
 #[must_use]
 pub fn is_dns_label(text: &str) -> bool {

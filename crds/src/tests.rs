@@ -3,9 +3,12 @@
 use crate::conditions;
 use crate::names::{base32, is_dns_label, is_dns_subdomain, job_name, probe_job_name, spec_digest};
 use crate::quantity::{Cpu, Size};
+use crate::{Agent, Budget, ModelPool, ModelProvider, SandboxClass, Task};
 use crate::{GepDuration, Usd};
 use jiff::Timestamp;
+use kube::core::CustomResourceExt as _;
 use proptest::prelude::*;
+use serde_json::Value;
 use std::time::Duration;
 
 #[test]
@@ -262,6 +265,83 @@ fn a_dns_name_is_what_kubernetes_takes_for_one() {
         assert_eq!(is_dns_label(text), label, "{text:?}");
         assert_eq!(is_dns_subdomain(text), subdomain, "{text:?}");
     }
+}
+
+/// Names by which a part of a pod, or a patch of one, would come into a spec.
+const OF_PODS: [&str; 24] = [
+    "affinity",
+    "annotations",
+    "capabilities",
+    "containers",
+    "envFrom",
+    "hostIPC",
+    "hostNetwork",
+    "hostPID",
+    "hostPath",
+    "initContainers",
+    "lifecycle",
+    "metadata",
+    "patch",
+    "podSpec",
+    "podSpecPatch",
+    "podTemplate",
+    "privileged",
+    "securityContext",
+    "serviceAccountName",
+    "sysctls",
+    "template",
+    "valueFrom",
+    "volumeMounts",
+    "volumes",
+];
+
+/// Where any JSON may stand.
+const OPEN: [&str; 2] = [
+    "Agent.output.schema",
+    "ModelProvider.script.rules[].reply.toolCalls[].arguments",
+];
+
+/// Every field of a schema by its path, and whether anything may stand below it.
+fn fields(schema: &Value, path: &str, into: &mut Vec<(String, bool)>) {
+    let open = schema["x-kubernetes-preserve-unknown-fields"] == true;
+    into.push((path.to_owned(), open));
+    for (name, below) in schema["properties"].as_object().into_iter().flatten() {
+        fields(below, &format!("{path}.{name}"), into);
+    }
+    for below in [&schema["items"], &schema["additionalProperties"]] {
+        if below.is_object() {
+            fields(below, &format!("{path}[]"), into);
+        }
+    }
+}
+
+/// A part of a PodSpec in users' hands would undo what the operator writes into each pod. What takes any JSON is data for models.
+#[test]
+fn no_spec_has_a_way_into_a_pod() {
+    let kinds = [
+        Agent::crd(),
+        Budget::crd(),
+        ModelPool::crd(),
+        ModelProvider::crd(),
+        SandboxClass::crd(),
+        Task::crd(),
+    ];
+    let mut open = Vec::new();
+    for kind in kinds {
+        let crd = serde_json::to_value(kind).unwrap();
+        let spec = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+        let mut found = Vec::new();
+        let name = crd["spec"]["names"]["kind"].as_str().unwrap();
+        fields(spec, name, &mut found);
+        assert!(found.len() > 5, "{name}: {found:?}");
+        for (path, _) in &found {
+            let last = path.rsplit('.').next().unwrap().trim_end_matches("[]");
+            assert!(!OF_PODS.contains(&last), "{path}");
+        }
+        let any = found.into_iter().filter(|(_, open)| *open);
+        open.extend(any.map(|(path, _)| path));
+    }
+    assert_eq!(open, OPEN);
 }
 
 proptest! {

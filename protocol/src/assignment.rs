@@ -155,6 +155,9 @@ pub struct Sandbox {
     pub call_timeout_ms: u64,
     /// Whether Landlock is demanded (`minimumIsolation: Landlock`).
     pub require_landlock: bool,
+    /// Whether a user namespace of the pod's own is demanded (`hostUsers: false`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub require_user_namespace: bool,
     /// Where the class demands that the pod's NetworkPolicy is enforced before code runs: how long that may take, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_policy_within_ms: Option<u64>,

@@ -126,6 +126,9 @@ pub struct NodeFindings {
     /// Processes and threads that could be started at once; absent when there were more than are tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processes: Option<u32>,
+    /// Whether the pod had a user namespace of its own.
+    #[serde(default)]
+    pub user_namespace: bool,
     /// The network; absent when not even the gateway was reached, so that no answer elsewhere means nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<NetworkFindings>,

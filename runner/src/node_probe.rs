@@ -74,6 +74,7 @@ fn look(args: &Args, most: u32) -> io::Result<NodeFindings> {
     Ok(NodeFindings {
         landlock: exec::landlock_abi(),
         processes: processes(most),
+        user_namespace: exec::has_user_namespace(),
         network,
     })
 }

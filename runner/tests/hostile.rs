@@ -118,6 +118,26 @@ fn without_landlock_isolation_is_proven_unless_it_is_demanded() {
     }
 }
 
+#[test]
+fn a_sandbox_with_the_nodes_users_is_unproven_where_others_are_demanded() {
+    let mut sandbox = Sandbox::start(Options {
+        require_user_namespace: true,
+        ..Options::default()
+    });
+    let Response::Probed {
+        proven, findings, ..
+    } = sandbox.ask(&Request::Probe)
+    else {
+        panic!()
+    };
+    // Where the tests themselves run in a user namespace, so does the sandbox.
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap();
+    let own = !map.split_whitespace().eq(["0", "0", "4294967295"]);
+    assert_eq!(proven, own, "{findings:#?}");
+    let told = findings.iter().any(|finding| finding.contains("hostUsers"));
+    assert_eq!(told, !own, "{findings:#?}");
+}
+
 /// Where the kernel has no scopes, a program can send PID 1 a signal, and write itself who sent it.
 #[test]
 fn a_signal_from_inside_is_not_the_runtimes() {

@@ -16,6 +16,8 @@ mod cache;
 mod cluster;
 mod cmd;
 mod demo;
+#[cfg(test)]
+mod documents;
 mod fuzz;
 mod generate;
 mod images;

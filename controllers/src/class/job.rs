@@ -58,7 +58,7 @@ pub fn build(class: &SandboxClass, start: &Start, settings: &Settings) -> Job {
             parallelism: Some(1),
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
-                    labels: Some(labels),
+                    labels: Some(pod::labels(&class.spec, &labels)),
                     annotations: Some(annotations),
                     ..ObjectMeta::default()
                 }),
@@ -66,7 +66,7 @@ pub fn build(class: &SandboxClass, start: &Start, settings: &Settings) -> Job {
                 spec: Some(pod::hardened(
                     &class.spec,
                     names::PROBE_SERVICE_ACCOUNT,
-                    probe(class, start, settings),
+                    probe(start, settings),
                 )),
             },
             ..JobSpec::default()
@@ -75,7 +75,7 @@ pub fn build(class: &SandboxClass, start: &Start, settings: &Settings) -> Job {
     }
 }
 
-fn probe(class: &SandboxClass, start: &Start, settings: &Settings) -> Container {
+fn probe(start: &Start, settings: &Settings) -> Container {
     let gateway = match start.gateway_ip.contains(':') {
         true => format!("[{}]:8443", start.gateway_ip),
         false => format!("{}:8443", start.gateway_ip),
@@ -94,10 +94,6 @@ fn probe(class: &SandboxClass, start: &Start, settings: &Settings) -> Container 
         ])),
         env: Some(vec![node_ip()]),
         resources: Some(resources("10m", "500m", MEMORY)),
-        ..container(
-            names::PROBE_CONTAINER,
-            &settings.runner_image,
-            class.spec.users.pilot,
-        )
+        ..container(names::PROBE_CONTAINER, &settings.runner_image, start.user)
     }
 }

@@ -19,6 +19,7 @@ pub async fn observe(class: &SandboxClass, ctx: &Context) -> Result<Observed> {
         runtime_class: !name.is_empty() && ctx.stores.runtime_classes.get(&key).is_some(),
         runner: ctx.settings.runner_image.clone(),
         gateway_ip: gateway_ip(ctx),
+        uid_range: ctx.uid_range(&ctx.settings.namespace),
         jobs: ctx
             .stores
             .probe_jobs

@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use oarmaster_crds::conditions::{self, reason};
 use oarmaster_crds::kinds::class::{Isolation, LandlockStatus, PidsStatus, ProbeStatus};
 use oarmaster_crds::validate::{self, summary};
-use oarmaster_crds::{GepDuration, SandboxClass, SandboxClassStatus, names};
+use oarmaster_crds::{GepDuration, SandboxClass, SandboxClassStatus, UserIds, names};
 use oarmaster_protocol::probe::NodeFindings;
 use std::time::Duration;
 
@@ -39,6 +39,8 @@ pub struct Observed {
     pub runner: String,
     /// The gateway's cluster IP, once its Service has one.
     pub gateway_ip: Option<String>,
+    /// The user ids that the namespace of the installation may have, where it has a range of them.
+    pub uid_range: Option<String>,
     /// Every probe Job that the class owns.
     pub jobs: Vec<JobFacts>,
     /// A Job under the name of the probe that is not the class's.
@@ -69,6 +71,8 @@ pub struct Start {
     pub job: String,
     /// The gateway's cluster IP.
     pub gateway_ip: String,
+    /// The user id of its process.
+    pub user: i64,
 }
 
 /// How far the probe is.
@@ -128,6 +132,7 @@ fn pass(class: &SandboxClass, seen: &Observed, hindrance: Option<&str>) -> Plan 
                 });
                 let text = format!("{why}; {}", again(class));
                 policy(class, seen, &mut status, None, reason::PROBE_FAILED, &text);
+                users(class, seen, &mut status, None, reason::PROBE_FAILED, &text);
             }
             Progress::Found(found, node) => {
                 take(class, seen, &mut status, &found, node.as_deref());
@@ -140,6 +145,10 @@ fn pass(class: &SandboxClass, seen: &Observed, hindrance: Option<&str>) -> Plan 
     } else if conditions::find(&status.conditions, conditions::NETWORK_POLICY_ENFORCED).is_none() {
         let text = "no pod of the class can be made";
         policy(class, seen, &mut status, None, reason::NOT_TRIED, text);
+    }
+    if class.spec.host_users {
+        let other = |held: &Condition| held.type_ != conditions::USER_NAMESPACE;
+        status.conditions.retain(other);
     }
     runtime_class(class, seen, &mut status);
     ready(class, seen, &mut status);
@@ -206,13 +215,20 @@ fn progress(
             let text = format!("Job {wanted} exists and belongs to somebody else; delete it");
             return Progress::Waits(text, Some(AGAIN));
         }
-        return match &seen.gateway_ip {
-            Some(gateway_ip) => Progress::Start(Start {
+        // Both are watched: the Service's address, and a range in the namespace, trigger the class.
+        let users = UserIds::of(&class.spec.users, seen.uid_range.as_deref());
+        return match (&seen.gateway_ip, users) {
+            (Some(gateway_ip), Ok(users)) => Progress::Start(Start {
                 job: wanted.to_owned(),
                 gateway_ip: gateway_ip.clone(),
+                user: users.pilot,
             }),
-            // The Service is watched: its arrival triggers the class.
-            None => Progress::Waits("the gateway's Service has no address yet".to_owned(), None),
+            (None, _) => {
+                Progress::Waits("the gateway's Service has no address yet".to_owned(), None)
+            }
+            (_, Err(none)) => {
+                Progress::Waits(format!("the namespace of the installation {none}"), None)
+            }
         };
     };
     let pods: Vec<&ProbePod> = seen
@@ -280,6 +296,11 @@ fn waits(class: &SandboxClass, seen: &Observed, status: &mut SandboxClassStatus,
     if !known {
         policy(class, seen, status, None, reason::PROBING, why);
     }
+    let known = conditions::find(&status.conditions, conditions::USER_NAMESPACE)
+        .is_some_and(|held| held.status != "Unknown");
+    if !known {
+        users(class, seen, status, None, reason::PROBING, why);
+    }
 }
 
 /// Takes over what was found.
@@ -297,6 +318,17 @@ fn take(
         limit: i64::from(limit),
     });
     let node = node.unwrap_or("that is unknown");
+    let (why, text) = match found.user_namespace {
+        true => (reason::OWN_USERS, String::new()),
+        false => (
+            reason::NODE_USERS,
+            format!(
+                "the users of a pod on node {node} were the node's: the cluster left hostUsers: false out; enable user namespaces (Kubernetes' feature UserNamespacesSupport), then {}",
+                again(class)
+            ),
+        ),
+    };
+    users(class, seen, status, Some(found.user_namespace), why, &text);
     let (value, why, text) = match &found.network {
         None => (
             None,
@@ -353,6 +385,29 @@ fn policy(
     );
 }
 
+/// UserNamespace: where the class demands one for its pods.
+fn users(
+    class: &SandboxClass,
+    seen: &Observed,
+    status: &mut SandboxClassStatus,
+    value: Option<bool>,
+    why: &str,
+    text: &str,
+) {
+    if class.spec.host_users {
+        return;
+    }
+    conditions::set(
+        &mut status.conditions,
+        conditions::USER_NAMESPACE,
+        value,
+        why,
+        text,
+        class.metadata.generation,
+        seen.now,
+    );
+}
+
 fn runtime_class(class: &SandboxClass, seen: &Observed, status: &mut SandboxClassStatus) {
     let name = &class.spec.runtime_class_name;
     let (found, why, text) = if name.is_empty() {
@@ -380,6 +435,7 @@ fn ready(class: &SandboxClass, seen: &Observed, status: &mut SandboxClassStatus)
     let held = |kind: &str| conditions::find(&status.conditions, kind);
     let runtime = held(conditions::RUNTIME_CLASS_FOUND).filter(|held| held.status != "True");
     let network = held(conditions::NETWORK_POLICY_ENFORCED).filter(|held| held.status != "True");
+    let users = held(conditions::USER_NAMESPACE).filter(|held| held.status != "True");
     let no_landlock = status.landlock.as_ref().is_some_and(|held| held.abi == 0);
     let (value, why, text) = if !problems.is_empty() {
         (Some(false), reason::INVALID_SPEC, summary(&problems))
@@ -388,6 +444,14 @@ fn ready(class: &SandboxClass, seen: &Observed, status: &mut SandboxClassStatus)
     } else if class.spec.minimum_isolation == Isolation::Landlock && no_landlock {
         let text = "minimumIsolation is Landlock, which the kernel of the node that was probed does not have; name nodes that have it in nodeSelector";
         (Some(false), reason::LANDLOCK_MISSING, text.to_owned())
+    } else if let Some(held) = users {
+        let (value, why) = match held.reason.as_str() {
+            reason::NODE_USERS => (Some(false), reason::NODE_USERS),
+            reason::PROBE_FAILED => (Some(false), reason::PROBE_FAILED),
+            _ => (None, reason::PROBING),
+        };
+        let text = format!("hostUsers is false: {}", held.message);
+        (value, why, text)
     } else if class.spec.require_network_policy
         && let Some(held) = network
     {

@@ -17,6 +17,7 @@ use kube::Client;
 use kube::Resource;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
+use oarmaster_crds::users::RANGE_ANNOTATION;
 use oarmaster_crds::{Agent, Budget, ModelPool, ModelProvider, SandboxClass, Task};
 use oarmaster_protocol::admin::{BudgetReport, ProviderHealth};
 use std::collections::{BTreeMap, HashMap};
@@ -150,6 +151,14 @@ impl Context {
     pub fn labels(&self, namespace: &str) -> Option<Labels> {
         let found = self.stores.namespaces.get(&ObjectRef::new(namespace))?;
         Some(found.metadata.labels.clone().unwrap_or_default())
+    }
+
+    /// The range of user ids that a namespace has from the platform, as it is written there.
+    #[must_use]
+    pub fn uid_range(&self, namespace: &str) -> Option<String> {
+        let found = self.stores.namespaces.get(&ObjectRef::new(namespace))?;
+        let held = found.metadata.annotations.as_ref()?;
+        held.get(RANGE_ANNOTATION).cloned()
     }
 
     /// When this process last wrote the status of a Task or a Budget.

@@ -24,6 +24,8 @@ pub fn hardened(class: &SandboxClassSpec, account: &str, main: Container) -> Pod
         dns_policy: Some("None".to_owned()),
         dns_config: Some(no_resolver()),
         enable_service_links: Some(false),
+        // Unset means the same as true, and is taken by clusters that do not know the field.
+        host_users: (!class.host_users).then_some(false),
         node_selector: (!class.node_selector.is_empty()).then(|| class.node_selector.clone()),
         priority_class_name: named(&class.priority_class_name),
         restart_policy: Some("Never".to_owned()),
@@ -39,6 +41,16 @@ pub fn hardened(class: &SandboxClassSpec, account: &str, main: Container) -> Pod
         tolerations: Some(tolerations(class)),
         ..PodSpec::default()
     }
+}
+
+/// Labels of a pod: those of the class, and ours, which no other can take the place of.
+pub fn labels(
+    class: &SandboxClassSpec,
+    ours: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let mut labels = class.pod_labels.clone();
+    labels.extend(ours.clone());
+    labels
 }
 
 /// What every container has.

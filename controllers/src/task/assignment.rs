@@ -194,6 +194,7 @@ fn limits(sandbox: &SandboxSpec, class: &SandboxClassSpec) -> Sandbox {
         max_processes: MAX_PROCESSES,
         call_timeout_ms: millis(&sandbox.call_timeout),
         require_landlock: class.minimum_isolation == Isolation::Landlock,
+        require_user_namespace: !class.host_users,
         // Landlock keeps a program to one port, not to one machine: with egress the other half is the NetworkPolicy's.
         network_policy_within_ms: (class.require_network_policy
             || !sandbox.egress.domains.is_empty())

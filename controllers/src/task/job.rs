@@ -17,7 +17,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::Resource as _;
 use oarmaster_crds::kinds::class::SandboxClassSpec;
 use oarmaster_crds::kinds::sandbox::SandboxSpec;
-use oarmaster_crds::{Task, names};
+use oarmaster_crds::validate::image::Image;
+use oarmaster_crds::{Task, UserIds, names};
 use oarmaster_protocol::AUDIENCE;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -116,7 +117,7 @@ pub fn build(task: &Task, start: &Start, installation: &Installation, assignment
             }),
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
-                    labels: Some(labels),
+                    labels: Some(pod::labels(&start.resolved.class, &labels)),
                     annotations: Some(annotations),
                     ..ObjectMeta::default()
                 }),
@@ -144,8 +145,8 @@ fn sandbox_pod(
         volumes.push(memory_volume("run", "1Mi"));
         volumes.push(memory_volume("workspace", &disk));
         volumes.push(memory_volume("tmp", &disk));
-        init.push(install(class, installation));
-        init.push(exec(class, sandbox));
+        init.push(install(start.resolved.users, installation));
+        init.push(exec(class, start.resolved.users, sandbox));
     }
     PodSpec {
         // The only name that is known.
@@ -170,7 +171,7 @@ fn sandbox_pod(
     }
 }
 
-fn install(class: &SandboxClassSpec, installation: &Installation) -> Container {
+fn install(users: UserIds, installation: &Installation) -> Container {
     Container {
         command: Some(words(&[IN_IMAGE])),
         args: Some(words(&["install", EXEC])),
@@ -179,18 +180,21 @@ fn install(class: &SandboxClassSpec, installation: &Installation) -> Container {
         ..container(
             names::INSTALL_CONTAINER,
             &installation.runner_image,
-            class.users.pilot,
+            users.pilot,
         )
     }
 }
 
-fn exec(class: &SandboxClassSpec, sandbox: &SandboxSpec) -> Container {
+fn exec(class: &SandboxClassSpec, users: UserIds, sandbox: &SandboxSpec) -> Container {
     let bytes = |size: &oarmaster_crds::Size| size.bytes().unwrap_or_default();
     // Pages of the in-memory volumes are charged here, and stay charged over a restart.
     let memory = bytes(&sandbox.memory)
         .saturating_add(bytes(&sandbox.disk))
         .saturating_add(SUPERVISOR_BYTES);
-    let pilot = class.users.pilot.to_string();
+    let pilot = users.pilot.to_string();
+    // In full: some runtimes look for a short name in other registries than the one that the class was asked about.
+    let image = Image::parse(&sandbox.image)
+        .map_or_else(|_| sandbox.image.clone(), |image| image.to_string());
     let limit = sandbox.cpu.millis().unwrap_or_default();
     let asked = class.requests.cpu.millis().unwrap_or_default().min(limit);
     Container {
@@ -209,12 +213,11 @@ fn exec(class: &SandboxClassSpec, sandbox: &SandboxSpec) -> Container {
             mount("workspace", "/workspace", false),
             mount("tmp", "/tmp", false),
         ]),
-        ..container(names::EXEC_CONTAINER, &sandbox.image, class.users.exec)
+        ..container(names::EXEC_CONTAINER, &image, users.exec)
     }
 }
 
 fn pilot(task: &Task, start: &Start, installation: &Installation, assignment: &str) -> Container {
-    let class = &start.resolved.class;
     let uid = task.metadata.uid.as_deref().unwrap_or_default();
     let attempt = start.attempt.to_string();
     let gateway = format!("https://{}:8443", installation.gateway_host);
@@ -256,7 +259,7 @@ fn pilot(task: &Task, start: &Start, installation: &Installation, assignment: &s
         ..container(
             names::PILOT_CONTAINER,
             &installation.runner_image,
-            class.users.pilot,
+            start.resolved.users.pilot,
         )
     }
 }

@@ -162,7 +162,10 @@ pub(crate) async fn live_job(
 /// Looks up what an attempt begins with: for the first all of it, later the class alone.
 async fn look(task: &Task, ctx: &Context, first: bool) -> Result<Looked> {
     let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
-    let mut looked = Looked::default();
+    let mut looked = Looked {
+        uid_range: ctx.uid_range(namespace),
+        ..Looked::default()
+    };
     if first && let Some(named) = &task.spec.agent {
         looked.agent = readable(&ctx.stores.agents, namespace, &named.name);
         looked.pool = looked

@@ -5,7 +5,9 @@ use oarmaster_crds::kinds::class::SandboxClassSpec;
 use oarmaster_crds::kinds::sandbox::SandboxSpec;
 use oarmaster_crds::kinds::task::Pinned;
 use oarmaster_crds::validate::{self, Rule, summary};
-use oarmaster_crds::{Agent, Allowance, ModelPool, SandboxClass, Task, access, conditions, names};
+use oarmaster_crds::{
+    Agent, Allowance, ModelPool, SandboxClass, Task, UserIds, access, conditions, names,
+};
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::admin::TaskBudget;
 use oarmaster_protocol::assignment::{Assignment, MAX_ASSIGNMENT_BYTES};
@@ -23,6 +25,8 @@ pub struct Looked {
     pub class: Option<Arc<SandboxClass>>,
     /// The ConfigMaps that the Task's files name, with their texts.
     pub config_maps: BTreeMap<String, Option<BTreeMap<String, String>>>,
+    /// The user ids that the Task's namespace may have, where it has a range of them.
+    pub uid_range: Option<String>,
 }
 
 /// The outcome of resolving.
@@ -45,6 +49,8 @@ pub struct Resolved {
     pub class_name: String,
     /// The class.
     pub class: SandboxClassSpec,
+    /// The pod's user ids.
+    pub users: UserIds,
     /// The sandbox beside the pilot, if one is needed.
     pub sandbox: Option<SandboxSpec>,
     /// What is pinned, of an agent.
@@ -102,7 +108,13 @@ pub fn resolve_first(task: &Task, looked: &Looked) -> Refs {
         class(&mut missing, &class_name, looked.class.as_deref());
     }
     let files = assignment::files(task, &looked.config_maps, &mut missing);
-    let Some(class) = looked.class.as_deref().filter(|_| missing.is_empty()) else {
+    let users = users(&mut missing, namespace, looked);
+    let Some((class, users)) = looked
+        .class
+        .as_deref()
+        .zip(users)
+        .filter(|_| missing.is_empty())
+    else {
         return Refs::Missing(missing.join("; "));
     };
     let sandbox = wanted_sandbox(task, agent);
@@ -149,6 +161,7 @@ pub fn resolve_first(task: &Task, looked: &Looked) -> Refs {
         budget: budget(task, agent, &class.spec),
         class_name,
         class: class.spec.clone(),
+        users,
         sandbox,
         pinned,
         assignment: Some(assignment),
@@ -161,7 +174,14 @@ pub fn resolve_again(task: &Task, looked: &Looked) -> Refs {
     let class_name = class_name(task, None).unwrap_or(names::DEFAULT).to_owned();
     let mut missing = Vec::new();
     class(&mut missing, &class_name, looked.class.as_deref());
-    let Some(class) = looked.class.as_deref().filter(|_| missing.is_empty()) else {
+    let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
+    let users = users(&mut missing, namespace, looked);
+    let Some((class, users)) = looked
+        .class
+        .as_deref()
+        .zip(users)
+        .filter(|_| missing.is_empty())
+    else {
         return Refs::Missing(missing.join("; "));
     };
     let sandbox = match &task.spec.run {
@@ -179,6 +199,7 @@ pub fn resolve_again(task: &Task, looked: &Looked) -> Refs {
         budget: task.spec.budget.as_ref().map(in_pico).unwrap_or_default(),
         class_name,
         class: class.spec.clone(),
+        users,
         sandbox,
         pinned: pinned(task).cloned(),
         assignment: None,
@@ -229,6 +250,14 @@ fn class(missing: &mut Vec<String>, name: &str, class: Option<&SandboxClass>) {
             }
         }
     }
+}
+
+/// The pod's user ids. What is in the way is waited for: the namespace is watched.
+fn users(missing: &mut Vec<String>, namespace: &str, looked: &Looked) -> Option<UserIds> {
+    let class = looked.class.as_deref()?;
+    UserIds::of(&class.spec.users, looked.uid_range.as_deref())
+        .map_err(|none| missing.push(format!("Namespace {namespace} {none}")))
+        .ok()
 }
 
 /// A sandbox is needed for sandbox tools (all built-in ones are), for `run`, and where files, artifacts or a check are.

@@ -1,9 +1,12 @@
 mod attempts;
 mod events;
+mod generated;
+mod hardened;
 mod job;
 mod life;
 mod pods;
 mod properties;
 mod refusals;
+mod restricted;
 mod room;
 mod sim;

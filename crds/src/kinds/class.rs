@@ -8,7 +8,7 @@ use crate::quantity::{Cpu, Size};
 use k8s_openapi::api::core::v1::Toleration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -52,6 +52,9 @@ use std::collections::BTreeMap;
     )
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.hostUsers || (self.users.from == 'Fixed' && self.users.pilot <= 65535 && self.users.exec <= 65535)").message("a pod with a user namespace has the user ids up to 65535: with hostUsers false write users of that range, from: Fixed")
+)]
 pub struct SandboxClassSpec {
     /// RuntimeClass of the pods. Empty: the cluster's default runtime. One that does not exist is a condition, never a silent fallback.
     #[serde(default)]
@@ -63,6 +66,9 @@ pub struct SandboxClassSpec {
     /// User ids in the pod.
     #[serde(default)]
     pub users: Users,
+    /// Whether ids of users in the pod are those of the node. `false`, with users from 1 to 65535, gives each pod a user namespace of its own (Kubernetes' `hostUsers: false`): what gets out of a container is nobody on the node. It takes a node whose kernel, runtime and kubelet can; where they cannot, pods do not start, and where the cluster leaves the field out, the sandbox finds that and ends its Task as IsolationUnproven. Default true.
+    #[serde(default = "yes")]
+    pub host_users: bool,
     /// What a pod requests beside memory, whose request always equals its limit.
     #[serde(default)]
     pub requests: Requests,
@@ -100,16 +106,53 @@ pub struct SandboxClassSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), inner(length(min = 1, max = 253)))]
     pub image_pull_secrets: Vec<String>,
+    /// Labels of the pods beside Oarmaster's own, for other systems that read them. None below oarmaster.dev/, and none of the Job controller's. At most 16.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "pod_labels_schema")]
+    pub pod_labels: BTreeMap<String, String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn pod_labels_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "description": "Labels of the pods beside Oarmaster's own, for other systems that read them. None below oarmaster.dev/, and none of the Job controller's. At most 16.",
+        "type": "object",
+        "maxProperties": 16,
+        "additionalProperties": {
+            "type": "string",
+            "maxLength": 63,
+            "pattern": "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$",
+        },
+        "x-kubernetes-validations": [
+            {
+                "rule": "self.all(name, name.size() <= 317 && name.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",
+                "message": "names of podLabels are like team or example.com/team",
+            },
+            {
+                "rule": "!self.exists(name, name.matches('^((.*[.])?oarmaster[.]dev/.*|batch[.]kubernetes[.]io/.*|job-name|controller-uid)$'))",
+                "message": "podLabels below oarmaster.dev/ and those of the Job controller say whose a pod is; leave them out",
+            },
+        ],
+    })
 }
 
 /// Which images may be used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ImageRules {
-    /// Patterns of full image names, where `*` matches within one path segment and a last `/*` or `/**` everything below. Names are normalised first (`python` is `docker.io/library/python`). Default: every image of docker.io's library and of docker.io/oarmaster. At most 64.
-    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 256)))]
+    /// Full names of images, without tag and digest. `*` at the end of a part stands for any rest of that part (`ghcr.io/acme/py*`), and a last part that is `*` alone for everything below (`ghcr.io/acme/*`). A registry has no `*`; its port belongs to it. Names of images are made full first: `python` is `docker.io/library/python`. Default: every image of docker.io's library and of docker.io/oarmaster. At most 64.
+    #[schemars(
+        length(min = 1, max = 64),
+        inner(
+            length(min = 1, max = 256),
+            regex(pattern = r"^[a-z0-9][-a-z0-9.]*(:[0-9]{1,5})?(/([-a-z0-9._]+[*]?|[*]))+$")
+        )
+    )]
     pub allow: Vec<String>,
-    /// Whether an image must be named by digest. Default false.
+    /// Whether an image must be named by digest, `NAME@sha256:...`. Default false.
     pub require_digest: bool,
 }
 
@@ -130,6 +173,9 @@ impl Default for ImageRules {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.pilot != self.exec").message("pilot and exec must be different user ids"))]
 pub struct Users {
+    /// `Fixed`: the ids below. `FromNamespace`: the first two of the range that the Task's namespace has in its annotation `openshift.io/sa.scc.uid-range`, for clusters that give each namespace a range of its own; the ids below then mean nothing. Default Fixed.
+    #[serde(default)]
+    pub from: UsersFrom,
     /// User id of the agent loop. Default 65532.
     #[serde(default = "default_pilot_user")]
     #[schemars(range(min = 1, max = 2_147_483_647))]
@@ -138,6 +184,16 @@ pub struct Users {
     #[serde(default = "default_exec_user")]
     #[schemars(range(min = 1, max = 2_147_483_647))]
     pub exec: i64,
+}
+
+/// Where user ids come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum UsersFrom {
+    /// From the class.
+    #[default]
+    Fixed,
+    /// From the namespace's range.
+    FromNamespace,
 }
 
 fn default_pilot_user() -> i64 {
@@ -151,6 +207,7 @@ fn default_exec_user() -> i64 {
 impl Default for Users {
     fn default() -> Self {
         Self {
+            from: UsersFrom::default(),
             pilot: default_pilot_user(),
             exec: default_exec_user(),
         }
@@ -225,6 +282,7 @@ impl Default for SandboxClassSpec {
             runtime_class_name: String::new(),
             images: ImageRules::default(),
             users: Users::default(),
+            host_users: true,
             requests: Requests::default(),
             maximum: Maximum::default(),
             minimum_isolation: Isolation::default(),
@@ -236,6 +294,7 @@ impl Default for SandboxClassSpec {
             tolerations: Vec::new(),
             priority_class_name: String::new(),
             image_pull_secrets: Vec::new(),
+            pod_labels: BTreeMap::new(),
         }
     }
 }
@@ -256,7 +315,7 @@ pub struct SandboxClassStatus {
     /// Limit on processes of a pod, where the probe met one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pids: Option<PidsStatus>,
-    /// Ready, RuntimeClassFound, NetworkPolicyEnforced.
+    /// Ready, RuntimeClassFound, NetworkPolicyEnforced; EgressPossible where the class allows domains; UserNamespace where it has hostUsers false.
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,
 }

@@ -1,7 +1,9 @@
 //! Checks of a SandboxClass.
 
 use super::{Problem, bounds, image};
-use crate::kinds::class::SandboxClassSpec;
+use crate::kinds::class::{SandboxClassSpec, UsersFrom};
+use crate::names;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What is wrong with a SandboxClass.
@@ -30,6 +32,16 @@ pub fn class(spec: &SandboxClassSpec) -> Vec<Problem> {
         problems.push(Problem::spec(
             "spec.users",
             "pilot and exec must be different user ids",
+        ));
+    }
+    // The kubelet maps that many for each pod.
+    let mapped = |user: i64| user <= 65_535;
+    let users = &spec.users;
+    let known = users.from == UsersFrom::Fixed && mapped(users.pilot) && mapped(users.exec);
+    if !spec.host_users && !known {
+        problems.push(Problem::spec(
+            "spec.users",
+            "a pod with a user namespace has the user ids up to 65535: with hostUsers false write users of that range, from: Fixed",
         ));
     }
     let requested = bounds::cpu(&mut problems, "spec.requests.cpu", &spec.requests.cpu);
@@ -78,5 +90,21 @@ pub fn class(spec: &SandboxClassSpec) -> Vec<Problem> {
         &spec.default_task_budget,
     );
     bounds::list(&mut problems, "spec.tolerations", &spec.tolerations, 16);
+    pod_labels(&mut problems, &spec.pod_labels);
     problems
+}
+
+fn pod_labels(problems: &mut Vec<Problem>, labels: &BTreeMap<String, String>) {
+    if labels.len() > 16 {
+        problems.push(Problem::spec("spec.podLabels", "write at most 16 labels"));
+    }
+    for name in labels.keys() {
+        if names::says_whose_a_pod_is(name) {
+            let shown: String = name.chars().take(80).collect();
+            problems.push(Problem::spec(
+                "spec.podLabels",
+                format!("'{shown}' says whose a pod is; leave it out"),
+            ));
+        }
+    }
 }

@@ -27,7 +27,8 @@ pub struct NotAnImage {
 
 impl Image {
     /// Reads a name as container runtimes do: the part before the first `/` is a registry if it has a `.` or a `:` or is `localhost`;
-    /// otherwise the image is of docker.io, and one without any `/` of its `library`. (distribution/reference, `ParseNormalizedNamed`.)
+    /// otherwise the image is of docker.io, and one without any `/` of its `library`. (distribution/reference, `ParseNormalizedNamed`; of
+    /// what it takes, registries in upper case, IPv6 addresses and digests other than sha256 are refused here.)
     ///
     /// # Errors
     /// [`NotAnImage`] when the text does not follow that grammar.
@@ -57,27 +58,18 @@ impl Image {
         if tag.as_deref().is_some_and(|tag| !is_tag(tag)) {
             return Err(bad("the tag has characters that a tag cannot have"));
         }
-        let (registry, repository) = match name.split_once('/') {
-            Some((first, path)) if is_registry(first) => {
-                (first.to_ascii_lowercase(), path.to_owned())
-            }
-            _ => ("docker.io".to_owned(), name.to_owned()),
+        let (registry, path) = match name.split_once('/') {
+            Some(("index.docker.io", path)) => ("docker.io", path),
+            Some((first, path)) if is_registry(first) => (first, path),
+            _ => ("docker.io", name),
         };
-        let registry = match registry.as_str() {
-            "index.docker.io" => "docker.io".to_owned(),
-            _ => registry,
+        let repository = match registry {
+            "docker.io" if !path.contains('/') => format!("library/{path}"),
+            _ => path.to_owned(),
         };
-        let repository = if registry == "docker.io" && !repository.contains('/') {
-            format!("library/{repository}")
-        } else {
-            repository
-        };
-        if !registry
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b".-:".contains(&byte))
-        {
+        if !is_host(registry) {
             return Err(bad(
-                "the registry has characters that a host name cannot have",
+                "the registry is no host name in lower case, with or without a port",
             ));
         }
         if !repository.split('/').all(is_component) {
@@ -85,8 +77,11 @@ impl Image {
                 "its parts are lower-case letters, digits, and . _ - between them",
             ));
         }
+        if registry.len() + 1 + repository.len() > 255 {
+            return Err(bad("it is longer than 255 characters"));
+        }
         Ok(Self {
-            registry,
+            registry: registry.to_owned(),
             repository,
             tag,
             digest,
@@ -99,37 +94,33 @@ impl Image {
         format!("{}/{}", self.registry, self.repository)
     }
 
-    /// Whether one of the patterns matches. A pattern is a full name, where `*` matches within one path segment and a last `/*` or `/**`
-    /// everything below; with a tag after it, only that tag.
+    /// Whether one of the patterns matches: each is a full name, in which `*` at the end of a part stands for any rest of that part, and a
+    /// last part that is `*` alone for everything below.
     #[must_use]
     pub fn matches_any(&self, patterns: &[String]) -> bool {
         patterns.iter().any(|pattern| self.matches(pattern))
     }
 
     fn matches(&self, pattern: &str) -> bool {
-        let name_from = pattern.rfind('/').map_or(0, |slash| slash + 1);
-        let tail = pattern.get(name_from..).unwrap_or_default();
-        let (pattern, tag) = match tail.find(':') {
-            Some(colon) => {
-                let (name, tag) = pattern.split_at(name_from + colon);
-                (name, Some(tag.trim_start_matches(':')))
-            }
-            None => (pattern, None),
+        let Some((registry, path)) = pattern.split_once('/') else {
+            return false;
         };
-        if tag.is_some_and(|tag| !segment(tag, self.tag.as_deref().unwrap_or("latest"))) {
+        if registry != self.registry {
             return false;
         }
-        let name = self.name();
-        let mut found = name.split('/');
-        let wanted: Vec<&str> = pattern.split('/').collect();
-        for (index, part) in wanted.iter().enumerate() {
-            let last = index > 0 && index + 1 == wanted.len();
-            if last && (*part == "*" || *part == "**") {
-                return found.next().is_some();
-            }
-            match found.next() {
-                Some(name) if segment(part, name) => {}
-                _ => return false,
+        let mut wanted = path.split('/').peekable();
+        let mut found = self.repository.split('/');
+        while let Some(part) = wanted.next() {
+            let Some(name) = found.next() else {
+                return false;
+            };
+            let held = match part.strip_suffix('*') {
+                Some("") if wanted.peek().is_none() => return true,
+                Some(beginning) => name.starts_with(beginning),
+                None => part == name,
+            };
+            if !held {
+                return false;
             }
         }
         found.next().is_none()
@@ -148,49 +139,32 @@ impl fmt::Display for Image {
     }
 }
 
-/// What is wrong with a pattern of a SandboxClass; `None` if nothing is.
+/// What is wrong with a pattern of a SandboxClass; `None` if nothing is. What cannot match any image is wrong: it was meant otherwise.
 #[must_use]
 pub fn pattern_problem(pattern: &str) -> Option<String> {
-    let (first, rest) = pattern.split_once('/').unwrap_or((pattern, ""));
-    if rest.is_empty() || !(is_registry(first) || first.contains('*')) {
-        return Some(format!(
-            "'{pattern}' is not a full image name: begin with the registry, like docker.io/library/*"
-        ));
-    }
-    if pattern.contains('@') {
-        return Some(format!(
-            "'{pattern}' names a digest: allow the name, and set requireDigest"
-        ));
-    }
-    None
+    let (registry, path) = pattern.split_once('/').unwrap_or((pattern, ""));
+    let what = if path.is_empty() || !is_registry(registry) {
+        "is not a full image name: begin with the registry, like docker.io/library/*"
+    } else if !is_host(registry) {
+        "does not begin with a registry in lower case, with or without a port, and without *"
+    } else if path.contains(['@', ':']) {
+        "names a tag or digest: allow the name, and set requireDigest, since a tag can be moved"
+    } else if !path.split('/').all(is_part) {
+        "has a part that no image has: write lower-case letters, digits, and . _ - between them; * stands at the end of a part"
+    } else {
+        return None;
+    };
+    Some(format!("'{pattern}' {what}"))
 }
 
-/// Whether a segment matches, `*` standing for any characters. Linear: the greedy wildcard match with one remembered star.
-fn segment(pattern: &str, text: &str) -> bool {
-    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
-    let (mut p, mut t) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p, t));
-                p += 1;
-            }
-            Some(byte) if Some(byte) == text.get(t) => {
-                p += 1;
-                t += 1;
-            }
-            _ => match star {
-                Some((at, from)) => {
-                    star = Some((at, from + 1));
-                    p = at + 1;
-                    t = from + 1;
-                }
-                None => return false,
-            },
-        }
+/// Whether an image's part can be meant.
+fn is_part(text: &str) -> bool {
+    match text.strip_suffix('*') {
+        Some("") => true,
+        // What is cut off may go on with what belongs between two words.
+        Some(beginning) => is_component(&format!("{beginning}0")),
+        None => is_component(text),
     }
-    pattern.iter().skip(p).all(|byte| *byte == b'*')
 }
 
 fn is_registry(first: &str) -> bool {
@@ -214,11 +188,42 @@ fn is_tag(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
+/// Words of lower-case letters and digits, between each two of them one of `.`, `_`, `__`, or any number of `-`.
 fn is_component(text: &str) -> bool {
-    let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    text.bytes().next().is_some_and(alphanumeric)
-        && text.bytes().last().is_some_and(alphanumeric)
-        && text
-            .bytes()
-            .all(|byte| alphanumeric(byte) || b"._-".contains(&byte))
+    let of_word = |byte: char| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let mut rest = text;
+    loop {
+        let after = rest.trim_start_matches(of_word);
+        if after.len() == rest.len() {
+            return false;
+        }
+        if after.is_empty() {
+            return true;
+        }
+        rest = after.trim_start_matches(|byte| !of_word(byte));
+        let between = after.strip_suffix(rest).unwrap_or_default();
+        if !matches!(between, "." | "_" | "__") && !between.bytes().all(|byte| byte == b'-') {
+            return false;
+        }
+    }
+}
+
+/// A host name in lower case, with or without a port.
+fn is_host(text: &str) -> bool {
+    let (host, port) = match text.split_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (text, None),
+    };
+    let label = |text: &str| {
+        !text.starts_with('-')
+            && !text.ends_with('-')
+            && !text.is_empty()
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    };
+    host.split('.').all(label)
+        && port.is_none_or(|port| {
+            port.parse::<u16>().is_ok_and(|number| number > 0) && !port.starts_with('+')
+        })
 }

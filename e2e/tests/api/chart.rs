@@ -33,7 +33,7 @@ networkPolicy:
   providers: [{ipBlock: {cidr: 0.0.0.0/0, except: [10.0.0.0/8]}}]
   nameServers: [{namespaceSelector: {}, podSelector: {matchLabels: {k8s-app: kube-dns}}}]
 defaultPool: {create: true, members: [{provider: {name: p}, model: m}]}
-sandboxClass: {create: true, spec: {images: {allow: ['registry.example.com/**']}}}
+sandboxClass: {create: true, spec: {images: {allow: ['registry.example.com/*']}}}
 certificates: {renewBefore: "2026-11-21T10:00:00Z", caOverlap: 48h}
 sandboxProbe: {internet: "[2001:db8::1]:443"}
 cli: {subjects: [{kind: Group, name: developers, apiGroup: rbac.authorization.k8s.io}]}

@@ -97,7 +97,11 @@ async fn what_is_left_out_is_filled_in() -> Result<()> {
         (
             object("SandboxClass", json!({})),
             &[
-                ("/spec/users", json!({"pilot": 65_532, "exec": 65_533})),
+                (
+                    "/spec/users",
+                    json!({"from": "Fixed", "pilot": 65_532, "exec": 65_533}),
+                ),
+                ("/spec/hostUsers", json!(true)),
                 ("/spec/defaultTaskBudget", json!({"usd": "1"})),
                 (
                     "/spec/maximum",

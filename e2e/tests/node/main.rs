@@ -13,6 +13,7 @@ mod class;
 mod cli;
 mod deletion;
 mod disrupted;
+mod doors;
 mod egress;
 mod exec;
 mod failing;

@@ -66,6 +66,7 @@ fn what_the_probe_writes_is_read_and_nothing_else() {
     let whole = NodeFindings {
         landlock: 7,
         processes: Some(500),
+        user_namespace: true,
         network: Some(found(&[Place::Kubelet], &[Place::Pod, Place::Dns])),
     };
     let text = serde_json::to_string(&whole).unwrap();

@@ -80,6 +80,11 @@ impl Caller {
         self.egress_port
     }
 
+    /// Whether the sandbox is to have a user namespace of its own.
+    pub(super) const fn requires_user_namespace(&self) -> bool {
+        self.sandbox.require_user_namespace
+    }
+
     /// Runs a program to its end.
     pub(super) fn run(&self, workspace: &Workspace, run: &Run) -> Result<Ran, Failed> {
         let ready = self.prepare(workspace, run)?;

@@ -20,6 +20,7 @@ mod search;
 mod server;
 mod sys;
 mod text;
+mod users;
 mod walk;
 mod watch;
 mod workspace;
@@ -32,6 +33,12 @@ pub use server::{Args, Error, serve};
 #[must_use]
 pub fn landlock_abi() -> u32 {
     sys::landlock_abi()
+}
+
+/// Whether this process has a user namespace of its own, so that ids of users in it are not the node's.
+#[must_use]
+pub fn has_user_namespace() -> bool {
+    users::have_a_namespace()
 }
 
 /// Makes this process unreadable for others of its UID: no core dump, no `/proc/PID/mem`, `environ` or `fd`, no ptrace.

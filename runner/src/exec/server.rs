@@ -2,6 +2,7 @@
 
 use super::call::{Caller, supervisor};
 use super::probe::Report;
+use super::users;
 use super::workspace::{Workspace, failed};
 use super::{collect, procs, search, sys};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
@@ -286,6 +287,13 @@ impl Server {
     }
 
     fn probe(&self, caller: &Caller) -> Result<Response, Failed> {
+        // The pod asked for one; a cluster that does not know the field leaves it out without a word.
+        if caller.requires_user_namespace() && !users::have_a_namespace() {
+            return Ok(unproven(
+                "the users of the pod are the node's: the cluster left hostUsers: false out, which the sandbox class demands"
+                    .to_owned(),
+            ));
+        }
         let landlock = sys::landlock_abi();
         let mut arguments: Vec<OsString> = vec![
             "probe".into(),

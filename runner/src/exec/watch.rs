@@ -201,6 +201,7 @@ mod tests {
             max_processes: 100,
             call_timeout_ms: 1000,
             require_landlock: false,
+            require_user_namespace: false,
             network_policy_within_ms: None,
             egress: Vec::new(),
         }

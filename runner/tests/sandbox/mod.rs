@@ -27,6 +27,7 @@ pub struct Options {
     /// The port of a proxy, for a sandbox with egress.
     pub egress_port: Option<u16>,
     pub require_landlock: bool,
+    pub require_user_namespace: bool,
     /// As on a kernel without Landlock; in a container only.
     pub without_landlock: bool,
 }
@@ -40,6 +41,7 @@ impl Default for Options {
             path: None,
             egress_port: None,
             require_landlock: false,
+            require_user_namespace: false,
             without_landlock: false,
         }
     }
@@ -53,6 +55,7 @@ impl Options {
             max_processes: self.max_processes,
             call_timeout_ms: 60_000,
             require_landlock: self.require_landlock,
+            require_user_namespace: self.require_user_namespace,
             network_policy_within_ms: None,
             egress: self
                 .egress_port

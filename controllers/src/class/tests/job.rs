@@ -15,6 +15,7 @@ fn built(spec: Value, gateway_ip: &str) -> (Value, PodSpec) {
     let start = Start {
         job: "probe-strict-v1-abc".to_owned(),
         gateway_ip: gateway_ip.to_owned(),
+        user: 2000,
     };
     let settings = Settings {
         namespace: "oarmaster-system".to_owned(),
@@ -42,14 +43,19 @@ fn the_pod_is_one_of_the_class_and_a_sandbox_to_policies_and_guards() {
             "tolerations": [toleration],
             "priorityClassName": "low",
             "imagePullSecrets": ["of-the-tasks"],
-            "users": {"pilot": 2000, "exec": 2001},
+            "podLabels": {"team": "a", "oarmaster.dev/class-uid": "forged"},
+            "hostUsers": false,
             "startupTimeout": "1m",
         }),
         "10.96.7.7",
     );
     let labels = json!({"oarmaster.dev/sandbox": "true", "oarmaster.dev/class-uid": "uid-c"});
-    for meta in [&job["metadata"], &job["spec"]["template"]["metadata"]] {
-        assert_eq!(meta["labels"], labels);
+    assert_eq!(job["metadata"]["labels"], labels);
+    let mut of_pod = labels;
+    of_pod["team"] = json!("a");
+    let template = &job["spec"]["template"]["metadata"];
+    assert_eq!(template["labels"], of_pod, "ours are ours");
+    for meta in [&job["metadata"], template] {
         assert_eq!(
             meta["annotations"],
             json!({"oarmaster.dev/class": "strict.v1"})
@@ -66,6 +72,7 @@ fn the_pod_is_one_of_the_class_and_a_sandbox_to_policies_and_guards() {
     assert_eq!(job["spec"]["activeDeadlineSeconds"], 60 + 300 + 120);
     assert_eq!(pod.runtime_class_name.as_deref(), Some("gvisor"));
     assert_eq!(pod.priority_class_name.as_deref(), Some("low"));
+    assert_eq!(pod.host_users, Some(false));
     assert_eq!(pod.node_selector.unwrap()["pool"], "sandboxes");
     assert!(
         pod.tolerations
@@ -89,7 +96,8 @@ fn the_pod_is_hardened_and_holds_nothing() {
         panic!("{:?}", pod.containers)
     };
     let context = probe.security_context.as_ref().unwrap();
-    assert_eq!(context.run_as_user, Some(65_532));
+    assert_eq!(context.run_as_user, Some(2000));
+    assert_eq!(pod.host_users, None);
     assert_eq!(context.run_as_non_root, Some(true));
     assert_eq!(context.read_only_root_filesystem, Some(true));
     assert_eq!(context.allow_privilege_escalation, Some(false));

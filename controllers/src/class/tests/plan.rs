@@ -6,9 +6,9 @@ use crate::class::plan::{GATEWAY_PATIENCE, hindered};
 use crate::task::pod::JobEnd;
 use oarmaster_crds::SandboxClassSpec;
 use oarmaster_crds::conditions::{
-    self, EGRESS_POSSIBLE, NETWORK_POLICY_ENFORCED, READY, RUNTIME_CLASS_FOUND,
+    self, EGRESS_POSSIBLE, NETWORK_POLICY_ENFORCED, READY, RUNTIME_CLASS_FOUND, USER_NAMESPACE,
 };
-use oarmaster_crds::kinds::class::Isolation;
+use oarmaster_crds::kinds::class::{Isolation, UsersFrom};
 use oarmaster_protocol::probe::NodeFindings;
 use proptest::prelude::*;
 
@@ -197,6 +197,65 @@ fn a_runtime_class_that_does_not_exist_is_no_silent_fallback_and_is_not_probed()
     is(sim.says(READY), "True", "Ready");
     is(sim.says(RUNTIME_CLASS_FOUND), "True", "Found");
     assert_eq!(sim.created.len(), 1);
+}
+
+#[test]
+fn a_class_with_users_of_its_own_says_whether_its_pods_have_them() {
+    let demands = || spec(|spec| spec.host_users = false);
+    let nodes = NodeFindings {
+        user_namespace: false,
+        ..good()
+    };
+    for (found, users, ready) in [
+        (&good(), ("True", "OwnUsers"), ("True", "Ready")),
+        (&nodes, ("False", "NodeUsers"), ("False", "NodeUsers")),
+    ] {
+        let sim = after(demands(), found);
+        is(sim.says(USER_NAMESPACE), users.0, users.1);
+        is(sim.says(READY), ready.0, ready.1);
+        assert_eq!(
+            blocked(sim.class.status.as_ref()),
+            None,
+            "a pod proves itself; nobody waits for a probe"
+        );
+    }
+    let mut sim = Sim::new(demands());
+    sim.settle();
+    is(sim.says(USER_NAMESPACE), "Unknown", "Probing");
+    is(sim.says(READY), "Unknown", "Probing");
+    // The runtime cannot: the pod never starts.
+    sim.pod().hindrance = Some("idmapped mounts are not supported".to_owned());
+    sim.later(301);
+    sim.settle();
+    is(sim.says(USER_NAMESPACE), "Unknown", "ProbeFailed");
+    is(sim.says(READY), "False", "ProbeFailed");
+    assert!(
+        sim.text(READY).contains("idmapped mounts"),
+        "{}",
+        sim.text(READY)
+    );
+    // Who does not demand it is not told of it, also not of what an older spec had.
+    sim.changed(|spec| spec.host_users = true);
+    sim.settle();
+    let held = &sim.class.status.as_ref().unwrap().conditions;
+    assert!(conditions::find(held, USER_NAMESPACE).is_none());
+    is(sim.says(READY), "True", "Ready");
+    let held = after(SandboxClassSpec::default(), &nodes)
+        .class
+        .status
+        .unwrap();
+    assert!(conditions::find(&held.conditions, USER_NAMESPACE).is_none());
+}
+
+#[test]
+fn a_probe_has_the_user_id_that_the_platform_gives_to_its_namespace() {
+    let mut sim = Sim::new(spec(|spec| spec.users.from = UsersFrom::FromNamespace));
+    sim.settle();
+    assert_eq!(sim.created.len(), 0);
+    let text = sim.text(NETWORK_POLICY_ENFORCED);
+    assert!(text.contains("openshift.io/sa.scc.uid-range"), "{text}");
+    sim.uid_range = Some("1000650000/10000".to_owned());
+    assert_eq!(sim.pass().start.unwrap().user, 1_000_650_000);
 }
 
 #[test]

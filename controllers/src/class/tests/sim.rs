@@ -13,6 +13,7 @@ pub struct Sim {
     pub runtime_class: bool,
     pub runner: String,
     pub gateway_ip: Option<String>,
+    pub uid_range: Option<String>,
     pub jobs: Vec<JobFacts>,
     pub pods: Vec<ProbePod>,
     /// A Job of this name is somebody else's.
@@ -28,6 +29,7 @@ pub fn good() -> NodeFindings {
     NodeFindings {
         landlock: 7,
         processes: Some(500),
+        user_namespace: true,
         network: Some(NetworkFindings {
             reached: vec![Place::Kubelet],
             refused: vec![Place::ApiServer, Place::Pod],
@@ -56,6 +58,7 @@ impl Sim {
             runtime_class: false,
             runner: "runner:1".to_owned(),
             gateway_ip: Some("10.96.7.7".to_owned()),
+            uid_range: None,
             jobs: Vec::new(),
             pods: Vec::new(),
             foreign: false,
@@ -71,6 +74,7 @@ impl Sim {
             runtime_class: self.runtime_class,
             runner: self.runner.clone(),
             gateway_ip: self.gateway_ip.clone(),
+            uid_range: self.uid_range.clone(),
             jobs: self.jobs.clone(),
             foreign_job: false,
             pods: self.pods.clone(),

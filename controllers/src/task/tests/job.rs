@@ -1,21 +1,14 @@
-//! The Job: hardened for every spec.
+//! The Job, as it is documented.
 
+use super::hardened::{assert_hardened, containers, pod};
 use super::sim::Sim;
 use crate::class::targets::{Places, must_not_reach};
 use crate::task::job::{Installation, build};
 use crate::task::plan::Start;
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Container, PodSpec};
-use oarmaster_crds::GepDuration;
-use oarmaster_crds::kinds::class::SandboxClassSpec;
-use oarmaster_crds::kinds::sandbox::SandboxSpec;
-use oarmaster_crds::quantity::{Cpu, Size};
-use proptest::prelude::*;
+use oarmaster_crds::kinds::class::UsersFrom;
 use serde_json::json;
-use std::collections::BTreeSet;
-use std::time::Duration;
 
-fn installation() -> Installation {
+pub fn installation() -> Installation {
     Installation {
         runner_image: "registry.example.com/oarmaster/runner:1".to_owned(),
         gateway_host: "oarmaster-gateway.oarmaster-system.svc".to_owned(),
@@ -27,142 +20,17 @@ fn installation() -> Installation {
     }
 }
 
-fn started(spec: serde_json::Value) -> (Sim, Start) {
+fn started(spec: serde_json::Value) -> (Sim, Box<Start>) {
     let mut sim = Sim::new(spec);
     let start = sim.pass().start.unwrap();
-    (sim, *start)
-}
-
-fn pod(job: &Job) -> &PodSpec {
-    job.spec.as_ref().unwrap().template.spec.as_ref().unwrap()
-}
-
-fn containers(pod: &PodSpec) -> Vec<&Container> {
-    pod.init_containers
-        .iter()
-        .flatten()
-        .chain(&pod.containers)
-        .collect()
-}
-
-/// Pod Security Standard "restricted", and what a sandbox adds to it.
-fn assert_hardened(job: &Job) {
-    let spec = job.spec.as_ref().unwrap();
-    assert_eq!(spec.backoff_limit, Some(0));
-    assert_eq!(spec.pod_replacement_policy.as_deref(), Some("Failed"));
-    assert!(spec.active_deadline_seconds.unwrap() > 0);
-    assert_eq!(
-        spec.ttl_seconds_after_finished, None,
-        "evidence stays until the status is written"
-    );
-    let pod = pod(job);
-    assert_eq!(pod.automount_service_account_token, Some(false));
-    assert_eq!(pod.enable_service_links, Some(false));
-    assert_eq!(pod.restart_policy.as_deref(), Some("Never"));
-    assert_eq!(pod.dns_policy.as_deref(), Some("None"));
-    assert!(
-        !pod.dns_config
-            .as_ref()
-            .unwrap()
-            .nameservers
-            .as_ref()
-            .unwrap()
-            .is_empty()
-    );
-    assert_eq!(
-        pod.service_account_name.as_deref(),
-        Some("oarmaster-sandbox")
-    );
-    assert!(pod.host_network.is_none() && pod.host_pid.is_none() && pod.host_ipc.is_none());
-    assert_ne!(pod.share_process_namespace, Some(true));
-    assert_eq!(pod.termination_grace_period_seconds, Some(5));
-    let seconds: Vec<_> = pod
-        .tolerations
-        .iter()
-        .flatten()
-        .filter_map(|toleration| toleration.toleration_seconds)
-        .collect();
-    assert_eq!(seconds.iter().filter(|seconds| **seconds == 30).count(), 2);
-    for volume in pod.volumes.iter().flatten() {
-        let memory = volume
-            .empty_dir
-            .as_ref()
-            .is_some_and(|dir| dir.medium.as_deref() == Some("Memory") && dir.size_limit.is_some());
-        assert!(
-            memory || volume.projected.is_some(),
-            "volume {}",
-            volume.name
-        );
-        assert!(
-            volume.host_path.is_none() && volume.secret.is_none() && volume.config_map.is_none()
-        );
-    }
-    let mut users = BTreeSet::new();
-    for container in containers(pod) {
-        let name = &container.name;
-        let context = container.security_context.as_ref().unwrap();
-        assert_eq!(context.allow_privilege_escalation, Some(false), "{name}");
-        assert_eq!(context.privileged, Some(false), "{name}");
-        assert_eq!(context.read_only_root_filesystem, Some(true), "{name}");
-        assert_eq!(context.run_as_non_root, Some(true), "{name}");
-        assert!(context.run_as_user.unwrap() > 0, "{name}");
-        assert_eq!(
-            context.seccomp_profile.as_ref().unwrap().type_,
-            "RuntimeDefault"
-        );
-        let capabilities = context.capabilities.as_ref().unwrap();
-        assert_eq!(capabilities.drop, Some(vec!["ALL".to_owned()]));
-        assert!(capabilities.add.is_none());
-        assert!(
-            container.env_from.is_none()
-                && container.ports.is_none()
-                && container.lifecycle.is_none()
-        );
-        assert_eq!(container.image_pull_policy.as_deref(), Some("IfNotPresent"));
-        let resources = container.resources.as_ref().unwrap();
-        let (requests, limits) = (
-            resources.requests.as_ref().unwrap(),
-            resources.limits.as_ref().unwrap(),
-        );
-        for resource in ["memory", "ephemeral-storage"] {
-            assert_eq!(requests[resource], limits[resource], "{name} {resource}");
-        }
-        assert!(limits.contains_key("cpu") && requests.contains_key("cpu"));
-        let mounts: Vec<_> = container
-            .volume_mounts
-            .iter()
-            .flatten()
-            .map(|mount| (mount.name.as_str(), mount.read_only))
-            .collect();
-        let token = mounts.iter().any(|mount| mount.0 == "token");
-        assert_eq!(token, name == "pilot", "only the pilot has the token");
-        if name == "exec" {
-            assert!(
-                mounts.contains(&("bin", Some(true))),
-                "the supervisor cannot be replaced"
-            );
-            assert!(
-                container.env.is_none(),
-                "nothing of ours is in its environment"
-            );
-            users.insert(context.run_as_user);
-        } else {
-            assert_eq!(
-                container.image.as_deref(),
-                Some("registry.example.com/oarmaster/runner:1")
-            );
-            // The image's entry point is the pilot.
-            assert_eq!(container.command.is_some(), name == "install");
-            assert!(!users.contains(&context.run_as_user));
-        }
-    }
+    (sim, start)
 }
 
 #[test]
 fn the_pod_has_the_documented_containers_and_arguments() {
     let (sim, start) = started(json!({}));
     let job = build(&sim.task, &start, &installation(), "sha256:abc");
-    assert_hardened(&job);
+    assert_hardened(&job, &start);
     let pod = pod(&job);
     let names: Vec<_> = containers(pod)
         .iter()
@@ -255,7 +123,7 @@ fn an_agent_without_tools_has_a_pilot_alone() {
     sim.agent.as_mut().unwrap().spec.tools.clear();
     let start = sim.pass().start.unwrap();
     let job = build(&sim.task, &start, &installation(), "sha256:abc");
-    assert_hardened(&job);
+    assert_hardened(&job, &start);
     let pod = pod(&job);
     assert_eq!(containers(pod).len(), 1);
     assert!(
@@ -308,56 +176,57 @@ fn egress_stands_in_the_assignment_and_demands_the_network_policy() {
     assert_eq!(job, same);
 }
 
-prop_compose! {
-    fn class()(
-        runtime in "[a-z]{0,8}",
-        users in (1i64..100_000, 100_000i64..200_000),
-        startup in 1u32..86_400,
-        priority in "[a-z]{0,8}",
-        secrets in prop::collection::vec("[a-z]{1,8}", 0..3),
-        selector in prop::collection::btree_map("[a-z]{1,8}", "[a-z]{0,8}", 0..3),
-    ) -> SandboxClassSpec {
-        let mut class = SandboxClassSpec {
-            runtime_class_name: runtime,
-            startup_timeout: GepDuration(format!("{startup}s")),
-            priority_class_name: priority,
-            image_pull_secrets: secrets,
-            node_selector: selector,
-            ..SandboxClassSpec::default()
-        };
-        class.users.pilot = users.0;
-        class.users.exec = users.1;
-        class
-    }
+#[test]
+fn labels_of_the_class_stand_beside_ours_and_never_in_their_place() {
+    let mut sim = Sim::new(json!({}));
+    let forged = ["team", "oarmaster.dev/sandbox", "oarmaster.dev/task-uid"];
+    let labels = forged.map(|name| (name.to_owned(), "x".to_owned()));
+    // Validation refuses those; where one got past it all the same, ours count.
+    let start = sim.pass().start.map(|mut start| {
+        start.resolved.class.pod_labels = labels.into();
+        start
+    });
+    let start = start.unwrap();
+    let job = build(&sim.task, &start, &installation(), "sha256:abc");
+    assert_hardened(&job, &start);
+    let of_pod = job.spec.unwrap().template.metadata.unwrap().labels.unwrap();
+    assert_eq!(of_pod["team"], "x");
+    assert_eq!(of_pod["oarmaster.dev/sandbox"], "true");
+    assert_eq!(of_pod["oarmaster.dev/task-uid"], "uid-1");
 }
 
-prop_compose! {
-    fn sandbox()(
-        image in "[a-z]{1,10}(:[a-z0-9]{1,5})?",
-        cpu in 1u32..9999,
-        memory in 32u32..100_000,
-        disk in 1u32..100_000,
-    ) -> SandboxSpec {
-        SandboxSpec {
-            image,
-            cpu: Cpu(format!("{cpu}m")),
-            memory: Size(format!("{memory}Mi")),
-            disk: Size(format!("{disk}Mi")),
-            ..SandboxSpec::default()
-        }
-    }
+#[test]
+fn the_image_is_named_in_full_so_that_what_was_judged_is_what_runs() {
+    let (sim, start) = started(json!({}));
+    let job = build(&sim.task, &start, &installation(), "sha256:abc");
+    let exec = containers(pod(&job))[1].image.as_deref();
+    assert_eq!(exec, Some("docker.io/library/python:3.12-slim"));
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+#[test]
+fn user_ids_and_user_namespace_are_those_that_the_class_says() {
+    let mut sim = Sim::new(json!({}));
+    let class = &mut sim.class.as_mut().unwrap().spec;
+    class.users.from = UsersFrom::FromNamespace;
+    sim.uid_range = Some("1000650000/10000".to_owned());
+    let start = sim.pass().start.unwrap();
+    let job = build(&sim.task, &start, &installation(), "sha256:abc");
+    assert_hardened(&job, &start);
+    let ids: Vec<_> = containers(pod(&job))
+        .iter()
+        .map(|container| container.security_context.as_ref().unwrap().run_as_user)
+        .collect();
+    let (pilot, exec) = (Some(1_000_650_000), Some(1_000_650_001));
+    assert_eq!(ids, [pilot, exec, pilot]);
+    let args = containers(pod(&job))[1].args.as_ref().unwrap();
+    assert!(args.contains(&"1000650000".to_owned()), "{args:?}");
 
-    #[test]
-    fn every_pod_is_hardened(class in class(), sandbox in prop::option::of(sandbox()), attempt in 1u32..1000, left in 0u64..1_000_000) {
-        let (sim, mut start) = started(json!({}));
-        start.resolved.class = class;
-        start.resolved.sandbox = sandbox;
-        start.attempt = attempt;
-        start.left = Duration::from_secs(left);
-        assert_hardened(&build(&sim.task, &start, &installation(), "sha256:abc"));
-    }
+    let mut sim = Sim::new(json!({}));
+    sim.class.as_mut().unwrap().spec.host_users = false;
+    let start = sim.pass().start.unwrap();
+    let job = build(&sim.task, &start, &installation(), "sha256:abc");
+    assert_hardened(&job, &start);
+    assert_eq!(pod(&job).host_users, Some(false));
+    let bounds = start.resolved.assignment.unwrap().sandbox.unwrap();
+    assert!(bounds.require_user_namespace, "each sandbox proves it");
 }

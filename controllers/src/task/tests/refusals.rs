@@ -3,6 +3,7 @@
 use super::sim::{Sim, assert_end};
 use crate::task::plan::{plan, refused};
 use oarmaster_crds::conditions;
+use oarmaster_crds::kinds::class::UsersFrom;
 use oarmaster_crds::kinds::task::Phase;
 use oarmaster_protocol::FailureClass;
 use serde_json::json;
@@ -74,6 +75,26 @@ fn a_domain_that_the_class_does_not_allow_is_refused_by_policy() {
         sim.settle();
         assert_eq!(sim.created.len(), usize::from(allowed), "{asked}");
     }
+}
+
+#[test]
+fn a_namespace_without_user_ids_is_waited_for() {
+    let mut sim = Sim::new(json!({}));
+    sim.class.as_mut().unwrap().spec.users.from = UsersFrom::FromNamespace;
+    for range in [None, Some("0/10".to_owned())] {
+        sim.uid_range = range;
+        sim.settle();
+        assert_eq!(sim.phase(), Phase::Pending);
+        let text = sim.condition(conditions::READY).2;
+        assert!(
+            text.contains("Namespace team has") && text.contains("uid-range"),
+            "{text}"
+        );
+        assert!(sim.created.is_empty());
+    }
+    sim.uid_range = Some("1000650000/10000".to_owned());
+    let users = sim.pass().start.unwrap().resolved.users;
+    assert_eq!((users.pilot, users.exec), (1_000_650_000, 1_000_650_001));
 }
 
 #[test]

@@ -22,6 +22,7 @@ pub struct Sim {
     pub pool: Option<ModelPool>,
     pub class: Option<SandboxClass>,
     pub config_maps: BTreeMap<String, BTreeMap<String, String>>,
+    pub uid_range: Option<String>,
     pub now: Timestamp,
     pub jobs: Vec<JobFacts>,
     pub pod: Option<PodFacts>,
@@ -99,6 +100,7 @@ impl Sim {
                 "status": { "conditions": ready_condition() },
             }))),
             config_maps: BTreeMap::new(),
+            uid_range: None,
             now: start(),
             jobs: Vec::new(),
             pod: None,
@@ -138,6 +140,7 @@ impl Sim {
             agent: self.agent.clone().map(Arc::new),
             pool: self.pool.clone().map(Arc::new),
             class: self.class.clone().map(Arc::new),
+            uid_range: self.uid_range.clone(),
             config_maps: self
                 .task
                 .spec

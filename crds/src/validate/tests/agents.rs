@@ -143,4 +143,36 @@ fn a_class_is_checked_beyond_its_schema() {
         class(|spec| spec.default_task_budget = crate::Allowance::default()),
         ["spec.defaultTaskBudget"]
     );
+    for users in [
+        json!({ "from": "FromNamespace" }),
+        json!({ "pilot": 65_536 }),
+        json!({ "exec": 1_000_650_000 }),
+    ] {
+        let spec = parse(json!({ "hostUsers": false, "users": users }));
+        assert_eq!(fields(&validate::class(&spec)), ["spec.users"], "{users}");
+        let spec = parse(json!({ "users": users }));
+        assert_eq!(validate::class(&spec), [], "{users}");
+    }
+    for label in [
+        "oarmaster.dev/sandbox",
+        "x.oarmaster.dev/y",
+        "batch.kubernetes.io/job-name",
+        "job-name",
+        "controller-uid",
+    ] {
+        let labels = [(label.to_owned(), String::new())];
+        let mut spec = SandboxClassSpec::default();
+        spec.pod_labels = labels.into();
+        assert_eq!(
+            fields(&validate::class(&spec)),
+            ["spec.podLabels"],
+            "{label}"
+        );
+    }
+    for label in ["team", "example.com/job-name", "notoarmaster.dev/x"] {
+        let labels = [(label.to_owned(), "a".to_owned())];
+        let mut spec = SandboxClassSpec::default();
+        spec.pod_labels = labels.into();
+        assert_eq!(validate::class(&spec), [], "{label}");
+    }
 }

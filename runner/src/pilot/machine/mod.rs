@@ -201,6 +201,7 @@ impl Machine {
             max_processes: 0,
             call_timeout_ms: 0,
             require_landlock: false,
+            require_user_namespace: false,
             network_policy_within_ms: None,
             egress: Vec::new(),
         });

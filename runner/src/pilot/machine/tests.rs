@@ -42,6 +42,7 @@ fn agent(tools: &[&str]) -> Assignment {
             max_processes: 256,
             call_timeout_ms: 1000,
             require_landlock: false,
+            require_user_namespace: false,
             network_policy_within_ms: None,
             egress: Vec::new(),
         }),
