@@ -133,6 +133,7 @@ fn add(found: &mut Found, file: &Path, path: &Path, skip_binary: bool) -> Result
         path: name.to_owned(),
         content: Some(content),
         config_map: None,
+        git: None,
     });
     Ok(())
 }

@@ -27,6 +27,9 @@ pub struct Assignment {
     pub task: TaskRef,
     /// What is to be done.
     pub target: Target,
+    /// Repositories to fetch into the workspace, before the files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repositories: Vec<Repository>,
     /// Files to place in the workspace before anything runs.
     #[serde(default)]
     pub files: Vec<File>,
@@ -107,6 +110,18 @@ pub enum Program {
         /// The source.
         code: String,
     },
+}
+
+/// A repository for the workspace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Repository {
+    /// Its directory, relative to the workspace; `.` is the workspace itself.
+    pub path: String,
+    /// Where it is, by https.
+    pub url: String,
+    /// Branch, tag or commit.
+    pub reference: String,
 }
 
 /// A file for the workspace.

@@ -35,7 +35,7 @@ pub enum FailureClass {
     OutputTooLarge,
     /// The cluster's state went back in time (a restored backup).
     StateRegressed,
-    /// The pod was evicted, preempted or deleted.
+    /// The pod was evicted, preempted or deleted, or the network failed it while a repository was fetched.
     Disrupted,
     /// The sandbox could not prove that it is isolated; nothing ran.
     IsolationUnproven,

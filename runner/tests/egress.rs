@@ -58,6 +58,7 @@ fn python(sandbox: &mut Sandbox, code: &str) -> Ran {
         },
         env: [].into(),
         timeout_ms: None,
+        disk_bytes: None,
     });
     match sandbox.ask(&run) {
         Response::Ran(ran) => ran,
@@ -334,6 +335,7 @@ fn there_is_no_egress_without_landlock() {
         program: Program::Command(vec!["true".into()]),
         env: [].into(),
         timeout_ms: None,
+        disk_bytes: None,
     });
     let Response::Failed(failed) = sandbox.ask(&run) else {
         panic!()

@@ -26,6 +26,7 @@ fn python(sandbox: &mut Sandbox, code: &str) -> Ran {
         },
         env: [].into(),
         timeout_ms: None,
+        disk_bytes: None,
     })))
 }
 
@@ -38,6 +39,7 @@ fn command(argv: &[&str], timeout_ms: Option<u64>) -> Request {
         program: Program::Command(argv.iter().map(|word| (*word).to_owned()).collect()),
         env: [("N".to_owned(), "7 ✓".to_owned())].into(),
         timeout_ms,
+        disk_bytes: None,
     })
 }
 
@@ -345,6 +347,7 @@ fn what_the_image_lacks_is_named() {
             },
             env: [].into(),
             timeout_ms: None,
+            disk_bytes: None,
         })));
         assert_eq!(error.code, FailedCode::StartFailed);
         assert!(

@@ -283,6 +283,36 @@ fn out_of_memory_again_and_again() {
 
 /// Files stay when a call ends: those that fill everything must not end every later call.
 #[test]
+fn a_call_may_have_less_disk_than_the_sandbox() {
+    let Some(mut sandbox) = Sandbox::start_in_container(Options::default()) else {
+        return;
+    };
+    let fill = |bytes| {
+        Request::Run(Run {
+            program: Program::Command(
+                ["sh", "-c", "head -c 60M /dev/zero > filled && sleep 1"]
+                    .map(str::to_owned)
+                    .to_vec(),
+            ),
+            env: [].into(),
+            timeout_ms: None,
+            disk_bytes: bytes,
+        })
+    };
+    for (bytes, stopped) in [
+        (None, None),
+        (Some(u64::MAX), None),
+        (Some(32 << 20), Some(Stopped::DiskFull)),
+    ] {
+        assert_eq!(sandbox.shell("rm -f filled").exit_code, Some(0));
+        let Response::Ran(ran) = sandbox.ask(&fill(bytes)) else {
+            panic!()
+        };
+        assert_eq!(ran.stopped, stopped, "{bytes:?}");
+    }
+}
+
+#[test]
 fn a_full_disk_can_be_cleared() {
     let Some(mut sandbox) = Sandbox::start_in_container(small()) else {
         return;
@@ -353,6 +383,7 @@ fn the_environment_reaches_the_program_only() {
         ]
         .into(),
         timeout_ms: None,
+        disk_bytes: None,
     }));
     let Response::Ran(ran) = response else {
         panic!("{response:?}")

@@ -6,8 +6,8 @@ use oarmaster_crds::kinds::sandbox::{AcceptSpec, SandboxSpec};
 use oarmaster_crds::kinds::task::{Language, Pinned, RunSpec};
 use oarmaster_crds::{Agent, GepDuration, ModelPool, Task, access};
 use oarmaster_protocol::assignment::{
-    Accept, AgentTarget, ArtifactRule, Assignment, File, Program, RunTarget, Sandbox, Target,
-    TaskRef,
+    Accept, AgentTarget, ArtifactRule, Assignment, File, Program, Repository, RunTarget, Sandbox,
+    Target, TaskRef,
 };
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ pub fn files(
 ) -> Vec<File> {
     let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
     let mut files = Vec::with_capacity(task.spec.files.len());
-    for file in &task.spec.files {
+    for file in task.spec.files.iter().filter(|file| file.git.is_none()) {
         let content = match (&file.content, &file.config_map) {
             (Some(content), _) => content.clone(),
             (None, Some(named)) => {
@@ -66,6 +66,20 @@ pub fn files(
     files
 }
 
+/// The files that come from git, which the sandbox fetches itself.
+fn repositories(task: &Task) -> Vec<Repository> {
+    let files = task.spec.files.iter();
+    files
+        .filter_map(|file| {
+            file.git.as_ref().map(|source| Repository {
+                path: file.path.clone(),
+                url: source.url.clone(),
+                reference: source.reference.clone(),
+            })
+        })
+        .collect()
+}
+
 /// What the attempt has to do.
 #[must_use]
 pub fn build(
@@ -88,6 +102,7 @@ pub fn build(
             (Some((agent, pinned)), _) => Target::Agent(agent_target(task, agent, pinned, pool)),
             (None, run) => Target::Run(run.map_or_else(nothing, run_target)),
         },
+        repositories: repositories(task),
         files,
         artifacts: task
             .spec

@@ -117,6 +117,13 @@ pub fn resolve_first(task: &Task, looked: &Looked) -> Refs {
     else {
         return Refs::Missing(missing.join("; "));
     };
+    if let Some(agent) = agent {
+        let egress = &agent.spec.sandbox.egress;
+        let problems = validate::reachable(&task.spec.files, "the Agent's spec.sandbox", egress);
+        if !problems.is_empty() {
+            return Refs::Refused(FailureClass::InvalidInput, summary(&problems));
+        }
+    }
     let sandbox = wanted_sandbox(task, agent);
     if let Some(sandbox) = &sandbox {
         let field = if agent.is_some() {

@@ -96,7 +96,7 @@ pub struct TaskSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "params_schema")]
     pub params: Option<BTreeMap<String, Value>>,
-    /// Files that are placed in the workspace before anything runs. At most 128, together less than 1 MiB. Immutable.
+    /// Files that are placed in the workspace before anything runs. At most 128, together less than 1 MiB. Repositories come first, and may have half of the sandbox's disk together. Immutable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["path"]))]
     pub files: Vec<FileSpec>,
@@ -224,15 +224,15 @@ pub enum Language {
     Shell,
 }
 
-/// A file for the workspace.
+/// A file for the workspace, or a repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.content) != has(self.configMap)").message("set exactly one of content or configMap"),
+    validation = Rule::new("[has(self.content), has(self.configMap), has(self.git)].filter(set, set).size() == 1").message("set exactly one of content, configMap or git"),
     validation = Rule::new("!self.path.startsWith('/') && !self.path.split('/').exists(part, part == '..' || part == '')").message("path must be relative and stay inside the workspace")
 )]
 pub struct FileSpec {
-    /// Path relative to the workspace. At most 512 characters.
+    /// Path relative to the workspace. Of a repository it is its directory; `.` is the workspace itself. At most 512 characters.
     #[schemars(length(min = 1, max = 512))]
     pub path: String,
     /// The content. At most 131072 characters.
@@ -242,6 +242,32 @@ pub struct FileSpec {
     /// The content, from a ConfigMap in the same namespace, as it is when the Task starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map: Option<ConfigMapKeyRef>,
+    /// A repository, as it is when an attempt starts. The image's own git fetches it, through the sandbox's egress.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git: Option<GitSource>,
+}
+
+/// A repository that anybody can read. One commit of it is fetched, without its history and submodules.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GitSource {
+    /// Where it is: `https://HOST/PATH`, without port, name and password. The host must be one of the sandbox's `egress.domains`. At most 512 characters.
+    #[schemars(
+        length(min = 1, max = 512),
+        regex(pattern = r"^https://[-a-z0-9.]+/[-A-Za-z0-9._~/%+@]+$")
+    )]
+    pub url: String,
+    /// A branch, a tag, or a whole commit id. At most 255 characters. Default `HEAD`, the repository's default branch.
+    #[serde(rename = "ref", default = "default_reference")]
+    #[schemars(
+        length(min = 1, max = 255),
+        regex(pattern = r"^[A-Za-z0-9][-A-Za-z0-9._/@+#=]*$")
+    )]
+    pub reference: String,
+}
+
+fn default_reference() -> String {
+    "HEAD".to_owned()
 }
 
 /// One key of a ConfigMap.

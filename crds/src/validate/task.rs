@@ -1,6 +1,6 @@
 //! Checks of a Task.
 
-use super::{Problem, Rule, bounds, sandbox};
+use super::{Problem, Rule, bounds, git, sandbox};
 use crate::kinds::task::{RunSpec, TaskSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
@@ -47,6 +47,8 @@ pub fn task(spec: &TaskSpec, metadata: &ObjectMeta) -> Vec<Problem> {
                 );
             }
             self::run(&mut problems, run);
+            let egress = &run.sandbox.egress;
+            problems.extend(git::reachable(&spec.files, "spec.run.sandbox", egress));
         }
         _ => problems.push(Problem::spec(
             "spec",
@@ -173,7 +175,7 @@ fn files(problems: &mut Vec<Problem>, spec: &TaskSpec) {
     let mut bytes = 0usize;
     for (index, file) in spec.files.iter().enumerate() {
         let field = format!("spec.files[{index}]");
-        if let Some(message) = bounds::path_problem(&file.path) {
+        if let Some(message) = git::path_problem(file) {
             problems.push(Problem::spec(format!("{field}.path"), message));
         } else if !seen.insert(&file.path) {
             problems.push(Problem::spec(
@@ -181,14 +183,30 @@ fn files(problems: &mut Vec<Problem>, spec: &TaskSpec) {
                 format!("'{}' is there twice", file.path),
             ));
         }
-        if file.content.is_some() == file.config_map.is_some() {
+        let sources = [
+            file.content.is_some(),
+            file.config_map.is_some(),
+            file.git.is_some(),
+        ];
+        if sources.iter().filter(|set| **set).count() != 1 {
             problems.push(Problem::spec(
                 &field,
-                "set exactly one of content or configMap",
+                "set exactly one of content, configMap or git",
             ));
+        }
+        if let Some(source) = &file.git {
+            git::git(problems, &format!("{field}.git"), source);
         }
         bytes = bytes.saturating_add(file.content.as_ref().map_or(0, String::len));
     }
+    git::places(problems, &spec.files);
+    let repositories: BTreeSet<&str> = spec
+        .files
+        .iter()
+        .filter(|file| file.git.is_some())
+        .map(|file| file.path.as_str())
+        .collect();
+    seen.retain(|path| !repositories.contains(path));
     for path in &seen {
         let parents = path.match_indices('/').filter_map(|(at, _)| path.get(..at));
         for parent in parents.filter(|parent| seen.contains(parent)) {

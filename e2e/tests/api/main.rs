@@ -16,6 +16,7 @@ mod defaults;
 mod documents;
 mod guards;
 mod limits;
+mod pods;
 mod pool;
 mod provider;
 mod requester;

@@ -31,7 +31,7 @@ fn files(files: Value) -> Value {
 
 const TARGET: &str = "set exactly one of agent (with params.prompt) or run (with command or code)";
 const COMMAND: &str = "set exactly one of command (a list of words) or code (with language)";
-const CONTENT: &str = "set exactly one of content or configMap";
+const CONTENT: &str = "set exactly one of content, configMap or git";
 const PATH: &str = "path must be relative and stay inside the workspace";
 const LANGUAGE: &str = "language goes with code: set both, or command";
 
@@ -257,6 +257,52 @@ fn workspace() -> Vec<Case> {
             "a file with two contents",
             files(json!([{"path": "a", "content": "x", "configMap": {"name": "n", "key": "k"}}])),
             &[CONTENT],
+        ),
+        taken(
+            "repositories",
+            r(json!({
+                "run": {"command": ["true"], "sandbox": {"egress": {"domains": ["github.com"]}}},
+                "files": [
+                    {"path": ".", "git": {"url": "https://github.com/acme/app.git"}},
+                    {"path": "a/b.py", "content": "x = 1\n"},
+                ],
+            })),
+        ),
+        denied(
+            "a repository with a content",
+            files(
+                json!([{"path": "a", "content": "x", "git": {"url": "https://github.com/acme/app"}}]),
+            ),
+            &[CONTENT],
+        ),
+        denied(
+            "a repository that is not fetched by https",
+            files(json!([{"path": "a", "git": {"url": "http://github.com/acme/app"}}])),
+            &["spec.files[0].git.url", "should match"],
+        ),
+        denied(
+            "a repository with a password",
+            files(json!([{"path": "a", "git": {"url": "https://me:secret@github.com/acme/app"}}])),
+            &["spec.files[0].git.url", "should match"],
+        ),
+        denied(
+            "a repository at another port",
+            files(json!([{"path": "a", "git": {"url": "https://github.com:8443/acme/app"}}])),
+            &["spec.files[0].git.url", "should match"],
+        ),
+        denied(
+            "a ref that is an option",
+            files(
+                json!([{"path": "a", "git": {"url": "https://github.com/acme/app", "ref": "--upload-pack=x"}}]),
+            ),
+            &["spec.files[0].git.ref", "should match"],
+        ),
+        denied(
+            "a ref that is two",
+            files(
+                json!([{"path": "a", "git": {"url": "https://github.com/acme/app", "ref": "main:main"}}]),
+            ),
+            &["spec.files[0].git.ref", "should match"],
         ),
         denied("an absolute path", file("/etc/passwd"), &[PATH]),
         denied(

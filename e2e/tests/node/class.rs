@@ -237,3 +237,46 @@ async fn enforcement_that_a_class_demands_is_proven_before_anything_runs() -> Re
     })
     .await
 }
+
+/// Whether this machine's kernel and runtime can give a pod users of its own is not the test's to say; that nobody is told so where they do not is.
+#[tokio::test]
+async fn users_of_the_node_are_never_taken_for_users_of_a_pods_own() -> Result<()> {
+    beside_others("class-users", async |space| {
+        let spec = json!({"hostUsers": false, "startupTimeout": "45s"});
+        with_class(space, spec, async |classes, name| {
+            let cat = json!({"command": ["cat", "/proc/self/uid_map"]});
+            let mut work = run("work", cat, &json!({}));
+            work["spec"]["run"]["sandbox"]["class"] = json!({"name": name});
+            create(space, &[work]).await?;
+            let class = probed(classes, name, "").await?;
+            let (found, why, text) = says_of(&class, conditions::USER_NAMESPACE);
+            let ready = says_of(&class, conditions::READY).0;
+            let done = space.finished("work").await?;
+            if found == "True" {
+                ensure!(holds(&done, conditions::COMPLETE), "{done:#?}");
+                let output = done.status.and_then(|status| status.output);
+                let output = output.context("no output")?;
+                let map = output["stdoutTail"].as_str().context("no map")?;
+                let ids: Vec<&str> = map.split_whitespace().collect();
+                ensure!(ids != ["0", "0", "4294967295"], "{map}");
+                ensure!(ready == "True", "{class:?}");
+                return Ok(());
+            }
+            let known = [reason::NODE_USERS, reason::PROBE_FAILED];
+            ensure!(
+                known.contains(&why.as_str()) && ready == "False",
+                "{class:?}"
+            );
+            let expected = if why == reason::NODE_USERS {
+                "IsolationUnproven"
+            } else {
+                "StartFailed"
+            };
+            let (class, told) = failure(&done);
+            ensure!(class == expected, "{class}: {told}; the class says: {text}");
+            Ok(())
+        })
+        .await
+    })
+    .await
+}

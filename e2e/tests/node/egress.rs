@@ -142,6 +142,41 @@ async fn code_reaches_its_domain_and_nothing_else() -> Result<()> {
     .await
 }
 
+/// The image's own git fetches; where there is none, the Task says so before anything of it ran.
+#[tokio::test]
+async fn a_repository_needs_git_in_the_image() -> Result<()> {
+    beside_others("egress-git", async |space| {
+        let class = json!({"egress": {"domains": ["never.example.com"]}});
+        with_class(space, class, async |_, name| {
+            let files = json!([{"path": "app", "git": {"url": "https://never.example.com/app"}}]);
+            let mut work = run(
+                "work",
+                json!({"command": ["true"]}),
+                &json!({ "files": files }),
+            );
+            let sandbox = &mut work["spec"]["run"]["sandbox"];
+            sandbox["class"] = json!({"name": name});
+            sandbox["egress"] = json!({"domains": ["never.example.com"]});
+            create(space, &[work]).await?;
+            if !enforced() {
+                space.failed("work", "IsolationUnproven").await?;
+                return Ok(());
+            }
+            let done = space.failed("work", "StartFailed").await?;
+            let told = failure(&done).1;
+            ensure!(
+                told.contains(
+                    "files: `app` could not be fetched from https://never.example.com/app at HEAD"
+                ) && told.contains("choose an image that has it"),
+                "{told}"
+            );
+            Ok(())
+        })
+        .await
+    })
+    .await
+}
+
 #[tokio::test]
 async fn what_the_class_does_not_allow_is_not_begun() -> Result<()> {
     beside_others("egress-refused", async |space| {

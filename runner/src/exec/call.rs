@@ -90,7 +90,12 @@ impl Caller {
         let ready = self.prepare(workspace, run)?;
         let bound = self.sandbox.call_timeout_ms;
         let timeout = Duration::from_millis(run.timeout_ms.unwrap_or(bound).min(bound));
-        let ran = self.start(&ready, timeout);
+        let disk = run.disk_bytes.unwrap_or(u64::MAX);
+        let bounds = Sandbox {
+            disk_bytes: self.sandbox.disk_bytes.min(disk),
+            ..self.sandbox.clone()
+        };
+        let ran = self.start(&ready, timeout, &bounds);
         if let Some(source) = ready.source {
             workspace.remove(source)?;
         }
@@ -113,7 +118,7 @@ impl Caller {
             env: self.environment(&BTreeMap::new()),
             source: None,
         };
-        self.start(&ready, Duration::from_secs(20))
+        self.start(&ready, Duration::from_secs(20), &self.sandbox)
     }
 
     fn prepare(&self, workspace: &Workspace, run: &Run) -> Result<Ready, Failed> {
@@ -218,7 +223,7 @@ impl Caller {
             .find(|file| file.is_file())
     }
 
-    fn start(&self, ready: &Ready, timeout: Duration) -> Result<Ran, Failed> {
+    fn start(&self, ready: &Ready, timeout: Duration, bounds: &Sandbox) -> Result<Ran, Failed> {
         while procs::reap_one(Some(WaitPidFlag::WNOHANG)).is_some() {} // left by nobody of ours, but PID 1 has to
         let begin = Instant::now();
         let cpu = cpu_of_children();
@@ -232,7 +237,7 @@ impl Caller {
 
         let mut problem = Vec::new();
         let _ = report.read_to_end(&mut problem); // ends when the program starts
-        let mut watch = Watch::new(&self.sandbox, &self.places, self.cgroup.as_ref());
+        let mut watch = Watch::new(bounds, &self.places, self.cgroup.as_ref());
         let ended = self.watch(main, begin + timeout, &mut watch, &mut streams);
         let killed = procs::kill_all(main);
         let [stdout, stderr] = streams.map(Stream::finish);

@@ -22,6 +22,10 @@ pub(super) fn variables(port: u16, tmp: &Path) -> Vec<(String, String)> {
         ("NODE_USE_ENV_PROXY", "1".to_owned()),
         // Without a terminal git would wait for a password, and these would ask for news of themselves.
         ("GIT_TERMINAL_PROMPT", "0".to_owned()),
+        // The workspace belongs to root, as every volume: git would not work in a repository there.
+        ("GIT_CONFIG_COUNT", "1".to_owned()),
+        ("GIT_CONFIG_KEY_0", "safe.directory".to_owned()),
+        ("GIT_CONFIG_VALUE_0", "*".to_owned()),
         ("PIP_DISABLE_PIP_VERSION_CHECK", "1".to_owned()),
         ("npm_config_update_notifier", "false".to_owned()),
         // The home directory is the workspace, which is kept; what was downloaded is not.

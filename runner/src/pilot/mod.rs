@@ -9,6 +9,7 @@ mod egress;
 mod gateway;
 pub mod machine;
 mod policy;
+pub mod repository;
 mod sandbox;
 pub mod show;
 pub mod tools;

@@ -296,6 +296,7 @@ fn run(program: Program, timeout_seconds: Option<u64>) -> Request {
         program,
         env: BTreeMap::new(),
         timeout_ms: timeout_seconds.map(|seconds| seconds.max(1).saturating_mul(1000)),
+        disk_bytes: None,
     })
 }
 

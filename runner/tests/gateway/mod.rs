@@ -73,6 +73,13 @@ pub enum Egress {
     Refuse,
     /// Answers what is asked with this body, beside what was asked.
     Answer(String),
+    /// Connects it to a port of loopback, where it asks for port 443 of this name.
+    Tunnel {
+        /// The name.
+        name: &'static str,
+        /// The port.
+        port: u16,
+    },
 }
 
 type Shared = Arc<Mutex<Inner>>;
@@ -160,6 +167,7 @@ pub fn assignment() -> Assignment {
             max_turns: 10,
             max_tool_calls: 20,
         }),
+        repositories: vec![],
         files: vec![],
         artifacts: vec![],
         accept: None,
@@ -544,10 +552,11 @@ async fn egress(State(inner): State<Shared>, mut request: axum::extract::Request
     assert_eq!(header("authorization"), Some(&*format!("Bearer {TOKEN}")));
     assert_eq!(header(SESSION_HEADER), Some(SESSION));
     assert_eq!(header("upgrade"), Some(EGRESS_PROTOCOL));
-    let Egress::Answer(body) = lock(&inner).egress.clone() else {
+    let egress = lock(&inner).egress.clone();
+    if let Egress::Refuse = egress {
         let error = json!({"error": {"message": "no egress today", "type": "permission_error", "code": "forbidden"}});
         return (StatusCode::FORBIDDEN, axum::Json(error)).into_response();
-    };
+    }
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         let mut program = hyper_util::rt::TokioIo::new(upgrade.await.unwrap());
@@ -556,6 +565,23 @@ async fn egress(State(inner): State<Shared>, mut request: axum::extract::Request
             asked.push(program.read_u8().await.unwrap());
         }
         let asked = String::from_utf8(asked).unwrap();
+        let body = match egress {
+            Egress::Refuse => unreachable!(),
+            Egress::Answer(body) => body,
+            Egress::Tunnel { name, port } => {
+                assert!(
+                    asked.starts_with(&format!("CONNECT {name}:443 ")),
+                    "{asked}"
+                );
+                let mut server = tokio::net::TcpStream::connect(("127.0.0.1", port))
+                    .await
+                    .unwrap();
+                program.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+                // Either side may break off.
+                let _ = tokio::io::copy_bidirectional(&mut program, &mut server).await;
+                return;
+            }
+        };
         let text = format!("{} {body}", asked.lines().next().unwrap());
         let answer = format!(
             "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}",

@@ -297,6 +297,7 @@ impl Sandbox {
             program: Program::Command(argv.iter().map(|word| (*word).to_owned()).collect()),
             env: [].into(),
             timeout_ms,
+            disk_bytes: None,
         });
         match self.ask(&request) {
             Response::Ran(ran) => ran,

@@ -75,6 +75,7 @@ pub fn run_assignment(uid: &str, code: &str) -> Assignment {
             },
             env: Default::default(),
         }),
+        repositories: vec![],
         files: vec![],
         artifacts: vec![],
         accept: None,

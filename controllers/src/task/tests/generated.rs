@@ -305,7 +305,15 @@ fn task() -> impl Strategy<Value = Value> {
 
 fn specs() -> impl Strategy<Value = Specs> {
     let range = one_of(&["1000650000/10000", "1-2", "2147483646/2"]);
-    (class(), agent(), task(), range).prop_map(|(class, mut agent, mut task, range)| {
+    let all = (class(), agent(), task(), range, any::<bool>());
+    all.prop_map(|(class, mut agent, mut task, range, fetched)| {
+        let of_run = task.pointer("/run/sandbox/egress").is_some();
+        let of_agent = task["run"].is_null() && agent.pointer("/sandbox/egress").is_some();
+        if fetched && (of_run || of_agent) {
+            let git = json!({ "url": "https://a.example.com/x", "ref": "v1" });
+            let file = json!({ "path": "repository", "git": git });
+            task["files"].as_array_mut().unwrap().push(file);
+        }
         if class["images"]["requireDigest"] == json!(true) {
             for at in ["/sandbox/image", "/run/sandbox/image"] {
                 for spec in [&mut agent, &mut task] {

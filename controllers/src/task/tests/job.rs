@@ -176,6 +176,32 @@ fn egress_stands_in_the_assignment_and_demands_the_network_policy() {
     assert_eq!(job, same);
 }
 
+/// The pod knows nothing of it: the sandbox fetches it itself.
+#[test]
+fn a_repository_stands_in_the_assignment_alone() {
+    let started = |files: serde_json::Value| {
+        let run = json!({ "command": ["true"], "sandbox": { "egress": { "domains": ["git.example.com"] } } });
+        let mut sim =
+            Sim::new(json!({ "agent": null, "params": null, "run": run, "files": files }));
+        sim.class.as_mut().unwrap().spec.egress.domains = vec!["git.example.com".to_owned()];
+        let start = sim.pass().start.unwrap();
+        let job = build(&sim.task, &start, &installation(), "sha256:abc");
+        (start.resolved.assignment.unwrap(), job)
+    };
+    let (assignment, job) = started(json!([
+        { "path": "app/.env", "content": "x" },
+        { "path": "app", "git": { "url": "https://git.example.com/app" } },
+    ]));
+    let [repository] = &assignment.repositories[..] else {
+        panic!("{assignment:?}")
+    };
+    assert_eq!(repository.path, "app");
+    assert_eq!(repository.url, "https://git.example.com/app");
+    assert_eq!(repository.reference, "HEAD");
+    assert_eq!(assignment.files.len(), 1);
+    assert_eq!(job, started(json!([])).1);
+}
+
 #[test]
 fn labels_of_the_class_stand_beside_ours_and_never_in_their_place() {
     let mut sim = Sim::new(json!({}));

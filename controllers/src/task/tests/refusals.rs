@@ -78,6 +78,26 @@ fn a_domain_that_the_class_does_not_allow_is_refused_by_policy() {
 }
 
 #[test]
+fn a_repository_that_the_agents_sandbox_cannot_reach_is_refused() {
+    let files = json!([{ "path": "app", "git": { "url": "https://git.example.com/app" } }]);
+    let sim = refuse(json!({ "files": files }));
+    assert_end(&sim, Phase::Failed, "InvalidInput");
+    let text = sim.condition(conditions::READY).2;
+    assert!(
+        text.contains("spec.files[0].git.url: git.example.com is none of the domains")
+            && text.contains("the Agent's spec.sandbox.egress.domains"),
+        "{text}"
+    );
+    let mut sim = Sim::new(json!({ "files": files }));
+    let domains = vec!["git.example.com".to_owned()];
+    let agent = &mut sim.agent.as_mut().unwrap().spec;
+    agent.sandbox.egress.domains.clone_from(&domains);
+    sim.class.as_mut().unwrap().spec.egress.domains = domains;
+    sim.settle();
+    assert_eq!(sim.created.len(), 1);
+}
+
+#[test]
 fn a_namespace_without_user_ids_is_waited_for() {
     let mut sim = Sim::new(json!({}));
     sim.class.as_mut().unwrap().spec.users.from = UsersFrom::FromNamespace;

@@ -1,6 +1,7 @@
 mod agents;
 mod budgets;
 mod egress;
+mod git;
 mod images;
 mod models;
 

@@ -51,6 +51,7 @@ impl Machine {
             program: Program::Command(command.clone()),
             env: BTreeMap::new(),
             timeout_ms: None,
+            disk_bytes: None,
         };
         self.exec(Phase::Checking(output), Request::Run(run))
     }

@@ -85,13 +85,13 @@ impl Machine {
         }
     }
 
-    /// Whether a request of this phase has to wait for the NetworkPolicy: what the model or the Task asks for does, what the attempt
-    /// begins with does not.
+    /// Whether a request of this phase has to wait for the NetworkPolicy: what the model or the Task asks for does, also by what a server
+    /// sends; files are only written down.
     pub(super) fn holds(&self, phase: &Phase) -> bool {
         self.awaits_network()
             && matches!(
                 phase,
-                Phase::Calling(_) | Phase::Running | Phase::Checking(_)
+                Phase::Fetching(..) | Phase::Calling(_) | Phase::Running | Phase::Checking(_)
             )
     }
 

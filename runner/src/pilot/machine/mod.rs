@@ -11,9 +11,10 @@ mod turn;
 mod tests;
 
 use super::answer::{Answer, Call};
+use super::repository::{self, Step as Fetch};
 use super::show;
 use oarmaster_protocol::FailureClass;
-use oarmaster_protocol::assignment::{Assignment, RunTarget, Sandbox, Target};
+use oarmaster_protocol::assignment::{Assignment, File, RunTarget, Sandbox, Target};
 use oarmaster_protocol::exec::{Bytes, FailedCode, Request, Response, Run};
 use oarmaster_protocol::journal::{Artifact, Body, Failure, Outcome};
 use oarmaster_protocol::probe::NetworkFindings;
@@ -122,7 +123,9 @@ enum Phase {
     Probing(After),
     /// The proof of the NetworkPolicy, before this.
     Holding(Box<Held>),
-    /// File number i is being written.
+    /// Repository number i is being fetched.
+    Fetching(usize, Fetch),
+    /// File number i is being written; the repositories count first.
     Placing(usize),
     /// The model.
     Asking {
@@ -150,7 +153,7 @@ struct Held {
 /// What a probe was made for.
 #[derive(Clone, Debug, PartialEq)]
 enum After {
-    /// The attempt begins, or goes on, with file number i.
+    /// The attempt begins, or goes on, with repository or file number i.
     Place(usize),
     /// The sandbox was restarted in this call.
     Call(Call),
@@ -248,6 +251,9 @@ impl Machine {
             }
             (Phase::Probing(after), Event::Exec(response)) => self.probed(after, response),
             (Phase::Holding(held), Event::Network(found)) => self.policed(*held, found),
+            (Phase::Fetching(index, step), Event::Exec(response)) => {
+                self.fetched(index, step, &response)
+            }
             (Phase::Placing(index), Event::Exec(response)) => self.placed(index, response),
             (Phase::Asking { .. }, Event::Answered(response)) => self.answered(&response),
             (Phase::Asking { again }, Event::ModelFailed { code, message }) => {
@@ -284,8 +290,12 @@ impl Machine {
         Next::Exec(request)
     }
 
+    /// Repositories come first: files may be put into them.
     fn place(&mut self, index: usize) -> Next {
-        let Some(file) = self.assignment.files.get(index) else {
+        if index < self.assignment.repositories.len() {
+            return self.fetch(index, Fetch::Init);
+        }
+        let Some(file) = self.file(index) else {
             return self.start();
         };
         let request = Request::Write {
@@ -293,6 +303,44 @@ impl Machine {
             content: Bytes(file.content.clone().into_bytes()),
         };
         self.exec(Phase::Placing(index), request)
+    }
+
+    fn file(&self, index: usize) -> Option<&File> {
+        let files = index.checked_sub(self.assignment.repositories.len())?;
+        self.assignment.files.get(files)
+    }
+
+    fn fetch(&mut self, index: usize, step: Fetch) -> Next {
+        let Some(found) = self.assignment.repositories.get(index) else {
+            return self.place(index);
+        };
+        let run = repository::run(found, step, &self.sandbox);
+        self.exec(Phase::Fetching(index, step), Request::Run(run))
+    }
+
+    fn fetched(&mut self, index: usize, step: Fetch, response: &Response) -> Next {
+        let Some(found) = self.assignment.repositories.get(index) else {
+            return self.place(index);
+        };
+        let problem = match response {
+            Response::Ran(ran) => repository::problem(found, step, ran, &self.sandbox),
+            Response::Failed(failed) => Some(repository::not_run(found, failed)),
+            _ => Some((
+                FailureClass::Internal,
+                "exec did not answer the fetching of a repository".to_owned(),
+            )),
+        };
+        if let Some((class, message)) = problem {
+            return self.finish_now(class, &message);
+        }
+        if let Some(step) = step.next() {
+            return self.fetch(index, step);
+        }
+        if let Response::Ran(ran) = response {
+            let note = repository::note(found, ran);
+            self.note(note);
+        }
+        self.place(index + 1)
     }
 
     fn placed(&mut self, index: usize, response: Response) -> Next {
@@ -303,12 +351,7 @@ impl Machine {
                     FailedCode::Io => FailureClass::StartFailed,
                     _ => FailureClass::InvalidInput,
                 };
-                let path = self
-                    .assignment
-                    .files
-                    .get(index)
-                    .map_or("", |file| &file.path)
-                    .to_owned();
+                let path = self.file(index).map_or("", |file| &file.path).to_owned();
                 self.finish_now(
                     class,
                     &format!("files: `{path}` could not be placed: {}", failed.message),
@@ -329,6 +372,7 @@ impl Machine {
                 !agent.tools.is_empty()
                     || self.assignment.accept.is_some()
                     || !self.assignment.files.is_empty()
+                    || !self.assignment.repositories.is_empty()
             }
         };
         if needs_sandbox && !self.has_sandbox() {
@@ -344,6 +388,7 @@ impl Machine {
                     program: program.clone(),
                     env: env.clone(),
                     timeout_ms: None,
+                    disk_bytes: None,
                 };
                 self.exec(Phase::Running, Request::Run(run))
             }

@@ -12,7 +12,7 @@ impl Machine {
         }
         match phase {
             Phase::Probing(after) => self.probe(after),
-            Phase::Placing(index) => self.probe(After::Place(index)),
+            Phase::Fetching(index, _) | Phase::Placing(index) => self.probe(After::Place(index)),
             Phase::Calling(call) => self.probe(After::Call(call)),
             Phase::Checking(output) => self.probe(After::Check(output)),
             Phase::Running => self.fail(
@@ -42,7 +42,9 @@ impl Machine {
     pub(super) fn gone(&mut self, phase: &Phase) -> Next {
         self.exec_gone = true;
         let class = match phase {
-            Phase::Calling(_) | Phase::Running | Phase::Checking(_) => FailureClass::OutOfMemory,
+            Phase::Fetching(..) | Phase::Calling(_) | Phase::Running | Phase::Checking(_) => {
+                FailureClass::OutOfMemory
+            }
             Phase::Probing(After::Call(_) | After::Check(_) | After::Again(_)) => {
                 FailureClass::OutOfMemory
             }

@@ -6,7 +6,9 @@ mod sandbox;
 mod turns;
 
 use super::*;
-use oarmaster_protocol::assignment::{Accept, AgentTarget, ArtifactRule, File, Program, TaskRef};
+use oarmaster_protocol::assignment::{
+    Accept, AgentTarget, ArtifactRule, File, Program, Repository, TaskRef,
+};
 use oarmaster_protocol::exec::{Failed, Output, Ran, Stopped};
 use oarmaster_protocol::probe::Place;
 use proptest::prelude::*;
@@ -33,6 +35,7 @@ fn agent(tools: &[&str]) -> Assignment {
             max_turns: 4,
             max_tool_calls: 3,
         }),
+        repositories: vec![],
         files: vec![],
         artifacts: vec![],
         accept: None,
@@ -46,6 +49,14 @@ fn agent(tools: &[&str]) -> Assignment {
             network_policy_within_ms: None,
             egress: Vec::new(),
         }),
+    }
+}
+
+fn repository() -> Repository {
+    Repository {
+        path: "app".into(),
+        url: "https://git.example.com/app".into(),
+        reference: "HEAD".into(),
     }
 }
 

@@ -93,6 +93,7 @@ proptest! {
         turns in 1u32..6,
         tool_calls in 0u32..6,
         demanded in any::<bool>(),
+        fetched in any::<bool>(),
     ) {
         let mut assignment = match kind {
             0 => agent(&["Shell"]),
@@ -102,6 +103,9 @@ proptest! {
         };
         assignment.files = vec![File { path: "a".into(), content: "b".into() }];
         assignment.artifacts = vec![ArtifactRule { name: "a".into(), path: "*".into() }];
+        if fetched {
+            assignment.repositories = vec![repository()];
+        }
         if demanded {
             assignment = demanding(assignment);
         }
@@ -109,8 +113,9 @@ proptest! {
             agent.max_turns = turns;
             agent.max_tool_calls = tool_calls;
         }
-        // Start, the network's proof, probes and restarts, files, turns with a repetition each, calls, checks, artifacts.
-        let bound = 4 + 2 * (MAX_RESTARTS + 1) + 1 + 2 * turns + tool_calls + rounds + 2;
+        // Start, the network's proof, probes and restarts, repositories, files, turns with a repetition each, calls, checks, artifacts.
+        let steps = 4 * u32::from(fetched);
+        let bound = 4 + steps * (MAX_RESTARTS + 1) + 2 * (MAX_RESTARTS + 1) + 1 + 2 * turns + tool_calls + rounds + 2;
         let mut machine = Machine::new(assignment);
         let mut event = Event::Begin;
         let mut asked = 0;

@@ -94,6 +94,102 @@ fn files_that_cannot_be_placed_name_themselves() {
     }
 }
 
+/// The word of git that is run.
+fn git(next: &Next) -> Option<&str> {
+    match next {
+        Next::Exec(Request::Run(run)) => match &run.program {
+            Program::Command(argv) if argv[0] == "git" => ["init", "config", "fetch", "checkout"]
+                .into_iter()
+                .find(|word| argv.iter().any(|held| held == word)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+#[test]
+fn repositories_come_before_files_and_after_the_proof() {
+    let mut assignment = agent(&["Shell"]);
+    assignment.repositories = vec![repository()];
+    assignment.files = vec![File {
+        path: "app/a".into(),
+        content: "b".into(),
+    }];
+    let mut events = vec![probed(true)];
+    for word in ["init", "config", "fetch", "checkout"] {
+        let (_, next) = play(assignment.clone(), events.clone());
+        assert_eq!(git(&next), Some(word), "{next:?}");
+        events.push(ended(0));
+    }
+    let (records, next) = play(assignment.clone(), events.clone());
+    assert!(
+        matches!(next, Next::Exec(Request::Write { .. })),
+        "{next:?}"
+    );
+    let note = |body: &Body| matches!(body, Body::Note { text } if text.contains("`app` is https://git.example.com/app at HEAD"));
+    assert!(records.iter().any(note), "{records:?}");
+    events.push(Event::Exec(Response::Done));
+    let (_, next) = play(assignment.clone(), events);
+    assert!(matches!(next, Next::Model(_)), "{next:?}");
+
+    // A sandbox that was lost meanwhile begins with it anew.
+    let lost = vec![probed(true), ended(0), ended(0), Event::ExecRestarted];
+    let (_, next) = play(assignment.clone(), lost.clone());
+    assert_eq!(next, Next::Exec(Request::Probe));
+    let (_, next) = play(assignment.clone(), [lost, vec![probed(true)]].concat());
+    assert_eq!(git(&next), Some("init"));
+
+    // What a server sends is read no sooner than the network is proven closed.
+    let assignment = demanding(assignment);
+    let (_, next) = play(assignment.clone(), vec![probed(true)]);
+    assert_eq!(next, Next::Network);
+    let found = Event::Network(network(&[], &[Place::ApiServer]));
+    let (_, next) = play(assignment, vec![probed(true), found]);
+    assert_eq!(git(&next), Some("init"));
+}
+
+#[test]
+fn a_repository_that_cannot_be_fetched_names_itself() {
+    let mut assignment = run_task();
+    assignment.repositories = vec![repository()];
+    let said = |text: &str| {
+        Event::Exec(Response::Ran(Ran {
+            exit_code: Some(128),
+            stderr: Output {
+                head: Bytes(text.into()),
+                ..Output::default()
+            },
+            ..Ran::default()
+        }))
+    };
+    for (event, wanted) in [
+        (
+            said("fatal: couldn't find remote ref HEAD"),
+            FailureClass::InvalidInput,
+        ),
+        (
+            said("fatal: the remote end hung up unexpectedly"),
+            FailureClass::Disrupted,
+        ),
+        (
+            exec_failed(FailedCode::StartFailed),
+            FailureClass::StartFailed,
+        ),
+        (Event::ExecGone, FailureClass::OutOfMemory),
+        (Event::Exec(Response::Done), FailureClass::Internal),
+    ] {
+        let events = vec![probed(true), ended(0), ended(0), event.clone()];
+        let failure = outcome(assignment.clone(), events).failure.unwrap();
+        assert_eq!(failure.class, wanted, "{event:?}");
+    }
+    let events = vec![probed(true), exec_failed(FailedCode::StartFailed)];
+    let message = outcome(assignment, events).failure.unwrap().message;
+    assert!(
+        message.contains("`app`") && message.contains("image's own git"),
+        "{message}"
+    );
+}
+
 #[test]
 fn a_sandbox_that_stops_again_and_again_is_given_up() {
     let call = calls(&[("Shell", r#"{"command":"ls"}"#)]);
