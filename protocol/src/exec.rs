@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Version of these messages; both sides come from the same binary, so another one means a mixed pod.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Largest frame in bytes.
 pub const MAX_FRAME_BYTES: usize = 16 << 20;
@@ -56,7 +56,7 @@ pub enum Request {
         version: u32,
         /// Bounds of every call.
         sandbox: Sandbox,
-        /// The port of loopback that programs may connect to, where the sandbox has egress: the pilot's proxy.
+        /// The port of loopback that programs may connect to, where the sandbox has egress or a pool: the pilot's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         egress_port: Option<u16>,
     },

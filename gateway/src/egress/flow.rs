@@ -7,7 +7,7 @@ use oarmaster_crds::Domain;
 use oarmaster_protocol::task::ErrorCode;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -153,6 +153,19 @@ pub struct Flow {
     sent: AtomicU64,
     received: AtomicU64,
     domain: OnceLock<Domain>,
+    /// A model is being asked: silence is as it should be.
+    waits: AtomicBool,
+}
+
+/// Until it is dropped, silence does not end a connection.
+#[must_use]
+pub struct Patience<'a>(&'a Flow);
+
+impl Drop for Patience<'_> {
+    fn drop(&mut self) {
+        self.0.touch();
+        self.0.waits.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Flow {
@@ -166,7 +179,14 @@ impl Flow {
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
             domain: OnceLock::new(),
+            waits: AtomicBool::new(false),
         }
+    }
+
+    /// A model is asked on it, which has bounds of its own.
+    pub fn waits(&self) -> Patience<'_> {
+        self.waits.store(true, Ordering::Relaxed);
+        Patience(self)
     }
 
     /// The bound that is reached, if one is.
@@ -181,7 +201,7 @@ impl Flow {
             Some(End::TooMuch)
         } else if age >= LONGEST {
             Some(End::TooLong)
-        } else if age.saturating_sub(last) >= IDLE {
+        } else if age.saturating_sub(last) >= IDLE && !self.waits.load(Ordering::Relaxed) {
             Some(End::Idle)
         } else {
             None
@@ -215,6 +235,10 @@ impl Flow {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         direction.fetch_add(bytes, Ordering::Relaxed);
         self.account.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.touch();
+    }
+
+    fn touch(&self) {
         let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last.store(now, Ordering::Relaxed);
     }
@@ -336,6 +360,16 @@ mod tests {
         assert_eq!(refused.kind(), io::ErrorKind::QuotaExceeded);
         assert!(near.read(&mut [0]).await.is_err());
         assert_eq!(flow.over(), Some(End::TooMuch));
+    }
+
+    #[test]
+    fn silence_does_not_end_a_connection_while_a_model_is_asked() {
+        let flow = Flow::new(Arc::new(Account::new()));
+        let waits = flow.waits();
+        assert_eq!(flow.over_at(IDLE * 2), None);
+        assert_eq!(flow.over_at(LONGEST), Some(End::TooLong));
+        drop(waits);
+        assert_eq!(flow.over_at(IDLE * 2), Some(End::Idle));
     }
 
     #[test]

@@ -203,6 +203,7 @@ mod tests {
             require_landlock: false,
             network_policy_within_ms: None,
             egress: Vec::new(),
+            pool: None,
         }
     }
 

@@ -203,6 +203,7 @@ impl Machine {
             require_landlock: false,
             network_policy_within_ms: None,
             egress: Vec::new(),
+            pool: None,
         });
         Self {
             messages: turn::first_messages(&assignment),

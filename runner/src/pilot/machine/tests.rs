@@ -44,6 +44,7 @@ fn agent(tools: &[&str]) -> Assignment {
             require_landlock: false,
             network_policy_within_ms: None,
             egress: Vec::new(),
+            pool: None,
         }),
     }
 }
