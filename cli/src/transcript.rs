@@ -129,7 +129,8 @@ impl Printer {
         self.turns += 1;
         self.add(usage);
         let mut head = format!("turn {}: {model}{}", self.turns, self.booked(usage),);
-        if !matches!(finish, "stop" | "tool_calls") {
+        // Of a program's stream nobody has read how it ended.
+        if !matches!(finish, "" | "stop" | "tool_calls") {
             head.push_str(&format!(", stopped by {}", one_line(finish, 40)));
         }
         if replaced > 0 {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | an object | itself |
 //! | ModelProvider | the ModelPools that name it |
-//! | ModelPool | the Agents that may mean it, and the Tasks of their namespaces that wait |
+//! | ModelPool | the Agents that may mean it, and the Tasks of their namespaces, or with a `run` that may, that wait |
 //! | Namespace | where something is allowed by labels: its ModelPools, its Agents, and its Tasks that wait |
 //! | Budget | the Tasks that wait |
 //! | SandboxClass | the Agents that name it, and the Tasks that wait |
@@ -19,7 +19,7 @@ mod touch;
 
 pub use touch::active_tasks;
 
-use crate::agent::pool::may_mean;
+use crate::agent::pool::{of_agent, of_run};
 use crate::kit::changes::{self, Triggers};
 use crate::kit::context::{Context, Guard, Settings, Stores};
 use crate::kit::gateway::Gateway;
@@ -168,7 +168,7 @@ impl World {
                 let shared = shared
                     .as_ref()
                     .map(|(namespace, name)| (&**namespace, &**name));
-                let means = |agent: &Agent| may_mean(agent, (&namespace, &name), shared);
+                let means = |agent: &Agent| of_agent(agent).may_mean((&namespace, &name), shared);
                 touch(&agents, &agent_to, means);
                 let state = agents.state();
                 let meaning = state.iter().filter_map(|agent| agent.0.as_ref().ok());
@@ -177,7 +177,9 @@ impl World {
                     .map(|agent| agent.namespace())
                     .collect();
                 touch(&tasks, &task_to, |task: &Task| {
-                    waits(task) && from.contains(&task.namespace())
+                    let pool = (&*namespace, &*name);
+                    let runs = of_run(task).is_some_and(|named| named.may_mean(pool, shared));
+                    waits(task) && (runs || from.contains(&task.namespace()))
                 });
             })
         });

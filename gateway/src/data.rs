@@ -66,10 +66,18 @@ pub async fn no_method() -> ApiFailure {
     }
 }
 
-/// The pools that the caller may use, in the form that the caller's SDK knows.
 async fn models(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
-    let surface = Surface::of(&headers);
-    match usable(&gateway, surface, &headers).await {
+    list_models(&gateway, None, &headers).await
+}
+
+/// The pools that the caller may use, in the form that the caller's SDK knows: `known`, or whoever the token says.
+pub async fn list_models(
+    gateway: &Arc<Gateway>,
+    known: Option<Caller>,
+    headers: &HeaderMap,
+) -> Response {
+    let surface = Surface::of(headers);
+    match usable(gateway, surface, known, headers).await {
         Ok(names) => Json(list(surface, &names)).into_response(),
         Err(error) => surface.refuse(&error, &calls::new_id()),
     }
@@ -78,9 +86,14 @@ async fn models(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Resp
 async fn usable(
     gateway: &Arc<Gateway>,
     surface: Surface,
+    known: Option<Caller>,
     headers: &HeaderMap,
 ) -> Result<Vec<String>, ApiFailure> {
-    let user = match gateway.caller(surface.token(headers)?).await? {
+    let caller = match known {
+        Some(caller) => caller,
+        None => gateway.caller(surface.token(headers)?).await?,
+    };
+    let user = match caller {
         Caller::Task(pod) => {
             let assigned = gateway
                 .assignments
@@ -88,6 +101,7 @@ async fn usable(
                 .await?;
             return Ok(assigned.model.clone().into_iter().collect());
         }
+        Caller::Program(program) => return Ok(vec![program.pool.clone()]),
         Caller::User(user) => user,
     };
     let snapshot = gateway.snapshot.load_full();

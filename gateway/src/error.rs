@@ -107,6 +107,10 @@ impl ApiFailure {
                 HeaderValue::from(next),
             );
         }
+        if self.code == ErrorCode::BudgetExceeded {
+            // Time changes nothing, and the vendors' SDKs would try a 429 again.
+            headers.insert("x-should-retry", HeaderValue::from_static("false"));
+        }
         if self.code == ErrorCode::Unauthenticated {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

@@ -273,12 +273,12 @@ impl Default for Metrics {
         );
         registry.register(
             "egress_connections",
-            "Connections of sandboxes to domains, by how they ended: done, refused, unreachable, or cut off as idle, too_long, too_much, fenced or stopped",
+            "Connections of programs in sandboxes, to domains or with a model call, by how they ended: done, refused, unreachable, or cut off as idle, too_long, too_much, fenced or stopped",
             metrics.egress_connections.clone(),
         );
         registry.register(
             "egress_bytes",
-            "Bytes of these connections, by direction: sent or received by the sandbox",
+            "Bytes of these connections, by direction: sent or received by the program",
             metrics.egress_bytes.clone(),
         );
         Self {

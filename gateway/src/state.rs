@@ -99,16 +99,40 @@ pub struct Gateway {
 pub enum Caller {
     /// The pod of a Task's open attempt.
     Task(Arc<SandboxPod>),
+    /// A program in the sandbox of one.
+    Program(Arc<Program>),
     /// Anybody else, for RBAC to judge.
     User(Arc<User>),
 }
 
+/// A program in the sandbox of a Task: whose it is, its connection says, and nothing that it sends.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// The pod.
+    pub pod: Arc<SandboxPod>,
+    /// The session of the pilot beside it.
+    pub session: String,
+    /// The pool that its calls go to: `<namespace>/<pool>`.
+    pub pool: String,
+}
+
 impl Caller {
+    /// The pod of the Task that calls, if one does.
+    #[must_use]
+    pub fn pod(&self) -> Option<&SandboxPod> {
+        match self {
+            Self::Task(pod) => Some(pod),
+            Self::Program(program) => Some(&program.pod),
+            Self::User(_) => None,
+        }
+    }
+
     /// Who shares its part of the memory: whoever may create ServiceAccounts or Tasks in a namespace has as many callers as they like.
     #[must_use]
     pub fn group(&self) -> String {
         match self {
             Self::Task(pod) => pod.namespace.clone(),
+            Self::Program(program) => program.pod.namespace.clone(),
             Self::User(user) => match user.namespace() {
                 Some(namespace) => namespace.to_owned(),
                 None => format!("user:{}", user.name),
@@ -186,9 +210,11 @@ impl Gateway {
     #[must_use]
     pub fn pool_named(&self, caller: &Caller, model: &str) -> String {
         let snapshot = self.snapshot.load();
-        let own = match caller {
-            Caller::User(user) => user.namespace(),
-            Caller::Task(pod) => Some(pod.namespace.as_str()),
+        let (own, model) = match caller {
+            Caller::User(user) => (user.namespace(), model),
+            Caller::Task(pod) => (Some(pod.namespace.as_str()), model),
+            // Whatever model it names.
+            Caller::Program(program) => (None, program.pool.as_str()),
         };
         let pool = snapshot.resolve(model, own, &self.settings);
         if snapshot.pools.contains_key(&pool) {
@@ -202,7 +228,7 @@ impl Gateway {
     pub fn call_refused(&self, caller: &Caller, model: &str, reason: &str) {
         let act = AuditAct::Call;
         let pool = self.pool_named(caller, model);
-        match caller {
+        let pod = match caller {
             Caller::User(user) => {
                 let what = What {
                     namespace: user.namespace().unwrap_or_default(),
@@ -210,12 +236,13 @@ impl Gateway {
                     ..What::default()
                 };
                 self.audit.refused(act, &user.name, what, reason);
+                return;
             }
-            Caller::Task(pod) => {
-                let who = self.store.requested_by(&pod.task_uid).unwrap_or_default();
-                self.audit.refused(act, &who, of_pod(pod, &pool), reason);
-            }
-        }
+            Caller::Task(pod) => pod,
+            Caller::Program(program) => &program.pod,
+        };
+        let who = self.store.requested_by(&pod.task_uid).unwrap_or_default();
+        self.audit.refused(act, &who, of_pod(pod, &pool), reason);
     }
 
     /// Notes that a pilot may not claim its attempt.
@@ -235,7 +262,7 @@ impl Gateway {
     pub async fn task(&self, headers: &HeaderMap) -> Result<Arc<SandboxPod>, ApiFailure> {
         match self.caller(bearer(headers)?).await? {
             Caller::Task(pod) => Ok(pod),
-            Caller::User(_) => Err(ApiFailure::forbidden(
+            Caller::Program(_) | Caller::User(_) => Err(ApiFailure::forbidden(
                 "the task API is for the pods of Tasks",
             )),
         }
@@ -263,7 +290,8 @@ impl Gateway {
                 let newest = newest.map_or(1, |newest| newest.attempt);
                 let assigned = self.assignments.get(&self.store, &task.uid, newest);
                 let assigned = assigned.await?;
-                (assigned.model.clone(), assigned.agent.clone())
+                let pool = assigned.model.as_ref().or(assigned.programs.as_ref());
+                (pool.cloned(), assigned.agent.clone())
             }
         };
         let Some(pool) = pool else {
@@ -426,7 +454,7 @@ impl Gateway {
         body: Body,
     ) -> Result<(Bytes, Option<Room>), ApiFailure> {
         let read = self.bodies.read(body, || caller.group()).await?;
-        if let Caller::Task(pod) = caller {
+        if let Some(pod) = caller.pod() {
             let units = u32::try_from(read.0.len() / UNIT).unwrap_or(u32::MAX);
             self.tasks.took(&pod.task_uid, units);
         }

@@ -100,12 +100,11 @@ impl Traces {
         request: &Request,
         pool: impl FnOnce() -> String,
     ) -> Option<Arc<Trace>> {
-        let parent = match caller {
+        let pod = caller.pod();
+        let parent = match pod {
             // A sandbox does not say which trace it is part of.
-            Caller::Task(pod) => Parent::of_task(&pod.task_uid, self.share),
-            Caller::User(_) => {
-                Parent::of_headers(headers).unwrap_or_else(|| Parent::new(self.share))
-            }
+            Some(pod) => Parent::of_task(&pod.task_uid, self.share),
+            None => Parent::of_headers(headers).unwrap_or_else(|| Parent::new(self.share)),
         };
         if !parent.sampled {
             return None;
@@ -117,7 +116,7 @@ impl Traces {
             KeyValue::new("gen_ai.request.model", pool.clone()),
             KeyValue::new("gen_ai.request.stream", request.stream),
         ];
-        if let Caller::Task(pod) = caller {
+        if let Some(pod) = pod {
             attributes.extend([
                 KeyValue::new("k8s.namespace.name", pod.namespace.clone()),
                 KeyValue::new("oarmaster.task.uid", pod.task_uid.clone()),

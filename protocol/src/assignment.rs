@@ -50,7 +50,7 @@ pub struct Assignment {
 pub enum Target {
     /// An agent: a loop of model calls and tool calls.
     Agent(AgentTarget),
-    /// Code, without a model.
+    /// Code, which may call models by itself where the sandbox has a pool.
     Run(RunTarget),
 }
 
@@ -179,4 +179,15 @@ pub struct Sandbox {
     /// Domains that code may reach through the gateway, as patterns; the gateway decides by them. Empty: no network.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub egress: Vec<String>,
+    /// `<namespace>/<pool>`: where model calls of programs go, through the same port. Without it they can make none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+}
+
+impl Sandbox {
+    /// Whether programs have a port of loopback.
+    #[must_use]
+    pub const fn has_port(&self) -> bool {
+        !self.egress.is_empty() || self.pool.is_some()
+    }
 }

@@ -56,7 +56,7 @@ pub enum Request {
         version: u32,
         /// Bounds of every call.
         sandbox: Sandbox,
-        /// The port of loopback that programs may connect to, where the sandbox has egress: the pilot's proxy.
+        /// The port of loopback that programs may connect to, where the sandbox has egress or a pool: the pilot's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         egress_port: Option<u16>,
     },

@@ -58,7 +58,7 @@ pub enum Body {
         /// Why that one was asked: the pool's strategy, `Failover`, or `Cache` where it was not, now: its answer to an equal request was kept.
         #[serde(default)]
         reason: String,
-        /// Digest of the request body.
+        /// Digest of the request body; empty for a program's call, which nobody asks for again.
         digest: String,
         /// Reserved worst case in pico-USD.
         reserved_pico: u64,
@@ -71,9 +71,9 @@ pub enum Body {
         hop: u32,
         /// Model id that the provider reported.
         model: String,
-        /// The assistant message, in the form of OpenAI's chat completions.
+        /// The assistant message, in the form of OpenAI's chat completions; null for a program's call, of which nothing that was said is kept.
         message: Value,
-        /// Why the model stopped, in OpenAI's words.
+        /// Why the model stopped, in OpenAI's words; empty where nobody has read it, in a program's stream.
         finish_reason: String,
         /// How often the provider sent what is no character (bytes that are not UTF-8, an escape of half a surrogate pair); each stands
         /// as U+FFFD.

@@ -262,6 +262,58 @@ fn a_programs_bytes_go_to_the_gateway_and_back() {
     }
 }
 
+/// The keyless way of a program to a model: nothing of it is configured but the pool.
+#[test]
+fn a_program_with_a_pool_finds_its_models_and_no_proxy() {
+    let mut assignment = fetching();
+    let bounds = assignment.sandbox.as_mut().unwrap();
+    bounds.egress.clear();
+    bounds.pool = Some("team/fast".to_owned());
+    let code = r#"
+import os, urllib.request
+def ask(name, path):
+    url = os.environ[name + "_BASE_URL"] + path
+    key = os.environ[name + "_API_KEY"]
+    request = urllib.request.Request(url, data=b"{}", headers={"authorization": "Bearer " + key})
+    print(urllib.request.urlopen(request).read().decode(), key)
+ask("OPENAI", "/responses")
+ask("ANTHROPIC", "/v1/messages")
+print([name for name in os.environ if "proxy" in name.lower()], os.environ["JAVA_TOOL_OPTIONS"].count("proxy"))
+"#;
+    assignment.target = Target::Run(RunTarget {
+        program: Program::Code {
+            language: "python".into(),
+            code: code.into(),
+        },
+        // What the Task says itself counts.
+        env: [("ANTHROPIC_API_KEY".to_owned(), "its own".to_owned())].into(),
+    });
+    let gateway = Gateway::start_tls(assignment, vec![], true);
+    gateway.serve_egress(Egress::Answer("was asked".to_owned()));
+    assert_eq!(
+        fetch(&gateway),
+        "POST /v1/responses HTTP/1.1 was asked none\nPOST /v1/messages HTTP/1.1 was asked its own\n[] 0\n"
+    );
+}
+
+#[test]
+fn with_both_a_program_goes_to_its_models_past_the_proxy() {
+    let mut assignment = fetching();
+    assignment.sandbox.as_mut().unwrap().pool = Some("team/fast".to_owned());
+    let code = r#"
+import os, urllib.request
+print(urllib.request.urlopen("http://registry.test/x").read().decode())
+print(urllib.request.urlopen(os.environ["OPENAI_BASE_URL"] + "/models").read().decode())
+"#;
+    assignment.target = running(code);
+    let gateway = Gateway::start(assignment, vec![]);
+    gateway.serve_egress(Egress::Answer("was asked".to_owned()));
+    assert_eq!(
+        fetch(&gateway),
+        "GET http://registry.test/x HTTP/1.1 was asked\nGET /v1/models HTTP/1.1 was asked\n"
+    );
+}
+
 #[test]
 fn a_program_is_told_why_it_is_not_served() {
     let gateway = Gateway::start(fetching(), vec![]);
@@ -329,7 +381,8 @@ fn there_is_no_egress_without_landlock() {
     else {
         panic!()
     };
-    let word = "egress needs Landlock of ABI 4 or newer, and this kernel has 0";
+    let word =
+        "egress and the pool of a run need Landlock of ABI 4 or newer, and this kernel has 0";
     assert!(!proven && findings[0].contains(word), "{findings:#?}");
     let run = Request::Run(Run {
         program: Program::Command(vec!["true".into()]),

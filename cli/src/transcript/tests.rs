@@ -57,6 +57,28 @@ fn an_answer_shows_what_it_cost_and_the_sum() {
 }
 
 #[test]
+fn a_programs_call_shows_what_it_cost_and_no_more() {
+    let answer = record(Body::Answer {
+        call: 0,
+        hop: 0,
+        model: "m".to_owned(),
+        message: Value::Null,
+        finish_reason: String::new(),
+        replaced: 0,
+        usage: CallUsage {
+            input_tokens: 10,
+            output_tokens: 5,
+            cost_pico: 20_000_000,
+            ..CallUsage::default()
+        },
+    });
+    assert_eq!(
+        Printer::new(true).lines(&answer),
+        ["turn 1: m, 10 + 5 tokens, $0.00002; so far 15 tokens, $0.00002"]
+    );
+}
+
+#[test]
 fn what_was_replaced_is_said() {
     let answer = record(Body::Answer {
         call: 1,

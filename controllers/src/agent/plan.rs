@@ -58,7 +58,7 @@ pub fn plan(agent: &Agent, seen: &Observed) -> Plan<AgentStatus> {
 fn missing(agent: &Agent, seen: &Observed) -> Vec<String> {
     let mut missing = Vec::new();
     if seen.pool.is_none() {
-        missing.push(pool::absent(agent));
+        missing.push(pool::of_agent(agent).absent());
     }
     if seen.class.is_none() {
         let name = &agent.spec.sandbox.class.name;

@@ -184,7 +184,7 @@ fn an_agent_means_a_pool_that_allows_its_namespace() {
                 .then(|| Arc::new(serde_json::from_value(pool).unwrap()))
         };
         let (agent, labels) = (named(reference.clone()), labels(team));
-        let found = pool::meant(&agent, Some(("sys", "default")), Some(&labels), find);
+        let found = pool::of_agent(&agent).meant(Some(("sys", "default")), Some(&labels), find);
         let found = found.and_then(|pool| pool.metadata.namespace.clone());
         assert_eq!(
             found.unwrap_or_default(),
@@ -230,7 +230,7 @@ fn who_is_looked_at_again_when_a_pool_changes() {
         let agent = named(reference.clone());
         let shared = Some(("sys", "default"));
         assert_eq!(
-            pool::may_mean(&agent, pool, shared),
+            pool::of_agent(&agent).may_mean(pool, shared),
             looks,
             "{reference} {pool:?}"
         );

@@ -96,6 +96,7 @@ pub fn build(
         .as_ref()
         .or_else(|| agent.and_then(|(agent, _)| agent.spec.accept.as_ref()));
     let run = task.spec.run.as_ref();
+    let programs = pool.filter(|_| run.is_some_and(|run| run.pool.is_some()));
     Assignment {
         task: task_ref(task),
         target: match (agent, run) {
@@ -114,8 +115,17 @@ pub fn build(
             })
             .collect(),
         accept: accept.map(|accept| self::accept(accept, run.is_some())),
-        sandbox: sandbox.map(|sandbox| limits(sandbox, class)),
+        sandbox: sandbox.map(|sandbox| limits(sandbox, class, programs)),
     }
+}
+
+/// How the gateway names a pool.
+fn named(pool: &ModelPool) -> String {
+    format!(
+        "{}/{}",
+        pool.metadata.namespace.as_deref().unwrap_or_default(),
+        pool.metadata.name.as_deref().unwrap_or_default()
+    )
 }
 
 fn agent_target(
@@ -132,13 +142,6 @@ fn agent_target(
         .and_then(|params| params.get("prompt"))
         .and_then(serde_json::Value::as_str)
         .unwrap_or_default();
-    let named = |pool: &ModelPool| {
-        format!(
-            "{}/{}",
-            pool.metadata.namespace.as_deref().unwrap_or_default(),
-            pool.metadata.name.as_deref().unwrap_or_default()
-        )
-    };
     AgentTarget {
         pinned: pinned.agent.clone(),
         instructions: spec.instructions.clone(),
@@ -202,7 +205,14 @@ fn accept(spec: &AcceptSpec, run: bool) -> Accept {
     }
 }
 
-fn limits(sandbox: &SandboxSpec, class: &SandboxClassSpec) -> Sandbox {
+fn limits(
+    sandbox: &SandboxSpec,
+    class: &SandboxClassSpec,
+    programs: Option<&ModelPool>,
+) -> Sandbox {
+    let egress = sandbox.egress.domains.clone();
+    // Landlock keeps a program to one port, not to one machine: where it has one, the other half is the NetworkPolicy's.
+    let policy = class.require_network_policy || !egress.is_empty() || programs.is_some();
     Sandbox {
         memory_bytes: sandbox.memory.bytes().unwrap_or_default(),
         disk_bytes: sandbox.disk.bytes().unwrap_or_default(),
@@ -210,11 +220,9 @@ fn limits(sandbox: &SandboxSpec, class: &SandboxClassSpec) -> Sandbox {
         call_timeout_ms: millis(&sandbox.call_timeout),
         require_landlock: class.minimum_isolation == Isolation::Landlock,
         require_user_namespace: !class.host_users,
-        // Landlock keeps a program to one port, not to one machine: with egress the other half is the NetworkPolicy's.
-        network_policy_within_ms: (class.require_network_policy
-            || !sandbox.egress.domains.is_empty())
-        .then(|| millis(&class.startup_timeout)),
-        egress: sandbox.egress.domains.clone(),
+        network_policy_within_ms: policy.then(|| millis(&class.startup_timeout)),
+        egress,
+        pool: programs.map(named),
     }
 }
 

@@ -240,9 +240,32 @@ impl<'a> Draft<'a> {
             .collect();
         match &outcome.failure {
             Some(failure) if failure.waits => self.stopped_by_budget(&failure.message),
-            Some(failure) => self.attempt_failed(failure.class, &failure.message),
+            Some(failure) => match self.spent_by_program(failure.class) {
+                // The end of what a program printed may be long: what it spent stands before it.
+                Some(spent) => {
+                    let text = format!("{spent}; {}", failure.message);
+                    self.attempt_failed(failure.class, &text);
+                }
+                None => self.attempt_failed(failure.class, &failure.message),
+            },
             None => self.complete(),
         }
+    }
+
+    /// What the model calls of a program that failed have cost: a budget that is used up is a likely reason, which it may have kept to itself.
+    fn spent_by_program(&self, class: FailureClass) -> Option<String> {
+        self.task.spec.run.as_ref()?.pool.as_ref()?;
+        let report = self.seen.report.as_ref()?;
+        if class != FailureClass::ToolFailed {
+            return None;
+        }
+        let spent = Usd::from_pico(report.usage.sum.cost_pico);
+        let stated = self.task.spec.budget.as_ref();
+        let budget = match stated.and_then(|budget| budget.usd.as_ref()) {
+            Some(usd) => format!("spec.budget, ${usd}"),
+            None => "the Task's budget".to_owned(),
+        };
+        Some(format!("its model calls took ${spent} of {budget}"))
     }
 
     /// The attempt failed: another one, now or later, or the end.

@@ -5,6 +5,7 @@ use super::assignment::task_ref;
 use super::plan::{LATE_USAGE, Observed};
 use super::pod::{JobFacts, Pilot, PodFacts};
 use super::refs::{self, Looked, Refs, Resolved};
+use crate::agent::pool::{of_agent, of_run};
 use crate::kit::context::readable;
 use crate::kit::write::{WRITE_TIMEOUT, within};
 use crate::kit::{Context, Result};
@@ -17,7 +18,7 @@ use kube::runtime::reflector::ObjectRef;
 use oarmaster_crds::kinds::task::DesiredState;
 use oarmaster_crds::{Task, TaskStatus, conditions, names};
 use oarmaster_protocol::admin::{Blocked, RoomQuery};
-use oarmaster_protocol::assignment::Target;
+use oarmaster_protocol::assignment::{AgentTarget, Assignment, Target};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -99,19 +100,31 @@ async fn room(task: &Task, ctx: &Context, resolved: &Resolved) -> Result<Option<
     if ctx.stores.budgets.is_empty() {
         return Ok(None);
     }
-    let target = resolved.assignment.as_ref().map(|found| &found.target);
-    let agent = match target {
-        Some(Target::Agent(agent)) => Some(agent),
-        Some(Target::Run(_)) => return Ok(None),
-        None => None,
+    let (pool, agent) = match &resolved.assignment {
+        Some(assignment) => match calls(assignment) {
+            (None, _) => return Ok(None), // none
+            (pool, agent) => (pool.cloned(), agent),
+        },
+        None => (None, None),
     };
     let query = RoomQuery {
         task: task_ref(task),
-        pool: agent.map(|agent| agent.model.clone()),
+        pool,
         agent: agent.and_then(|agent| agent.pinned.split('@').next().map(str::to_owned)),
         requested_by: task.spec.requested_by.clone(),
     };
     Ok(ctx.gateway.room(&query).await?.blocked)
+}
+
+/// Where the model calls of an assignment go, and the agent whose they are, if they are one's.
+fn calls(assignment: &Assignment) -> (Option<&String>, Option<&AgentTarget>) {
+    match &assignment.target {
+        Target::Agent(agent) => (Some(&agent.model), Some(agent)),
+        Target::Run(_) => {
+            let sandbox = assignment.sandbox.as_ref();
+            (sandbox.and_then(|sandbox| sandbox.pool.as_ref()), None)
+        }
+    }
 }
 
 /// Whether the gateway's word can matter to this pass. While a pod is being started it cannot, and after the end only for a while.
@@ -168,10 +181,14 @@ async fn look(task: &Task, ctx: &Context, first: bool) -> Result<Looked> {
     };
     if first && let Some(named) = &task.spec.agent {
         looked.agent = readable(&ctx.stores.agents, namespace, &named.name);
-        looked.pool = looked
+    }
+    if first {
+        let named = looked
             .agent
-            .as_ref()
-            .and_then(|agent| crate::agent::meant(agent, ctx));
+            .as_deref()
+            .map(of_agent)
+            .or_else(|| of_run(task));
+        looked.pool = named.and_then(|named| crate::agent::meant(named, ctx));
     }
     let class = refs::class_name(task, looked.agent.as_deref());
     looked.class = class.and_then(|name| readable(&ctx.stores.classes, "", name));

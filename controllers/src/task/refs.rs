@@ -1,6 +1,7 @@
 //! What a Task needs before an attempt can begin, from objects that were looked up: pure.
 
 use super::assignment;
+use crate::agent::pool::{Named, of_agent, of_run};
 use oarmaster_crds::kinds::class::SandboxClassSpec;
 use oarmaster_crds::kinds::sandbox::SandboxSpec;
 use oarmaster_crds::kinds::task::Pinned;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 pub struct Looked {
     /// The Agent that the Task names.
     pub agent: Option<Arc<Agent>>,
-    /// The pool that the Agent means, if it may.
+    /// The pool that the Agent means, or the `run`, if it may.
     pub pool: Option<Arc<ModelPool>>,
     /// The SandboxClass that applies.
     pub class: Option<Arc<SandboxClass>>,
@@ -101,7 +102,10 @@ pub fn resolve_first(task: &Task, looked: &Looked) -> Refs {
         if let Some(refused) = agent_refused(agent) {
             return refused;
         }
-        pool(&mut missing, agent, looked.pool.as_deref());
+        pool(&mut missing, of_agent(agent), looked.pool.as_deref());
+    }
+    if let Some(named) = of_run(task) {
+        pool(&mut missing, named, looked.pool.as_deref());
     }
     let class_name = class_name(task, agent).unwrap_or(names::DEFAULT).to_owned();
     if agent.is_some() || task.spec.run.is_some() {
@@ -224,10 +228,10 @@ fn agent_refused(agent: &Agent) -> Option<Refs> {
     })
 }
 
-fn pool(missing: &mut Vec<String>, agent: &Agent, pool: Option<&ModelPool>) {
-    let name = &agent.spec.model.pool.name;
+fn pool(missing: &mut Vec<String>, named: Named<'_>, pool: Option<&ModelPool>) {
+    let name = &named.pool.name;
     match pool {
-        None => missing.push(crate::agent::pool::absent(agent)),
+        None => missing.push(named.absent()),
         // Its status says so too, but later: a Task that was made in between would start and find its calls refused.
         Some(pool) if pool.spec.suspend => {
             let (name, namespace) = (&pool.metadata.name, &pool.metadata.namespace);

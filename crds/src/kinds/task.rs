@@ -1,7 +1,7 @@
 //! Task: everything that runs.
 
 use super::sandbox::{AcceptSpec, SandboxSpec};
-use crate::common::{Allowance, LocalRef, any_json, conditions_schema};
+use crate::common::{Allowance, LocalRef, NamespacedRef, any_json, conditions_schema};
 use crate::duration::GepDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
@@ -192,6 +192,9 @@ pub struct RunSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "env_schema")]
     pub env: BTreeMap<String, String>,
+    /// The ModelPool for model calls of the program: it finds `OPENAI_BASE_URL` and `ANTHROPIC_BASE_URL` in its environment, needs no key, and whatever model it names is this pool. What they cost is the Task's. Needs Landlock of ABI 4 on its node, and proves that its NetworkPolicy is enforced, as `sandbox.egress` does. Default: it can call none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<NamespacedRef>,
 }
 
 fn env_schema(_: &mut SchemaGenerator) -> Schema {

@@ -139,6 +139,9 @@ fn run(problems: &mut Vec<Problem>, run: &RunSpec) {
             "set exactly one of command (a list of words) or code (with language)",
         )),
     }
+    if let Some(pool) = &run.pool {
+        bounds::reference(problems, "spec.run.pool", pool);
+    }
     if run.env.len() > 64 {
         problems.push(Problem::spec("spec.run.env", "write at most 64 values"));
     }

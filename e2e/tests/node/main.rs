@@ -6,6 +6,7 @@
 
 mod support;
 
+mod agents_program;
 mod allowed;
 mod cancel;
 mod certs;

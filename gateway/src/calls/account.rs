@@ -1,4 +1,4 @@
-//! Who pays for a call, and its reservation before each hop: of a Task through its journal, of anybody else through rows of the ledger.
+//! Who pays for a call, and its reservation before each hop: a Task through its journal, anybody else through rows of the ledger.
 
 use super::attempt::Told;
 use super::route::Routed;
@@ -9,18 +9,21 @@ use crate::metrics::Hop;
 use crate::price::Price;
 use crate::provider::answer::Answer;
 use crate::provider::failure::Failure;
-use crate::state::Gateway;
+use crate::state::{Gateway, Program};
 use oarmaster_dialect::Usage;
 use oarmaster_protocol::journal::CallUsage;
 use oarmaster_store::{
-    Billing, Call, HopEnd, HopRequest, HopTicket, Refusal, STEP, Scope, SdkCall, SdkCaller,
-    SdkSettled, SdkTicket, Settled,
+    Billing, Call, HopEnd, HopRequest, HopTicket, ProgramCall, Refusal, STEP, Scope, SdkCall,
+    SdkCaller, SdkSettled, SdkTicket, Settled,
 };
+use serde_json::Value;
 
 /// Who pays.
 pub enum Account {
     /// A Task, through a call of its journal.
     Task(Box<Call>),
+    /// A Task, for a program in its sandbox: its journal has what the call came to, and not what was said. Decision 0026 has the reasons.
+    Program(Box<ProgramCall>),
     /// A user of Kubernetes.
     User(Box<SdkCall>),
 }
@@ -57,6 +60,7 @@ pub struct Open<'a> {
 
 enum Ticket {
     Task(HopTicket),
+    Program(HopTicket),
     User(SdkTicket),
 }
 
@@ -69,6 +73,15 @@ impl Account {
             namespace: routed.namespace.clone(),
             pool: catalog::path(&routed.pool),
         })))
+    }
+
+    /// The account of a program's Task for one call.
+    #[must_use]
+    pub fn program(gateway: &Gateway, program: &Program) -> Self {
+        let Program { pod, session, .. } = program;
+        let store = &gateway.store;
+        let call = store.program_call(&pod.task_uid, pod.attempt, session);
+        Self::Program(Box::new(call))
     }
 
     /// Reserves a hop, in the Task's budget and in every Budget that the call counts for.
@@ -103,6 +116,7 @@ impl Account {
                 let reserved = call.reserve(request).await;
                 (reserved.map(Ticket::Task), Some(call.next()))
             }
+            Self::Program(call) => (call.reserve(request).await.map(Ticket::Program), None),
         };
         tracing::trace!(target: STEP, "reserved");
         let task = routed.task.as_deref();
@@ -158,9 +172,14 @@ impl Open<'_> {
     pub async fn answered(self, answer: &Answer) -> Result<Option<Settled>, ApiFailure> {
         let usage = answer.usage.as_ref();
         let usage = usage.map(|usage| self.bound.price.usage(usage));
+        let (model, message) = match &self.ticket {
+            Ticket::Program(_) if answer.model.is_empty() => (&self.labels.model, Value::Null),
+            Ticket::Program(_) => (&answer.model, Value::Null),
+            Ticket::Task(_) | Ticket::User(_) => (&answer.model, answer.message.clone()),
+        };
         let end = HopEnd::Answer {
-            model: answer.model.clone(),
-            message: answer.message.clone(),
+            model: model.clone(),
+            message,
             finish_reason: answer.finish_reason.clone(),
             replaced: answer.replaced,
             usage,
@@ -214,6 +233,10 @@ impl Open<'_> {
             Ticket::Task(ticket) => {
                 let settled = ticket.settle(end).await?;
                 (settled.usage, settled.spent.clone(), Some(settled))
+            }
+            Ticket::Program(ticket) => {
+                let settled = ticket.settle(end).await?;
+                (settled.usage, settled.spent, None)
             }
             Ticket::User(ticket) => {
                 let SdkSettled { usage, spent } = ticket.settle(&end).await?;

@@ -23,6 +23,8 @@ pub struct Assigned {
     pub caching: Caching,
     /// Domains that its sandbox may reach.
     pub egress: Arc<[DomainPattern]>,
+    /// `<namespace>/<pool>`: where model calls of programs in its sandbox go, if they may make any.
+    pub programs: Option<String>,
 }
 
 /// Assignments by Task and attempt.
@@ -51,9 +53,11 @@ impl Assignments {
                 let assignment: Assignment = serde_json::from_slice(&bytes).map_err(|error| {
                     ApiFailure::internal(format!("failed to read the stored assignment: {error}"))
                 })?;
-                let egress = assignment.sandbox.map(|sandbox| sandbox.egress);
+                let sandbox = assignment.sandbox;
+                let (egress, programs) =
+                    sandbox.map_or_else(Default::default, |sandbox| (sandbox.egress, sandbox.pool));
                 // One that cannot be read matches nothing.
-                let egress = egress.iter().flatten();
+                let egress = egress.iter();
                 let egress = egress.filter_map(|text| DomainPattern::parse(text).ok());
                 let egress = egress.collect();
                 Ok(Arc::new(match assignment.target {
@@ -67,6 +71,7 @@ impl Assignments {
                             Caching::Allowed
                         },
                         egress,
+                        programs,
                     },
                     Target::Run(_) => Assigned {
                         model: None,
@@ -74,6 +79,7 @@ impl Assignments {
                         max_output: 0,
                         caching: Caching::Never,
                         egress,
+                        programs,
                     },
                 }))
             })

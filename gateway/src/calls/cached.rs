@@ -14,7 +14,7 @@ use crate::routing::order::Reason;
 use crate::state::Gateway;
 use bytes::Bytes;
 use oarmaster_protocol::journal::{Body, CallUsage, Record};
-use oarmaster_store::{Call, HopEnd, HopRequest, Settled};
+use oarmaster_store::{HopEnd, HopRequest, HopTicket, Settled};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
@@ -144,8 +144,25 @@ async fn again(
     };
     let settled = match account {
         Account::User(_) => None,
+        Account::Program(call) => {
+            let recorded = Recorded {
+                model: entry.model.clone(),
+                message: Value::Null,
+                finish_reason: String::new(),
+                replaced: 0,
+            };
+            record(call.reserve(free(&told)).await?, recorded).await?;
+            None
+        }
         Account::Task(call) => match serde_json::from_slice(&entry.body) {
-            Ok(recorded) => Some(record(call, recorded, &told).await?),
+            Ok(recorded) => {
+                let ticket = call.reserve(free(&told)).await;
+                let ticket = ticket.map_err(|refusal| ApiFailure {
+                    next: Some(call.next()),
+                    ..ApiFailure::from(refusal)
+                })?;
+                Some(record(ticket, recorded).await?)
+            }
             Err(_) => return Ok(None),
         },
     };
@@ -157,14 +174,9 @@ async fn again(
     }))
 }
 
-async fn record(call: &Call, recorded: Recorded, told: &Told) -> Result<Settled, ApiFailure> {
-    let Recorded {
-        model,
-        message,
-        finish_reason,
-        replaced,
-    } = recorded;
-    let hop = HopRequest {
+/// A hop that costs nothing.
+fn free(told: &Told) -> HopRequest {
+    HopRequest {
         provider: told.by.provider.clone(),
         model: told.by.model.clone(),
         reason: told.reason.as_str().to_owned(),
@@ -172,11 +184,16 @@ async fn record(call: &Call, recorded: Recorded, told: &Told) -> Result<Settled,
         reserve_input_tokens: 0,
         reserve_output_tokens: 0,
         scopes: Vec::new(),
-    };
-    let ticket = call.reserve(hop).await.map_err(|refusal| ApiFailure {
-        next: Some(call.next()),
-        ..ApiFailure::from(refusal)
-    })?;
+    }
+}
+
+async fn record(ticket: HopTicket, recorded: Recorded) -> Result<Settled, ApiFailure> {
+    let Recorded {
+        model,
+        message,
+        finish_reason,
+        replaced,
+    } = recorded;
     let end = HopEnd::Answer {
         model,
         message,

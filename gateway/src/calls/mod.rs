@@ -50,26 +50,41 @@ const BETA_HEADER: &str = "anthropic-beta";
 /// The calls of a surface.
 pub fn route(surface: Surface) -> MethodRouter<Arc<Gateway>> {
     post(
-        move |State(gateway): State<Arc<Gateway>>, headers: HeaderMap, body: Body| async move {
-            let id = new_id();
-            let answer = answer(surface, gateway, &headers, body, &id).await;
-            tracing::trace!(target: STEP, "answering");
-            let mut response = answer.unwrap_or_else(|error| surface.refuse(&error, &id));
-            surface.name(&id, &mut response);
-            response
+        move |State(gateway): State<Arc<Gateway>>, headers: HeaderMap, body: Body| {
+            respond(surface, gateway, None, headers, body)
         },
     )
+}
+
+/// Answers a call, of `known` or of whoever the token says.
+pub async fn respond(
+    surface: Surface,
+    gateway: Arc<Gateway>,
+    known: Option<Caller>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let id = new_id();
+    let answer = answer(surface, gateway, known, &headers, body, &id).await;
+    tracing::trace!(target: STEP, "answering");
+    let mut response = answer.unwrap_or_else(|error| surface.refuse(&error, &id));
+    surface.name(&id, &mut response);
+    response
 }
 
 /// Answers a request of a Task or of anybody else.
 async fn answer(
     surface: Surface,
     gateway: Arc<Gateway>,
+    known: Option<Caller>,
     headers: &HeaderMap,
     body: Body,
     id: &str,
 ) -> Result<Response, ApiFailure> {
-    let caller = gateway.caller(surface.token(headers)?).await?;
+    let caller = match known {
+        Some(caller) => caller,
+        None => gateway.caller(surface.token(headers)?).await?,
+    };
     let (body, room) = gateway.body(&caller, body).await?;
     let parse = || Request::parse(surface, &body);
     let mut request = bodies::work(room.as_ref(), parse).await?;
@@ -110,30 +125,32 @@ async fn admitted(
     body: &[u8],
 ) -> Result<Response, ApiFailure> {
     tracing::trace!(target: STEP, "received");
-    match caller {
+    let (routed, account) = match caller {
         Caller::Task(pod) if surface == Surface::Chat => {
             // Boxed, as the others: whoever passes this future on copies it as large as its largest branch.
-            Box::pin(call::run(gateway, pod, headers, request, body)).await
+            return Box::pin(call::run(gateway, pod, headers, request, body)).await;
         }
-        Caller::Task(_) => Err(ApiFailure::forbidden(format!(
-            "a Task's calls go to {}",
-            Surface::Chat.path()
-        ))),
+        Caller::Task(_) => {
+            return Err(ApiFailure::forbidden(format!(
+                "a Task's calls go to {}",
+                Surface::Chat.path()
+            )));
+        }
+        Caller::Program(program) => {
+            let routed = Box::pin(route::for_program(gateway, program, request)).await?;
+            (routed, Account::program(gateway, program))
+        }
         Caller::User(user) => {
             let routed = route::for_user(gateway, user, request).await?;
-            let gateway = gateway.clone();
-            match surface {
-                Surface::CountTokens => Box::pin(count::run(gateway, routed)).await,
-                _ => {
-                    let account = Account::user(&gateway, &routed, &user.name);
-                    if routed.request.stream {
-                        Box::pin(stream::run(gateway, routed, account)).await
-                    } else {
-                        whole(gateway, routed, account).await
-                    }
-                }
-            }
+            let account = Account::user(gateway, &routed, &user.name);
+            (routed, account)
         }
+    };
+    let gateway = gateway.clone();
+    match surface {
+        Surface::CountTokens => Box::pin(count::run(gateway, routed)).await,
+        _ if routed.request.stream => Box::pin(stream::run(gateway, routed, account)).await,
+        _ => whole(gateway, routed, account).await,
     }
 }
 
@@ -149,7 +166,7 @@ fn beta(surface: Surface, headers: &HeaderMap) -> Option<HeaderValue> {
         .filter(|names| !names.is_empty())
 }
 
-/// A whole answer for a user. It is booked even when the user does not wait for it.
+/// A whole answer for a user or a program. It is booked even when nobody waits for it.
 async fn whole(
     gateway: Arc<Gateway>,
     routed: route::Routed,

@@ -7,7 +7,7 @@ use crate::error::ApiFailure;
 use crate::identity::User;
 use crate::identity::sandbox::SandboxPod;
 use crate::request::{Caching, Request};
-use crate::state::Gateway;
+use crate::state::{Gateway, Program};
 use oarmaster_protocol::task::ErrorCode;
 use oarmaster_store::Scope;
 use std::sync::Arc;
@@ -107,6 +107,51 @@ pub async fn for_task(
             "this Task may use model {model} only"
         )));
     }
+    let routed = of_pod(gateway, pod, snapshot, pool, request).await?;
+    Ok(Routed {
+        agent: assigned.agent.clone(),
+        assigned: Some(assigned.max_output),
+        ..routed
+    })
+}
+
+/// Routes the call of a program in a Task's sandbox: to the Task's pool, whatever model it names. A program has names of models in it and does
+/// not know of pools; one that does, and means another pool of its namespace, is told that it may not have it.
+///
+/// # Errors
+/// `forbidden`, `not_found`, `unbounded_cost`.
+pub async fn for_program(
+    gateway: &Gateway,
+    program: &Program,
+    request: Request,
+) -> Result<Routed, ApiFailure> {
+    let Program { pod, pool, .. } = program;
+    request.check_bounded()?;
+    let snapshot = gateway.snapshot.load_full();
+    let own = Some(pod.namespace.as_str());
+    let id = snapshot.resolve(pool, own, &gateway.settings);
+    let (namespace, name) = match request.model.split_once('/') {
+        Some((namespace, name)) => (namespace, name),
+        None => (pod.namespace.as_str(), request.model.as_str()),
+    };
+    let named = (namespace.to_owned(), name.to_owned());
+    if namespace == pod.namespace && named != id && snapshot.pools.contains_key(&named) {
+        return Err(ApiFailure::forbidden(format!(
+            "model {} is another ModelPool, and the programs of this Task may use {pool} only: name that, or any model",
+            request.model
+        )));
+    }
+    of_pod(gateway, pod, snapshot, id, request).await
+}
+
+/// A request of a Task's pod with a pool that it may use.
+async fn of_pod(
+    gateway: &Gateway,
+    pod: &SandboxPod,
+    snapshot: Arc<Snapshot>,
+    pool: Id,
+    request: Request,
+) -> Result<Routed, ApiFailure> {
     let from = &pod.namespace;
     gateway.lookup.seen(&snapshot, &pool, from).await?;
     allowed::pool(gateway, &pool, from)?;
@@ -117,10 +162,10 @@ pub async fn for_task(
         pool,
         namespace: pod.namespace.clone(),
         task: Some(pod.task_uid.clone()),
-        agent: assigned.agent.clone(),
+        agent: None,
         requester: requester.unwrap_or_default(),
         bounded: true,
-        assigned: Some(assigned.max_output),
+        assigned: None,
         request,
     })
 }

@@ -1,4 +1,4 @@
-//! Streams for callers that are no Task. Until the first content a failure is invisible and the next member is asked; after it, the
+//! Streams, for whoever calls but a pilot. Until the first content a failure is invisible and the next member is asked; after it, the
 //! stream ends with an error event. A caller who leaves changes nothing: the answer is read to its end and booked.
 
 use super::account::Account;

@@ -56,11 +56,11 @@ pub enum Refused {
     #[error("the host that was asked for {0}")]
     Host(#[from] NotADomain),
     /// The domain is none of the sandbox's.
-    #[error("{domain} cannot be reached from this sandbox, which has egress to {allowed}")]
+    #[error("{domain} cannot be reached from this sandbox, which has {allowed}")]
     Domain {
         /// The domain.
         domain: Domain,
-        /// The patterns.
+        /// What it has, in words.
         allowed: String,
     },
 }
@@ -108,11 +108,12 @@ pub fn read(method: &Method, uri: &Uri, allowed: &[DomainPattern]) -> Result<Ask
     if allowed.iter().any(|pattern| pattern.matches(&domain)) {
         return Ok(Asked { domain, way });
     }
-    let allowed: Vec<String> = allowed.iter().map(ToString::to_string).collect();
-    Err(Refused::Domain {
-        domain,
-        allowed: allowed.join(", "),
-    })
+    let patterns: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+    let allowed = match patterns.as_slice() {
+        [] => "no egress".to_owned(),
+        patterns => format!("egress to {}", patterns.join(", ")),
+    };
+    Err(Refused::Domain { domain, allowed })
 }
 
 #[cfg(test)]

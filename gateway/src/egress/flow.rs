@@ -9,7 +9,7 @@ use oarmaster_serve::pace::{Pace, Paid};
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -172,6 +172,19 @@ pub struct Flow {
     sent: AtomicU64,
     received: AtomicU64,
     domain: OnceLock<Domain>,
+    /// A model is being asked: silence is as it should be.
+    waits: AtomicBool,
+}
+
+/// Until it is dropped, silence does not end a connection.
+#[must_use]
+pub struct Patience<'a>(&'a Flow);
+
+impl Drop for Patience<'_> {
+    fn drop(&mut self) {
+        self.0.touch();
+        self.0.waits.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Flow {
@@ -185,7 +198,14 @@ impl Flow {
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
             domain: OnceLock::new(),
+            waits: AtomicBool::new(false),
         }
+    }
+
+    /// A model is asked on it, which has bounds of its own.
+    pub fn waits(&self) -> Patience<'_> {
+        self.waits.store(true, Ordering::Relaxed);
+        Patience(self)
     }
 
     /// The bound that is reached, if one is.
@@ -200,7 +220,7 @@ impl Flow {
             Some(End::TooMuch)
         } else if age >= LONGEST {
             Some(End::TooLong)
-        } else if age.saturating_sub(last) >= IDLE {
+        } else if age.saturating_sub(last) >= IDLE && !self.waits.load(Ordering::Relaxed) {
             Some(End::Idle)
         } else {
             None
@@ -234,9 +254,13 @@ impl Flow {
     fn count(&self, direction: &AtomicU64, bytes: usize) -> Duration {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         direction.fetch_add(bytes, Ordering::Relaxed);
+        self.touch();
+        self.account.passed(bytes)
+    }
+
+    fn touch(&self) {
         let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last.store(now, Ordering::Relaxed);
-        self.account.passed(bytes)
     }
 
     fn check(&self) -> io::Result<()> {
@@ -400,6 +424,16 @@ mod tests {
         let mut near = Metered::new(near, Arc::new(other));
         near.write_all(b"ab").await.unwrap();
         near.write_all(b"c").now_or_never().unwrap().unwrap();
+    }
+
+    #[test]
+    fn silence_does_not_end_a_connection_while_a_model_is_asked() {
+        let flow = Flow::new(Arc::new(Account::new()));
+        let waits = flow.waits();
+        assert_eq!(flow.over_at(IDLE * 2), None);
+        assert_eq!(flow.over_at(LONGEST), Some(End::TooLong));
+        drop(waits);
+        assert_eq!(flow.over_at(IDLE * 2), Some(End::Idle));
     }
 
     #[test]

@@ -1,11 +1,14 @@
-//! What code in a sandbox may reach: an HTTP proxy for the pods of Tasks whose assignment names domains. Decision 0023 has the reasons.
+//! What code in a sandbox may reach: an HTTP proxy for the pods of Tasks whose assignment names domains, and the model calls of those whose assignment
+//! names a pool. Decisions 0023 and 0026 have the reasons.
 //!
 //! One upgraded request of the pilot carries one connection of a program, and that one connection to one domain: [`ask`] decides which,
 //! [`names`] where that is, [`proxy`] carries it, [`flow`] counts. What is carried is never looked at, but for the server name that TLS begins with.
+//! Or it carries one call of a model ([`model`]).
 
 pub mod ask;
 pub mod flow;
 mod hello;
+mod model;
 pub mod names;
 mod proxy;
 
@@ -13,7 +16,7 @@ use crate::audit::What;
 use crate::calls::call::text;
 use crate::error::ApiFailure;
 use crate::identity::sandbox::SandboxPod;
-use crate::state::Gateway;
+use crate::state::{Caller, Gateway, Program};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -52,6 +55,8 @@ struct Client {
     pod: Arc<SandboxPod>,
     session: String,
     allowed: Arc<[DomainPattern]>,
+    /// Who calls models on it, if anybody may.
+    program: Option<Caller>,
     account: Arc<Account>,
     _place: Place,
 }
@@ -74,9 +79,9 @@ pub async fn open(
         .assignments
         .get(&gateway.store, &pod.task_uid, pod.attempt)
         .await?;
-    if assigned.egress.is_empty() {
+    if assigned.egress.is_empty() && assigned.programs.is_none() {
         return Err(ApiFailure::forbidden(
-            "the sandbox of this Task has no egress: its Agent or run names no domain",
+            "the sandbox of this Task has no egress: its Agent or run names no domain, and no pool",
         ));
     }
     let asked = headers.get(header::UPGRADE);
@@ -86,7 +91,15 @@ pub async fn open(
         )));
     }
     let (account, place) = gateway.egress.accounts.enter(&pod).await?;
+    let program = assigned.programs.as_ref().map(|pool| {
+        Caller::Program(Arc::new(Program {
+            pod: pod.clone(),
+            session: session.clone(),
+            pool: pool.clone(),
+        }))
+    });
     let client = Client {
+        program,
         allowed: assigned.egress.clone(),
         pod,
         session,

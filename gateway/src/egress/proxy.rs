@@ -2,15 +2,14 @@
 
 use super::ask::{self, Asked, Way};
 use super::flow::{End, Flow, Metered};
-use super::{Client, hello, names};
-use bytes::Bytes;
+use super::{Client, hello, model, names};
+use axum::body::Body;
 use http::header::{
     CONNECTION, CONTENT_TYPE, EXPECT, HOST, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING,
     UPGRADE,
 };
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
-use http_body_util::{Either, Empty, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
@@ -32,8 +31,8 @@ const MAX_HEADER_BYTES: usize = 16 << 10;
 /// Buffer of a tunnel, for each direction.
 const BUFFER: usize = 16 << 10;
 
-/// What a program is answered: a text of ours, or the other side's body.
-type Answer = Response<Either<Either<Empty<Bytes>, Full<Bytes>>, Incoming>>;
+/// What a program is answered: a text of ours, the other side's body, or a model's.
+type Answer = Response<Body>;
 
 /// What a connection became.
 #[derive(Default)]
@@ -77,6 +76,14 @@ impl Client {
         flow: &Flow,
         outcome: &Mutex<Outcome>,
     ) -> Result<Answer, Infallible> {
+        if let Some(caller) = &self.program
+            && model::is_own(request.method(), request.uri())
+        {
+            let answer = self.model(caller, request, flow).await;
+            let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
+            outcome.end = Some(End::Done);
+            return Ok(answer);
+        }
         let upgrade = hyper::upgrade::on(&mut request);
         let (answer, after) = match self.judge(&request, flow).await {
             Err((status, end, why)) => {
@@ -97,7 +104,7 @@ impl Client {
                 upstream,
             )) => {
                 let tunnel = Some((upgrade, upstream, domain));
-                let opened = Response::new(Either::Left(Either::Left(Empty::new())));
+                let opened = Response::new(Body::empty());
                 (
                     opened,
                     Outcome {
@@ -224,7 +231,7 @@ async fn forward(
     }));
     match sender.send_request(request).await {
         Ok(response) if !response.status().is_informational() => {
-            let mut response = response.map(Either::Right);
+            let mut response = response.map(Body::new);
             let headers = response.headers_mut();
             end_to_end(headers);
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -268,8 +275,7 @@ fn end_to_end(headers: &mut HeaderMap) {
 
 /// A refusal for a program, after which its connection ends.
 fn told(status: StatusCode, why: &str) -> Answer {
-    let text = Bytes::from(format!("{why}\n"));
-    let mut response = Response::new(Either::Left(Either::Right(Full::new(text))));
+    let mut response = Response::new(Body::from(format!("{why}\n")));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("close"));

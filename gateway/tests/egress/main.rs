@@ -12,6 +12,7 @@ mod common;
 
 mod callers;
 mod hostile;
+mod models;
 mod names;
 mod programs;
 mod support;

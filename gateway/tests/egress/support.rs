@@ -217,6 +217,14 @@ pub fn with_egress(domains: &[&str]) -> serde_json::Value {
     assignment
 }
 
+/// An assignment of a program whose model calls go to a pool, and which may reach these domains beside it.
+pub fn with_pool(pool: &str, domains: &[&str]) -> serde_json::Value {
+    let mut assignment = with_egress(domains);
+    assignment["sandbox"]["pool"] = json!(pool);
+    assignment["target"] = json!({"run": {"program": {"command": ["agent"]}}});
+    assignment
+}
+
 async fn listen(tls: Option<Arc<rustls::ServerConfig>>, router: Router) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -268,7 +276,7 @@ async fn answer(State((seen, www)): State<(Seen, PathBuf)>, request: Request) ->
 }
 
 /// What the pilot does: each connection becomes an upgraded one to the gateway, and its bytes go through.
-async fn pilot(data: &str, session: &str) -> SocketAddr {
+pub async fn pilot(data: &str, session: &str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (data, session) = (data.to_owned(), session.to_owned());

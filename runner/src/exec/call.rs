@@ -39,7 +39,7 @@ pub(super) struct Caller {
     /// Directories that calls can write to.
     places: [PathBuf; 3],
     path: String,
-    /// The port of the pilot's proxy, where the sandbox has egress.
+    /// The pilot's port, where the sandbox has egress or a pool.
     egress_port: Option<u16>,
     ended: SignalFd,
     cgroup: Option<Cgroup>,
@@ -75,7 +75,7 @@ impl Caller {
         })
     }
 
-    /// The port of the pilot's proxy, where the sandbox has egress.
+    /// The pilot's port, where the sandbox has egress or a pool.
     pub(super) const fn egress_port(&self) -> Option<u16> {
         self.egress_port
     }
@@ -194,7 +194,10 @@ impl Caller {
     fn environment(&self, extra: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         let memory = self.sandbox.memory_bytes;
         let (node, heap) = (node_heap_mib(memory), java_heap_mib(memory));
-        let java = self.egress_port.map(proxy::java).unwrap_or_default();
+        let java = self
+            .egress_port
+            .map(|port| proxy::java(port, &self.sandbox));
+        let java = java.unwrap_or_default();
         let own = [
             ("PATH", self.path.as_str()),
             ("HOME", &*self.workspace.to_string_lossy()),
@@ -207,11 +210,11 @@ impl Caller {
             ("JAVA_TOOL_OPTIONS", &format!("-Xmx{heap}m{java}")),
         ]
         .map(|(key, value)| (key.to_owned(), value.to_owned()));
-        let proxy = self
+        let port = self
             .egress_port
-            .map(|port| proxy::variables(port, &self.tmp));
+            .map(|port| proxy::variables(port, &self.sandbox, &self.tmp));
         own.into_iter()
-            .chain(proxy.into_iter().flatten())
+            .chain(port.into_iter().flatten())
             .chain(extra.clone())
             .collect()
     }

@@ -129,7 +129,7 @@ fn give_up(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     let abi = sys::landlock_abi();
     if egress_port.is_some() && abi < landlock::WITH_TCP {
         return Err(format!(
-            "egress needs Landlock of ABI {} or newer, and this kernel has {abi} (0: none)",
+            "egress and the pool of a run need Landlock of ABI {} or newer, and this kernel has {abi} (0: none)",
             landlock::WITH_TCP
         )
         .into());

@@ -222,10 +222,10 @@ impl Server {
                     ),
                 ));
             }
-            if sandbox.egress.is_empty() != egress_port.is_none() {
+            if sandbox.has_port() != egress_port.is_some() {
                 return Err(failed(
                     FailedCode::InvalidRequest,
-                    "a sandbox has egress and the port of its proxy, or neither",
+                    "a sandbox has egress or a pool, and the pilot's port, or none of them",
                 ));
             }
             let (workspace, tmp) = (&self.args.workspace, &self.args.tmp);

@@ -204,6 +204,7 @@ mod tests {
             require_user_namespace: false,
             network_policy_within_ms: None,
             egress: Vec::new(),
+            pool: None,
         }
     }
 

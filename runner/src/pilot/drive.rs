@@ -21,10 +21,10 @@ pub(super) async fn drive(
 ) -> Result<(), Error> {
     let exec = match (&assignment.sandbox, socket) {
         (Some(sandbox), Some(socket)) => {
-            let port = if sandbox.egress.is_empty() {
-                None
-            } else {
+            let port = if sandbox.has_port() {
                 Some(egress::listen(gateway.door()).await?)
+            } else {
+                None
             };
             Some(Exec::new(socket, sandbox.clone(), port))
         }

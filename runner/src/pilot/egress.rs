@@ -1,5 +1,5 @@
-//! The port of loopback that programs with egress have for a proxy. Their bytes go to the gateway and back; nothing here reads them, and
-//! nothing here decides: the gateway does, by what it stored with the attempt.
+//! The port of loopback that programs have for a proxy, with egress, and for models, with a pool. Their bytes go to the gateway and back; nothing
+//! here reads them, and nothing here decides: the gateway does, by what it stored with the attempt.
 
 use super::Error;
 use super::gateway::Door;

@@ -45,7 +45,7 @@ pub(super) enum Collected {
 pub(super) struct Exec {
     socket: PathBuf,
     sandbox: Sandbox,
-    /// The port of the proxy, where the sandbox has egress.
+    /// The port for programs, where the sandbox has egress or a pool.
     egress_port: Option<u16>,
     stream: Option<UnixStream>,
 }

@@ -62,6 +62,7 @@ impl Options {
                 .iter()
                 .map(|_| "registry.test".to_owned())
                 .collect(),
+            pool: None,
         }
     }
 }

@@ -9,6 +9,7 @@ mod costs;
 mod crash;
 mod failure;
 mod journal;
+mod programs;
 mod scopes;
 mod sdk;
 
@@ -16,7 +17,8 @@ use crate::log::{Place, Repair, replay};
 use crate::state::State;
 use crate::store::apply_frame;
 use crate::{
-    Billing, Call, CallState, HopEnd, HopRequest, Options, Refusal, Scope, SdkCaller, Store, Window,
+    Billing, Call, CallState, HopEnd, HopRequest, Options, ProgramCall, Refusal, Scope, SdkCaller,
+    Store, Window,
 };
 use oarmaster_protocol::admin::{OpenAttempt, TaskBudget};
 use oarmaster_protocol::assignment::{
@@ -258,6 +260,7 @@ async fn futures_are_send() {
     send(store.claim(UID, 1, &request, ""));
     send(store.append(UID, 1, "", append(0, vec![])));
     send(store.begin_call(UID, 1, "", 0, 0, ""));
+    send(store.program_call(UID, 1, "").reserve(hop(1)));
     send(store.put_artifact(UID, 1, "", "", b""));
     send(store.records(UID, 0, 1));
     send(store.open_attempts());

@@ -202,6 +202,47 @@ fn the_gateway_is_told_the_tasks_labels_and_not_more_than_it_takes() {
 }
 
 #[test]
+fn a_program_that_failed_shows_what_its_model_calls_took_of_the_budget() {
+    for (pool, budget, class, expected) in [
+        (
+            json!({ "name": "default" }),
+            json!({ "usd": "0.25" }),
+            FailureClass::ToolFailed,
+            "its model calls took $0.249 of spec.budget, $0.25; it did not work",
+        ),
+        (
+            json!({ "name": "default" }),
+            json!({ "tokens": 1000 }),
+            FailureClass::ToolFailed,
+            "its model calls took $0.249 of the Task's budget; it did not work",
+        ),
+        (
+            json!({ "name": "default" }),
+            json!({ "usd": "0.25" }),
+            FailureClass::OutOfMemory,
+            "it did not work",
+        ),
+        (
+            json!(null),
+            json!({ "usd": "0.25" }),
+            FailureClass::ToolFailed,
+            "it did not work",
+        ),
+    ] {
+        let run = json!({ "command": ["true"], "pool": pool });
+        let spec = json!({ "agent": null, "params": null, "run": run, "budget": budget });
+        let mut sim = Sim::new(spec);
+        sim.settle();
+        sim.fails(class);
+        let report = sim.gateway.get_mut(&1).unwrap();
+        report.usage.sum.cost_pico = 249_000_000_000;
+        sim.settle();
+        let failure = sim.task.status.clone().unwrap().failure.unwrap();
+        assert_eq!(failure.message, expected, "{pool} {budget} {class}");
+    }
+}
+
+#[test]
 fn a_deleted_agent_does_not_stop_a_retry() {
     let mut sim = Sim::new(json!({}));
     sim.settle();

@@ -155,6 +155,25 @@ fn the_prompt_is_not_in_the_job() {
     );
 }
 
+#[test]
+fn the_pool_of_a_run_stands_in_the_assignment_and_demands_the_network_policy() {
+    let sandbox = |pool: serde_json::Value| {
+        let run = json!({ "command": ["true"], "pool": pool });
+        let mut sim = Sim::new(json!({ "agent": null, "params": null, "run": run }));
+        let start = sim.pass().start.unwrap();
+        start.resolved.assignment.unwrap().sandbox.unwrap()
+    };
+    let open = sandbox(json!({ "name": "default" }));
+    assert_eq!(open.pool.as_deref(), Some("oarmaster-system/default"));
+    assert_eq!(open.network_policy_within_ms, Some(300_000));
+    let closed = sandbox(json!(null));
+    assert_eq!((closed.pool, closed.network_policy_within_ms), (None, None));
+    // An agent's pool is its own affair: what its tools run calls no model.
+    let (_, start) = started(json!({}));
+    let sandbox = start.resolved.assignment.unwrap().sandbox.unwrap();
+    assert_eq!(sandbox.pool, None);
+}
+
 /// The gateway decides by what stands in the assignment; the pod is made as every other.
 #[test]
 fn egress_stands_in_the_assignment_and_demands_the_network_policy() {

@@ -120,6 +120,29 @@ fn what_is_missing_is_waited_for_and_named() {
 }
 
 #[test]
+fn the_pool_of_a_run_is_waited_for_as_an_agents() {
+    let run = json!({ "command": ["true"], "pool": { "name": "default" } });
+    let mut sim = Sim::new(json!({ "agent": null, "params": null, "run": run }));
+    let mut pool = sim.pool.take();
+    sim.settle();
+    let waits = |sim: &Sim, what: &str| {
+        let (status, _, message) = sim.condition(conditions::ACCEPTED);
+        assert!(status == "False" && message.contains(what), "{message}");
+        assert_eq!(sim.attempt(), 0);
+    };
+    waits(&sim, "ModelPool default does not exist");
+    pool.as_mut().unwrap().spec.suspend = true;
+    sim.pool = pool;
+    sim.later(5);
+    sim.settle();
+    waits(&sim, "ModelPool default is suspended");
+    sim.pool.as_mut().unwrap().spec.suspend = false;
+    sim.later(5);
+    sim.settle();
+    assert_eq!(sim.attempt(), 1);
+}
+
+#[test]
 fn a_pool_or_class_that_is_not_ready_is_waited_for() {
     let mut sim = Sim::new(json!({}));
     sim.pool.as_mut().unwrap().status = None;

@@ -109,7 +109,7 @@ impl Machine {
             return self.finish_now(
                 FailureClass::IsolationUnproven,
                 &format!(
-                    "the NetworkPolicy must be enforced, since the class demands it or the sandbox has egress, and it is not, so nothing was run: the pod {sentence}"
+                    "the NetworkPolicy must be enforced, since the class demands it or the sandbox has egress or a pool, and it is not, so nothing was run: the pod {sentence}"
                 ),
             );
         }

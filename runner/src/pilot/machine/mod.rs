@@ -207,6 +207,7 @@ impl Machine {
             require_user_namespace: false,
             network_policy_within_ms: None,
             egress: Vec::new(),
+            pool: None,
         });
         Self {
             messages: turn::first_messages(&assignment),

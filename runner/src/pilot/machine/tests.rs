@@ -48,6 +48,7 @@ fn agent(tools: &[&str]) -> Assignment {
             require_user_namespace: false,
             network_policy_within_ms: None,
             egress: Vec::new(),
+            pool: None,
         }),
     }
 }
