@@ -21,11 +21,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// What an address has at once, and then how often, of what somebody without any right can keep a server busy with, and through it whoever knows tokens:
-/// handshakes, and answers to strangers.
-const AT_ONCE: u32 = 256;
-/// Between two of them.
-const BETWEEN: Duration = Duration::from_millis(10);
+/// TLS handshakes of an address: the dearest that somebody without any right can ask for.
+const HANDSHAKES: Pace = Pace {
+    every: Duration::from_millis(20),
+    burst: 256,
+};
+/// Answers to strangers of an address. Each may be a question to the API server before it is given.
+const REFUSALS: Pace = Pace {
+    every: Duration::from_millis(100),
+    burst: 64,
+};
 const HEADERS: Duration = Duration::from_secs(15);
 const MAX_HEADERS: usize = 100;
 const MAX_HEADER_BYTES: usize = 64 << 10;
@@ -175,13 +180,9 @@ struct Paces {
 
 impl Default for Paces {
     fn default() -> Self {
-        let pace = Pace {
-            every: BETWEEN,
-            burst: AT_ONCE,
-        };
         Self {
-            handshakes: Paced::new(pace),
-            refusals: Paced::new(pace),
+            handshakes: Paced::new(HANDSHAKES),
+            refusals: Paced::new(REFUSALS),
         }
     }
 }
@@ -254,7 +255,7 @@ mod tests {
         use axum::routing::get;
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-        const ASKED: u32 = AT_ONCE + 20;
+        const ASKED: u32 = REFUSALS.burst + 5;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut socket = TcpStream::connect(listener.local_addr().unwrap())
             .await
@@ -282,7 +283,7 @@ mod tests {
             }
             took.push(begun.elapsed());
         }
-        let least = BETWEEN * (ASKED - AT_ONCE - 1);
+        let least = REFUSALS.every * (ASKED - REFUSALS.burst - 1);
         assert!(took[1] >= least, "{took:?}");
         stop.cancel();
         serving.await.unwrap();

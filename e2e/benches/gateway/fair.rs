@@ -6,17 +6,18 @@
 use crate::World;
 use crate::durable::{self, Claimed, Pilot};
 use crate::ledger::Sums;
-use crate::load::{Open, Target, ask, body};
+use crate::load::{LONGEST, Open, Target, ask, body, ms};
 use crate::objects::{self, ABUSER};
 use crate::process::{Process, say};
 use crate::tls::Files;
 use crate::wire::Server;
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
+use hdrhistogram::Histogram;
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::SendRequest;
-use oarmaster_e2e::bench::report::{Goal, Report, percentile, short};
+use oarmaster_e2e::bench::report::{Goal, Report, short};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::net::Ipv4Addr;
@@ -27,7 +28,7 @@ use tokio::sync::mpsc;
 
 /// Requests a second of the others, together.
 const RATE: u32 = 300;
-/// Rounds, each with the others alone beside them abused; the median of what the rounds say counts.
+/// Rounds, each with the others alone beside them abused. All calls of all rounds count together: the slowest hundredth of one is fifteen calls.
 const ROUNDS: usize = 7;
 /// Of these the ones with applications.
 const OF_APPLICATIONS: usize = 3;
@@ -114,14 +115,14 @@ pub async fn run(world: &World, report: &mut Report) -> Result<()> {
     objects::pool(&world.api, "slow", &["slow"], &json!({}))?;
     let others = world.ours();
     others.closed(&body("plain", 1, false), 2000, 16).await?;
-    let mut alone = Vec::new();
     let pods = Abuse::OF_PODS.into_iter().map(|abuse| (abuse, false));
     let applications = Abuse::OF_APPLICATIONS.into_iter();
     let applications = applications.flat_map(|abuse| [true, false].map(|past| (abuse, past)));
     let mut seen: Vec<(Abuse, bool, Seen)> = pods
         .chain(applications)
-        .map(|(abuse, past)| (abuse, past, Seen::default()))
-        .collect();
+        .map(|(abuse, past)| Ok((abuse, past, Seen::new()?)))
+        .collect::<Result<_>>()?;
+    let mut nobody = Seen::new()?;
     let mut task = FIRST_TASK;
     for round in 1..=ROUNDS {
         eprintln!("callers beside an abusive one, round {round} of {ROUNDS}");
@@ -138,33 +139,18 @@ pub async fn run(world: &World, report: &mut Report) -> Result<()> {
             let (was, is) = (before.ms(99.0), beside.ms(99.0));
             let who = abuse.as_str();
             eprintln!("  {who}, past the gateway: {past}; p99 {was:.2} ms, then {is:.2} ms");
-            seen.add(&before, &beside);
-            alone.push(before);
+            seen.add(&before, &beside)?;
+            nobody.add(&before, &before)?;
         }
     }
-    let of = |percent: f64| -> Vec<f64> { alone.iter().map(|open| open.ms(percent)).collect() };
-    let none = alone.iter().map(|open| open.failed).sum::<usize>();
-    let mut rows = vec![vec![
-        "nobody".to_owned(),
-        short(percentile(&of(50.0), 50)),
-        short(percentile(&of(99.0), 50)),
-        "0".to_owned(),
-        none.to_string(),
-    ]];
+    let mut rows = vec![nobody.row("nobody")];
     let mut worst = f64::NEG_INFINITY;
     for (abuse, past, seen) in &seen {
-        let more = percentile(&seen.more, 50);
         if Abuse::OF_PODS.contains(abuse) {
-            worst = worst.max(more);
+            worst = worst.max(seen.more());
         }
         let way = if *past { ", past the gateway" } else { "" };
-        rows.push(vec![
-            format!("{}{way}", abuse.as_str()),
-            short(percentile(&seen.p50, 50)),
-            short(percentile(&seen.p99, 50)),
-            short(more),
-            seen.failed.to_string(),
-        ]);
+        rows.push(seen.row(&format!("{}{way}", abuse.as_str())));
     }
     let head = [
         "others at 300/s, 1 KiB, ms; beside them",
@@ -178,23 +164,43 @@ pub async fn run(world: &World, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// What the others saw beside one abuse.
-#[derive(Default)]
+/// What the others saw beside one abuse, in microseconds.
 struct Seen {
-    p50: Vec<f64>,
-    p99: Vec<f64>,
-    /// By how many percent the p99 was over that of the measurement before, without the abuse.
-    more: Vec<f64>,
+    /// In the measurements before, without it.
+    alone: Histogram<u64>,
+    beside: Histogram<u64>,
     failed: usize,
 }
 
 impl Seen {
-    fn add(&mut self, alone: &Open, beside: &Open) {
-        self.p50.push(beside.ms(50.0));
-        self.p99.push(beside.ms(99.0));
-        self.more
-            .push((beside.ms(99.0) / alone.ms(99.0) - 1.0) * 100.0);
+    fn new() -> Result<Self> {
+        Ok(Self {
+            alone: Histogram::new_with_bounds(1, LONGEST, 3)?,
+            beside: Histogram::new_with_bounds(1, LONGEST, 3)?,
+            failed: 0,
+        })
+    }
+
+    fn add(&mut self, alone: &Open, beside: &Open) -> Result<()> {
+        self.alone.add(&alone.times)?;
+        self.beside.add(&beside.times)?;
         self.failed += beside.failed;
+        Ok(())
+    }
+
+    /// By how many percent the p99 was over that without the abuse.
+    fn more(&self) -> f64 {
+        (ms(&self.beside, 99.0) / ms(&self.alone, 99.0) - 1.0) * 100.0
+    }
+
+    fn row(&self, who: &str) -> Vec<String> {
+        vec![
+            who.to_owned(),
+            short(ms(&self.beside, 50.0)),
+            short(ms(&self.beside, 99.0)),
+            short(self.more()),
+            self.failed.to_string(),
+        ]
     }
 }
 

@@ -22,7 +22,7 @@ const ANSWER: Duration = Duration::from_secs(60);
 const MOST: usize = 2048;
 
 /// Longest time that is told apart from others, in microseconds.
-const LONGEST: u64 = 120_000_000;
+pub const LONGEST: u64 = 120_000_000;
 /// Most connections of an open loop, as a client's pool has a bound; who finds none waits for one.
 const CONNECTIONS: usize = 256;
 /// Connections that stand before an open loop begins.
@@ -215,9 +215,14 @@ pub struct Open {
 impl Open {
     /// A percentile in milliseconds.
     pub fn ms(&self, percent: f64) -> f64 {
-        let micros = self.times.value_at_percentile(percent);
-        u32::try_from(micros).map_or(f64::INFINITY, f64::from) / 1e3
+        ms(&self.times, percent)
     }
+}
+
+/// A percentile of microseconds, in milliseconds.
+pub fn ms(micros: &Histogram<u64>, percent: f64) -> f64 {
+    let micros = micros.value_at_percentile(percent);
+    u32::try_from(micros).map_or(f64::INFINITY, f64::from) / 1e3
 }
 
 struct Run {
