@@ -119,6 +119,24 @@ fn without_landlock_isolation_is_proven_unless_it_is_demanded() {
 }
 
 #[test]
+fn a_sandbox_with_users_of_its_own_is_proven() {
+    let Some(mut sandbox) = Sandbox::start_with_users_of_its_own(Options {
+        require_user_namespace: true,
+        ..Options::default()
+    }) else {
+        return;
+    };
+    let Response::Probed {
+        proven, findings, ..
+    } = sandbox.ask(&Request::Probe)
+    else {
+        panic!()
+    };
+    assert!(proven, "{findings:#?}");
+    assert_eq!(sandbox.shell("true").exit_code, Some(0));
+}
+
+#[test]
 fn a_sandbox_with_the_nodes_users_is_unproven_where_others_are_demanded() {
     let mut sandbox = Sandbox::start(Options {
         require_user_namespace: true,

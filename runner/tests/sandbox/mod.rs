@@ -210,6 +210,25 @@ impl Sandbox {
         Self::greet(process, &options)
     }
 
+    /// In a user namespace of its own, where nobody is known, so that all are nobody; `None` without the right to make one.
+    pub fn start_with_users_of_its_own(options: Options) -> Option<Self> {
+        const NOBODY: u32 = 65_534;
+        let uid = EXEC_UID.to_string();
+        let wrapper = [&as_user(&uid)[..], &["unshare", "--user"]].concat();
+        let tried = is_root()
+            && Command::new(wrapper[0])
+                .args(&wrapper[1..])
+                .arg("true")
+                .status()
+                .is_ok_and(|status| status.success());
+        if !tried {
+            skipped("no user namespace can be made here");
+            return None;
+        }
+        let process = Process::start(&options, NOBODY, &wrapper);
+        Some(Self::greet(process, &options))
+    }
+
     /// In a PID namespace of its own, as in a container; `None` without the right to make one.
     pub fn start_as_pid_one(options: Options) -> Option<Self> {
         if !is_root() {
