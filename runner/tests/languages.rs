@@ -61,6 +61,7 @@ fn asked(sandbox: &mut Sandbox, language: &str, code: &str) -> Response {
         },
         env: [].into(),
         timeout_ms: None,
+        disk_bytes: None,
     }))
 }
 
