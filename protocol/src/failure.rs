@@ -21,7 +21,7 @@ pub enum FailureClass {
     ModelRefusal,
     /// The model's answer could not be used: broken, empty, or against the output schema.
     ModelOutputInvalid,
-    /// The code of a `run` ended with a non-zero exit code or a signal.
+    /// The code of a `run` ended with a non-zero exit code or a signal, or an agent made the same tool call again and again to no effect.
     ToolFailed,
     /// The code of a `run` was stopped at its memory limit.
     OutOfMemory,

@@ -142,6 +142,63 @@ fn an_agent_repairs_a_program_and_its_check_decides() {
 }
 
 #[test]
+fn a_diff_changes_a_file_as_a_whole_or_not_at_all() {
+    let edit = |diff: &str| call("EditFile", json!({"path": "run.sh", "diff": diff}));
+    let one = "@@ -1,2 +1,2 @@\n-echo one\n+echo 1\n echo two\n";
+    let mut assignment = assignment();
+    assignment.files = vec![File {
+        path: "run.sh".into(),
+        content: "echo one\r\necho two\r\necho three\r\n".into(),
+    }];
+    let gateway = Gateway::start(
+        assignment,
+        vec![
+            call("Shell", json!({"command": "chmod 750 run.sh"})),
+            edit(&format!("{one}@@ -3 +3 @@\n-echo drei\n+echo 3\n")),
+            edit(&format!("{one}@@ -3 +3 @@\n-echo three\n+echo 3\n")),
+            call(
+                "Shell",
+                json!({"command": "stat -c %a run.sh; od -An -c run.sh | tr -d ' \\n'; ls -A"}),
+            ),
+            edit("--- /dev/null\n+++ b/run.sh\n@@ -0,0 +1 @@\n+x\n"),
+            final_text("done"),
+        ],
+    );
+    assert_eq!(run(&gateway, &Options::default()), Some(0));
+    assert_eq!(outcome(&gateway).failure, None);
+    let results: Vec<(bool, String)> = gateway
+        .records()
+        .into_iter()
+        .filter_map(|body| match body {
+            Body::ToolResult { ok, text, .. } => Some((ok, text)),
+            _ => None,
+        })
+        .collect();
+    let oks: Vec<bool> = results.iter().map(|(ok, _)| *ok).collect();
+    assert_eq!(oks, [true, false, true, true, false], "{results:?}");
+    assert!(results[1].1.contains("Hunk 2 of 2"), "{}", results[1].1);
+    assert_eq!(
+        results[3].1,
+        "exit code 0\n[stdout]\n750\necho1\\r\\nechotwo\\r\\necho3\\r\\nrun.sh\n"
+    );
+}
+
+#[test]
+fn a_call_that_leads_nowhere_is_not_made_a_third_time() {
+    let look = || call("Shell", json!({"command": "echo . >> looked; ls"}));
+    let gateway = Gateway::start(assignment(), vec![look(), look(), look(), look()]);
+    assert_eq!(run(&gateway, &Options::default()), Some(0));
+    let failure = outcome(&gateway).failure.unwrap();
+    assert_eq!(failure.class, FailureClass::ToolFailed);
+    assert!(failure.message.contains("`Shell`"), "{}", failure.message);
+    let last = gateway.request(3)["messages"][7]["content"].clone();
+    assert!(last.as_str().unwrap().contains("was not run"), "{last}");
+    let ends = ["answer", "toolIntent", "toolResult"].repeat(3);
+    let wanted = [vec!["isolation"], ends, vec!["answer", "result"]].concat();
+    assert_eq!(kinds(&gateway), wanted);
+}
+
+#[test]
 fn a_check_that_stays_red_fails_the_task() {
     let gateway = Gateway::start(fixer(), vec![final_text("Fine."), final_text("Really.")]);
     assert_eq!(run(&gateway, &Options::default()), Some(0));

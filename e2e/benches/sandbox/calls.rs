@@ -36,11 +36,13 @@ time.sleep(600)
 /// Runs the phase.
 pub async fn run(space: &Space, report: &mut Report) -> Result<()> {
     eprintln!("calls");
-    let small = || objects::python("print(1)");
+    // The pilot does not run the same call again and again: each is another one.
+    let numbered = |code: &str, number: usize| objects::python(&format!("{code}\n# {number}"));
+    let small = |number| numbered("print(1)", number);
     let mut replies = vec![objects::python(INTERPRETER)];
-    replies.extend((0..CALLS).map(|_| small()));
-    for _ in 0..STOPPED {
-        replies.extend([objects::python(MEMORY), small()]);
+    replies.extend((0..CALLS).map(small));
+    for number in 0..STOPPED {
+        replies.extend([numbered(MEMORY, number), small(CALLS + number)]);
     }
     objects::agent(space, "caller", &replies).await?;
     objects::task(space, "calls", "caller").await?;

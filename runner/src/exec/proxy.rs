@@ -87,6 +87,7 @@ mod tests {
             max_processes: 0,
             call_timeout_ms: 0,
             require_landlock: false,
+            require_user_namespace: false,
             network_policy_within_ms: None,
             egress: egress.iter().map(|text| (*text).to_owned()).collect(),
             pool: pool.map(str::to_owned),

@@ -80,12 +80,15 @@ impl Answer {
 impl Call {
     fn read(call: &Value, turn: u32, index: usize, seen: &mut BTreeSet<String>) -> Self {
         let given = call["id"].as_str().unwrap_or_default();
-        let id = if given.is_empty() || seen.contains(given) {
+        let mut id = if given.is_empty() || seen.contains(given) {
             format!("call-{turn}-{index}")
         } else {
             given.to_owned()
         };
-        seen.insert(id.clone());
+        // The model may have made up an id that is like ours.
+        while !seen.insert(id.clone()) {
+            id.push('_');
+        }
         let function = &call["function"];
         let (arguments, is_json, replaced) = match &function["arguments"] {
             // No argument at all is how some models call a tool that needs none.
@@ -252,6 +255,16 @@ mod tests {
     }
 
     proptest! {
+        /// An answer to a call is known by the id alone, and each call needs one.
+        #[test]
+        fn ids_are_never_twice_in_an_answer(ids in prop::collection::vec("(call-4-[0-9]_?)?|a", 0..20)) {
+            let calls: Vec<Value> = ids.iter().map(|id| json!({"id": id})).collect();
+            let answer = Answer::read(&response(json!({"tool_calls": calls}), "tool_calls"), 4);
+            let found: BTreeSet<_> = answer.calls.iter().map(|call| call.id.clone()).collect();
+            prop_assert_eq!(found.len(), ids.len());
+            prop_assert!(!found.contains(""));
+        }
+
         #[test]
         fn any_text_survives(text in any::<String>()) {
             let answer = Answer::read(&response(json!({"content": text}), "stop"), 1);

@@ -8,6 +8,7 @@ mod drive;
 mod egress;
 mod gateway;
 pub mod machine;
+pub mod patch;
 mod policy;
 pub mod repository;
 mod sandbox;

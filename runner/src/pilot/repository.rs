@@ -239,6 +239,7 @@ mod tests {
             require_user_namespace: false,
             network_policy_within_ms: None,
             egress: vec!["git.example.com".into()],
+            pool: None,
         }
     }
 

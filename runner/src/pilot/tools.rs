@@ -1,5 +1,6 @@
 //! The tools that an agent may have: what the model is told about them, and how its arguments become a request to exec.
 
+use super::patch::Edit;
 use crate::languages::{LANGUAGES, Language};
 use oarmaster_protocol::assignment::Program;
 use oarmaster_protocol::exec::{Bytes, Request, Run};
@@ -28,7 +29,7 @@ pub enum Tool {
     ReadFile,
     /// Writes a whole file.
     WriteFile,
-    /// Replaces one place in a file.
+    /// Replaces one place in a file, or applies a diff to it.
     EditFile,
     /// Lists a directory.
     ListFiles,
@@ -72,8 +73,24 @@ struct WriteFile {
 #[serde(deny_unknown_fields)]
 struct EditFile {
     path: String,
-    old: String,
-    new: String,
+    #[serde(default)]
+    old: Option<String>,
+    #[serde(default)]
+    new: Option<String>,
+    #[serde(default)]
+    diff: Option<String>,
+}
+
+impl EditFile {
+    /// The diff, where it is what the call is about: some models send every argument, empty where it is not meant.
+    fn diff(&self) -> Option<Edit> {
+        let none = |text: &Option<String>| text.as_ref().is_none_or(String::is_empty);
+        let diff = self.diff.as_ref().filter(|diff| !diff.is_empty())?;
+        (none(&self.old) && none(&self.new)).then(|| Edit {
+            path: self.path.clone(),
+            diff: diff.clone(),
+        })
+    }
 }
 
 #[derive(Deserialize)]
@@ -116,6 +133,15 @@ impl Tool {
         }
     }
 
+    /// Whether a call may change the workspace.
+    #[must_use]
+    pub const fn may_change(self) -> bool {
+        match self {
+            Self::RunCode | Self::Shell | Self::WriteFile | Self::EditFile => true,
+            Self::ReadFile | Self::ListFiles | Self::SearchFiles => false,
+        }
+    }
+
     /// The tool of this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
@@ -147,7 +173,7 @@ impl Tool {
                 "Writes a whole text file in the workspace, with the directories above it. An existing file is replaced."
             }
             Self::EditFile => {
-                "Replaces a piece of text in a file in the workspace. The old text must be in the file exactly once, spaces and line ends included."
+                "Changes a text file in the workspace. Give `old` and `new` to replace one piece of text: `old` must be in the file exactly once, spaces and line ends included. Or give `diff`, which can change several places at once: it is applied if the lines of all its hunks stand in the file as they are, and not at all otherwise."
             }
             Self::ListFiles => {
                 "Lists the files and directories of the workspace, or below one of its directories."
@@ -192,8 +218,9 @@ impl Tool {
                     "path": path,
                     "old": {"type": "string", "description": "Text that is in the file exactly once."},
                     "new": {"type": "string", "description": "Text to put in its place."},
+                    "diff": {"type": "string", "description": "A unified diff of this one file, in place of old and new. Each hunk begins with @@ -LINE,COUNT +LINE,COUNT @@."},
                 }),
-                json!(["path", "old", "new"]),
+                json!(["path"]),
             ),
             Self::ListFiles => (json!({"path": dir}), json!([])),
             Self::SearchFiles => (
@@ -259,8 +286,28 @@ impl Tool {
                 }
             }
             Self::EditFile => {
-                let EditFile { path, old, new } = self.read(arguments)?;
-                Request::Edit { path, old, new }
+                let edit: EditFile = self.read(arguments)?;
+                match (edit.diff(), edit) {
+                    (Some(edit), _) => edit.read(),
+                    (
+                        None,
+                        EditFile {
+                            path,
+                            old: Some(old),
+                            new: Some(new),
+                            diff,
+                        },
+                    ) if diff.as_ref().is_none_or(String::is_empty) => {
+                        Request::Edit { path, old, new }
+                    }
+                    _ => {
+                        return Err(format!(
+                            "{} takes either `old` and `new`, or `diff`. The arguments must match this JSON Schema: {}",
+                            self.name(),
+                            self.parameters()
+                        ));
+                    }
+                }
             }
             Self::ListFiles => {
                 let ListFiles { path } = self.read(arguments)?;
@@ -278,6 +325,15 @@ impl Tool {
                 }
             }
         })
+    }
+
+    /// The diff that is to be applied to what [`Self::request`] reads, where that is what the call asks for.
+    #[must_use]
+    pub fn edit(self, arguments: &Value) -> Option<Edit> {
+        match self {
+            Self::EditFile => EditFile::deserialize(arguments).ok()?.diff(),
+            _ => None,
+        }
     }
 
     fn read<T: DeserializeOwned>(self, arguments: &Value) -> Result<T, String> {
@@ -318,6 +374,7 @@ mod tests {
             ),
             (Tool::WriteFile, json!({"path": "a", "content": ""})),
             (Tool::EditFile, json!({"path": "a", "old": "x", "new": ""})),
+            (Tool::EditFile, json!({"path": "a", "diff": "@@ -1 +1 @@"})),
             (Tool::ListFiles, json!({})),
             (Tool::SearchFiles, json!({"pattern": "x", "path": "src"})),
         ];
@@ -344,6 +401,59 @@ mod tests {
             }
         }
         assert_eq!(Tool::from_name("Fly"), None);
+    }
+
+    #[test]
+    fn an_edit_is_a_replacement_or_a_diff() {
+        let edit = |arguments: Value| {
+            let request = Tool::EditFile.request(&arguments)?;
+            Ok::<_, String>((request, Tool::EditFile.edit(&arguments)))
+        };
+        let replaced = Request::Edit {
+            path: "a".into(),
+            old: "x".into(),
+            new: String::new(),
+        };
+        let diff = Edit {
+            path: "a".into(),
+            diff: "@@".into(),
+        };
+        for (arguments, wanted) in [
+            (
+                json!({"path": "a", "old": "x", "new": ""}),
+                Some((replaced.clone(), None)),
+            ),
+            (
+                json!({"path": "a", "old": "x", "new": "", "diff": ""}),
+                Some((replaced, None)),
+            ),
+            (
+                json!({"path": "a", "diff": "@@"}),
+                Some((diff.read(), Some(diff.clone()))),
+            ),
+            (
+                json!({"path": "a", "old": "", "new": null, "diff": "@@"}),
+                Some((diff.read(), Some(diff))),
+            ),
+            (
+                json!({"path": "a", "old": "x", "new": "", "diff": "@@"}),
+                None,
+            ),
+            (json!({"path": "a", "old": "x"}), None),
+            (json!({"path": "a", "diff": ""}), None),
+            (json!({"path": "a"}), None),
+        ] {
+            match (edit(arguments), wanted) {
+                (found, Some(wanted)) => assert_eq!(found, Ok(wanted)),
+                (found, None) => {
+                    assert!(
+                        found
+                            .unwrap_err()
+                            .contains("either `old` and `new`, or `diff`")
+                    );
+                }
+            }
+        }
     }
 
     #[test]

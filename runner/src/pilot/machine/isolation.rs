@@ -47,10 +47,7 @@ impl Machine {
         }
         match after {
             After::Place(index) => self.place(index),
-            After::Call(call) => {
-                self.observe(&call, false, RESTARTED.to_owned());
-                self.next_call()
-            }
+            After::Call(call) => self.call_ended(&call, false, RESTARTED.to_owned()),
             After::Check(output) => self.check_ended(output, None, RESTARTED.to_owned()),
             After::Again(held) => self.exec(held.phase, held.request),
         }
@@ -91,7 +88,11 @@ impl Machine {
         self.awaits_network()
             && matches!(
                 phase,
-                Phase::Fetching(..) | Phase::Calling(_) | Phase::Running | Phase::Checking(_)
+                Phase::Fetching(..)
+                    | Phase::Calling(_)
+                    | Phase::Editing(..)
+                    | Phase::Running
+                    | Phase::Checking(_)
             )
     }
 

@@ -4,6 +4,7 @@
 mod check;
 mod end;
 mod isolation;
+mod repeat;
 mod restart;
 mod turn;
 
@@ -11,6 +12,7 @@ mod turn;
 mod tests;
 
 use super::answer::{Answer, Call};
+use super::patch::Edit;
 use super::repository::{self, Step as Fetch};
 use super::show;
 use oarmaster_protocol::FailureClass;
@@ -19,6 +21,7 @@ use oarmaster_protocol::exec::{Bytes, FailedCode, Request, Response, Run};
 use oarmaster_protocol::journal::{Artifact, Body, Failure, Outcome};
 use oarmaster_protocol::probe::NetworkFindings;
 use oarmaster_protocol::text::shorten;
+use repeat::Repeats;
 use serde_json::Value;
 use std::collections::VecDeque;
 
@@ -134,6 +137,8 @@ enum Phase {
     },
     /// A tool call.
     Calling(Call),
+    /// The file that this call is to apply a diff to.
+    Editing(Call, Edit),
     /// The program of a `run`.
     Running,
     /// The check of this output.
@@ -182,6 +187,7 @@ pub struct Machine {
     findings: Vec<String>,
     network: Option<NetworkFindings>,
     queue: VecDeque<Call>,
+    repeats: Repeats,
     turns: u32,
     tool_calls: u32,
     unusable: u32,
@@ -217,6 +223,7 @@ impl Machine {
             findings: Vec::new(),
             network: None,
             queue: VecDeque::new(),
+            repeats: Repeats::default(),
             turns: 0,
             tool_calls: 0,
             unusable: 0,
@@ -262,8 +269,10 @@ impl Machine {
             }
             (Phase::Calling(call), Event::Exec(response)) => {
                 let (ok, text) = show::show(&response, &self.sandbox);
-                self.observe(&call, ok, text);
-                self.next_call()
+                self.call_ended(&call, ok, text)
+            }
+            (Phase::Editing(call, edit), Event::Exec(response)) => {
+                self.edited(call, &edit, &response)
             }
             (Phase::Running, Event::Exec(response)) => self.ran(response),
             (Phase::Checking(output), Event::Exec(response)) => self.checked(output, &response),

@@ -13,7 +13,7 @@ impl Machine {
         match phase {
             Phase::Probing(after) => self.probe(after),
             Phase::Fetching(index, _) | Phase::Placing(index) => self.probe(After::Place(index)),
-            Phase::Calling(call) => self.probe(After::Call(call)),
+            Phase::Calling(call) | Phase::Editing(call, _) => self.probe(After::Call(call)),
             Phase::Checking(output) => self.probe(After::Check(output)),
             Phase::Running => self.fail(
                 FailureClass::OutOfMemory,
@@ -29,7 +29,7 @@ impl Machine {
     /// The sandbox is another one, and nothing was under way: what was about to begin begins there, once its isolation is proven too.
     pub(super) fn replaced(&mut self, phase: Phase, request: Request) -> Next {
         match phase {
-            Phase::Calling(_) | Phase::Running | Phase::Checking(_)
+            Phase::Calling(_) | Phase::Editing(..) | Phase::Running | Phase::Checking(_)
                 if self.restarts < MAX_RESTARTS =>
             {
                 self.restarts += 1;
@@ -42,9 +42,11 @@ impl Machine {
     pub(super) fn gone(&mut self, phase: &Phase) -> Next {
         self.exec_gone = true;
         let class = match phase {
-            Phase::Fetching(..) | Phase::Calling(_) | Phase::Running | Phase::Checking(_) => {
-                FailureClass::OutOfMemory
-            }
+            Phase::Fetching(..)
+            | Phase::Calling(_)
+            | Phase::Editing(..)
+            | Phase::Running
+            | Phase::Checking(_) => FailureClass::OutOfMemory,
             Phase::Probing(After::Call(_) | After::Check(_) | After::Again(_)) => {
                 FailureClass::OutOfMemory
             }

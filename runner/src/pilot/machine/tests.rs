@@ -1,7 +1,10 @@
 mod any;
+mod catalogue;
 mod characters;
+mod edit;
 mod end;
 mod network;
+mod repeat;
 mod sandbox;
 mod turns;
 
@@ -123,6 +126,15 @@ fn ended(exit_code: i32) -> Event {
         exit_code: Some(exit_code),
         ..Ran::default()
     }))
+}
+
+fn content(text: &str) -> Event {
+    Event::Exec(Response::Content {
+        content: Bytes(text.into()),
+        next_line: None,
+        cut: false,
+        size: text.len() as u64,
+    })
 }
 
 fn exec_failed(code: FailedCode) -> Event {

@@ -1,12 +1,14 @@
 //! The conversation with the model: questions, tool calls, answers that cannot be used.
 
 use super::super::answer::{Answer, Call, json_of};
+use super::super::patch::Edit;
 use super::super::show;
 use super::super::tools::Tool;
+use super::repeat::Verdict;
 use super::{MAX_UNUSABLE, Machine, Next, Phase, read};
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::assignment::{AgentTarget, Assignment, Target};
-use oarmaster_protocol::exec::Request;
+use oarmaster_protocol::exec::{Request, Response};
 use oarmaster_protocol::journal::Body;
 use oarmaster_protocol::text::shorten;
 use serde_json::{Map, Value, json};
@@ -16,6 +18,9 @@ use std::collections::BTreeSet;
 const MAX_ARGUMENTS: usize = 2 << 20;
 /// Characters of a model's own broken text that an observation repeats.
 const QUOTED_CHARS: usize = 500;
+
+/// What the model is told of a call that it has made often enough.
+const REPEATED: &str = "This call was not run: you made it before with the same arguments, and it had the same result each time, with no change to the workspace in between. Use the result that you have, change something first, or try another way. If you make this call again without a change, the task ends as failed.";
 
 /// Instructions and prompt.
 pub(super) fn first_messages(assignment: &Assignment) -> Vec<Value> {
@@ -137,7 +142,10 @@ impl Machine {
         }
         if answer.finish_reason == "length" {
             let max = self.agent().map_or(0, |agent| agent.max_output_tokens);
-            self.messages.push(answer.message());
+            // A model that only thought has said nothing; some providers take no message without text.
+            if !answer.text.trim().is_empty() {
+                self.messages.push(answer.message());
+            }
             return self.unusable(format!(
                 "Your answer was cut off at {max} output tokens. Answer more briefly, or write long content in several steps."
             ));
@@ -218,18 +226,69 @@ impl Machine {
                     &format!("the agent used all its {max} tool calls (limits.toolCalls)"),
                 );
             }
+            let planned = self.planned(&call);
+            let verdict = match &planned {
+                Ok(_) => self.repeats.judge(&call, self.turns),
+                Err(_) => Verdict::Run, // it cannot be, which is told below
+            };
+            if verdict == Verdict::Stop {
+                return self.fail(
+                    FailureClass::ToolFailed,
+                    &format!(
+                        "the agent called `{}` again and again with the same arguments and the same result, after it was told that nothing changes; it was stopped",
+                        quoted(&call.name)
+                    ),
+                );
+            }
             self.tool_calls += 1;
             self.records.push(Body::ToolIntent {
                 id: call.id.clone(),
                 tool: quoted(&call.name),
                 arguments: recorded(&call.arguments),
             });
-            match self.planned(&call) {
-                Ok(request) => return self.exec(Phase::Calling(call), request),
+            match planned {
+                Ok(_) if verdict == Verdict::Hint => {
+                    self.observe(&call, false, REPEATED.to_owned());
+                }
+                Ok(request) => {
+                    let edit =
+                        Tool::from_name(&call.name).and_then(|tool| tool.edit(&call.arguments));
+                    let phase = match edit {
+                        Some(edit) => Phase::Editing(call, edit),
+                        None => Phase::Calling(call),
+                    };
+                    return self.exec(phase, request);
+                }
                 Err(problem) => self.observe(&call, false, problem),
             }
         }
         self.ask()
+    }
+
+    /// The file that a diff is for was read, or could not be: all of its hunks fit, or nothing is written.
+    pub(super) fn edited(&mut self, call: Call, edit: &Edit, response: &Response) -> Next {
+        let written = match response {
+            Response::Content {
+                content,
+                next_line,
+                cut,
+                ..
+            } => edit.write(&content.0, next_line.is_none() && !cut),
+            Response::Failed(failed) => Err(failed.message.clone()),
+            _ => Err("the sandbox gave an answer that does not fit".to_owned()),
+        };
+        match written {
+            Ok(request) => self.exec(Phase::Calling(call), request),
+            Err(problem) => self.call_ended(&call, false, problem),
+        }
+    }
+
+    /// A call that exec saw has ended.
+    pub(super) fn call_ended(&mut self, call: &Call, ok: bool, text: String) -> Next {
+        let may_change = Tool::from_name(&call.name).is_some_and(Tool::may_change);
+        self.repeats.ran(call, may_change, &text);
+        self.observe(call, ok, text);
+        self.next_call()
     }
 
     /// The end of a tool call, for the journal and for the model.

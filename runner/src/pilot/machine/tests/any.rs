@@ -39,9 +39,10 @@ fn any_event(next: &Next, choice: u8, word: &str) -> Event {
     };
     match next {
         Next::Exec(Request::Probe) if choice > 63 => probed(true),
+        Next::Exec(Request::Read { .. }) if choice > 63 => content("one\ntwo\n"),
         Next::Exec(Request::Write { .. }) if choice > 63 => Event::Exec(Response::Done),
         Next::Exec(_) => exec(choice),
-        Next::Model(_) => match choice % 11 {
+        Next::Model(_) => match choice % 13 {
             0 => text(word),
             1 => text(""),
             2 => calls(&[("Shell", r#"{"command":"ls"}"#)]),
@@ -59,6 +60,11 @@ fn any_event(next: &Next, choice: u8, word: &str) -> Event {
             },
             8 => calls(&[("Shell", r#"{"command":"ls"}"#); 40]),
             9 => finish("{\"n\": 1}", word),
+            10 => calls(&[(
+                "EditFile",
+                r#"{"path":"a","diff":"@@ -1 +1 @@\n-one\n+1\n"}"#,
+            )]),
+            11 => calls(&[("EditFile", &json!({"path": "a", "diff": word}).to_string())]),
             _ => Event::ModelFailed {
                 code: word.into(),
                 message: word.into(),
@@ -97,7 +103,7 @@ proptest! {
     ) {
         let mut assignment = match kind {
             0 => agent(&["Shell"]),
-            1 => checked(agent(&["Shell", "ReadFile"]), rounds),
+            1 => checked(agent(&["Shell", "EditFile"]), rounds),
             2 => with_schema(checked(agent(&["Shell"]), rounds), json!({"type": "object"})),
             _ => checked(run_task(), rounds),
         };
@@ -113,9 +119,9 @@ proptest! {
             agent.max_turns = turns;
             agent.max_tool_calls = tool_calls;
         }
-        // Start, the network's proof, probes and restarts, repositories, files, turns with a repetition each, calls, checks, artifacts.
+        // Start, the network's proof, probes and restarts, repositories, files, turns with a repetition each, calls of two requests, checks, artifacts.
         let steps = 4 * u32::from(fetched);
-        let bound = 4 + steps * (MAX_RESTARTS + 1) + 2 * (MAX_RESTARTS + 1) + 1 + 2 * turns + tool_calls + rounds + 2;
+        let bound = 4 + steps * (MAX_RESTARTS + 1) + 2 * (MAX_RESTARTS + 1) + 1 + 2 * turns + 2 * tool_calls + rounds + 2;
         let mut machine = Machine::new(assignment);
         let mut event = Event::Begin;
         let mut asked = 0;

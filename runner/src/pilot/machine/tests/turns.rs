@@ -108,7 +108,10 @@ fn what_cannot_be_used_is_told_three_times() {
 #[test]
 fn limits_end_the_attempt_with_their_name() {
     let call = || calls(&[("Shell", r#"{"command":"ls"}"#)]);
-    let many = [("Shell", r#"{"command":"ls"}"#); 1000];
+    let lines: Vec<String> = (0..1000)
+        .map(|n| format!(r#"{{"command":"ls {n}"}}"#))
+        .collect();
+    let many: Vec<_> = lines.iter().map(|line| ("Shell", line.as_str())).collect();
     let failure = outcome(
         agent(&["Shell"]),
         vec![probed(true), calls(&many), ended(0), ended(0), ended(0)],
