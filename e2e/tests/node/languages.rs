@@ -171,7 +171,7 @@ async fn ten_times(
     let code = |code: &str| calls("RunCode", json!({"language": language, "code": code}));
     // The pilot does not run the same call again and again: each is another one.
     let ways = ways.into_iter().cycle().zip(0..10);
-    let numbered = |(way, number)| code(&format!("{way}{}", "\n".repeat(number)));
+    let numbered = |(way, number): (&str, usize)| code(&format!("{way}{}", "\n".repeat(number)));
     let mut replies: Vec<Value> = ways.map(numbered).collect();
     replies.extend([code(last), says("done")]);
     let mut worker = agent(&["RunCode"]);
