@@ -126,7 +126,7 @@ pub struct ToolSpec {
 /// The tools that come with Oarmaster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Builtin {
-    /// Run a piece of Python or shell code.
+    /// Run a piece of code, in one of the languages of `run.language`.
     RunCode,
     /// Run a shell command.
     Shell,
@@ -134,7 +134,7 @@ pub enum Builtin {
     ReadFile,
     /// Write a file of the workspace.
     WriteFile,
-    /// Replace a piece of a file.
+    /// Replace a piece of a file, or apply a unified diff to it.
     EditFile,
     /// List the files of the workspace.
     ListFiles,
