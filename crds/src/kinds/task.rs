@@ -89,7 +89,7 @@ pub struct TaskSpec {
     /// The Agent that does it. Exactly one of agent and run. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<LocalRef>,
-    /// Code that does it, without a model. Exactly one of agent and run. Immutable.
+    /// Code that does it, without an Agent. Exactly one of agent and run. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunSpec>,
     /// Parameters of the agent: `prompt`, what it is to do (1 to 131072 characters). Immutable.
