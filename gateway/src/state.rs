@@ -10,6 +10,7 @@ use crate::catalog::{Snapshot, path};
 use crate::cluster::lookup::Lookup;
 use crate::config::Settings;
 use crate::egress::Egress;
+use crate::egress::flow::Place;
 use crate::error::ApiFailure;
 use crate::health::Health;
 use crate::identity::access::Access;
@@ -41,6 +42,8 @@ use tokio_util::task::TaskTracker;
 const TASK: Pace = Pace {
     every: Duration::from_millis(20),
     burst: 500,
+    // A pilot gives an answer up after a minute.
+    longest: Duration::from_secs(30),
 };
 /// Bytes of a body that are as much work as a request without any.
 const UNIT: usize = 16 << 10;
@@ -92,6 +95,8 @@ pub struct Gateway {
     sandboxes: Sandboxes,
     /// Tasks, by their UIDs.
     tasks: Paced<String>,
+    /// Programs in their sandboxes, which do not keep the pilot beside them waiting.
+    programs: Paced<String>,
 }
 
 /// Who calls the data listener.
@@ -114,6 +119,8 @@ pub struct Program {
     pub session: String,
     /// The pool that its calls go to: `<namespace>/<pool>`.
     pub pool: String,
+    /// Its connection's place, which its calls have to their end, also where it has left.
+    pub place: Arc<Place>,
 }
 
 impl Caller {
@@ -174,6 +181,7 @@ impl Gateway {
             admin_tokens: Tokens::new(client, Some(ADMIN_AUDIENCE)),
             sandboxes: Sandboxes::new(client),
             tasks: Paced::new(TASK),
+            programs: Paced::new(TASK),
         }
     }
 
@@ -182,6 +190,10 @@ impl Gateway {
     /// # Errors
     /// `unauthenticated`; `forbidden` for a sandbox identity without an open attempt; `fenced` for an attempt that is over.
     pub async fn caller(&self, token: &str) -> Result<Caller, ApiFailure> {
+        self.known(token, &self.tasks).await
+    }
+
+    async fn known(&self, token: &str, pace: &Paced<String>) -> Result<Caller, ApiFailure> {
         let user = self.data_tokens.review(token).await;
         let user = user.inspect_err(|error| self.unknown("data", "", error))?;
         let refused = |error: &ApiFailure| self.unknown("data", &user.name, error);
@@ -189,7 +201,7 @@ impl Gateway {
         let Some(pod) = found.inspect_err(refused)? else {
             return Ok(Caller::User(user));
         };
-        self.tasks.take(&pod.task_uid, 1).await;
+        pace.take(&pod.task_uid, 1).await;
         self.check_attempt(&pod).await.inspect_err(refused)?;
         Ok(Caller::Task(pod))
     }
@@ -260,12 +272,15 @@ impl Gateway {
     /// # Errors
     /// As [`Gateway::caller`]; `forbidden` for everybody else.
     pub async fn task(&self, headers: &HeaderMap) -> Result<Arc<SandboxPod>, ApiFailure> {
-        match self.caller(bearer(headers)?).await? {
-            Caller::Task(pod) => Ok(pod),
-            Caller::Program(_) | Caller::User(_) => Err(ApiFailure::forbidden(
-                "the task API is for the pods of Tasks",
-            )),
-        }
+        pod_of(self.caller(bearer(headers)?).await?)
+    }
+
+    /// The pod of the bearer of the token, who carries a program's connection: at the pace of programs.
+    ///
+    /// # Errors
+    /// As [`Gateway::task`].
+    pub async fn program(&self, headers: &HeaderMap) -> Result<Arc<SandboxPod>, ApiFailure> {
+        pod_of(self.known(bearer(headers)?, &self.programs).await?)
     }
 
     /// What the operator is told of Budgets.
@@ -454,11 +469,22 @@ impl Gateway {
         body: Body,
     ) -> Result<(Bytes, Option<Room>), ApiFailure> {
         let read = self.bodies.read(body, || caller.group()).await?;
-        if let Some(pod) = caller.pod() {
-            let units = u32::try_from(read.0.len() / UNIT).unwrap_or(u32::MAX);
-            self.tasks.took(&pod.task_uid, units);
+        let units = u32::try_from(read.0.len() / UNIT).unwrap_or(u32::MAX);
+        match caller {
+            Caller::Task(pod) => self.tasks.took(&pod.task_uid, units),
+            Caller::Program(program) => self.programs.took(&program.pod.task_uid, units),
+            Caller::User(_) => {}
         }
         Ok(read)
+    }
+}
+
+fn pod_of(caller: Caller) -> Result<Arc<SandboxPod>, ApiFailure> {
+    match caller {
+        Caller::Task(pod) => Ok(pod),
+        Caller::Program(_) | Caller::User(_) => Err(ApiFailure::forbidden(
+            "the task API is for the pods of Tasks",
+        )),
     }
 }
 

@@ -579,7 +579,8 @@ async fn an_answer_that_is_too_long_says_what_is_used_up() {
 /// What one Task asks for, however much and on however many connections, is answered at its pace. That it waits keeps nobody else.
 #[tokio::test]
 async fn a_task_that_floods_the_gateway_waits_and_others_do_not() {
-    const REQUESTS: u32 = 600;
+    // The flood takes six seconds by its pace, which is long for one call of somebody else on any machine.
+    const REQUESTS: u32 = 800;
     const BURST: u32 = 500;
     let world = scripted_world(json!([{"reply": {"text": "hello"}}])).await;
     world.task(TaskBudget::default()).await;
@@ -591,11 +592,7 @@ async fn a_task_that_floods_the_gateway_waits_and_others_do_not() {
         assert_eq!(answer.unwrap().status(), 200);
     });
     let mut flood = std::pin::pin!(futures::future::join_all(flood));
-    let other = async {
-        for _ in 0..20 {
-            assert_eq!(world.chat(user, ask("hello")).await.status(), 200);
-        }
-    };
+    let other = async { assert_eq!(world.chat(user, ask("hello")).await.status(), 200) };
     tokio::select! {
         biased;
         () = other => {}

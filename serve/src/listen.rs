@@ -25,12 +25,16 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const HANDSHAKES: Pace = Pace {
     every: Duration::from_millis(20),
     burst: 256,
+    longest: LONGEST,
 };
 /// Answers to strangers of an address. Each may be a question to the API server before it is given.
 const REFUSALS: Pace = Pace {
     every: Duration::from_millis(100),
     burst: 64,
+    longest: LONGEST,
 };
+/// Nobody waits longer for those who share its address.
+const LONGEST: Duration = Duration::from_secs(30);
 const HEADERS: Duration = Duration::from_secs(15);
 const MAX_HEADERS: usize = 100;
 const MAX_HEADER_BYTES: usize = 64 << 10;
@@ -138,13 +142,19 @@ async fn talk<S>(
 {
     let router = TowerToHyperService::new(router);
     let answer = service_fn(move |request| {
-        let (answer, paces) = (router.call(request), paces.clone());
+        let answer = router.call(request);
+        let mut asking = Asking {
+            paces: paces.clone(),
+            from,
+            answered: false,
+        };
         async move {
             let answer = answer.await;
+            asking.answered = true;
             if let Ok(answer) = &answer
                 && answer.status() == StatusCode::UNAUTHORIZED
             {
-                paces.refusals.take(&from, 1).await;
+                asking.paces.refusals.take(&from, 1).await;
             }
             answer
         }
@@ -183,6 +193,21 @@ impl Default for Paces {
         Self {
             handshakes: Paced::new(HANDSHAKES),
             refusals: Paced::new(REFUSALS),
+        }
+    }
+}
+
+/// A request. Whoever leaves before the answer may have been a stranger, and does not get away with it.
+struct Asking {
+    paces: Arc<Paces>,
+    from: IpAddr,
+    answered: bool,
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.paces.refusals.took(&self.from, 1);
         }
     }
 }

@@ -16,6 +16,8 @@ pub struct Pace {
     pub every: Duration,
     /// Units at once of who took none for long.
     pub burst: u32,
+    /// Nobody waits longer, whatever was taken: who is far ahead is slow, and not lost to those who wait for it.
+    pub longest: Duration,
 }
 
 /// Until when that is paid which was taken: `None` of who took nothing.
@@ -26,10 +28,11 @@ impl Pace {
     /// burst passes, too.
     #[must_use]
     pub fn take(self, paid: &mut Paid, units: u32, now: Instant) -> Duration {
-        let until = paid.unwrap_or(now).max(now);
-        let ahead = until.saturating_duration_since(now);
-        *paid = Some(until + self.every.saturating_mul(units));
-        ahead.saturating_sub(self.every.saturating_mul(self.burst))
+        let burst = self.every.saturating_mul(self.burst);
+        let ahead = paid.unwrap_or(now).saturating_duration_since(now);
+        let after = ahead.saturating_add(self.every.saturating_mul(units));
+        *paid = Some(now + after.min(burst.saturating_add(self.longest)));
+        ahead.saturating_sub(burst)
     }
 }
 
@@ -102,6 +105,7 @@ mod tests {
     const PACE: Pace = Pace {
         every: Duration::from_millis(10),
         burst: 5,
+        longest: Duration::from_secs(10),
     };
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -119,6 +123,11 @@ mod tests {
         assert_eq!(take(100, 2 * SECOND), Duration::ZERO);
         assert_eq!(take(1, 2 * SECOND), Duration::from_millis(950));
         assert_eq!(take(1, 3 * SECOND), Duration::ZERO);
+        // Nobody is so far ahead that it waits for ever.
+        assert_eq!(take(u32::MAX, 4 * SECOND), Duration::ZERO);
+        assert_eq!(take(1, 4 * SECOND), PACE.longest);
+        assert_eq!(take(1, 4 * SECOND), PACE.longest);
+        assert_eq!(take(1, 20 * SECOND), Duration::ZERO);
     }
 
     #[test]

@@ -11,6 +11,9 @@ use crate::{Refusal, Store};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
+/// Model calls of one Task that its programs may add to: nothing else bounds those that cost nothing, and each is remembered.
+pub const MAX_CALLS: usize = if cfg!(test) { 20 } else { 10_000 };
+
 /// A call, hop by hop.
 #[derive(Debug)]
 pub struct ProgramCall {
@@ -74,6 +77,11 @@ impl ProgramCall {
             Urgency::Now,
             |state| {
                 let task = state.session(by)?;
+                if task.calls.len() >= MAX_CALLS {
+                    return Err(Refusal::TooLarge(format!(
+                        "this Task has made {MAX_CALLS} model calls, and may make no more: go on in another one"
+                    )));
+                }
                 let call = store.next_call(&self.task, task);
                 let wanted = Wanted {
                     call,

@@ -137,6 +137,10 @@ async fn admitted(
             )));
         }
         Caller::Program(program) => {
+            let (uid, attempt) = (&program.pod.task_uid, program.pod.attempt);
+            gateway
+                .store
+                .check_session(uid, attempt, &program.session)?;
             let routed = Box::pin(route::for_program(gateway, program, request)).await?;
             (routed, Account::program(gateway, program))
         }

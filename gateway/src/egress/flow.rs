@@ -37,6 +37,7 @@ const MAX_ACCOUNTS: u64 = 10_000;
 const PACE: Pace = Pace {
     every: Duration::from_nanos(1_000_000_000 / (32 << 10)),
     burst: 64 << 10,
+    longest: Duration::from_secs(30),
 };
 
 /// How a connection ended.

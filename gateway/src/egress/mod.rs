@@ -58,7 +58,7 @@ struct Client {
     /// Who calls models on it, if anybody may.
     program: Option<Caller>,
     account: Arc<Account>,
-    _place: Place,
+    _place: Arc<Place>,
 }
 
 /// `GET /task/v1/egress`: the connection becomes that of a program with a proxy.
@@ -70,7 +70,7 @@ pub async fn open(
     mut request: Request,
 ) -> Result<Response, ApiFailure> {
     let headers = request.headers();
-    let pod = gateway.task(headers).await?;
+    let pod = gateway.program(headers).await?;
     let session = text(headers, SESSION_HEADER)?.to_owned();
     gateway
         .store
@@ -91,11 +91,13 @@ pub async fn open(
         )));
     }
     let (account, place) = gateway.egress.accounts.enter(&pod).await?;
+    let place = Arc::new(place);
     let program = assigned.programs.as_ref().map(|pool| {
         Caller::Program(Arc::new(Program {
             pod: pod.clone(),
             session: session.clone(),
             pool: pool.clone(),
+            place: place.clone(),
         }))
     });
     let client = Client {

@@ -103,3 +103,18 @@ async fn whoever_may_not_act_in_the_attempt_calls_nothing() {
         assert_eq!(refused.code(), ErrorCode::Fenced);
     }
 }
+
+/// Those that cost nothing have no other bound.
+#[tokio::test]
+async fn a_task_makes_so_many_calls_and_no_more() {
+    let (_dir, store) = store().await;
+    let claimed = begin(&store, usd(1000)).await;
+    for _ in 0..crate::programs::MAX_CALLS {
+        let call = program_call(&store, &claimed);
+        let ticket = call.reserve(hop(10)).await.unwrap();
+        ticket.settle(failed(Billing::Unbilled)).await.unwrap();
+    }
+    let refused = program_call(&store, &claimed).reserve(hop(10)).await;
+    assert_eq!(refused.unwrap_err().code(), ErrorCode::TooLarge);
+    assert_eq!(store.usage(UID).await.unwrap().sum.cost_pico, 0);
+}
