@@ -49,6 +49,7 @@ pub async fn archive(requirements: &[&str]) -> Result<PathBuf> {
         "packages",
         &[requirements, &[version]].concat(),
         async |folder| {
+            std::fs::create_dir_all(folder)?;
             let packages = tempfile::tempdir()?;
             Run::new(&pip)
                 .args(&["install", "--quiet", "--no-input", "--no-compile"])

@@ -233,7 +233,11 @@ async fn every_limit_again_and_again() -> Result<()> {
             (CLEAR, "cleared"),
             ("print(6 * 7)", "42"),
         ]);
-        let mut replies: Vec<Value> = calls.iter().map(|(program, _)| python(program)).collect();
+        // The same call three times would be no call to the pilot: each is another one.
+        let numbered = |(number, (program, _)): (usize, &(&str, &str))| {
+            python(&format!("{program}\n# {number}\n"))
+        };
+        let mut replies: Vec<Value> = calls.iter().enumerate().map(numbered).collect();
         replies.push(says("done"));
         let mut worker = agent(&["RunCode"]);
         worker["spec"]["limits"] = json!({"turns": 40, "toolCalls": 40});
