@@ -9,8 +9,8 @@ use oarmaster_e2e::task::Journal;
 use oarmaster_protocol::journal::Body;
 use std::fs;
 
-/// Small calls.
-const CALLS: usize = 60;
+/// Small calls. With those that are stopped, and what comes after them, a script has room for no more.
+const CALLS: usize = 36;
 /// Calls that are stopped at their memory, each with a small one after it.
 const STOPPED: usize = 12;
 /// What the interpreter takes by itself in there, in milliseconds: median of thirty.
