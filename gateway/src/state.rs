@@ -37,8 +37,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// What one Task may ask of the data listener, so that all others have the rest: several times what a pilot asks whose model answers within a second. What
-/// is beyond waits. A unit is a request, and as much again for each [`UNIT`] of its body.
+/// What one Task may ask of the data listener, so that all others have the rest: many times what a pilot asks whose model takes a second. What is beyond
+/// waits. A unit is a request, and as much again for each [`UNIT`] of its body.
 const TASK: Pace = Pace {
     every: Duration::from_millis(20),
     burst: 500,

@@ -156,8 +156,8 @@ pub struct Accept {
     pub rounds: u32,
 }
 
-/// Bounds of the sandbox, enforced by exec; the pod has the same ones as a backstop.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Bounds of the sandbox, enforced by exec; the pod has the same ones as a backstop. The default has room for nothing, and demands nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Sandbox {
     /// Memory of one call's processes together, in bytes.

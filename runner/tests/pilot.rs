@@ -25,6 +25,16 @@ fn run(gateway: &Gateway, options: &Options) -> Option<i32> {
     gateway.run_pilot(Some(&process.socket()))
 }
 
+/// Whether each tool call did what it was asked, and what the model was shown.
+fn results(gateway: &Gateway) -> Vec<(bool, String)> {
+    let records = gateway.records().into_iter();
+    let results = records.filter_map(|body| match body {
+        Body::ToolResult { ok, text, .. } => Some((ok, text)),
+        _ => None,
+    });
+    results.collect()
+}
+
 fn outcome(gateway: &Gateway) -> Outcome {
     match gateway.records().pop() {
         Some(Body::Result { outcome }) => outcome,
@@ -166,14 +176,7 @@ fn a_diff_changes_a_file_as_a_whole_or_not_at_all() {
     );
     assert_eq!(run(&gateway, &Options::default()), Some(0));
     assert_eq!(outcome(&gateway).failure, None);
-    let results: Vec<(bool, String)> = gateway
-        .records()
-        .into_iter()
-        .filter_map(|body| match body {
-            Body::ToolResult { ok, text, .. } => Some((ok, text)),
-            _ => None,
-        })
-        .collect();
+    let results = results(&gateway);
     let oks: Vec<bool> = results.iter().map(|(ok, _)| *ok).collect();
     assert_eq!(oks, [true, false, true, true, false], "{results:?}");
     assert!(results[1].1.contains("Hunk 2 of 2"), "{}", results[1].1);
@@ -498,14 +501,7 @@ fn a_restarted_sandbox_is_an_observation() {
     process.restart(&options);
     assert_eq!(gateway.wait(pilot), Some(0));
     assert_eq!(outcome(&gateway).failure, None);
-    let results: Vec<(bool, String)> = gateway
-        .records()
-        .into_iter()
-        .filter_map(|body| match body {
-            Body::ToolResult { ok, text, .. } => Some((ok, text)),
-            _ => None,
-        })
-        .collect();
+    let results = results(&gateway);
     assert!(
         !results[0].0 && results[0].1.contains("sandbox was restarted"),
         "{results:?}"

@@ -274,6 +274,28 @@ mod tests {
         assert!(peers.lock().is_empty());
     }
 
+    /// Somebody who leaves before the answer has asked, too.
+    #[tokio::test]
+    async fn who_leaves_unanswered_is_counted() {
+        let paces = Arc::new(Paces::default());
+        let [one, other] = ["10.0.0.1", "10.0.0.2"].map(|from| from.parse().unwrap());
+        for (from, answered) in [(one, false), (other, true)] {
+            for _ in 0..2 * REFUSALS.burst {
+                drop(Asking {
+                    paces: paces.clone(),
+                    from,
+                    answered,
+                });
+            }
+        }
+        let waits = async |from: IpAddr| {
+            let next = paces.refusals.take(&from, 1);
+            tokio::time::timeout(REFUSALS.every, next).await.is_err()
+        };
+        assert!(waits(one).await);
+        assert!(!waits(other).await);
+    }
+
     /// What a stranger is answered, it is answered at a pace; who is known at once, on the same connection.
     #[tokio::test]
     async fn strangers_are_answered_at_a_pace() {

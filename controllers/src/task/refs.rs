@@ -112,14 +112,9 @@ pub fn resolve_first(task: &Task, looked: &Looked) -> Refs {
         class(&mut missing, &class_name, looked.class.as_deref());
     }
     let files = assignment::files(task, &looked.config_maps, &mut missing);
-    let users = users(&mut missing, namespace, looked);
-    let Some((class, users)) = looked
-        .class
-        .as_deref()
-        .zip(users)
-        .filter(|_| missing.is_empty())
-    else {
-        return Refs::Missing(missing.join("; "));
+    let (class, users) = match class_and_users(missing, namespace, looked) {
+        Ok(found) => found,
+        Err(missing) => return missing,
     };
     if let Some(agent) = agent {
         let egress = &agent.spec.sandbox.egress;
@@ -186,14 +181,9 @@ pub fn resolve_again(task: &Task, looked: &Looked) -> Refs {
     let mut missing = Vec::new();
     class(&mut missing, &class_name, looked.class.as_deref());
     let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
-    let users = users(&mut missing, namespace, looked);
-    let Some((class, users)) = looked
-        .class
-        .as_deref()
-        .zip(users)
-        .filter(|_| missing.is_empty())
-    else {
-        return Refs::Missing(missing.join("; "));
+    let (class, users) = match class_and_users(missing, namespace, looked) {
+        Ok(found) => found,
+        Err(missing) => return missing,
     };
     let sandbox = match &task.spec.run {
         Some(run) => Some(run.sandbox.clone()),
@@ -263,12 +253,22 @@ fn class(missing: &mut Vec<String>, name: &str, class: Option<&SandboxClass>) {
     }
 }
 
-/// The pod's user ids. What is in the way is waited for: the namespace is watched.
-fn users(missing: &mut Vec<String>, namespace: &str, looked: &Looked) -> Option<UserIds> {
-    let class = looked.class.as_deref()?;
-    UserIds::of(&class.spec.users, looked.uid_range.as_deref())
-        .map_err(|none| missing.push(format!("Namespace {namespace} {none}")))
-        .ok()
+/// The class and the pod's user ids, where nothing else is missing either. What is in the way of the ids is waited for: the namespace is watched.
+fn class_and_users<'a>(
+    mut missing: Vec<String>,
+    namespace: &str,
+    looked: &'a Looked,
+) -> Result<(&'a SandboxClass, UserIds), Refs> {
+    let class = looked.class.as_deref();
+    let users = class.and_then(|class| {
+        UserIds::of(&class.spec.users, looked.uid_range.as_deref())
+            .map_err(|none| missing.push(format!("Namespace {namespace} {none}")))
+            .ok()
+    });
+    class
+        .zip(users)
+        .filter(|_| missing.is_empty())
+        .ok_or_else(|| Refs::Missing(missing.join("; ")))
 }
 
 /// A sandbox is needed for sandbox tools (all built-in ones are), for `run`, and where files, artifacts or a check are.

@@ -484,3 +484,54 @@ async fn a_call_goes_on_to_its_end_when_its_program_has_left() {
     let settled = tokio::time::timeout(std::time::Duration::from_secs(60), settled);
     settled.await.expect("booked though nobody waits");
 }
+
+/// How many connections of programs have ended.
+async fn ended(world: &World) -> u64 {
+    let text = world.metrics().await;
+    let counts = text
+        .lines()
+        .filter(|line| line.starts_with("oarmaster_egress_connections_total{"))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+    counts.sum()
+}
+
+#[tokio::test]
+async fn a_call_whose_program_has_left_has_its_place_to_its_end() {
+    const OPEN: usize = 64;
+    let programs = Programs::start().await;
+    let world = &programs.world;
+    let held = Reply::Held(completion("late", 10, 5));
+    programs.upstream.always(held);
+    let (path, body) = chat(false);
+    let body = body.to_string();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    for count in 1..=OPEN {
+        let (status, mut stream) = upgrade(&world.data, PILOT, &programs.session).await;
+        assert_eq!(status, 101);
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let upstream = programs.upstream.clone();
+        world.until(|_| upstream.got().len() == count).await;
+        drop(stream);
+    }
+    let in_time = std::time::Duration::from_secs(60);
+    let left = async {
+        while ended(world).await < OPEN as u64 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let left = tokio::time::timeout(in_time, left).await;
+    left.expect("the gateway sees that they have left");
+    let again = async || upgrade(&world.data, PILOT, &programs.session).await.0;
+    assert_eq!(again().await, 429, "its calls are under way");
+    programs.upstream.release();
+    let free = async {
+        while again().await != 101 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let free = tokio::time::timeout(in_time, free).await;
+    free.expect("places come back with the ends of the calls");
+}

@@ -82,15 +82,9 @@ mod tests {
 
     fn sandbox(egress: &[&str], pool: Option<&str>) -> Sandbox {
         Sandbox {
-            memory_bytes: 0,
-            disk_bytes: 0,
-            max_processes: 0,
-            call_timeout_ms: 0,
-            require_landlock: false,
-            require_user_namespace: false,
-            network_policy_within_ms: None,
             egress: egress.iter().map(|text| (*text).to_owned()).collect(),
             pool: pool.map(str::to_owned),
+            ..Sandbox::default()
         }
     }
 

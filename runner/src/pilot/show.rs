@@ -275,11 +275,7 @@ mod tests {
             disk_bytes: 256 << 20,
             max_processes: 256,
             call_timeout_ms: 1000,
-            require_landlock: false,
-            require_user_namespace: false,
-            network_policy_within_ms: None,
-            egress: Vec::new(),
-            pool: None,
+            ..Sandbox::default()
         }
     }
 

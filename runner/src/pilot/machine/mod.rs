@@ -204,17 +204,7 @@ impl Machine {
     /// The state before anything happened.
     #[must_use]
     pub fn new(assignment: Assignment) -> Self {
-        let sandbox = assignment.sandbox.clone().unwrap_or(Sandbox {
-            memory_bytes: 0,
-            disk_bytes: 0,
-            max_processes: 0,
-            call_timeout_ms: 0,
-            require_landlock: false,
-            require_user_namespace: false,
-            network_policy_within_ms: None,
-            egress: Vec::new(),
-            pool: None,
-        });
+        let sandbox = assignment.sandbox.clone().unwrap_or_default();
         Self {
             messages: turn::first_messages(&assignment),
             assignment,
