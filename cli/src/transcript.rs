@@ -1,8 +1,8 @@
 //! A transcript for people: the journal's records as indented lines.
 
-use crate::text::{clean, count, one_line};
+use crate::text::{bytes, clean, count, one_line};
 use oarmaster_crds::Usd;
-use oarmaster_protocol::journal::{Body, CallUsage, Outcome, Record};
+use oarmaster_protocol::journal::{Body, CallUsage, Checkpoint, Outcome, Record};
 use serde_json::Value;
 
 /// Lines that are shown of a long result unless everything is asked for: from its start, and from its end.
@@ -73,16 +73,26 @@ impl Printer {
             Body::ToolIntent {
                 tool, arguments, ..
             } => self.intent(tool, arguments),
-            Body::ToolResult { ok, text, .. } => {
-                let mut lines = vec![if *ok { "← ok" } else { "← failed" }.to_owned()];
+            Body::ToolResult {
+                ok,
+                text,
+                checkpoint,
+                ..
+            } => {
+                let how = if *ok { "← ok" } else { "← failed" };
+                let mut lines = vec![format!("{how}{}", kept(checkpoint.as_ref()))];
                 self.text(&mut lines, text);
                 lines
             }
-            Body::Observation { text } => {
+            Body::Observation { text, .. } => {
                 let mut lines = vec!["told to the model".to_owned()];
                 self.text(&mut lines, text);
                 lines
             }
+            Body::Dropped { texts } => vec![format!(
+                "the conversation was shortened: {} texts of earlier tool calls",
+                texts.len()
+            )],
             Body::Note { text } => {
                 let mut lines = vec!["note".to_owned()];
                 self.text(&mut lines, text);
@@ -93,6 +103,7 @@ impl Printer {
                 accepted,
                 exit_code,
                 text,
+                ..
             } => {
                 let verdict = if *accepted {
                     "accepted"
@@ -213,6 +224,20 @@ impl Printer {
         lines.extend(all.iter().take(HEAD).map(|line| cut(line)));
         lines.push(format!("    … {} lines", all.len() - HEAD - TAIL));
         lines.extend(all.iter().skip(all.len() - TAIL).map(|line| cut(line)));
+    }
+}
+
+/// What became of the workspace that a tool call left.
+fn kept(checkpoint: Option<&Checkpoint>) -> String {
+    match checkpoint {
+        None => String::new(),
+        Some(Checkpoint::Layer { blobs, .. }) => {
+            let size = blobs.iter().map(|blob| blob.size).sum();
+            format!(" · workspace kept ({})", bytes(size))
+        }
+        Some(Checkpoint::Failed { why }) => {
+            format!(" · workspace not kept: {}", one_line(why, LINE))
+        }
     }
 }
 

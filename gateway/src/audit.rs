@@ -164,6 +164,7 @@ pub fn refusal(error: &ApiFailure) -> Option<&'static str> {
         | ErrorCode::NotFound
         | ErrorCode::Conflict
         | ErrorCode::InDoubt
+        | ErrorCode::ContextLength
         | ErrorCode::TooLarge
         | ErrorCode::Internal => None,
     }

@@ -95,6 +95,17 @@ impl Snapshot {
         models.any(|model| model.price.as_ref().is_ok_and(Price::is_free))
     }
 
+    /// Most tokens of a call to the pool: those of the member that takes the most.
+    #[must_use]
+    pub fn context(&self, pool: &Id) -> Option<u64> {
+        let members = self.pools.get(pool)?.members.iter();
+        let context = members.filter_map(|member| {
+            let provider = self.providers.get(&member.provider)?;
+            Some(provider.models.get(&member.model)?.context)
+        });
+        context.max()
+    }
+
     /// The Secrets that providers name, with what is a key in each.
     #[must_use]
     pub fn secrets(&self) -> BTreeMap<Id, BTreeSet<Entries>> {

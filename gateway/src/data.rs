@@ -17,9 +17,9 @@ use axum::routing::{get, post, put};
 use futures::{StreamExt, TryStreamExt};
 use http::{HeaderMap, HeaderValue, header};
 use http_body_util::BodyExt;
-use oarmaster_protocol::journal::{Artifact, Body as RecordBody};
+use oarmaster_protocol::journal::{Artifact, Blob, Body as RecordBody};
 use oarmaster_protocol::task::{
-    Append, Appended, Claim, ClaimRequest, ErrorCode, MAX_ARTIFACT_BYTES, SESSION_HEADER,
+    Append, Appended, Claim, ClaimRequest, ErrorCode, Journal, MAX_ARTIFACT_BYTES, SESSION_HEADER,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -30,6 +30,8 @@ use std::time::Duration;
 const CHECKS: usize = 8;
 /// An artifact's next bytes must arrive within this.
 const UPLOAD_IDLE: Duration = Duration::from_secs(60);
+/// Most records of a page of the journal.
+const JOURNAL_PAGE: usize = 1000;
 /// Largest body of a claim.
 const MAX_SMALL: usize = 64 << 10;
 
@@ -45,6 +47,9 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/task/v1/claim", post(claim))
         .route("/task/v1/assignment", get(assignment))
         .route("/task/v1/journal", post(append))
+        .route("/task/v1/journal/{from}", get(journal))
+        .route("/task/v1/blobs", put(keep))
+        .route("/task/v1/blobs/{digest}", get(kept))
         .route("/task/v1/result", post(result))
         .route("/task/v1/artifacts/{name}", put(artifact))
         .route("/task/v1/egress", get(egress::open))
@@ -145,12 +150,20 @@ async fn claim(
 ) -> Result<Json<Claim>, ApiFailure> {
     let pod = gateway.task(&headers).await?;
     let request: ClaimRequest = parse(&bodies::read(body, MAX_SMALL).await?)?;
-    let claim = gateway
+    let mut claim = gateway
         .store
         .claim(&pod.task_uid, pod.attempt, &request, &pod.pod)
         .await
         .map_err(ApiFailure::from)
         .inspect_err(|error| gateway.claim_refused(&pod, error))?;
+    let assigned = gateway
+        .assignments
+        .get(&gateway.store, &pod.task_uid, pod.attempt)
+        .await?;
+    if let Some((namespace, pool)) = assigned.model.as_ref().and_then(|id| id.split_once('/')) {
+        let pool = (namespace.to_owned(), pool.to_owned());
+        claim.context_tokens = gateway.snapshot.load().context(&pool);
+    }
     Ok(Json(claim))
 }
 
@@ -172,6 +185,46 @@ async fn append(
     body: Body,
 ) -> Result<Json<Appended>, ApiFailure> {
     write(&gateway, &headers, body, |_| Ok(())).await
+}
+
+async fn journal(
+    State(gateway): State<Arc<Gateway>>,
+    Path(from): Path<u64>,
+    headers: HeaderMap,
+) -> Result<Json<Journal>, ApiFailure> {
+    let pod = gateway.task(&headers).await?;
+    let session = text(&headers, SESSION_HEADER)?;
+    let store = &gateway.store;
+    store.check_session(&pod.task_uid, pod.attempt, session)?;
+    let records = store.records(&pod.task_uid, from, JOURNAL_PAGE).await?;
+    Ok(Json(Journal { records }))
+}
+
+async fn keep(
+    State(gateway): State<Arc<Gateway>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Blob>, ApiFailure> {
+    let pod = gateway.task(&headers).await?;
+    let session = text(&headers, SESSION_HEADER)?;
+    let (body, _room) = gateway.body(&Caller::Task(pod.clone()), body).await?;
+    let kept = gateway
+        .store
+        .put_blob(&pod.task_uid, pod.attempt, session, &body)
+        .await?;
+    Ok(Json(kept))
+}
+
+async fn kept(
+    State(gateway): State<Arc<Gateway>>,
+    Path(digest): Path<String>,
+    headers: HeaderMap,
+) -> Result<bytes::Bytes, ApiFailure> {
+    let pod = gateway.task(&headers).await?;
+    let session = text(&headers, SESSION_HEADER)?;
+    let store = &gateway.store;
+    store.check_session(&pod.task_uid, pod.attempt, session)?;
+    Ok(store.blob(&pod.task_uid, &digest).await?)
 }
 
 async fn result(

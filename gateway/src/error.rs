@@ -159,9 +159,10 @@ impl IntoResponse for ApiFailure {
 #[must_use]
 pub const fn status(code: ErrorCode) -> StatusCode {
     match code {
-        ErrorCode::InvalidRequest | ErrorCode::UnboundedCost | ErrorCode::UnknownPrice => {
-            StatusCode::BAD_REQUEST
-        }
+        ErrorCode::InvalidRequest
+        | ErrorCode::UnboundedCost
+        | ErrorCode::UnknownPrice
+        | ErrorCode::ContextLength => StatusCode::BAD_REQUEST,
         ErrorCode::Unauthenticated => StatusCode::UNAUTHORIZED,
         ErrorCode::Forbidden => StatusCode::FORBIDDEN,
         ErrorCode::NotFound => StatusCode::NOT_FOUND,
@@ -192,6 +193,7 @@ const fn kind(code: ErrorCode) -> &'static str {
         | ErrorCode::Diverged
         | ErrorCode::InDoubt
         | ErrorCode::TooLarge
+        | ErrorCode::ContextLength
         | ErrorCode::UnboundedCost
         | ErrorCode::UnknownPrice => "invalid_request_error",
     }

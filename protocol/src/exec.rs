@@ -1,7 +1,7 @@
 //! What the pilot says to exec over the unix socket in the pod: one [`Request`] at a time, one [`Response`] each.
 //!
-//! A frame is a big-endian `u32` length and that many bytes of JSON. The answer to [`Request::Collect`] may be preceded by any number of
-//! [`Response::Chunk`]s. What a program did (exit code, time-out, out of memory) is an observation in a [`Ran`]; [`Failed`] is for a
+//! A frame is a big-endian `u32` length and that many bytes of JSON. The answers to [`Request::Collect`] and [`Request::Snapshot`] may be preceded
+//! by any number of [`Response::Chunk`]s, and [`Request::Restore`] is followed by any number of [`Request::Chunk`]s, an empty one at the end. What a program did (exit code, time-out, out of memory) is an observation in a [`Ran`]; [`Failed`] is for a
 //! request that exec could not carry out.
 
 use crate::assignment::{Program, Sandbox};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Version of these messages; both sides come from the same binary, so another one means a mixed pod.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// Largest frame in bytes.
 pub const MAX_FRAME_BYTES: usize = 16 << 20;
@@ -114,6 +114,19 @@ pub enum Request {
         /// Most bytes.
         max_bytes: u64,
     },
+    /// Sends what of the workspace has changed since the last snapshot, as a tar archive; nothing where nothing has. Answered by
+    /// [`Response::Snapshot`].
+    Snapshot {
+        /// Everything is to be sent.
+        base: bool,
+    },
+    /// Replaces the workspace by what is in the archives that follow, one layer over the other. Answered by [`Response::Done`].
+    Restore,
+    /// A piece of the archives; after an empty one nothing follows.
+    Chunk {
+        /// The bytes.
+        content: Bytes,
+    },
 }
 
 /// A program to run.
@@ -196,6 +209,15 @@ pub enum Response {
         /// Number of files; 0 means that nothing matched.
         files: u32,
         /// What was left out (links, devices, pipes), bounded.
+        skipped: Vec<String>,
+    },
+    /// What has changed was sent.
+    Snapshot {
+        /// Whether it is everything.
+        base: bool,
+        /// Number of files, directories, links and removed paths; 0 means that nothing has changed.
+        entries: u32,
+        /// What was left out (devices, pipes, files without permission to read), bounded.
         skipped: Vec<String>,
     },
     /// The request could not be carried out.

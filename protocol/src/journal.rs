@@ -1,7 +1,10 @@
 //! The journal of a Task: an append-only list of records, numbered from 0 without gaps, kept by the gateway. A transcript is this list.
 //!
 //! Order: `Open` is durable before the first byte leaves for a provider; `Answer` before the pilot sees the end of
-//! the answer; `ToolIntent` before exec sees the call; `ToolResult` before the model sees the result.
+//! the answer; `ToolIntent` before exec sees the call; a checkpoint's blobs before the `ToolResult` that names them; `ToolResult` before
+//! the model sees the result.
+//!
+//! Whoever reads it from its beginning knows what a pilot knew: a later attempt goes on from there.
 
 use crate::failure::FailureClass;
 use serde::{Deserialize, Serialize};
@@ -121,11 +124,22 @@ pub enum Body {
         ok: bool,
         /// What the model is shown.
         text: String,
+        /// What became of the workspace that it left; absent where it changed nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        checkpoint: Option<Checkpoint>,
     },
-    /// Text that the pilot adds to the conversation by itself (a red check, a broken answer).
+    /// Text that the pilot adds to the conversation by itself.
     Observation {
+        /// What it is about.
+        #[serde(default)]
+        about: About,
         /// The text, as the model is shown it.
         text: String,
+    },
+    /// The conversation would have been too long for the model: these texts stand in it from here on, in place of what was there.
+    Dropped {
+        /// In the order of the conversation.
+        texts: Vec<Dropped>,
     },
     /// What the reader of the transcript must know and the model is not told (what an artifact lacks, what was replaced in the output).
     Note {
@@ -142,6 +156,9 @@ pub enum Body {
         exit_code: Option<i32>,
         /// Head and tail of its output.
         text: String,
+        /// What became of the workspace that it left, where it did not accept; absent where it changed nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        checkpoint: Option<Checkpoint>,
     },
     /// The attempt's outcome. Nothing of this attempt follows.
     Result {
@@ -153,6 +170,92 @@ pub enum Body {
         /// Why.
         reason: String,
     },
+}
+
+/// What stands in place of a part of the conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Dropped {
+    /// Which message of the conversation, from 0: the instructions.
+    pub message: u32,
+    /// The tool call.
+    pub id: String,
+    /// Which part of it.
+    pub part: Part,
+    /// What stands there now.
+    pub text: String,
+}
+
+/// A part of a tool call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Part {
+    /// Its result.
+    Result,
+    /// Its arguments.
+    Arguments,
+}
+
+/// What an observation is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum About {
+    /// An answer that cannot be used.
+    #[default]
+    Repair,
+    /// A check that did not accept.
+    Check,
+    /// Another attempt goes on, in another sandbox.
+    Seam,
+}
+
+/// The workspace after a tool call. The layers of the last one with `base` and of those after it, one over the other, are all of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    tag = "kind",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
+pub enum Checkpoint {
+    /// What changed since the one before.
+    Layer {
+        /// Whether it is everything, and those before it are not needed any more.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        base: bool,
+        /// A tar archive in pieces, in order. An entry of the type [`REMOVED`] says that a path is gone.
+        blobs: Vec<Blob>,
+    },
+    /// It could not be kept, and what has changed since the one before is lost with the sandbox.
+    Failed {
+        /// Why.
+        why: String,
+    },
+}
+
+/// Type of the entry of a [`Checkpoint`]'s archive that says that a path, and all below it, is gone.
+pub const REMOVED: u8 = b'R';
+
+/// Bytes in the gateway's store, by what they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Blob {
+    /// `sha256:` and the digest of the bytes.
+    pub digest: String,
+    /// How many they are.
+    pub size: u64,
+}
+
+impl Body {
+    /// What became of the workspace, where the record says it.
+    #[must_use]
+    pub const fn checkpoint(&self) -> Option<&Checkpoint> {
+        match self {
+            Self::ToolResult { checkpoint, .. } | Self::Check { checkpoint, .. } => {
+                checkpoint.as_ref()
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Tokens and money of one hop, or the sum of several.

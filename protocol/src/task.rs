@@ -8,12 +8,15 @@
 //! | `POST /task/v1/claim` | [`ClaimRequest`] | [`Claim`] |
 //! | `GET /task/v1/assignment` | - | [`crate::assignment::Assignment`] |
 //! | `POST /task/v1/journal` | [`Append`] | [`Appended`] |
+//! | `GET /task/v1/journal/{from}` | - | [`Journal`]: records from this number on; empty at the end |
+//! | `PUT /task/v1/blobs` | the bytes of a part of a checkpoint, at most [`MAX_BLOB_BYTES`] | [`crate::journal::Blob`] |
+//! | `GET /task/v1/blobs/{digest}` | - | the bytes |
 //! | `PUT /task/v1/artifacts/{name}` | the bytes, at most [`MAX_ARTIFACT_BYTES`] | [`crate::journal::Artifact`] |
 //! | `POST /task/v1/result` | [`Append`] with one `Result` record | [`Appended`] |
 //! | `GET /task/v1/egress` | upgraded to [`EGRESS_PROTOCOL`], with [`SESSION_HEADER`] | what one program of the sandbox and an HTTP proxy say to each other, or one call of a model |
 //! | `POST /v1/chat/completions` | OpenAI's, not streamed, with the headers below | OpenAI's, with [`NEXT_HEADER`] |
 
-use crate::journal::Body;
+use crate::journal::{Body, Record};
 use serde::{Deserialize, Serialize};
 
 /// Header: the session of the claim. On every call but the claim.
@@ -28,6 +31,9 @@ pub const EGRESS_PROTOCOL: &str = "oarmaster-egress";
 
 /// Largest artifact in bytes.
 pub const MAX_ARTIFACT_BYTES: u64 = 32 << 20;
+
+/// Largest part of a checkpoint in bytes.
+pub const MAX_BLOB_BYTES: u64 = 8 << 20;
 
 /// Asks for the attempt that the token belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +55,9 @@ pub struct Claim {
     pub next: u64,
     /// The number of the next model call.
     pub next_call: u64,
+    /// Most tokens of a model call, as far as the gateway knows: those of the member of the pool that takes the most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context_tokens: Option<u64>,
 }
 
 /// Appends records.
@@ -59,6 +68,14 @@ pub struct Append {
     pub next: u64,
     /// The records.
     pub records: Vec<Body>,
+}
+
+/// A part of the Task's journal.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Journal {
+    /// Durable records, in order and without gaps.
+    pub records: Vec<Record>,
 }
 
 /// The append is durable.
@@ -106,6 +123,8 @@ pub enum ErrorCode {
     Diverged,
     /// 409. The call was open when the gateway stopped; it is booked, and may be asked once more under a new number.
     InDoubt,
+    /// 400. The conversation is longer than the model takes. OpenAI's own code.
+    ContextLength,
     /// 413. The body is larger than its bound.
     TooLarge,
     /// 429. The Task's own budget does not cover the worst case of this call.
@@ -137,6 +156,7 @@ impl ErrorCode {
             Self::Conflict => "conflict",
             Self::Diverged => "diverged",
             Self::InDoubt => "in_doubt",
+            Self::ContextLength => "context_length_exceeded",
             Self::TooLarge => "too_large",
             Self::BudgetExceeded => "budget_exceeded",
             Self::RateLimited => "rate_limited",

@@ -46,11 +46,12 @@ fn class(gateway: &Gateway) -> Option<FailureClass> {
     outcome(gateway).failure.map(|failure| failure.class)
 }
 
-/// The journal as kinds, for the order.
+/// What the pilot wrote and was answered, as kinds, for the order.
 fn kinds(gateway: &Gateway) -> Vec<String> {
     gateway
         .records()
         .iter()
+        .filter(|body| !matches!(body, Body::Open { .. }))
         .map(|body| {
             serde_json::to_value(body).unwrap()["kind"]
                 .as_str()

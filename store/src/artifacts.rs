@@ -6,8 +6,8 @@ use crate::state::{By, State, check_artifact_name};
 use crate::window::DAY_MS;
 use crate::{Refusal, Store};
 use bytes::Bytes;
-use oarmaster_protocol::journal::Artifact;
-use oarmaster_protocol::task::MAX_ARTIFACT_BYTES;
+use oarmaster_protocol::journal::{Artifact, Blob};
+use oarmaster_protocol::task::{MAX_ARTIFACT_BYTES, MAX_BLOB_BYTES};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -146,6 +146,72 @@ impl Store {
                 bytes: 0,
             },
         })
+    }
+
+    /// Keeps a part of a checkpoint; an append may name it then.
+    pub async fn put_blob(
+        &self,
+        task_uid: &str,
+        attempt: u32,
+        session: &str,
+        bytes: &[u8],
+    ) -> Result<Blob, Refusal> {
+        let most = usize::try_from(MAX_BLOB_BYTES).unwrap_or(usize::MAX);
+        if bytes.is_empty() || bytes.len() > most {
+            return Err(Refusal::TooLarge(format!(
+                "a part of a checkpoint has 1 to {MAX_BLOB_BYTES} bytes; send several"
+            )));
+        }
+        let by = By {
+            task: task_uid,
+            attempt,
+            session,
+        };
+        let blob = Blob {
+            digest: oarmaster_protocol::digest(bytes),
+            size: bytes.len() as u64,
+        };
+        let options = self.options();
+        let (quota, journal) = (options.artifact_bytes, options.journal_bytes);
+        let decide = |state: &State| state.decide_blob(by, &blob, quota, journal);
+        let mut room = Room {
+            store: self.clone(),
+            bytes: 0,
+        };
+        room.add(blob.size)?;
+        {
+            // Refuse before it is kept; the decision that counts is the one after.
+            let core = self.lock();
+            self.room_for_tasks(&core.state).map_err(ends_the_task)?;
+            decide(&core.state)?;
+        }
+        let mut staged = self.blobs().stage();
+        staged.write(bytes).await?;
+        let naming = self.naming().read().await;
+        staged.keep(&blob.digest).await?;
+        let named = self.change(|state| Ok((decide(state)?, ())), |_, ()| ());
+        let named = named.await;
+        drop((naming, room));
+        if let Err(refused) = named {
+            self.remove_unnamed(&blob.digest).await?;
+            return Err(refused);
+        }
+        Ok(blob)
+    }
+
+    /// A part of a checkpoint of this Task, checked against its digest.
+    pub async fn blob(&self, task_uid: &str, digest: &str) -> Result<Bytes, Refusal> {
+        self.read(|state| {
+            let task = state.task(task_uid)?;
+            if !task.blobs.contains_key(digest) {
+                return Err(Refusal::NotFound(format!(
+                    "a part of the checkpoint is no longer kept, or is none of this Task's: {digest}"
+                )));
+            }
+            Ok(((), task.depends))
+        })
+        .await?;
+        self.blobs().read(digest).await
     }
 
     /// Removes the blobs that no Task has and that are older than an hour. Returns how many.

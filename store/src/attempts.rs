@@ -227,6 +227,7 @@ impl Store {
                     session: found.session.clone().unwrap_or_default(),
                     next: task.next(),
                     next_call: self.next_call(task_uid, task),
+                    context_tokens: None, // prices are not known here
                 })
             },
         )

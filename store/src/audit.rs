@@ -277,7 +277,10 @@ impl<'a> View<'a> {
                 count: tasks.len() as u64,
                 ..line(AuditAct::Retain)
             },
-            Entry::Artifact { .. } | Entry::Condensed { .. } | Entry::Totals(_) => return None,
+            Entry::Artifact { .. }
+            | Entry::Blob { .. }
+            | Entry::Condensed { .. }
+            | Entry::Totals(_) => return None,
         };
         Some(self.of_task(record))
     }

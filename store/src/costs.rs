@@ -250,6 +250,7 @@ impl<'a> Sum<'a> {
             | Entry::Budget { .. }
             | Entry::Claim { .. }
             | Entry::Artifact { .. }
+            | Entry::Blob { .. }
             | Entry::Start { .. }
             | Entry::Stop { .. }
             | Entry::Audit { .. }

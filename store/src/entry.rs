@@ -4,7 +4,7 @@ use crate::scope::CounterId;
 use crate::state::add;
 use oarmaster_protocol::admin::TaskBudget;
 use oarmaster_protocol::assignment::TaskRef;
-use oarmaster_protocol::journal::{Artifact, CallUsage, Record};
+use oarmaster_protocol::journal::{Artifact, Blob, CallUsage, Record};
 use oarmaster_protocol::read::AuditAct;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -87,6 +87,13 @@ pub enum Entry {
         task: String,
         /// The artifact.
         artifact: Artifact,
+    },
+    /// A part of a checkpoint was stored.
+    Blob {
+        /// UID of the Task.
+        task: String,
+        /// The bytes.
+        blob: Blob,
     },
     /// A hop of a caller that is no Task was reserved.
     SdkOpen {
@@ -434,7 +441,8 @@ impl Entry {
             | Self::Claim { task, .. }
             | Self::Open { task, .. }
             | Self::Record { task, .. }
-            | Self::Artifact { task, .. } => task,
+            | Self::Artifact { task, .. }
+            | Self::Blob { task, .. } => task,
             Self::SdkOpen { .. }
             | Self::SdkEnd { .. }
             | Self::Start { .. }
@@ -463,7 +471,7 @@ impl Entry {
             | Self::Expired { at_ms, .. }
             | Self::Condensed { at_ms, .. } => Some(*at_ms),
             Self::Budget { at_ms, .. } => *at_ms,
-            Self::Artifact { .. } | Self::Totals(_) => None,
+            Self::Artifact { .. } | Self::Blob { .. } | Self::Totals(_) => None,
         }
     }
 
@@ -476,6 +484,7 @@ impl Entry {
             | Self::Record { record, .. } => Some(record),
             Self::Budget { .. }
             | Self::Artifact { .. }
+            | Self::Blob { .. }
             | Self::SdkOpen { .. }
             | Self::SdkEnd { .. }
             | Self::Start { .. }
@@ -497,6 +506,7 @@ impl Entry {
             | Self::Record { record, .. } => Some(record),
             Self::Budget { .. }
             | Self::Artifact { .. }
+            | Self::Blob { .. }
             | Self::SdkOpen { .. }
             | Self::SdkEnd { .. }
             | Self::Start { .. }

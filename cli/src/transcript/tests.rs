@@ -26,6 +26,7 @@ fn result(text: &str) -> Record {
         tool: "Shell".to_owned(),
         ok: true,
         text: text.to_owned(),
+        checkpoint: None,
     })
 }
 

@@ -309,6 +309,7 @@ pub fn calls(seen: &Seen<'_>) -> Option<String> {
                 kinds.collect::<Vec<_>>().join(" and ")
             ))
         }
+        "/task/v1/blobs" => Some("keep checkpoint".to_owned()),
         path if path.starts_with("/task/v1/artifacts/") => Some("store artifact".to_owned()),
         _ => None,
     }

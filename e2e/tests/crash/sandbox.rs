@@ -65,7 +65,7 @@ pub fn complete(undisturbed: &Ending, requests: &[String]) -> Result<()> {
     let kinds =
         "opened claimed isolation open answer toolIntent toolResult open answer check result";
     ensure!(
-        undisturbed.journal.join(" ") == kinds && requests.len() == 9,
+        undisturbed.journal.join(" ") == kinds && requests.len() == 10,
         "the undisturbed run went another way: {undisturbed:#?}, {requests:#?}"
     );
     Ok(())
@@ -146,7 +146,8 @@ fn same(ending: &Ending, undisturbed: &Ending) -> Result<()> {
     Ok(())
 }
 
-/// Another attempt began clean and ended the same, unless the result was handed in already.
+/// Another attempt went on from where the pilot died and ended the same, unless the result was handed in already: nothing is paid for twice, and
+/// the tool call has had its effect once.
 fn same_again(
     ending: &Ending,
     journal: &[Record],
@@ -163,27 +164,26 @@ fn same_again(
     );
     let plain = |ending: &Ending| {
         let mut status = ending.status.clone();
-        without(&mut status, &["attempt", "retries", "usage", "job"]);
+        without(&mut status, &["attempt", "retries", "job"]);
         status
     };
     ensure!(
         plain(ending) == plain(undisturbed),
-        "the Task ended otherwise"
+        "the Task ended otherwise, or cost another sum"
+    );
+    ensure!(
+        ending.calls == undisturbed.calls,
+        "the provider was asked {} times in place of {}",
+        ending.calls,
+        undisturbed.calls
     );
     ensure!(
         ending.status["attempt"] == json!(last),
         "another number of attempts"
     );
-    let of = |number: u32| -> Vec<Record> {
-        journal
-            .iter()
-            .filter(|record| record.attempt == number)
-            .cloned()
-            .collect()
-    };
     ensure!(
-        kinds(&of(last))? == kinds(records)?,
-        "the last attempt took another way"
+        work_of(journal)? == work_of(records)?,
+        "the attempts together took another way"
     );
     let told = |records: &[Record]| -> Vec<String> {
         let results = records.iter().filter_map(|record| match &record.body {
@@ -193,14 +193,30 @@ fn same_again(
         results.collect()
     };
     ensure!(
-        told(&of(last)) == told(records),
-        "the workspace was not clean"
+        told(journal) == told(records),
+        "the workspace was another one"
     );
     ensure!(
         ending.estimated == 0,
         "no call was open at a gateway that died"
     );
     Ok(())
+}
+
+/// What was done, whichever attempt did it. A check whose outcome nobody drew is made again.
+fn work_of(journal: &[Record]) -> Result<Vec<String>> {
+    let of_attempts = [
+        "opened",
+        "claimed",
+        "fenced",
+        "isolation",
+        "note",
+        "observation",
+    ];
+    let mut kinds = kinds(journal)?;
+    kinds.retain(|kind| !of_attempts.contains(&kind.as_str()));
+    kinds.dedup_by(|this, before| this == "check" && before == "check");
+    Ok(kinds)
 }
 
 /// exec dies while a program runs: the model is told, and the program is not run again.

@@ -94,7 +94,7 @@ async fn a_check_that_stays_red() -> Result<()> {
             );
         }
         let shown = journal
-            .count(|body| matches!(body, Body::Observation { text } if text.contains("red")));
+            .count(|body| matches!(body, Body::Observation { text, .. } if text.contains("red")));
         assert_eq!(shown, 1, "the agent saw the red check once: {journal:#?}");
         Ok(())
     })

@@ -209,6 +209,9 @@ pub fn to_caller(by: &Hop, failure: &Failure) -> ApiFailure {
 /// A failed call as the caller sees it.
 #[must_use]
 pub fn failed_call(class: Class, text: String, retry_after: Option<Duration>) -> ApiFailure {
+    if class == Class::ContextLength {
+        return ApiFailure::new(ErrorCode::ContextLength, text);
+    }
     if class.is_callers() {
         return ApiFailure::invalid(text);
     }

@@ -80,6 +80,11 @@ impl Caller {
         self.egress_port
     }
 
+    /// Size of the workspace and /tmp together, in bytes.
+    pub(super) const fn disk_bytes(&self) -> u64 {
+        self.sandbox.disk_bytes
+    }
+
     /// Whether the sandbox is to have a user namespace of its own.
     pub(super) const fn requires_user_namespace(&self) -> bool {
         self.sandbox.require_user_namespace

@@ -115,6 +115,7 @@ impl Found {
     fn take(&mut self, step: Step, glob: &GlobMatcher) -> Result<(), Failed> {
         match step {
             Step::Passed(what) => self.skip(what),
+            Step::Directory(_) => {}
             Step::Entry(name) if !glob.is_match(path_of(&name.path)) => {}
             Step::Entry(name) if name.kind == EntryKind::File => self.add(name)?,
             Step::Entry(name) => self.skip(format!("{} (not a regular file)", name.shown().text)),
@@ -143,7 +144,7 @@ impl Found {
     }
 }
 
-fn path_of(bytes: &[u8]) -> &Path {
+pub(super) fn path_of(bytes: &[u8]) -> &Path {
     use std::os::unix::ffi::OsStrExt as _;
     Path::new(std::ffi::OsStr::from_bytes(bytes))
 }
@@ -175,11 +176,11 @@ fn archive(workspace: &Workspace, files: &[Vec<u8>], sink: &mut Capped) -> Resul
 }
 
 /// A header promises a size; no process is alive that could change the file, but a promise is a promise.
-fn exactly(file: File, size: u64) -> impl Read {
+pub(super) fn exactly(file: File, size: u64) -> impl Read {
     file.chain(io::repeat(0)).take(size)
 }
 
-fn size_of(stat: &FileStat) -> u64 {
+pub(super) fn size_of(stat: &FileStat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
 }
 

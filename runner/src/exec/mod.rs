@@ -18,6 +18,7 @@ mod procs;
 mod proxy;
 mod search;
 mod server;
+mod snapshot;
 mod sys;
 mod text;
 mod users;

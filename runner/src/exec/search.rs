@@ -59,7 +59,7 @@ pub(super) fn search(
     let ended = if workspace.is_dir(&start) {
         walk(workspace, &start, |step| match step {
             Step::Entry(name) if name.kind == EntryKind::File => search.file(&name.path),
-            Step::Entry(_) | Step::Passed(_) => Ok(()),
+            Step::Entry(_) | Step::Directory(_) | Step::Passed(_) => Ok(()),
         })
     } else {
         workspace.open_file(&start)?; // the first error is the answer, later ones are passed over

@@ -2,6 +2,7 @@
 
 use super::call::{Caller, supervisor};
 use super::probe::Report;
+use super::snapshot::{self, Snapshots};
 use super::users;
 use super::workspace::{Workspace, failed};
 use super::{collect, procs, search, sys};
@@ -91,6 +92,7 @@ pub fn serve(args: &Args) -> Result<(), Error> {
         args: args.clone(),
         workspace,
         caller: None,
+        snapshots: Snapshots::default(),
         pilot,
     }
     .serve(&requests);
@@ -192,14 +194,50 @@ struct Server {
     workspace: Workspace,
     /// Set by `Hello`.
     caller: Option<Caller>,
+    snapshots: Snapshots,
     pilot: UnixStream,
 }
 
+/// Requests of the pilot, in their order.
+type Requests = Receiver<Result<Request, Failed>>;
+
+/// What the pilot sends to be restored.
+struct Pieces<'a> {
+    requests: &'a Requests,
+    piece: io::Cursor<Vec<u8>>,
+    ended: bool,
+}
+
+impl Pieces<'_> {
+    /// Reads what is left, so that the next request is one.
+    fn finish(mut self) -> io::Result<()> {
+        io::copy(&mut self, &mut io::sink()).map(drop)
+    }
+}
+
+impl Read for Pieces<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = self.piece.read(buffer)?;
+            if read > 0 || self.ended || buffer.is_empty() {
+                return Ok(read);
+            }
+            match self.requests.recv() {
+                Ok(Ok(Request::Chunk { content })) => {
+                    self.ended = content.0.is_empty();
+                    self.piece = io::Cursor::new(content.0);
+                }
+                _ => return Err(ErrorKind::InvalidData.into()),
+            }
+        }
+    }
+}
+
 impl Server {
-    fn serve(mut self, requests: &Receiver<Result<Request, Failed>>) {
+    fn serve(mut self, requests: &Requests) {
         for request in requests {
             let response = request
-                .and_then(|request| self.answer(request))
+                .and_then(|request| self.answer(request, requests))
                 .unwrap_or_else(Response::Failed);
             if write_frame(&mut self.pilot, &response).is_err() {
                 leave(); // the pilot is gone, as in `read_requests`
@@ -207,7 +245,7 @@ impl Server {
         }
     }
 
-    fn answer(&mut self, request: Request) -> Result<Response, Failed> {
+    fn answer(&mut self, request: Request, requests: &Requests) -> Result<Response, Failed> {
         if let Request::Hello {
             version,
             sandbox,
@@ -283,6 +321,43 @@ impl Server {
                 })?;
                 Ok(collected)
             }
+            Request::Snapshot { base } => {
+                let mut chunks = Chunks {
+                    pilot: &self.pilot,
+                    buffer: Vec::with_capacity(CHUNK_BYTES),
+                };
+                let disk = caller.disk_bytes();
+                let taken = self
+                    .snapshots
+                    .take(&self.workspace, base, disk, &mut chunks)?;
+                chunks.flush().map_err(|error| {
+                    failed(
+                        FailedCode::Io,
+                        &format!("failed to send the checkpoint: {error}"),
+                    )
+                })?;
+                Ok(taken)
+            }
+            Request::Restore => {
+                let mut pieces = Pieces {
+                    requests,
+                    piece: io::Cursor::default(),
+                    ended: false,
+                };
+                let restored = snapshot::restore(&self.workspace, &mut pieces);
+                pieces.finish().map_err(|error| {
+                    let message = format!("the checkpoint broke off: {error}");
+                    failed(FailedCode::InvalidRequest, &message)
+                })?;
+                restored?;
+                self.snapshots
+                    .restored(&self.workspace, caller.disk_bytes())?;
+                Ok(Response::Done)
+            }
+            Request::Chunk { .. } => Err(failed(
+                FailedCode::InvalidRequest,
+                "a piece of a checkpoint came without Restore",
+            )),
         }
     }
 

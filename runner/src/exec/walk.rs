@@ -11,6 +11,8 @@ const MAX_OPEN: usize = 4 << 20;
 pub(super) enum Step {
     /// Anything but a directory.
     Entry(Name),
+    /// A directory. What is in it follows.
+    Directory(Name),
     /// What was passed over, and why.
     Passed(String),
 }
@@ -46,7 +48,8 @@ pub(super) fn walk<E>(
         let mut below = Vec::new();
         for name in found.names {
             if name.kind == EntryKind::Directory {
-                below.push(name.path);
+                below.push(name.path.clone());
+                visit(Step::Directory(name))?;
             } else {
                 visit(Step::Entry(name))?;
             }

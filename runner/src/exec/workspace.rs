@@ -110,7 +110,7 @@ impl Workspace {
         Ok(parts.join("/"))
     }
 
-    fn open_at(&self, path: &[u8], flags: OFlag) -> Result<OwnedFd, Errno> {
+    pub(super) fn open_at(&self, path: &[u8], flags: OFlag) -> Result<OwnedFd, Errno> {
         let path = if path.is_empty() { b"." } else { path };
         let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(
             ResolveFlag::RESOLVE_BENEATH

@@ -3,19 +3,21 @@
 use super::Error;
 use super::egress;
 use super::gateway::{Gateway, GatewayError};
-use super::machine::{Event, Kept, Machine, Next};
+use super::machine::{Event, Kept, Machine, Next, Save, Saved};
 use super::policy::Policy;
 use super::sandbox::{Collected, Exec, Lost};
 use crate::network::Target;
 use oarmaster_protocol::assignment::Assignment;
-use oarmaster_protocol::exec::{FailedCode, Request};
-use oarmaster_protocol::task::MAX_ARTIFACT_BYTES;
+use oarmaster_protocol::exec::{Bytes, FailedCode, Request, Response};
+use oarmaster_protocol::journal::Blob;
+use oarmaster_protocol::task::{MAX_ARTIFACT_BYTES, MAX_BLOB_BYTES};
 use std::path::Path;
 
 /// Runs the attempt to its result.
 pub(super) async fn drive(
     gateway: Gateway,
-    assignment: Assignment,
+    mut machine: Machine,
+    assignment: &Assignment,
     socket: Option<&Path>,
     targets: &[Target],
 ) -> Result<(), Error> {
@@ -31,7 +33,6 @@ pub(super) async fn drive(
         _ => None,
     };
     let policy = Policy::watch(exec.as_ref().and(assignment.sandbox.as_ref()), targets);
-    let mut machine = Machine::new(assignment);
     let mut driver = Driver {
         gateway,
         exec,
@@ -57,14 +58,38 @@ pub(super) async fn drive(
                 driver.gateway.hand_in(outcome).await?;
                 return Ok(());
             }
-            Next::Model(body) => driver.model(&body).await?,
-            Next::Exec(request) => driver.ask(&request).await,
+            Next::Model(body) => {
+                let asked = driver.gateway.ask_model(&body).await;
+                answered(asked)?
+            }
+            Next::Again { call, body } => {
+                let asked = driver.gateway.ask_model_as(call, &body).await;
+                answered(asked)?
+            }
+            Next::Exec(request) => {
+                let event = driver.ask(&request).await;
+                if let Event::Exec(response) = &event
+                    && let Some(save) = machine.saves(response)
+                {
+                    machine.saved(driver.save(save).await?);
+                }
+                event
+            }
+            Next::Restore(blobs) => driver.restore(&blobs).await?,
             Next::Network => Event::Network(driver.policy.wait().await),
             Next::Collect { name, pattern } => driver.collect(&name, &pattern).await?,
             Next::Store { name, bytes } => {
                 Event::Kept(driver.store(&name, bytes, Vec::new()).await?)
             }
         };
+    }
+}
+
+fn answered(asked: Result<serde_json::Value, GatewayError>) -> Result<Event, GatewayError> {
+    match asked {
+        Ok(answer) => Ok(Event::Answered(answer)),
+        Err(GatewayError::Refused { code, message }) => Ok(Event::ModelFailed { code, message }),
+        Err(error) => Err(error),
     }
 }
 
@@ -75,16 +100,6 @@ struct Driver {
 }
 
 impl Driver {
-    async fn model(&mut self, body: &serde_json::Value) -> Result<Event, GatewayError> {
-        match self.gateway.ask_model(body).await {
-            Ok(answer) => Ok(Event::Answered(answer)),
-            Err(GatewayError::Refused { code, message }) => {
-                Ok(Event::ModelFailed { code, message })
-            }
-            Err(error) => Err(error),
-        }
-    }
-
     async fn ask(&mut self, request: &Request) -> Event {
         let Some(exec) = &mut self.exec else {
             return Event::ExecGone;
@@ -106,6 +121,88 @@ impl Driver {
             return Event::ExecRestarted;
         }
         Event::ExecGone
+    }
+
+    /// Takes a checkpoint. A sandbox that is lost meanwhile is found out by the next request to it.
+    async fn save(&mut self, save: Save) -> Result<Saved, GatewayError> {
+        let lost = || Ok(Saved::Failed("the sandbox was lost".to_owned()));
+        let Some(exec) = &mut self.exec else {
+            return lost();
+        };
+        let request = Request::Snapshot { base: save.base };
+        if exec.begin(&request).await.is_err() {
+            return lost();
+        }
+        let mut blobs = Vec::new();
+        let mut part = Vec::new();
+        let most = usize::try_from(MAX_BLOB_BYTES).unwrap_or(usize::MAX);
+        let mut refused: Option<String> = None;
+        loop {
+            let Ok(response) = exec.receive_more().await else {
+                return lost();
+            };
+            let end = match response {
+                Response::Chunk { .. } if refused.is_some() => continue, // what is sent must be read
+                Response::Chunk { content } => {
+                    part.extend(content.0);
+                    None
+                }
+                Response::Snapshot { base, skipped, .. } => Some((base, skipped)),
+                Response::Failed(failed) => return Ok(Saved::Failed(failed.message)),
+                _ => return lost(),
+            };
+            while refused.is_none() && (part.len() >= most || (end.is_some() && !part.is_empty())) {
+                let rest = part.split_off(part.len().min(most));
+                let bytes = std::mem::replace(&mut part, rest);
+                match self.gateway.keep(bytes).await {
+                    Ok(blob) => blobs.push(blob),
+                    Err(GatewayError::Refused { message, .. }) => refused = Some(message),
+                    Err(error) => return Err(error),
+                }
+            }
+            if let Some((base, skipped)) = end {
+                return Ok(match refused {
+                    Some(why) => Saved::Failed(why),
+                    None if blobs.is_empty() && !base => Saved::Same,
+                    None => Saved::Taken {
+                        base,
+                        blobs,
+                        skipped,
+                    },
+                });
+            }
+        }
+    }
+
+    async fn restore(&mut self, blobs: &[Blob]) -> Result<Event, GatewayError> {
+        let Some(exec) = &mut self.exec else {
+            return Ok(Event::ExecGone);
+        };
+        if exec.begin(&Request::Restore).await.is_err() {
+            return Ok(self.reconnect().await);
+        }
+        for blob in blobs {
+            let content = match self.gateway.kept(blob).await {
+                Ok(bytes) => Bytes(bytes),
+                Err(GatewayError::Refused { message, .. }) => {
+                    exec.leave(); // in the middle of a request
+                    return Ok(Event::Restored(Err(message)));
+                }
+                Err(error) => return Err(error),
+            };
+            if exec.begin(&Request::Chunk { content }).await.is_err() {
+                return Ok(self.reconnect().await);
+            }
+        }
+        let end = Request::Chunk {
+            content: Bytes::default(),
+        };
+        Ok(match exec.ask(&end).await {
+            Ok(Response::Done) => Event::Restored(Ok(())),
+            Ok(Response::Failed(failed)) => Event::Restored(Err(failed.message)),
+            Ok(_) => Event::Restored(Err("exec did not answer".to_owned())),
+            Err(_) => self.reconnect().await,
+        })
     }
 
     async fn collect(&mut self, name: &str, pattern: &str) -> Result<Event, GatewayError> {

@@ -2,10 +2,10 @@
 //! their call number and claims by their nonce. So a gateway that restarts costs time and nothing else.
 
 use super::{Args, Error};
-use oarmaster_protocol::journal::{Artifact, Body, Outcome};
+use oarmaster_protocol::journal::{Artifact, Blob, Body, Outcome, Record};
 use oarmaster_protocol::task::{
-    ApiError, Append, Appended, CALL_HEADER, Claim, ClaimRequest, EGRESS_PROTOCOL, NEXT_HEADER,
-    SESSION_HEADER,
+    ApiError, Append, Appended, CALL_HEADER, Claim, ClaimRequest, EGRESS_PROTOCOL, Journal,
+    NEXT_HEADER, SESSION_HEADER,
 };
 use reqwest::header::{CONNECTION, CONTENT_TYPE, HeaderMap, UPGRADE};
 use reqwest::{Certificate, Client, Method, StatusCode, Upgraded, Url};
@@ -57,6 +57,7 @@ pub(crate) struct Gateway {
     session: String,
     next: u64,
     next_call: u64,
+    context_tokens: Option<u64>,
 }
 
 /// The way to the gateway for what programs of the sandbox say to their proxy.
@@ -162,6 +163,7 @@ impl Gateway {
             session: String::new(),
             next: 0,
             next_call: 0,
+            context_tokens: None,
         })
     }
 
@@ -175,6 +177,7 @@ impl Gateway {
         self.session = claim.session;
         self.next = claim.next;
         self.next_call = claim.next_call;
+        self.context_tokens = claim.context_tokens;
         Ok(())
     }
 
@@ -194,6 +197,54 @@ impl Gateway {
     pub(crate) async fn assignment(&mut self) -> Result<Vec<u8>, GatewayError> {
         self.send(self.call(Method::GET, "/task/v1/assignment"))
             .await
+    }
+
+    /// Most tokens of a model call, where the gateway knows it.
+    pub(crate) const fn context_tokens(&self) -> Option<u64> {
+        self.context_tokens
+    }
+
+    /// Everything that stood in the Task's journal when it was claimed.
+    pub(crate) async fn journal_so_far(&mut self) -> Result<Vec<Record>, GatewayError> {
+        const PATH: &str = "/task/v1/journal/";
+        let mut records: Vec<Record> = Vec::new();
+        while (records.len() as u64) < self.next {
+            let from = records.len().to_string();
+            let mut call = self.call(Method::GET, PATH);
+            call.name = &from;
+            let mut page: Journal = self.typed(call).await?;
+            if page.records.is_empty() {
+                return Err(GatewayError::Answer {
+                    path: PATH,
+                    message: format!("there is no record {from}, and {} is next", self.next),
+                });
+            }
+            records.append(&mut page.records);
+        }
+        Ok(records)
+    }
+
+    /// Keeps a part of a checkpoint; returns once it is durable.
+    pub(crate) async fn keep(&mut self, bytes: Vec<u8>) -> Result<Blob, GatewayError> {
+        let mut call = self.call(Method::PUT, "/task/v1/blobs");
+        call.content_type = Some("application/octet-stream");
+        call.body = bytes.into();
+        self.typed(call).await
+    }
+
+    /// A part of a checkpoint, checked.
+    pub(crate) async fn kept(&mut self, blob: &Blob) -> Result<Vec<u8>, GatewayError> {
+        const PATH: &str = "/task/v1/blobs/";
+        let mut call = self.call(Method::GET, PATH);
+        call.name = &blob.digest;
+        let bytes = self.send(call).await?;
+        if oarmaster_protocol::digest(&bytes) != blob.digest {
+            return Err(GatewayError::Answer {
+                path: PATH,
+                message: "the bytes are not those of the digest".to_owned(),
+            });
+        }
+        Ok(bytes)
     }
 
     /// Returns once the records are durable.
@@ -224,11 +275,21 @@ impl Gateway {
 
     /// Asks the model under the next call number. Whatever comes of it, the number is used up.
     pub(crate) async fn ask_model(&mut self, body: &Value) -> Result<Value, GatewayError> {
+        let number = self.next_call;
+        self.next_call += 1;
+        self.ask_model_as(number, body).await
+    }
+
+    /// Asks under a number that may have been used: a call with this body is not made twice.
+    pub(crate) async fn ask_model_as(
+        &mut self,
+        number: u64,
+        body: &Value,
+    ) -> Result<Value, GatewayError> {
         let mut call = self.json(Method::POST, "/v1/chat/completions", body)?;
-        call.headers.push((CALL_HEADER, self.next_call.to_string()));
+        call.headers.push((CALL_HEADER, number.to_string()));
         call.headers.push((NEXT_HEADER, self.next.to_string()));
         call.timeout = MODEL_TIMEOUT;
-        self.next_call += 1;
         let bytes = self.send(call).await?;
         // An answer that is no JSON is an unusable answer of the model, not an error of ours.
         Ok(serde_json::from_slice(&bytes).unwrap_or(Value::Null))

@@ -17,6 +17,7 @@ pub mod tools;
 
 use crate::network;
 use gateway::{Gateway, GatewayError};
+use machine::Machine;
 use oarmaster_protocol::assignment::Assignment;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -118,6 +119,7 @@ async fn run(args: &Args) -> Result<(), Error> {
     if assignment.task.uid != args.task_uid {
         return Err(Error::WrongAssignment);
     }
+    let so_far = gateway.journal_so_far().await?;
     let task = &assignment.task;
     let _ = writeln!(
         std::io::stdout(),
@@ -129,5 +131,9 @@ async fn run(args: &Args) -> Result<(), Error> {
         task.name
     );
     let targets = &args.network.must_not_reach;
-    drive::drive(gateway, assignment, args.exec_socket.as_deref(), targets).await
+    let mut machine = Machine::resume(assignment.clone(), &so_far);
+    machine.set_context(gateway.context_tokens());
+    drop(so_far);
+    let socket = args.exec_socket.as_deref();
+    drive::drive(gateway, machine, &assignment, socket, targets).await
 }

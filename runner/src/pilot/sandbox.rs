@@ -104,6 +104,23 @@ impl Exec {
         self.settle(answered, lost)
     }
 
+    /// Sends a request, or a piece of one, whose answer is read apart.
+    pub(super) async fn begin(&mut self, request: &Request) -> Result<(), Lost> {
+        let sent = timeout(SHORT, self.send(request)).await;
+        self.settle(sent, Lost::Asked)
+    }
+
+    /// A piece of an answer.
+    pub(super) async fn receive_more(&mut self) -> Result<Response, Lost> {
+        let received = timeout(SHORT, self.receive()).await;
+        self.settle(received, Lost::Asked)
+    }
+
+    /// Gives the connection up, and with it the sandbox's container.
+    pub(super) fn leave(&mut self) {
+        self.stream = None;
+    }
+
     pub(super) async fn collect(
         &mut self,
         pattern: &str,

@@ -79,6 +79,7 @@ pub fn show(response: &Response, sandbox: &Sandbox) -> (bool, String) {
         Response::Hello { .. }
         | Response::Probed { .. }
         | Response::Chunk { .. }
+        | Response::Snapshot { .. }
         | Response::Collected { .. } => (
             false,
             "the sandbox gave an answer that does not fit".to_owned(),

@@ -10,9 +10,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use oarmaster_protocol::assignment::{AgentTarget, Assignment, Sandbox, Target, TaskRef};
 use oarmaster_protocol::digest;
-use oarmaster_protocol::journal::{Artifact, Body, CallUsage};
+use oarmaster_protocol::journal::{Artifact, Blob, Body, CallUsage, Record};
 use oarmaster_protocol::task::{
-    Append, Appended, CALL_HEADER, Claim, ClaimRequest, EGRESS_PROTOCOL, NEXT_HEADER,
+    Append, Appended, CALL_HEADER, Claim, ClaimRequest, EGRESS_PROTOCOL, Journal, NEXT_HEADER,
     SESSION_HEADER,
 };
 use serde_json::{Value, json};
@@ -27,7 +27,6 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 const TOKEN: &str = "token-of-the-pod";
-const SESSION: &str = "session-1";
 const FIRST_CALL: u64 = 7;
 
 /// What goes wrong with a request.
@@ -50,6 +49,12 @@ struct Inner {
     assignment: Option<Assignment>,
     served: Vec<u8>,
     nonce: Option<String>,
+    /// How many claims another one has replaced.
+    replaced: u32,
+    context_tokens: Option<u64>,
+    blobs: BTreeMap<String, Vec<u8>>,
+    /// Model calls are never answered from this one on.
+    silent_from: Option<usize>,
     records: Vec<Body>,
     script: Vec<Value>,
     requests: Vec<Value>,
@@ -224,6 +229,9 @@ impl Gateway {
                     .route("/task/v1/claim", post(claim))
                     .route("/task/v1/assignment", get(served))
                     .route("/task/v1/journal", post(journal))
+                    .route("/task/v1/journal/{from}", get(so_far))
+                    .route("/task/v1/blobs", put(keep))
+                    .route("/task/v1/blobs/{digest}", get(kept))
                     .route("/task/v1/result", post(result))
                     .route("/task/v1/artifacts/{name}", put(artifact))
                     .route("/task/v1/egress", get(egress))
@@ -275,6 +283,26 @@ impl Gateway {
     /// Fences once there are that many records.
     pub fn fence_after(&self, records: usize) {
         lock(&self.inner).fence_after = Some(records);
+    }
+
+    /// The next pilot may claim; whoever had the attempt is fenced.
+    pub fn take_over(&self) {
+        let mut inner = lock(&self.inner);
+        inner.nonce = None;
+        inner.replaced += 1;
+    }
+
+    pub fn set_context(&self, tokens: u64) {
+        lock(&self.inner).context_tokens = Some(tokens);
+    }
+
+    /// Keeps the pilot waiting for the answer to this call, counted from 0. `None` answers again.
+    pub fn be_silent_from(&self, call: Option<usize>) {
+        lock(&self.inner).silent_from = call;
+    }
+
+    pub fn blobs(&self) -> usize {
+        lock(&self.inner).blobs.len()
     }
 
     pub fn serve_another_assignment(&self) {
@@ -372,6 +400,10 @@ fn refused(status: u16, code: &str, next: Option<u64>) -> Response {
     response
 }
 
+fn session(inner: &Inner) -> String {
+    format!("session-{}", inner.replaced)
+}
+
 /// Checks who asks, then does it, with the fault that is due.
 fn guarded(
     inner: &Shared,
@@ -384,7 +416,7 @@ fn guarded(
     if header("authorization") != Some(&format!("Bearer {TOKEN}")) {
         return refused(401, "unauthenticated", None);
     }
-    if with_session && header(SESSION_HEADER) != Some(SESSION) {
+    if with_session && header(SESSION_HEADER) != Some(&session(&inner)) {
         return refused(409, "fenced", None);
     }
     inner.requests_seen += 1;
@@ -421,9 +453,10 @@ async fn claim(State(inner): State<Shared>, headers: HeaderMap, body: Bytes) -> 
             return refused(409, "fenced", None);
         }
         axum::Json(Claim {
-            session: SESSION.into(),
+            session: session(inner),
             next: inner.records.len() as u64,
-            next_call: FIRST_CALL,
+            next_call: FIRST_CALL + inner.call_numbers.len() as u64,
+            context_tokens: inner.context_tokens,
         })
         .into_response()
     })
@@ -462,6 +495,50 @@ async fn journal(State(inner): State<Shared>, headers: HeaderMap, body: Bytes) -
     guarded(&inner, &headers, true, |inner| append(inner, &body))
 }
 
+async fn so_far(
+    State(inner): State<Shared>,
+    headers: HeaderMap,
+    Path(from): Path<usize>,
+) -> Response {
+    guarded(&inner, &headers, true, |inner| {
+        // Short pages, so that there are several.
+        let page = inner.records.iter().enumerate().skip(from).take(3);
+        let records = page
+            .map(|(seq, body)| Record {
+                seq: seq as u64,
+                at_ms: 0,
+                attempt: 1,
+                body: body.clone(),
+            })
+            .collect();
+        axum::Json(Journal { records }).into_response()
+    })
+}
+
+async fn keep(State(inner): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
+    guarded(&inner, &headers, true, |inner| {
+        let blob = Blob {
+            digest: digest(&body),
+            size: body.len() as u64,
+        };
+        inner.blobs.insert(blob.digest.clone(), body.to_vec());
+        axum::Json(blob).into_response()
+    })
+}
+
+async fn kept(
+    State(inner): State<Shared>,
+    headers: HeaderMap,
+    Path(digest): Path<String>,
+) -> Response {
+    guarded(&inner, &headers, true, |inner| {
+        match inner.blobs.get(&digest) {
+            Some(bytes) => bytes.clone().into_response(),
+            None => refused(404, "not_found", None),
+        }
+    })
+}
+
 async fn result(State(inner): State<Shared>, headers: HeaderMap, body: Bytes) -> Response {
     guarded(&inner, &headers, true, |inner| append(inner, &body))
 }
@@ -490,7 +567,21 @@ async fn chat(State(inner): State<Shared>, headers: HeaderMap, body: Bytes) -> R
             .and_then(|value| value.to_str().ok()?.parse::<u64>().ok())
     };
     let (call, next) = (number(CALL_HEADER).unwrap(), number(NEXT_HEADER).unwrap());
-    guarded(&inner, &headers, true, |inner| {
+    let response = chat_once(&inner, &headers, call, next, &body);
+    // It was answered, and the pilot does not hear it.
+    let silent = || {
+        let inner = lock(&inner);
+        let from = inner.silent_from;
+        from.is_some_and(|from| call >= FIRST_CALL + from as u64)
+    };
+    while silent() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    response
+}
+
+fn chat_once(inner: &Shared, headers: &HeaderMap, call: u64, next: u64, body: &Bytes) -> Response {
+    guarded(inner, headers, true, |inner| {
         if let Some((code, status, times)) = inner.refuse.take() {
             inner.refuse = (times > 1).then(|| (code.clone(), status, times - 1));
             if code == "window_exceeded" {
@@ -516,7 +607,16 @@ async fn chat(State(inner): State<Shared>, headers: HeaderMap, body: Bytes) -> R
                 return refused(409, "conflict", None);
             }
             inner.call_numbers.push(call);
-            inner.requests.push(serde_json::from_slice(&body).unwrap());
+            inner.requests.push(serde_json::from_slice(body).unwrap());
+            inner.records.push(Body::Open {
+                call,
+                hop: 0,
+                provider: "team/provider".into(),
+                model: "m".into(),
+                reason: String::new(),
+                digest: digest(body),
+                reserved_pico: 0,
+            });
             let answer = inner.script.remove(0);
             inner.answers.insert(call, (body.clone(), answer.clone()));
             inner.records.push(Body::Answer {
@@ -524,13 +624,16 @@ async fn chat(State(inner): State<Shared>, headers: HeaderMap, body: Bytes) -> R
                 hop: 0,
                 model: "m".into(),
                 message: answer["choices"][0]["message"].clone(),
-                finish_reason: "stop".into(),
+                finish_reason: answer["choices"][0]["finish_reason"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .into(),
                 replaced: 0,
                 usage: CallUsage::default(),
             });
         }
         let (first, answer) = &inner.answers[&call];
-        if *first != body {
+        if first != body {
             return refused(409, "diverged", None);
         }
         let mut response = axum::Json(answer.clone()).into_response();
@@ -550,7 +653,7 @@ async fn egress(State(inner): State<Shared>, mut request: axum::extract::Request
             .map(|value| value.to_str().unwrap())
     };
     assert_eq!(header("authorization"), Some(&*format!("Bearer {TOKEN}")));
-    assert_eq!(header(SESSION_HEADER), Some(SESSION));
+    assert_eq!(header(SESSION_HEADER), Some(&*session(&lock(&inner))));
     assert_eq!(header("upgrade"), Some(EGRESS_PROTOCOL));
     let egress = lock(&inner).egress.clone();
     if let Egress::Refuse = egress {

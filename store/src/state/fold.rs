@@ -6,8 +6,8 @@ use crate::entry::{Entry, Reserve};
 use crate::rows;
 use crate::scope::CounterId;
 use oarmaster_protocol::admin::Isolated;
-use oarmaster_protocol::journal::{Body, CallUsage, Record};
-use std::collections::BTreeMap;
+use oarmaster_protocol::journal::{Body, CallUsage, Checkpoint, Record};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 impl State {
     /// Adds one entry. `Err` names what does not fit: the log and this code disagree.
@@ -51,11 +51,14 @@ impl State {
             Entry::Artifact { artifact, .. } if !task.blobs.contains_key(&artifact.digest) => {
                 artifact.size
             }
+            Entry::Blob { blob, .. } if !task.blobs.contains_key(&blob.digest) => blob.size,
             _ => 0,
         };
         let settled = entry.record().and_then(|record| task.settles(&record.body));
         task.apply(entry, at)?;
-        self.blob_bytes = self.blob_bytes.saturating_add(blob);
+        let less = entry.record().map_or(0, |record| task.keep(&record.body));
+        let more = self.blob_bytes.saturating_add(blob);
+        self.blob_bytes = more.saturating_sub(less);
         let more = task.journal_bytes.saturating_sub(bytes);
         self.task_bytes = self.task_bytes.saturating_add(more);
         match (entry, settled) {
@@ -123,6 +126,10 @@ impl Task {
                 self.blobs.insert(artifact.digest.clone(), artifact.size);
                 let name = artifact.name.clone();
                 self.artifacts.insert(name, artifact.clone());
+            }
+            Entry::Blob { blob, .. } => {
+                self.journal_bytes = self.journal_bytes.saturating_add(u64::from(at.bytes));
+                self.blobs.insert(blob.digest.clone(), blob.size);
             }
             Entry::SdkOpen { .. }
             | Entry::SdkEnd { .. }
@@ -219,6 +226,7 @@ impl Task {
             Body::ToolIntent { .. } => self.tool_calls = self.tool_calls.saturating_add(1),
             Body::ToolResult { .. }
             | Body::Observation { .. }
+            | Body::Dropped { .. }
             | Body::Note { .. }
             | Body::Check { .. } => {}
             Body::Opened { .. } | Body::Claimed { .. } | Body::Open { .. } => {
@@ -226,6 +234,28 @@ impl Task {
             }
         }
         Ok(())
+    }
+
+    /// Lets go of the layers that a checkpoint of everything makes needless. Returns how many bytes they are.
+    fn keep(&mut self, body: &Body) -> u64 {
+        let Some(Checkpoint::Layer { base, blobs }) = body.checkpoint() else {
+            return 0;
+        };
+        let new = blobs.iter().map(|blob| blob.digest.clone());
+        if !base {
+            self.layers.extend(new);
+            return 0;
+        }
+        let new: BTreeSet<String> = new.collect();
+        let before = std::mem::replace(&mut self.layers, new);
+        let named: HashSet<&String> = self.artifacts.values().map(|kept| &kept.digest).collect();
+        let mut less = 0_u64;
+        for digest in before {
+            if !self.layers.contains(&digest) && !named.contains(&digest) {
+                less = less.saturating_add(self.blobs.remove(&digest).unwrap_or(0));
+            }
+        }
+        less
     }
 
     fn push(&mut self, record: &Record, at: At, pilot: bool) -> Result<(), String> {

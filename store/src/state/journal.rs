@@ -1,10 +1,12 @@
 //! Deciding about a pilot's records and artifacts.
 
 use super::attempts::Records;
-use super::{By, RecordAt, State, is_pilot};
+use super::{By, RecordAt, State, Task, is_pilot};
 use crate::entry::Entry;
 use crate::{MAX_APPEND_BYTES, MAX_APPEND_RECORDS, Refusal};
-use oarmaster_protocol::journal::{Artifact, Body, MAX_OUTPUT_BYTES, MAX_RECORD_BYTES, Outcome};
+use oarmaster_protocol::journal::{
+    Artifact, Blob, Body, Checkpoint, MAX_OUTPUT_BYTES, MAX_RECORD_BYTES, Outcome,
+};
 use oarmaster_protocol::task::Append;
 
 /// Longest failure message in characters.
@@ -66,6 +68,13 @@ impl State {
             })
             .transpose()?
             .is_some();
+        for body in &append.records {
+            if let Some(missing) = missing_blob(task, body) {
+                return Err(Refusal::Invalid(format!(
+                    "the checkpoint names {missing}, which was not uploaded"
+                )));
+            }
+        }
         let bytes = sizes.iter().sum::<usize>() as u64;
         // A Task that fills its journal must still be able to say how it ended.
         if !ends && task.journal_bytes.saturating_add(bytes) > quota {
@@ -104,25 +113,60 @@ impl State {
                 "the Task has {MAX_ARTIFACTS} artifacts already; pack several files into one"
             )));
         }
-        let used = task
-            .blobs
-            .values()
-            .fold(0_u64, |sum, b| sum.saturating_add(*b));
-        let more = match task.blobs.get(&artifact.digest) {
-            Some(_) => 0,
-            None => artifact.size,
-        };
-        if used.saturating_add(more) > quota {
-            return Err(Refusal::TooLarge(format!(
-                "artifact {} of {} bytes does not fit: the Task's artifacts have {used} of {quota} bytes",
-                artifact.name, artifact.size
-            )));
-        }
+        let what = format!("artifact {}", artifact.name);
+        fits(task, &what, &artifact.digest, artifact.size, quota)?;
         Ok(vec![Entry::Artifact {
             task: by.task.to_owned(),
             artifact: artifact.clone(),
         }])
     }
+}
+
+impl State {
+    /// Makes an uploaded part of a checkpoint known.
+    pub fn decide_blob(
+        &self,
+        by: By<'_>,
+        blob: &Blob,
+        quota: u64,
+        journal: u64,
+    ) -> Result<Vec<Entry>, Refusal> {
+        let task = self.session(by)?;
+        if task.blobs.contains_key(&blob.digest) {
+            return Ok(Vec::new());
+        }
+        if task.journal_bytes >= journal {
+            return Err(journal_full(journal));
+        }
+        fits(task, "the checkpoint", &blob.digest, blob.size, quota)?;
+        Ok(vec![Entry::Blob {
+            task: by.task.to_owned(),
+            blob: blob.clone(),
+        }])
+    }
+}
+
+fn fits(task: &Task, what: &str, digest: &str, size: u64, quota: u64) -> Result<(), Refusal> {
+    let used = task.blob_bytes();
+    let more = if task.blobs.contains_key(digest) {
+        0
+    } else {
+        size
+    };
+    if used.saturating_add(more) > quota {
+        return Err(Refusal::TooLarge(format!(
+            "{what} of {size} bytes does not fit: the Task's artifacts and checkpoints have {used} of {quota} bytes"
+        )));
+    }
+    Ok(())
+}
+
+fn missing_blob<'b>(task: &Task, body: &'b Body) -> Option<&'b str> {
+    let Some(Checkpoint::Layer { blobs, .. }) = body.checkpoint() else {
+        return None;
+    };
+    let missing = |blob: &&Blob| task.blobs.get(&blob.digest) != Some(&blob.size);
+    blobs.iter().find(missing).map(|blob| blob.digest.as_str())
 }
 
 /// The refusal of a Task whose journal is full.

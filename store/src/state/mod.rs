@@ -26,7 +26,7 @@ use crate::{Refusal, Window};
 use oarmaster_protocol::admin::{Isolated, TaskBudget};
 use oarmaster_protocol::assignment::TaskRef;
 use oarmaster_protocol::journal::{Artifact, Body, CallUsage, Outcome};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Where an entry is: a line of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,8 +137,10 @@ pub struct Task {
     pub tool_calls: u64,
     pub models: Vec<String>,
     pub artifacts: BTreeMap<String, Artifact>,
-    /// Every blob of the Task by digest, replaced ones too: they take up disk.
+    /// Every blob of the Task by digest, replaced artifacts too: they take up disk.
     pub blobs: BTreeMap<String, u64>,
+    /// Digests of those that are the last checkpoint of the workspace.
+    pub layers: BTreeSet<String>,
     pub journal_bytes: u64,
     /// One more than the last frame that is about this Task: what a reader has to wait for.
     pub depends: u64,
@@ -245,6 +247,7 @@ impl Task {
             models: Vec::new(),
             artifacts: BTreeMap::new(),
             blobs: BTreeMap::new(),
+            layers: BTreeSet::new(),
             journal_bytes: 0,
             depends: 0,
             last_ms: 0,
@@ -309,6 +312,7 @@ pub const fn is_pilot(body: &Body) -> bool {
         | Body::ToolIntent { .. }
         | Body::ToolResult { .. }
         | Body::Observation { .. }
+        | Body::Dropped { .. }
         | Body::Note { .. }
         | Body::Check { .. }
         | Body::Result { .. } => true,

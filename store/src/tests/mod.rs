@@ -5,6 +5,7 @@ mod attempts;
 mod audit;
 mod calls;
 mod changes;
+mod checkpoints;
 mod costs;
 mod crash;
 mod failure;
@@ -24,7 +25,7 @@ use oarmaster_protocol::admin::{OpenAttempt, TaskBudget};
 use oarmaster_protocol::assignment::{
     AgentTarget, Assignment, Program, RunTarget, Target, TaskRef,
 };
-use oarmaster_protocol::journal::{Body, CallUsage, Outcome};
+use oarmaster_protocol::journal::{About, Body, CallUsage, Outcome};
 use oarmaster_protocol::read::WORKFLOW_LABEL;
 use oarmaster_protocol::task::{Append, Claim, ClaimRequest};
 use std::path::Path;
@@ -146,7 +147,10 @@ pub async fn claim(
 }
 
 pub fn note(text: &str) -> Body {
-    Body::Observation { text: text.into() }
+    Body::Observation {
+        about: About::Repair,
+        text: text.into(),
+    }
 }
 
 pub fn result() -> Body {

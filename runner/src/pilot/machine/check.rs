@@ -5,7 +5,7 @@ use super::{Machine, Next, Phase, failure};
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::assignment::{Accept, Program, Sandbox, Target};
 use oarmaster_protocol::exec::{FailedCode, Ran, Request, Response, Run, Stopped};
-use oarmaster_protocol::journal::{Body, Failure, Outcome};
+use oarmaster_protocol::journal::{About, Body, Failure, Outcome};
 use oarmaster_protocol::text;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -84,6 +84,7 @@ impl Machine {
             accepted,
             exit_code,
             text: text.clone(),
+            checkpoint: self.layers.taken(),
         });
         if accepted {
             return self.succeed(output);
@@ -97,7 +98,7 @@ impl Machine {
                 accept.rounds,
                 accept.exit_code
             );
-            return self.say(observation);
+            return self.say(About::Check, observation);
         }
         let ending = ran.map_or_else(|| text.clone(), |ran| show::ending(ran, &self.sandbox));
         let last = ran

@@ -3,10 +3,13 @@
 
 mod check;
 mod end;
+mod fold;
 mod isolation;
 mod repeat;
 mod restart;
+mod save;
 mod turn;
+mod window;
 
 #[cfg(test)]
 mod tests;
@@ -15,15 +18,19 @@ use super::answer::{Answer, Call};
 use super::patch::Edit;
 use super::repository::{self, Step as Fetch};
 use super::show;
+use fold::Left;
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::assignment::{Assignment, File, RunTarget, Sandbox, Target};
 use oarmaster_protocol::exec::{Bytes, FailedCode, Request, Response, Run};
-use oarmaster_protocol::journal::{Artifact, Body, Failure, Outcome};
+use oarmaster_protocol::journal::{Artifact, Blob, Body, Failure, Outcome};
 use oarmaster_protocol::probe::NetworkFindings;
 use oarmaster_protocol::text::shorten;
 use repeat::Repeats;
+use save::Layers;
+pub use save::{Save, Saved};
 use serde_json::Value;
 use std::collections::VecDeque;
+use window::Window;
 
 /// Restarts of the sandbox that an attempt survives.
 pub const MAX_RESTARTS: u32 = 5;
@@ -59,6 +66,8 @@ pub enum Event {
     Network(NetworkFindings),
     /// An artifact was dealt with.
     Kept(Kept),
+    /// The workspace was made what it was at the last checkpoint, or could not be.
+    Restored(Result<(), String>),
 }
 
 /// How keeping an artifact ended.
@@ -87,8 +96,17 @@ pub enum Kept {
 pub enum Next {
     /// Ask the model under the next call number.
     Model(Value),
+    /// Ask the model under a number that was used: the call may be running still.
+    Again {
+        /// The number.
+        call: u64,
+        /// The body that it was asked with.
+        body: Value,
+    },
     /// Ask exec.
     Exec(Request),
+    /// Make the workspace what it was, from the layers of its checkpoints.
+    Restore(Vec<Blob>),
     /// Wait for the proof of the pod's NetworkPolicy.
     Network,
     /// Collect an artifact through exec and store it.
@@ -130,11 +148,15 @@ enum Phase {
     Fetching(usize, Fetch),
     /// File number i is being written; the repositories count first.
     Placing(usize),
+    /// The workspace of the attempt before is being put there.
+    Restoring,
     /// The model.
     Asking {
         /// Whether the call is a repetition of one in doubt.
         again: bool,
     },
+    /// A call to the model that an attempt before has made.
+    Attaching,
     /// A tool call.
     Calling(Call),
     /// The file that this call is to apply a diff to.
@@ -160,6 +182,8 @@ struct Held {
 enum After {
     /// The attempt begins, or goes on, with repository or file number i.
     Place(usize),
+    /// The attempt goes on where another stopped.
+    Restore,
     /// The sandbox was restarted in this call.
     Call(Call),
     /// The sandbox was restarted in the check of this output.
@@ -196,6 +220,12 @@ pub struct Machine {
     exec_gone: bool,
     to_keep: VecDeque<ToKeep>,
     artifacts: Vec<Artifact>,
+    layers: Layers,
+    window: Window,
+    /// Where this attempt goes on; absent where it began, and once it has gone on.
+    left: Option<Left>,
+    /// What the model is to be told of the attempt before, once it is its turn to be told.
+    seam: Option<String>,
     /// Records of the step that is being made.
     records: Vec<Body>,
 }
@@ -222,6 +252,10 @@ impl Machine {
             exec_gone: false,
             to_keep: VecDeque::new(),
             artifacts: Vec::new(),
+            layers: Layers::default(),
+            window: Window::default(),
+            left: None,
+            seam: None,
             records: Vec::new(),
         }
     }
@@ -241,10 +275,13 @@ impl Machine {
                 self.finish_now(FailureClass::Internal, "an event came after the end")
             }
             (Phase::Starting, Event::Begin) => {
-                if self.has_sandbox() {
+                self.begin_again();
+                if !self.has_sandbox() {
+                    self.start()
+                } else if self.layers.is_empty() {
                     self.probe(After::Place(0))
                 } else {
-                    self.start()
+                    self.probe(After::Restore)
                 }
             }
             (Phase::Probing(after), Event::Exec(response)) => self.probed(after, response),
@@ -253,7 +290,14 @@ impl Machine {
                 self.fetched(index, step, &response)
             }
             (Phase::Placing(index), Event::Exec(response)) => self.placed(index, response),
-            (Phase::Asking { .. }, Event::Answered(response)) => self.answered(&response),
+            (Phase::Restoring, Event::Restored(restored)) => self.restored(restored),
+            (Phase::Asking { .. } | Phase::Attaching, Event::Answered(response)) => {
+                self.measure(&response);
+                self.answered(&response)
+            }
+            (Phase::Attaching, Event::ModelFailed { code, message }) => {
+                self.not_attached(&code, &message)
+            }
             (Phase::Asking { again }, Event::ModelFailed { code, message }) => {
                 self.model_failed(again, &code, &message)
             }
@@ -382,7 +426,7 @@ impl Machine {
             );
         }
         match &self.assignment.target {
-            Target::Agent(_) => self.ask(),
+            Target::Agent(_) => self.go_on(),
             Target::Run(RunTarget { program, env }) => {
                 let run = Run {
                     program: program.clone(),

@@ -13,6 +13,7 @@ impl Machine {
         match phase {
             Phase::Probing(after) => self.probe(after),
             Phase::Fetching(index, _) | Phase::Placing(index) => self.probe(After::Place(index)),
+            Phase::Restoring => self.probe(After::Restore),
             Phase::Calling(call) | Phase::Editing(call, _) => self.probe(After::Call(call)),
             Phase::Checking(output) => self.probe(After::Check(output)),
             Phase::Running => self.fail(
@@ -20,7 +21,11 @@ impl Machine {
                 "the sandbox's container was stopped while the program ran, most likely at its memory limit",
             ),
             Phase::Keeping(outcome) => self.keep_next(outcome),
-            Phase::Starting | Phase::Holding(_) | Phase::Asking { .. } | Phase::Ended => {
+            Phase::Starting
+            | Phase::Holding(_)
+            | Phase::Asking { .. }
+            | Phase::Attaching
+            | Phase::Ended => {
                 self.finish_now(FailureClass::Internal, "an event came that nothing waited for")
             }
         }
@@ -50,12 +55,15 @@ impl Machine {
             Phase::Probing(After::Call(_) | After::Check(_) | After::Again(_)) => {
                 FailureClass::OutOfMemory
             }
-            Phase::Starting | Phase::Probing(After::Place(_)) | Phase::Placing(_) => {
-                FailureClass::StartFailed
-            }
-            Phase::Holding(_) | Phase::Asking { .. } | Phase::Keeping(_) | Phase::Ended => {
-                FailureClass::Internal
-            }
+            Phase::Starting
+            | Phase::Probing(After::Place(_) | After::Restore)
+            | Phase::Placing(_)
+            | Phase::Restoring => FailureClass::StartFailed,
+            Phase::Holding(_)
+            | Phase::Asking { .. }
+            | Phase::Attaching
+            | Phase::Keeping(_)
+            | Phase::Ended => FailureClass::Internal,
         };
         let what = match class {
             FailureClass::OutOfMemory => {

@@ -3,10 +3,12 @@ mod catalogue;
 mod characters;
 mod edit;
 mod end;
+mod fold;
 mod network;
 mod repeat;
 mod sandbox;
 mod turns;
+mod window;
 
 use super::*;
 use oarmaster_protocol::assignment::{

@@ -9,7 +9,7 @@ use super::{MAX_UNUSABLE, Machine, Next, Phase, read};
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::assignment::{AgentTarget, Assignment, Target};
 use oarmaster_protocol::exec::{Request, Response};
-use oarmaster_protocol::journal::Body;
+use oarmaster_protocol::journal::{About, Body};
 use oarmaster_protocol::text::shorten;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -41,14 +41,14 @@ pub(super) fn first_messages(assignment: &Assignment) -> Vec<Value> {
 }
 
 impl Machine {
-    fn agent(&self) -> Option<&AgentTarget> {
+    pub(super) fn agent(&self) -> Option<&AgentTarget> {
         match &self.assignment.target {
             Target::Agent(agent) => Some(agent),
             Target::Run(_) => None,
         }
     }
 
-    fn tools(&self) -> Vec<Tool> {
+    pub(super) fn tools(&self) -> Vec<Tool> {
         let names = self
             .agent()
             .map(|agent| agent.tools.as_slice())
@@ -72,11 +72,15 @@ impl Machine {
             );
         }
         self.turns += 1;
+        self.tell_the_seam();
+        if let Err(problem) = self.fit_the_window() {
+            return self.fail(FailureClass::LimitReached, &problem);
+        }
         self.phase = Phase::Asking { again: false };
         Next::Model(self.request())
     }
 
-    fn request(&self) -> Value {
+    pub(super) fn request(&self) -> Value {
         let Some(agent) = self.agent() else {
             return Value::Null;
         };
@@ -108,6 +112,7 @@ impl Machine {
                 self.phase = Phase::Asking { again: true };
                 return Next::Model(self.request());
             }
+            "context_length_exceeded" => return self.too_long(message),
             "window_exceeded" => return self.wait_for_budget(message),
             "budget_exceeded" => FailureClass::BudgetExceeded,
             "unbounded_cost" | "unknown_price" | "forbidden" => FailureClass::RefusedByPolicy,
@@ -176,7 +181,7 @@ impl Machine {
     }
 
     /// The request that a call means, or what is wrong with it.
-    fn planned(&self, call: &Call) -> Result<Request, String> {
+    pub(super) fn planned(&self, call: &Call) -> Result<Request, String> {
         let tools = self.tools();
         let offered = || {
             tools
@@ -250,19 +255,21 @@ impl Machine {
                 Ok(_) if verdict == Verdict::Hint => {
                     self.observe(&call, false, REPEATED.to_owned());
                 }
-                Ok(request) => {
-                    let edit =
-                        Tool::from_name(&call.name).and_then(|tool| tool.edit(&call.arguments));
-                    let phase = match edit {
-                        Some(edit) => Phase::Editing(call, edit),
-                        None => Phase::Calling(call),
-                    };
-                    return self.exec(phase, request);
-                }
+                Ok(request) => return self.run_call(call, request),
                 Err(problem) => self.observe(&call, false, problem),
             }
         }
         self.ask()
+    }
+
+    /// Carries a call out; its intent is written down.
+    pub(super) fn run_call(&mut self, call: Call, request: Request) -> Next {
+        let edit = Tool::from_name(&call.name).and_then(|tool| tool.edit(&call.arguments));
+        let phase = match edit {
+            Some(edit) => Phase::Editing(call, edit),
+            None => Phase::Calling(call),
+        };
+        self.exec(phase, request)
     }
 
     /// The file that a diff is for was read, or could not be: all of its hunks fit, or nothing is written.
@@ -303,14 +310,19 @@ impl Machine {
             tool: quoted(&call.name),
             ok,
             text,
+            checkpoint: self.layers.taken(),
         });
     }
 
     /// Says something to the model, then asks it.
-    pub(super) fn say(&mut self, text: String) -> Next {
-        self.messages.push(json!({"role": "user", "content": text}));
-        self.records.push(Body::Observation { text });
+    pub(super) fn say(&mut self, about: About, text: String) -> Next {
+        self.tell(about, text);
         self.ask()
+    }
+
+    pub(super) fn tell(&mut self, about: About, text: String) {
+        self.messages.push(json!({"role": "user", "content": text}));
+        self.records.push(Body::Observation { about, text });
     }
 
     /// An answer that cannot be used is told to the model, a few times in a row.
@@ -319,7 +331,7 @@ impl Machine {
         if self.unusable >= MAX_UNUSABLE {
             return self.give_up(&problem);
         }
-        self.say(problem)
+        self.say(About::Repair, problem)
     }
 
     fn give_up(&mut self, problem: &str) -> Next {
@@ -331,24 +343,20 @@ impl Machine {
 
     fn final_answer(&mut self, answer: &Answer) -> Next {
         self.messages.push(answer.message());
-        let schema = self.agent().and_then(|agent| agent.output_schema.clone());
-        let output = match schema {
-            None => json!({"text": answer.text}),
-            Some(schema) => match matching(&schema, &answer.text) {
-                Ok((output, replaced)) => {
-                    if let Some(what) = show::replaced_halves("output", replaced) {
-                        self.note(what);
-                    }
-                    output
+        let output = match self.output_of(&answer.text) {
+            Ok((output, replaced)) => {
+                if let Some(what) = show::replaced_halves("output", replaced) {
+                    self.note(what);
                 }
-                Err(Mismatch::Schema(problem)) => {
-                    return self.fail(
-                        FailureClass::InvalidInput,
-                        &format!("the agent's output.schema is not usable: {problem}"),
-                    );
-                }
-                Err(Mismatch::Answer(problem)) => return self.unusable(problem),
-            },
+                output
+            }
+            Err(Mismatch::Schema(problem)) => {
+                return self.fail(
+                    FailureClass::InvalidInput,
+                    &format!("the agent's output.schema is not usable: {problem}"),
+                );
+            }
+            Err(Mismatch::Answer(problem)) => return self.unusable(problem),
         };
         self.unusable = 0;
         if too_large(&output) {
@@ -356,9 +364,17 @@ impl Machine {
         }
         self.accept(output)
     }
+
+    /// The output that a final answer is, and how many U+FFFD in it stand for half a surrogate pair.
+    pub(super) fn output_of(&self, text: &str) -> Result<(Value, u64), Mismatch> {
+        match self.agent().and_then(|agent| agent.output_schema.as_ref()) {
+            None => Ok((json!({"text": text}), 0)),
+            Some(schema) => matching(schema, text),
+        }
+    }
 }
 
-enum Mismatch {
+pub(super) enum Mismatch {
     /// The schema itself is broken.
     Schema(String),
     /// What the model is told.

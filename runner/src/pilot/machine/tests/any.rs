@@ -82,6 +82,7 @@ fn any_event(next: &Next, choice: u8, word: &str) -> Event {
             2 => Event::Kept(Kept::Failed(word.into())),
             _ => Event::ExecRestarted,
         },
+        Next::Again { .. } | Next::Restore(_) => unreachable!("nothing is resumed"),
         Next::Finish(_) => unreachable!(),
     }
 }

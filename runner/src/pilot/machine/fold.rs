@@ -1,0 +1,316 @@
+//! Going on where another attempt stopped: the state of the machine from the records of the journal.
+//!
+//! What the model was told stands in the records, so a newer runner tells it the same. Only what is counted (turns, calls, answers that
+//! could not be used, repetitions) is counted again by the rules of this one.
+
+use super::super::answer::{Answer, Call};
+use super::super::tools::Tool;
+use super::repeat::Verdict;
+use super::{MAX_UNUSABLE, Machine, Next, Phase, read};
+use oarmaster_protocol::assignment::{Assignment, Target};
+use oarmaster_protocol::exec::Request;
+use oarmaster_protocol::journal::{About, Body, Record};
+use serde_json::{Value, json};
+
+/// What the model is told of a call of which nobody knows whether it was carried out.
+const OUTCOME_UNKNOWN: &str = "The outcome of this call is unknown: the agent was interrupted while it ran, and it may or may not have had its effect. It was not made again. Find out what is there before you go on.";
+
+/// Where an attempt stopped.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Left {
+    /// The model is to be asked.
+    Asking,
+    /// The model was asked under this number, and may be answering still.
+    Asked(u64),
+    /// The model had answered this, and nothing was made of it.
+    Answered(Value),
+    /// This tool call was being carried out.
+    Called(Call),
+    /// Tool calls of the last answer are left.
+    Calls,
+    /// The check of this output was being made, or its outcome drawn.
+    Checking(Value),
+}
+
+/// The records so far, folded.
+struct Fold {
+    machine: Machine,
+    /// The newest model call that was made, while it has no answer.
+    asked: Option<u64>,
+    /// The number of the newest model call.
+    newest: Option<u64>,
+    answer: Option<Value>,
+    /// The text of the last answer without tool calls.
+    text: String,
+    call: Option<(Call, bool)>,
+    checked: bool,
+    tools: u32,
+}
+
+impl Machine {
+    /// The state after these records, all of the Task's up to now. An attempt that ended by what another one may end by again leaves
+    /// everything; one that ended by itself leaves nothing, since the next one begins anew.
+    #[must_use]
+    pub fn resume(assignment: Assignment, records: &[Record]) -> Self {
+        let fresh = || Self::new(assignment.clone());
+        if matches!(assignment.target, Target::Run(_)) {
+            return fresh();
+        }
+        let mut fold = Fold::new(fresh());
+        let mut before = 0;
+        for record in records {
+            if let Body::Result { outcome } = &record.body
+                && let Some(failure) = &outcome.failure
+                && !failure.waits
+                && !failure.class.is_transient()
+            {
+                fold = Fold::new(fresh());
+                continue;
+            }
+            fold.take(&record.body);
+            before = record.attempt;
+        }
+        fold.end(before)
+    }
+
+    /// The first thing that an attempt does which goes on: it says so.
+    pub(super) fn begin_again(&mut self) {
+        if self.left.is_none() {
+            return;
+        }
+        let (turns, calls) = (self.turns, self.tool_calls);
+        let mut text = format!(
+            "goes on where the attempt before stopped: {turns} answers and {calls} tool calls are taken over"
+        );
+        if !self.layers.is_empty() {
+            text.push_str(", and the workspace as it was at its last checkpoint");
+        }
+        self.note(text);
+    }
+
+    /// What comes first, once the workspace is ready.
+    pub(super) fn go_on(&mut self) -> Next {
+        match self.left.take() {
+            None | Some(Left::Asking) => self.ask(),
+            Some(Left::Asked(call)) => {
+                self.turns += 1;
+                self.phase = Phase::Attaching;
+                // As it was asked: what is to be told comes after the answer.
+                let body = self.request();
+                Next::Again { call, body }
+            }
+            Some(Left::Answered(response)) => self.answered(&response),
+            Some(Left::Called(call)) => self.call_again(call),
+            Some(Left::Calls) => self.next_call(),
+            Some(Left::Checking(output)) => self.accept(output),
+        }
+    }
+
+    fn call_again(&mut self, call: Call) -> Next {
+        match self.planned(&call) {
+            // What it did with others cannot be taken back.
+            Ok(Request::Run(_)) if self.sandbox.has_port() => {
+                self.observe(&call, false, OUTCOME_UNKNOWN.to_owned());
+                self.next_call()
+            }
+            Ok(request) => {
+                self.note(format!(
+                    "the call {} was being carried out, and is made again",
+                    call.id
+                ));
+                self.run_call(call, request)
+            }
+            Err(problem) => {
+                self.observe(&call, false, problem);
+                self.next_call()
+            }
+        }
+    }
+
+    /// The call that an attempt before made cannot be had: it is booked, and the model is asked anew.
+    pub(super) fn not_attached(&mut self, code: &str, message: &str) -> Next {
+        match code {
+            "in_doubt" | "diverged" => {
+                self.tell_the_seam();
+                self.phase = Phase::Asking {
+                    again: code == "in_doubt",
+                };
+                Next::Model(self.request())
+            }
+            _ => self.model_failed(true, code, message),
+        }
+    }
+
+    /// Tells the model what it cannot see: that its sandbox is another one.
+    pub(super) fn tell_the_seam(&mut self) {
+        if let Some(text) = self.seam.take() {
+            self.tell(About::Seam, text);
+        }
+    }
+}
+
+impl Fold {
+    fn new(machine: Machine) -> Self {
+        Self {
+            machine,
+            asked: None,
+            newest: None,
+            answer: None,
+            text: String::new(),
+            call: None,
+            checked: false,
+            tools: 0,
+        }
+    }
+
+    fn take(&mut self, body: &Body) {
+        if let Some(checkpoint) = body.checkpoint() {
+            self.machine.layers.add(checkpoint);
+        }
+        match body {
+            // A program's has no digest, and is nobody's to ask for again.
+            Body::Open { call, digest, .. } if !digest.is_empty() => {
+                self.settle();
+                self.asked = Some(*call);
+                self.newest = Some(*call);
+            }
+            Body::CallFailed { call, .. } if self.asked == Some(*call) => self.asked = None,
+            // The answer to a call that was given up comes too late.
+            Body::Answer {
+                call,
+                message,
+                finish_reason,
+                usage,
+                ..
+            } if self.newest == Some(*call) => {
+                self.asked = None;
+                self.machine.turns += 1;
+                self.machine.measured(usage.input_tokens);
+                self.answer = Some(
+                    json!({"choices": [{"message": message, "finish_reason": finish_reason}]}),
+                );
+            }
+            Body::ToolIntent { id, .. } => {
+                self.settle();
+                self.machine.tool_calls += 1;
+                self.call = self.begun(id);
+            }
+            Body::ToolResult { ok, text, .. } => {
+                if let Some((call, ran)) = self.call.take() {
+                    if ran {
+                        self.tools += 1;
+                        let tool = Tool::from_name(&call.name);
+                        let may_change = tool.is_some_and(Tool::may_change);
+                        self.machine.repeats.ran(&call, may_change, text);
+                    }
+                    self.machine.observe(&call, *ok, text.clone());
+                }
+            }
+            Body::Observation { about, text } => {
+                self.settle();
+                self.checked = false;
+                match about {
+                    About::Repair => self.machine.unusable += 1,
+                    About::Check => self.machine.unusable = 0,
+                    About::Seam => {}
+                }
+                self.machine.tell(*about, text.clone());
+            }
+            Body::Dropped { texts } => {
+                self.settle();
+                self.machine.drop_texts(texts);
+            }
+            Body::Check { round, .. } => {
+                self.settle();
+                self.machine.unusable = 0;
+                self.machine.rounds = *round;
+                self.checked = true;
+            }
+            _ => {}
+        }
+    }
+
+    /// The call with this id, and whether it is one that is carried out.
+    fn begun(&mut self, id: &str) -> Option<(Call, bool)> {
+        let machine = &mut self.machine;
+        while let Some(call) = machine.queue.pop_front() {
+            if call.id != id {
+                continue;
+            }
+            let runs = machine.planned(&call).is_ok()
+                && machine.repeats.judge(&call, machine.turns) == Verdict::Run;
+            return Some((call, runs));
+        }
+        None
+    }
+
+    /// Something was made of the last answer: it is a part of the conversation.
+    fn settle(&mut self) {
+        let Some(response) = self.answer.take() else {
+            return;
+        };
+        let machine = &mut self.machine;
+        let answer: Answer = read(&response, machine.turns);
+        self.checked = false;
+        if answer.calls.is_empty() {
+            // A model that only thought has said nothing.
+            if !answer.text.trim().is_empty() {
+                machine.messages.push(answer.message());
+            }
+            self.text = answer.text;
+            return;
+        }
+        machine.messages.push(answer.message());
+        let broken = answer
+            .calls
+            .iter()
+            .all(|call| machine.planned(call).is_err());
+        machine.unusable = if broken { machine.unusable + 1 } else { 0 };
+        machine.queue.extend(answer.calls);
+    }
+
+    fn end(mut self, attempt: u32) -> Machine {
+        // Calls that were left when the model was asked again are none: a newer rule may have dropped them.
+        let left = if let Some(response) = self.answer {
+            Left::Answered(response)
+        } else if let Some((call, _)) = self.call {
+            Left::Called(call)
+        } else if !self.machine.queue.is_empty() {
+            Left::Calls
+        } else if self.checked
+            && let Ok((output, _)) = self.machine.output_of(&self.text)
+        {
+            self.machine.rounds = self.machine.rounds.saturating_sub(1);
+            Left::Checking(output)
+        } else if let Some(call) = self.asked {
+            Left::Asked(call)
+        } else {
+            Left::Asking
+        };
+        let mut machine = self.machine;
+        machine.records.clear(); // they stand in the journal
+        // One more would end the attempt, which the attempt before was kept from saying.
+        machine.unusable = machine.unusable.min(MAX_UNUSABLE - 1);
+        let nothing = left == Left::Asking && machine.turns == 0;
+        if nothing {
+            return machine;
+        }
+        if self.tools > 0 && machine.assignment.sandbox.is_some() {
+            machine.seam = Some(seam(machine.layers.is_behind(), attempt));
+        }
+        machine.left = Some(left);
+        machine
+    }
+}
+
+fn seam(behind: bool, attempt: u32) -> String {
+    let mut text = format!(
+        "You were interrupted (attempt {attempt}), and go on in a new sandbox. Its processes, its environment and its files outside of the workspace are not those of before. "
+    );
+    text.push_str(if behind {
+        "The workspace is as it was some tool calls ago: the last changes could not be kept and are lost. Look at what is there before you go on."
+    } else {
+        "The workspace is as your last finished tool call left it."
+    });
+    text
+}

@@ -1,0 +1,164 @@
+//! Checkpoints of the workspace: when one is taken, and what is needed to have it again.
+
+use super::super::tools::Tool;
+use super::{Machine, Next, Phase};
+use oarmaster_protocol::FailureClass;
+use oarmaster_protocol::assignment::Target;
+use oarmaster_protocol::exec::Response;
+use oarmaster_protocol::journal::{Blob, Checkpoint};
+
+/// Layers over a base that are enough: each is a request when they are wanted again.
+const MAX_LAYERS: usize = 64;
+/// Bytes of layers that are not worth to be sent anew.
+const SMALL: u64 = 16 << 20;
+
+/// That a checkpoint is to be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Save {
+    /// It is to be everything.
+    pub base: bool,
+}
+
+/// How taking a checkpoint ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Saved {
+    /// Nothing has changed.
+    Same,
+    /// It is in the store.
+    Taken {
+        /// Whether it is everything.
+        base: bool,
+        /// Its parts.
+        blobs: Vec<Blob>,
+        /// What was left out of it.
+        skipped: Vec<String>,
+    },
+    /// It could not be taken or stored.
+    Failed(String),
+}
+
+/// The layers that are the workspace at the last checkpoint.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Layers {
+    base: Vec<Blob>,
+    over: Vec<Vec<Blob>>,
+    /// What changed after the last layer was not kept.
+    behind: bool,
+    /// Whether that was told.
+    told: bool,
+    /// Of the call that is about to end.
+    taken: Option<Checkpoint>,
+}
+
+impl Layers {
+    pub(super) fn is_empty(&self) -> bool {
+        self.base.is_empty()
+    }
+
+    pub(super) const fn is_behind(&self) -> bool {
+        self.behind
+    }
+
+    /// All parts, in order.
+    pub(super) fn all(&self) -> Vec<Blob> {
+        self.base
+            .iter()
+            .chain(self.over.iter().flatten())
+            .cloned()
+            .collect()
+    }
+
+    /// Adds what a record says.
+    pub(super) fn add(&mut self, checkpoint: &Checkpoint) {
+        match checkpoint {
+            Checkpoint::Layer { base: true, blobs } => {
+                self.base.clone_from(blobs);
+                self.over.clear();
+                self.behind = false;
+            }
+            Checkpoint::Layer { base: false, blobs } => {
+                self.over.push(blobs.clone());
+                self.behind = false;
+            }
+            Checkpoint::Failed { .. } => self.behind = true,
+        }
+    }
+
+    /// The checkpoint for the record of the call that ends.
+    pub(super) fn taken(&mut self) -> Option<Checkpoint> {
+        self.taken.take()
+    }
+
+    /// Whether the next one is to be everything: the layers are no longer worth to be kept, or one is missing.
+    fn wants_base(&self) -> bool {
+        let size = |blobs: &[Blob]| blobs.iter().map(|blob| blob.size).sum::<u64>();
+        let over: u64 = self.over.iter().map(|blobs| size(blobs)).sum();
+        self.behind || self.over.len() >= MAX_LAYERS || over > size(&self.base).max(SMALL)
+    }
+}
+
+impl Machine {
+    /// Whether a checkpoint is to be taken, now that exec has answered so: what it was asked for may have changed the workspace, and another
+    /// attempt would go on from there.
+    #[must_use]
+    pub fn saves(&self, response: &Response) -> Option<Save> {
+        if !matches!(self.assignment.target, Target::Agent(_)) {
+            return None;
+        }
+        let may_change = match &self.phase {
+            Phase::Calling(call) => Tool::from_name(&call.name).is_some_and(Tool::may_change),
+            // After one that accepts nothing is done that another attempt could not do again.
+            Phase::Checking(_) => match (response, &self.assignment.accept) {
+                (Response::Ran(ran), Some(accept)) => ran.exit_code != Some(accept.exit_code),
+                _ => false,
+            },
+            _ => false,
+        };
+        may_change.then(|| Save {
+            base: self.layers.wants_base(),
+        })
+    }
+
+    /// Takes over how the checkpoint of the call that has just ended went. It is written down with the call's result.
+    pub fn saved(&mut self, saved: Saved) {
+        let checkpoint = match saved {
+            Saved::Same => return,
+            Saved::Taken {
+                base,
+                blobs,
+                skipped,
+            } => {
+                if base && !skipped.is_empty() {
+                    self.note(format!("checkpoint: left out {}", skipped.join(", ")));
+                }
+                Checkpoint::Layer { base, blobs }
+            }
+            Saved::Failed(why) => {
+                if !self.layers.told {
+                    self.layers.told = true;
+                    self.note(format!(
+                        "the workspace could not be checkpointed, so that another attempt would not have these changes: {why}"
+                    ));
+                }
+                Checkpoint::Failed { why }
+            }
+        };
+        self.layers.add(&checkpoint);
+        self.layers.taken = Some(checkpoint);
+    }
+
+    pub(super) fn restore(&mut self) -> Next {
+        self.phase = Phase::Restoring;
+        Next::Restore(self.layers.all())
+    }
+
+    pub(super) fn restored(&mut self, restored: Result<(), String>) -> Next {
+        match restored {
+            Ok(()) => self.start(),
+            Err(why) => self.finish_now(
+                FailureClass::StateRegressed,
+                &format!("the workspace of the attempt before could not be restored: {why}"),
+            ),
+        }
+    }
+}

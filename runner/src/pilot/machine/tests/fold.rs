@@ -1,0 +1,365 @@
+//! Wherever an attempt is cut off, the next one comes to the same end.
+
+use super::*;
+use oarmaster_protocol::journal::{CallUsage, Record};
+
+/// The world around an attempt: what the model says by the number of the call, and a workspace whose every command can be read off.
+struct World {
+    assignment: Assignment,
+    script: Vec<Value>,
+    journal: Vec<Record>,
+    /// Bodies by call.
+    asked: BTreeMap<u64, Value>,
+    /// Workspaces by digest.
+    blobs: BTreeMap<String, Vec<String>>,
+    /// Commands that were ever run.
+    ran: Vec<String>,
+    /// The last request's messages.
+    messages: Vec<Value>,
+}
+
+fn command(program: &Program) -> String {
+    match program {
+        Program::Command(words) => words.join(" "),
+        Program::Code { code, .. } => code.clone(),
+    }
+}
+
+impl World {
+    fn new(assignment: Assignment, script: Vec<Value>) -> Self {
+        Self {
+            assignment,
+            script,
+            journal: Vec::new(),
+            asked: BTreeMap::new(),
+            blobs: BTreeMap::new(),
+            ran: Vec::new(),
+            messages: Vec::new(),
+        }
+    }
+
+    fn write(&mut self, body: Body) {
+        self.journal.push(Record {
+            seq: self.journal.len() as u64,
+            at_ms: 0,
+            attempt: 1,
+            body,
+        });
+    }
+
+    fn answer(&mut self, call: u64) -> Event {
+        let last = self.script.last().cloned().unwrap();
+        let answer = self.script.get(usize::try_from(call).unwrap());
+        let answer = answer.cloned().unwrap_or(last);
+        let choice = &answer["choices"][0];
+        self.write(Body::Answer {
+            call,
+            hop: 0,
+            model: "m".into(),
+            message: choice["message"].clone(),
+            finish_reason: choice["finish_reason"].as_str().unwrap().into(),
+            replaced: 0,
+            usage: CallUsage::default(),
+        });
+        Event::Answered(answer)
+    }
+
+    /// Runs an attempt until it ends, or until the journal has so many records: what is written at once is there or not.
+    fn attempt(&mut self, cut: usize) -> Option<Outcome> {
+        let mut machine = Machine::resume(self.assignment.clone(), &self.journal);
+        let mut workspace: Vec<String> = Vec::new();
+        let mut event = Event::Begin;
+        for _ in 0..500 {
+            let (after, step) = machine.step(event);
+            machine = after;
+            for record in step.records {
+                self.write(record);
+            }
+            if self.journal.len() >= cut {
+                return None;
+            }
+            event = match step.next {
+                Next::Model(body) => {
+                    let call = self.asked.last_key_value().map_or(0, |(call, _)| call + 1);
+                    self.messages = body["messages"].as_array().unwrap().clone();
+                    self.asked.insert(call, body);
+                    self.write(Body::Open {
+                        call,
+                        hop: 0,
+                        provider: "n/p".into(),
+                        model: "m".into(),
+                        reason: String::new(),
+                        digest: "d".into(),
+                        reserved_pico: 0,
+                    });
+                    if self.journal.len() >= cut {
+                        return None;
+                    }
+                    self.answer(call)
+                }
+                Next::Again { call, body } => {
+                    assert_eq!(self.asked[&call], body, "the same call is the same body");
+                    self.answer(call)
+                }
+                Next::Exec(request) => {
+                    let event = match request {
+                        Request::Probe => probed(true),
+                        Request::Write { path, .. } => {
+                            workspace.push(path);
+                            Event::Exec(Response::Done)
+                        }
+                        Request::Run(run) => {
+                            workspace.push(command(&run.program));
+                            self.ran.push(command(&run.program));
+                            // The check accepts the second time that something was run since it was made.
+                            let checks = workspace.iter().filter(|word| *word == "check").count();
+                            let code = i32::from(command(&run.program) == "check" && checks < 2);
+                            Event::Exec(Response::Ran(Ran {
+                                exit_code: Some(code),
+                                stdout: Output {
+                                    head: Bytes(workspace.join(",").into_bytes()),
+                                    ..Output::default()
+                                },
+                                ..Ran::default()
+                            }))
+                        }
+                        other => panic!("{other:?}"),
+                    };
+                    let Event::Exec(response) = &event else {
+                        unreachable!()
+                    };
+                    if let Some(save) = machine.saves(response) {
+                        let digest = format!("sha256:{}", self.blobs.len());
+                        self.blobs.insert(digest.clone(), workspace.clone());
+                        machine.saved(Saved::Taken {
+                            base: save.base || self.blobs.len() == 1,
+                            blobs: vec![Blob { digest, size: 1 }],
+                            skipped: vec![],
+                        });
+                    }
+                    event
+                }
+                Next::Restore(blobs) => {
+                    workspace = self.blobs[&blobs.last().unwrap().digest].clone();
+                    Event::Restored(Ok(()))
+                }
+                Next::Finish(outcome) => {
+                    self.write(Body::Result {
+                        outcome: outcome.clone(),
+                    });
+                    return Some(outcome);
+                }
+                other => panic!("{other:?}"),
+            };
+            if self.journal.len() >= cut {
+                return None;
+            }
+        }
+        panic!("no end")
+    }
+
+    /// What the model was told at last, but for the seams.
+    fn told(&self) -> Vec<Value> {
+        let seam = |message: &Value| {
+            let text = message["content"].as_str().unwrap_or_default();
+            text.starts_with("You were interrupted")
+        };
+        let messages = self.messages.iter().filter(|message| !seam(message));
+        messages.cloned().collect()
+    }
+}
+
+fn said(event: Event) -> Value {
+    match event {
+        Event::Answered(answer) => answer,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn shell(word: &str) -> Value {
+    let arguments = json!({ "command": word }).to_string();
+    said(calls(&[("Shell", &arguments)]))
+}
+
+fn two(first: &str, second: &str) -> Value {
+    let arguments = |word: &str| json!({ "command": word }).to_string();
+    said(calls(&[
+        ("Shell", &arguments(first)),
+        ("Shell", &arguments(second)),
+    ]))
+}
+
+fn patient(mut assignment: Assignment) -> Assignment {
+    if let Target::Agent(agent) = &mut assignment.target {
+        (agent.max_turns, agent.max_tool_calls) = (20, 20);
+    }
+    assignment
+}
+
+/// Cuts at every record, and at every record of what follows.
+fn cut_everywhere(assignment: &Assignment, script: &[Value]) {
+    let mut undisturbed = World::new(assignment.clone(), script.to_vec());
+    let outcome = undisturbed.attempt(usize::MAX).unwrap();
+    let records = undisturbed.journal.len();
+    for cut in 1..records {
+        for again in [usize::MAX, cut + 1, cut + 3] {
+            let mut world = World::new(assignment.clone(), script.to_vec());
+            let mut ended = world.attempt(cut);
+            assert_eq!(ended, None, "cut at {cut}");
+            if again < usize::MAX {
+                ended = world.attempt(again);
+            }
+            let ended = ended.or_else(|| world.attempt(usize::MAX));
+            assert_eq!(ended.as_ref(), Some(&outcome), "cut at {cut}, {again}");
+            assert_eq!(world.told(), undisturbed.told(), "cut at {cut}, {again}");
+            assert_eq!(
+                world.asked.len(),
+                undisturbed.asked.len(),
+                "no answer is paid for twice, cut at {cut}, {again}"
+            );
+        }
+    }
+}
+
+#[test]
+fn ten_steps_cut_at_every_record() {
+    let script = vec![
+        shell("one"),
+        two("two", "three"),
+        said(text("")),
+        said(calls(&[("Nothing", "{}")])),
+        shell("four"),
+        said(finish("half of", "length")),
+        shell("five"),
+        said(text("done")),
+        shell("repair"),
+        said(text("now done")),
+    ];
+    let mut assignment = patient(checked(agent(&["Shell"]), 3));
+    assignment.files = vec![File {
+        path: "given".into(),
+        content: "b".into(),
+    }];
+    cut_everywhere(&assignment, &script);
+}
+
+#[test]
+fn without_a_sandbox_nothing_is_told_of_a_seam() {
+    let mut assignment = with_schema(
+        patient(agent(&[])),
+        json!({"type": "object", "required": ["n"]}),
+    );
+    assignment.sandbox = None;
+    let script = vec![
+        said(text("no json")),
+        said(text("{}")),
+        said(text("{\"n\": 1}")),
+    ];
+    cut_everywhere(&assignment, &script);
+    let mut world = World::new(assignment, script);
+    assert_eq!(world.attempt(4), None);
+    world.attempt(usize::MAX).unwrap();
+    assert_eq!(world.told(), world.messages);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+    #[test]
+    fn any_conversation_cut_anywhere(choices in prop::collection::vec(0..6_u8, 0..6), rounds in 2..4_u32) {
+        let mut script: Vec<Value> = choices.iter().enumerate().map(|(at, choice)| match choice {
+            0 => shell(&format!("s{at}")),
+            1 => two(&format!("a{at}"), &format!("b{at}")),
+            2 => said(text("")),
+            3 => said(calls(&[("Shell", "{")])),
+            4 => shell("the same"),
+            _ => said(finish("long", "length")),
+        }).collect();
+        script.push(said(text("done")));
+        cut_everywhere(&patient(checked(agent(&["Shell"]), rounds)), &script);
+    }
+}
+
+fn ended_by(class: FailureClass, waits: bool) -> Body {
+    Body::Result {
+        outcome: Outcome {
+            failure: Some(Failure {
+                waits,
+                ..failure(class, "x")
+            }),
+            output: None,
+            artifacts: vec![],
+        },
+    }
+}
+
+#[test]
+fn what_the_next_attempt_goes_on_from() {
+    for (class, waits, goes_on) in [
+        (FailureClass::ModelUnavailable, false, true),
+        (FailureClass::Disrupted, false, true),
+        (FailureClass::BudgetExceeded, true, true),
+        (FailureClass::ToolFailed, false, false),
+        (FailureClass::NotAccepted, false, false),
+    ] {
+        let mut world = World::new(
+            patient(agent(&["Shell"])),
+            vec![shell("one"), said(text("done"))],
+        );
+        world.attempt(6);
+        world.write(ended_by(class, waits));
+        let machine = Machine::resume(world.assignment.clone(), &world.journal);
+        assert_eq!(machine.turns > 0, goes_on, "{class}");
+    }
+    let mut world = World::new(run_task(), vec![]);
+    world.attempt(1);
+    let machine = Machine::resume(world.assignment.clone(), &world.journal);
+    assert_eq!(machine, Machine::new(world.assignment), "a run begins anew");
+}
+
+/// What a program did with others before it was cut off cannot be taken back by a checkpoint.
+#[test]
+fn with_a_network_an_open_call_is_not_made_again() {
+    let mut assignment = patient(agent(&["Shell"]));
+    if let Some(sandbox) = &mut assignment.sandbox {
+        sandbox.egress = vec!["example.com".into()];
+        sandbox.network_policy_within_ms = None;
+    }
+    let mut world = World::new(assignment, vec![shell("order"), said(text("done"))]);
+    let intent = |record: &Record| matches!(record.body, Body::ToolIntent { .. });
+    let mut cut = 1;
+    while !world.journal.last().is_some_and(intent) {
+        world = World::new(world.assignment, world.script);
+        assert_eq!(world.attempt(cut), None);
+        cut += 1;
+    }
+    world.ran.clear();
+    world.attempt(usize::MAX).unwrap();
+    assert_eq!(world.ran, [""; 0]);
+    let unknown = |record: &Record| matches!(&record.body, Body::ToolResult { ok: false, text, .. } if text.starts_with("The outcome of this call is unknown"));
+    assert!(world.journal.iter().any(unknown));
+}
+
+#[test]
+fn an_answer_to_a_call_that_was_given_up_is_no_part_of_the_conversation() {
+    let mut world = World::new(
+        patient(agent(&["Shell"])),
+        vec![shell("one"), shell("late"), said(text("done"))],
+    );
+    // The second call was made twice: the first of the two under another runner.
+    world.attempt(5);
+    let open = |call| Body::Open {
+        call,
+        hop: 0,
+        provider: "n/p".into(),
+        model: "m".into(),
+        reason: String::new(),
+        digest: "d".into(),
+        reserved_pico: 0,
+    };
+    world.write(open(1));
+    world.write(open(2));
+    world.answer(1);
+    let machine = Machine::resume(world.assignment.clone(), &world.journal);
+    assert_eq!(machine.left, Some(fold::Left::Asked(2)));
+    assert_eq!(machine.turns, 1);
+}
