@@ -95,7 +95,11 @@ pub enum Command {
     /// Print what a Task answered, or save what it kept
     Result(ResultArgs),
     /// Stop a Task for good
-    Cancel(Cancel),
+    Cancel(OneTask),
+    /// Stop a Task until it is resumed: its pod goes, and what it did stays
+    Pause(OneTask),
+    /// Let a paused Task go on where it stopped
+    Resume(OneTask),
     /// Stop the model calls of pools, take them again, or forget answers that were kept
     Pools(Pools),
     /// Sum up what model calls have cost
@@ -212,7 +216,7 @@ pub struct ResultArgs {
 }
 
 #[derive(ClapArgs, Debug)]
-pub struct Cancel {
+pub struct OneTask {
     /// The Task
     pub task: String,
 }

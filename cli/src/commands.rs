@@ -1,7 +1,6 @@
 //! The commands, one file each.
 
 mod audit;
-mod cancel;
 mod cost;
 mod get;
 mod list;
@@ -9,6 +8,7 @@ mod logs;
 mod pools;
 mod result;
 mod run;
+mod state;
 mod watch;
 
 use crate::args::{Args, Command};
@@ -17,6 +17,7 @@ use crate::error::Error;
 use oarmaster_crds::Task;
 use oarmaster_crds::conditions;
 use oarmaster_crds::kinds::task::Phase;
+use state::State;
 
 /// Carries a command out.
 pub async fn run(args: Args) -> Result<(), Error> {
@@ -28,7 +29,9 @@ pub async fn run(args: Args) -> Result<(), Error> {
         Command::Get(args) => get::run(&cluster, args).await,
         Command::Logs(args) => logs::run(&cluster, args).await,
         Command::Result(args) => result::run(&cluster, args).await,
-        Command::Cancel(args) => cancel::run(&cluster, args).await,
+        Command::Cancel(args) => state::run(&cluster, &args.task, State::Cancelled).await,
+        Command::Pause(args) => state::run(&cluster, &args.task, State::Paused).await,
+        Command::Resume(args) => state::run(&cluster, &args.task, State::Running).await,
         Command::Pools(args) => pools::run(&cluster, args).await,
         Command::Cost(args) => cost::run(&cluster, args).await,
         Command::Audit(args) => audit::run(&cluster, args).await,
@@ -41,6 +44,7 @@ fn phase(task: &Task) -> &'static str {
         None | Some(Phase::Pending) => "Pending",
         Some(Phase::Running) => "Running",
         Some(Phase::Waiting) => "Waiting",
+        Some(Phase::Paused) => "Paused",
         Some(Phase::Succeeded) => "Succeeded",
         Some(Phase::Failed) => "Failed",
         Some(Phase::Cancelled) => "Cancelled",

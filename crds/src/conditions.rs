@@ -123,6 +123,8 @@ pub mod reason {
     pub const COMPLETE: &str = "Complete";
     /// The Task failed; `status.failure` tells the class.
     pub const FAILED: &str = "Failed";
+    /// Somebody paused the Task: it goes on when `spec.state` is Running again.
+    pub const PAUSED: &str = "Paused";
     /// The Task was cancelled.
     pub const CANCELLED: &str = "Cancelled";
     /// The budget covers the next call.

@@ -23,6 +23,8 @@ pub enum Reason {
     Completed,
     /// The Task failed; the note says the class, `status.failure` the rest.
     Failed,
+    /// The Task was paused.
+    Paused,
     /// The Task was cancelled.
     Cancelled,
     /// The API server did not take the attempt's Job; it is tried again.
@@ -45,6 +47,7 @@ impl Reason {
             Self::Disrupted => "Disrupted",
             Self::Completed => "Completed",
             Self::Failed => "Failed",
+            Self::Paused => "Paused",
             Self::Cancelled => "Cancelled",
             Self::JobRefused => "JobRefused",
             Self::Ready => "Ready",
@@ -62,6 +65,7 @@ impl Reason {
             | Self::Disrupted
             | Self::Completed
             | Self::Failed
+            | Self::Paused
             | Self::Cancelled => false,
         }
     }

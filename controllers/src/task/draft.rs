@@ -433,6 +433,22 @@ impl<'a> Draft<'a> {
         self.fail(class, message);
     }
 
+    /// Somebody stopped it until further notice: it has no attempt now, and the next one goes on from the journal.
+    pub fn pause(&mut self) {
+        if self.attempt().is_some() && self.status.next_attempt_at.is_none() {
+            self.clock_stops(self.seen.now);
+            self.status.attempt_started_at = None;
+            self.status.next_attempt_at = Some(Time(whole_second(self.seen.now)));
+        }
+        if self.status.phase != Some(Phase::Paused) {
+            self.note(Reason::Paused, String::new());
+        }
+        self.status.phase = Some(Phase::Paused);
+        let text = "spec.state is Paused; set it to Running, and the Task goes on";
+        self.condition(conditions::READY, Some(false), reason::PAUSED, text);
+        self.condition(conditions::FINISHED, Some(false), reason::PAUSED, "");
+    }
+
     /// Somebody stopped it.
     pub fn cancel(&mut self) {
         if self.status.next_attempt_at.is_none() {

@@ -31,7 +31,7 @@ pub async fn observe(task: &Task, ctx: &Context) -> Result<Observed> {
     let finished = conditions::is_true(&status.conditions, conditions::FINISHED);
     let attempt = status.attempt.and_then(|number| u32::try_from(number).ok());
     let waiting = status.next_attempt_at.is_some();
-    let cancelled = task.spec.state == DesiredState::Cancelled;
+    let stopped = task.spec.state != DesiredState::Running;
 
     let mut jobs: Vec<JobFacts> = ctx.stores.jobs.of(uid);
     jobs.retain(|job| job.owner_uid == uid);
@@ -55,13 +55,13 @@ pub async fn observe(task: &Task, ctx: &Context) -> Result<Observed> {
     let pod = job.and_then(|job| PodFacts::pick(&ctx.stores.pods.of(uid), &job.uid));
 
     let report = match attempt {
-        Some(number) if asks(&status, finished, now, cancelled, job, pod.as_ref()) => {
+        Some(number) if asks(&status, finished, now, stopped, job, pod.as_ref()) => {
             ctx.gateway.report(uid, number).await?
         }
         _ => None,
     };
     let due = status.next_attempt_at.as_ref().is_none_or(|at| at.0 <= now);
-    let begins = !finished && !cancelled && task.metadata.deletion_timestamp.is_none();
+    let begins = !finished && !stopped && task.metadata.deletion_timestamp.is_none();
     let begins = begins && due && job.is_none();
     // What is opened at the gateway is what was pinned: the Agent of today does not count any more.
     let first = refs::first(task) && report.is_none();
@@ -132,7 +132,7 @@ fn asks(
     status: &TaskStatus,
     finished: bool,
     now: Timestamp,
-    cancelled: bool,
+    stopped: bool,
     job: Option<&JobFacts>,
     pod: Option<&PodFacts>,
 ) -> bool {
@@ -145,7 +145,7 @@ fn asks(
     let Some(job) = job else {
         return true;
     };
-    cancelled
+    stopped
         || job.deleting
         || job.ended.is_some()
         || status.attempt_started_at.is_some()

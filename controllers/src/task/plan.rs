@@ -128,6 +128,8 @@ pub fn plan(task: &Task, seen: &Observed) -> Plan {
         draft.sync(); // what was used so far stays visible
         draft.fence("the Task was cancelled");
         draft.cancel();
+    } else if task.spec.state == DesiredState::Paused {
+        paused(&mut draft);
     } else if draft.status.next_attempt_at.is_some() {
         back_off(&mut draft);
     } else if let Some(number) = draft.attempt() {
@@ -188,6 +190,23 @@ fn leaving(draft: &mut Draft<'_>) {
         draft.fence("the Task is being deleted");
     }
     draft.leave();
+}
+
+/// Somebody wants it to stop for a while. An attempt that has ended by itself counts as ended.
+fn paused(draft: &mut Draft<'_>) {
+    draft.sync();
+    let report = draft.seen.report.as_ref();
+    let outcome = report.and_then(|report| report.outcome.as_ref());
+    match outcome.filter(|_| draft.status.next_attempt_at.is_none()) {
+        Some(outcome) => {
+            draft.clock_stops(draft.seen.now);
+            draft.conclude(outcome);
+        }
+        None => draft.fence("the Task was paused"),
+    }
+    if !vocabulary::is_true(&draft.status.conditions, vocabulary::FINISHED) {
+        draft.pause();
+    }
 }
 
 /// No attempt was begun yet.

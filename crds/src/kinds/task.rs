@@ -116,7 +116,7 @@ pub struct TaskSpec {
     /// New attempts after failures that may pass. Immutable.
     #[serde(default)]
     pub retry: RetrySpec,
-    /// `Running`, or `Cancelled` to stop it for good. May change. Default Running.
+    /// `Running`, `Paused` to stop it until it is `Running` again, or `Cancelled` to stop it for good. A paused Task has no pod and goes on where it stopped; its time does not run. May change. Default Running.
     #[serde(default)]
     pub state: DesiredState,
     /// Delete the Task this long after its end. Unset: it is kept. Not on objects that Argo CD, Flux or Helm track: they would create, and so run, it again. Immutable.
@@ -375,6 +375,8 @@ pub enum DesiredState {
     /// Work.
     #[default]
     Running,
+    /// Stop until told otherwise.
+    Paused,
     /// Stop for good.
     Cancelled,
 }
@@ -388,6 +390,8 @@ pub enum Phase {
     Running,
     /// Waits for its back-off, or for room in a Budget.
     Waiting,
+    /// Stopped until `state` is Running again.
+    Paused,
     /// Complete.
     Succeeded,
     /// Failed.

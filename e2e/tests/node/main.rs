@@ -28,6 +28,7 @@ mod litellm;
 mod malformed;
 mod operator_killed;
 mod order;
+mod pause;
 mod policy;
 mod providers;
 mod quickstart;

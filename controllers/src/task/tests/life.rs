@@ -5,7 +5,7 @@ use crate::kit::events::Reason;
 use crate::task::plan::{hindered, plan};
 use crate::task::pod::{Pilot, Pull};
 use oarmaster_crds::conditions;
-use oarmaster_crds::kinds::task::Phase;
+use oarmaster_crds::kinds::task::{DesiredState, Phase};
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::admin::{Isolated, TaskBudget};
 use serde_json::json;
@@ -222,6 +222,66 @@ fn a_task_cancelled_before_it_began_or_while_it_waits_ends() {
     assert!(plan.fence.is_none(), "the failed attempt is over");
     sim.settle();
     assert_end(&sim, Phase::Cancelled, "Cancelled");
+}
+
+#[test]
+fn a_paused_task_has_no_pod_and_goes_on_without_a_retry() {
+    let mut sim = Sim::new(json!({ "retry": { "limit": 0 } }));
+    sim.settle();
+    sim.pilot_starts();
+    sim.settle();
+    sim.later(7);
+    sim.state(DesiredState::Paused);
+    let plan = sim.pass();
+    assert_eq!(plan.fence.as_ref().map(|fence| fence.0), Some(1));
+    assert_eq!(plan.delete_jobs.len(), 1);
+    assert_eq!(plan.notes[0].reason, Reason::Paused);
+    sim.settle();
+    assert_eq!(sim.phase(), Phase::Paused);
+    assert!(!sim.finished() && sim.jobs.is_empty());
+    sim.later(100_000);
+    assert!(idle(&sim.pass()), "its time does not run");
+
+    sim.state(DesiredState::Running);
+    sim.settle();
+    assert_eq!(sim.attempt(), 2);
+    let status = sim.task.status.clone().unwrap();
+    assert_eq!(
+        status.retries.unwrap_or(0) + status.disruptions.unwrap_or(0),
+        0
+    );
+    assert_eq!(status.ran_for.unwrap().0, "7s");
+
+    // Before it began, and again while it waits.
+    let mut sim = Sim::new(json!({ "state": "Paused" }));
+    sim.settle();
+    assert_eq!(sim.phase(), Phase::Paused);
+    assert!(sim.created.is_empty());
+    sim.state(DesiredState::Running);
+    sim.settle();
+    assert_eq!(sim.attempt(), 1);
+    sim.fails(FailureClass::Internal);
+    sim.settle();
+    sim.state(DesiredState::Paused);
+    sim.settle();
+    sim.later(3600);
+    assert_eq!((sim.phase(), sim.attempt()), (Phase::Paused, 1));
+    sim.state(DesiredState::Cancelled);
+    sim.settle();
+    assert_end(&sim, Phase::Cancelled, "Cancelled");
+}
+
+/// What had ended before the pause was seen counts.
+#[test]
+fn a_pause_that_comes_too_late_changes_nothing() {
+    let mut sim = Sim::new(json!({}));
+    sim.settle();
+    sim.pilot_starts();
+    sim.settle();
+    sim.succeeds();
+    sim.state(DesiredState::Paused);
+    sim.settle();
+    assert_eq!(sim.phase(), Phase::Succeeded);
 }
 
 #[test]

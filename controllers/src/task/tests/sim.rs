@@ -451,6 +451,12 @@ impl Sim {
         self.pod = None;
     }
 
+    pub fn state(&mut self, state: DesiredState) {
+        self.task.spec.state = state;
+        let generation = self.task.metadata.generation.unwrap_or(1);
+        self.task.metadata.generation = Some(generation + 1);
+    }
+
     pub fn cancel(&mut self) {
         self.task.spec.state = DesiredState::Cancelled;
         self.task.metadata.generation = Some(2);
