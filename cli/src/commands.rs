@@ -2,10 +2,12 @@
 
 mod audit;
 mod cancel;
+mod commands;
 mod cost;
 mod get;
 mod list;
 mod logs;
+mod params;
 mod pools;
 mod result;
 mod run;
@@ -29,6 +31,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
         Command::Logs(args) => logs::run(&cluster, args).await,
         Command::Result(args) => result::run(&cluster, args).await,
         Command::Cancel(args) => cancel::run(&cluster, args).await,
+        Command::Commands(args) => commands::run(&cluster, args).await,
         Command::Pools(args) => pools::run(&cluster, args).await,
         Command::Cost(args) => cost::run(&cluster, args).await,
         Command::Audit(args) => audit::run(&cluster, args).await,
