@@ -78,6 +78,15 @@ fn changes() -> Vec<Change> {
             json!({"params": {"module": "x"}}),
             "params cannot change after creation; create another Task",
         ),
+        change(
+            "a parameter by another name",
+            with_spec(
+                &task::agent(),
+                json!({"agent": {"command": "explain"}, "params": {"prompt": null, "module": "x"}}),
+            ),
+            json!({"params": {"module": null, "modul": "x"}}),
+            Some("params cannot change after creation; create another Task"),
+        ),
         task(
             "another file",
             json!({"files": [{"path": "a", "content": "y"}]}),
