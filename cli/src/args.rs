@@ -1,9 +1,11 @@
 //! The command line.
 
 mod audit;
+mod commands;
 mod cost;
 
 pub use audit::{Audit, AuditCommand, AuditFormat, Verify};
+pub use commands::{Commands, CommandsFormat};
 pub use cost::{By, Cost, CostCommand, CostFormat, Reconcile};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -100,6 +102,8 @@ pub enum Command {
     Pause(OneTask),
     /// Let a paused Task go on where it stopped
     Resume(OneTask),
+    /// List the commands of Agents, or show one: what it takes, and how it is run
+    Commands(Commands),
     /// Stop the model calls of pools, take them again, or forget answers that were kept
     Pools(Pools),
     /// Sum up what model calls have cost
@@ -114,13 +118,17 @@ Examples:
   oar run python-fixer --files ./my-program --watch
   oar run python-fixer --files . -p prompt='Make the tests pass.' --budget 0.25 --timeout 10m
   oar run writer -p prompt='Explain RBAC in three sentences.' --name rbac-1
+  oar run coder --command writeTests -p module=parser
 
 --files takes the text files below DIR: at most 128, each at most 128 KiB, together at most 900 KiB. Hidden files, __pycache__ and what
 .gitignore or .ignore name are left out. The Task gets copies: nothing in DIR changes.")]
 pub struct Run {
     /// The Agent
     pub agent: String,
-    /// Parameter; an agent takes `prompt`, what it is to do
+    /// One of the agent's commands; `oar commands` lists them
+    #[arg(long, value_name = "NAME")]
+    pub command: Option<String>,
+    /// Parameter; an agent takes `prompt`, what it is to do, a command what it says. Where no text is wanted the value is JSON
     #[arg(short, long = "param", value_name = "KEY=VALUE", value_parser = param)]
     pub params: Vec<(String, String)>,
     /// Directory whose files are copied into the workspace

@@ -2,9 +2,10 @@
 
 use crate::args::Global;
 use crate::error::Error;
+use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Api, Client, Config};
-use oarmaster_crds::Task;
+use oarmaster_crds::{Agent, Task};
 use std::future::Future;
 use std::time::Duration;
 
@@ -64,6 +65,30 @@ impl Cluster {
                 error
             }
         })
+    }
+
+    /// The Agent of this name.
+    pub async fn agent(&self, name: &str) -> Result<Agent, Error> {
+        let agents: Api<Agent> = Api::namespaced(self.client.clone(), &self.namespace);
+        let act = format!("failed to get Agent {}/{name}", self.namespace);
+        match call(&act, agents.get(name)).await {
+            Err(error) if error.absent => {}
+            found => return found,
+        }
+        let all = call("failed to list Agents", agents.list(&ListParams::default())).await?;
+        let names: Vec<String> = all
+            .items
+            .into_iter()
+            .filter_map(|agent| agent.metadata.name)
+            .collect();
+        let next = if names.is_empty() {
+            "There are no Agents in this namespace. Apply one, or choose another namespace with -n; `kubectl get oagent -A` shows all.".to_owned()
+        } else {
+            let names = names.join(", ");
+            format!("There are: {names}. Choose another namespace with -n.")
+        };
+        let what = format!("there is no Agent {name} in namespace {}", self.namespace);
+        Err(Error::input(what).next(next))
     }
 
     /// The flags that a follow-up command needs, with a leading space.

@@ -1,10 +1,12 @@
 //! The commands, one file each.
 
 mod audit;
+mod commands;
 mod cost;
 mod get;
 mod list;
 mod logs;
+mod params;
 mod pools;
 mod result;
 mod run;
@@ -32,6 +34,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
         Command::Cancel(args) => state::run(&cluster, &args.task, State::Cancelled).await,
         Command::Pause(args) => state::run(&cluster, &args.task, State::Paused).await,
         Command::Resume(args) => state::run(&cluster, &args.task, State::Running).await,
+        Command::Commands(args) => commands::run(&cluster, args).await,
         Command::Pools(args) => pools::run(&cluster, args).await,
         Command::Cost(args) => cost::run(&cluster, args).await,
         Command::Audit(args) => audit::run(&cluster, args).await,

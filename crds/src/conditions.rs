@@ -47,7 +47,9 @@ pub mod reason {
     pub const READY: &str = "Ready";
     /// The schema or a rule of validation does not allow the spec. The message names the field.
     pub const INVALID_SPEC: &str = "InvalidSpec";
-    /// The parameters do not fit what the agent takes.
+    /// A command of the agent cannot be used: its name, its params, its prompt, or an example that they do not take. The message names it.
+    pub const INVALID_COMMAND: &str = "InvalidCommand";
+    /// The parameters do not fit what the agent, or its command, takes.
     pub const INVALID_PARAMS: &str = "InvalidParams";
     /// Something that is named does not exist or may not be used from here. It is waited for.
     pub const REFS_NOT_RESOLVED: &str = "RefsNotResolved";

@@ -10,6 +10,7 @@
 )]
 
 pub mod access;
+pub mod commands;
 pub mod common;
 pub mod conditions;
 pub mod domain;

@@ -296,9 +296,13 @@ const OF_PODS: [&str; 24] = [
 ];
 
 /// Where any JSON may stand.
-const OPEN: [&str; 2] = [
+const OPEN: [&str; 6] = [
+    "Agent.commands[].examples[]",
+    "Agent.commands[].output.schema",
+    "Agent.commands[].params",
     "Agent.output.schema",
     "ModelProvider.script.rules[].reply.toolCalls[].arguments",
+    "Task.params",
 ];
 
 /// Every field of a schema by its path, and whether anything may stand below it.

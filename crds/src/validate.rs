@@ -9,6 +9,7 @@ mod bounds;
 mod budget;
 mod class;
 mod cloud;
+mod command;
 mod git;
 pub mod image;
 mod pool;
@@ -32,6 +33,8 @@ pub enum Rule {
     Spec,
     /// The parameters do not fit what the agent takes.
     Params,
+    /// A command of an Agent cannot be used.
+    Command,
     /// The SandboxClass does not allow it.
     Class,
 }

@@ -1,14 +1,14 @@
 //! `oar run`.
 
-use super::{name, watch};
+use super::{name, params, watch};
 use crate::args::Run;
 use crate::cluster::{Cluster, call};
 use crate::error::Error;
 use crate::{files, output, text};
-use kube::Api;
-use kube::api::{ListParams, PostParams};
+use kube::api::PostParams;
 use oarmaster_crds::conditions::{self, READY};
-use oarmaster_crds::{Agent, Allowance, GepDuration, LocalRef, Task, TaskSpec, Usd};
+use oarmaster_crds::kinds::task::AgentCall;
+use oarmaster_crds::{Agent, Allowance, GepDuration, Task, TaskSpec, Usd};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -18,7 +18,8 @@ const PROMPT: &str = "Do what your instructions say with the files in the worksp
 pub async fn run(cluster: &Cluster, args: Run) -> Result<(), Error> {
     let Run {
         agent,
-        params,
+        command,
+        params: words,
         files,
         skip_binary,
         name: wanted,
@@ -28,10 +29,15 @@ pub async fn run(cluster: &Cluster, args: Run) -> Result<(), Error> {
         output,
     } = args;
     let mut spec = TaskSpec {
-        agent: Some(LocalRef::new(&agent)),
+        agent: Some(AgentCall {
+            name: agent.clone(),
+            command: command.clone(),
+        }),
         ..TaskSpec::default()
     };
-    spec.params = Some(parameters(params, files.is_some())?);
+    if command.is_none() {
+        spec.params = Some(parameters(words.clone(), files.is_some())?);
+    }
     spec.budget = budget.map(money).transpose()?;
     if let Some(timeout) = timeout {
         spec.timeout = duration(timeout)?;
@@ -49,7 +55,10 @@ pub async fn run(cluster: &Cluster, args: Run) -> Result<(), Error> {
         );
         spec.files = found.files;
     }
-    check_agent(cluster, &agent).await?;
+    let held = look(cluster, &agent).await?;
+    if let Some(name) = &command {
+        spec.params = Some(params::read(&held, name, words)?);
+    }
     let wanted = wanted.unwrap_or_else(|| generated(&agent));
     let task = create(cluster, &wanted, spec).await?;
     if let Some(format) = output {
@@ -75,7 +84,7 @@ fn parameters(given: Vec<(String, String)>, files: bool) -> Result<BTreeMap<Stri
     for (key, value) in given {
         if key != "prompt" {
             return Err(Error::input(format!("an agent takes no parameter '{key}'"))
-                .next("It takes prompt: -p prompt='Make the tests pass.'"));
+                .next("It takes prompt: -p prompt='Make the tests pass.'; or name one of its commands with --command, `oar commands` lists them."));
         }
         if params.insert(key, Value::String(value)).is_some() {
             return Err(Error::input("-p prompt is given twice"));
@@ -129,45 +138,20 @@ fn generated(agent: &str) -> String {
     format!("{agent}-{letters}")
 }
 
-async fn check_agent(cluster: &Cluster, agent: &str) -> Result<(), Error> {
-    let agents: Api<Agent> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
-    let act = format!("failed to get Agent {}/{agent}", cluster.namespace);
-    let held = match call(&act, agents.get(agent)).await {
-        Ok(held) => held,
-        Err(error) if error.absent => {
-            let all = call("failed to list Agents", agents.list(&ListParams::default())).await?;
-            let names: Vec<String> = all
-                .items
-                .into_iter()
-                .filter_map(|a| a.metadata.name)
-                .collect();
-            let next = if names.is_empty() {
-                "There are no Agents in this namespace. Apply one, or choose another namespace with -n; `kubectl get oagent -A` shows all.".to_owned()
-            } else {
-                format!(
-                    "There are: {}. Choose another namespace with -n.",
-                    names.join(", ")
-                )
-            };
-            return Err(Error::input(format!(
-                "there is no Agent {agent} in namespace {}",
-                cluster.namespace
-            ))
-            .next(next));
-        }
-        Err(error) => return Err(error),
-    };
-    let status = held.status.unwrap_or_default();
+/// The Agent. That it is not Ready is no reason against a Task, which waits for it.
+async fn look(cluster: &Cluster, name: &str) -> Result<Agent, Error> {
+    let held = cluster.agent(name).await?;
+    let status = held.status.clone().unwrap_or_default();
     match conditions::find(&status.conditions, READY) {
         Some(ready) if ready.status == "True" => {}
         Some(ready) => eprintln!(
-            "warning: Agent {agent} is not Ready ({}: {}); the Task waits until it is",
+            "warning: Agent {name} is not Ready ({}: {}); the Task waits until it is",
             text::clean(&ready.reason),
             text::clean(&ready.message)
         ),
-        None => eprintln!("warning: Agent {agent} is not Ready yet; the Task waits until it is"),
+        None => eprintln!("warning: Agent {name} is not Ready yet; the Task waits until it is"),
     }
-    Ok(())
+    Ok(held)
 }
 
 async fn create(cluster: &Cluster, wanted: &str, spec: TaskSpec) -> Result<Task, Error> {

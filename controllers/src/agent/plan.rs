@@ -5,7 +5,7 @@ use crate::kit::ready::{self, Plan};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use oarmaster_crds::conditions::{self, reason};
-use oarmaster_crds::validate::{self, summary};
+use oarmaster_crds::validate::{self, Problem, Rule, summary};
 use oarmaster_crds::{Agent, AgentStatus, ModelPool, SandboxClass, access, names};
 use std::sync::Arc;
 
@@ -27,6 +27,7 @@ pub fn plan(agent: &Agent, seen: &Observed) -> Plan<AgentStatus> {
     let mut status = agent.status.clone().unwrap_or_default();
     status.observed_generation = generation;
     status.tool_count = i64::try_from(agent.spec.tools.len()).ok();
+    status.command_count = i64::try_from(agent.spec.commands.len()).ok();
     // The types of this crate always serialise; an older digest would stand if one ever did not.
     if let Ok(digest) = names::spec_digest(&agent.spec) {
         status.revision = Some(digest);
@@ -70,7 +71,13 @@ fn missing(agent: &Agent, seen: &Observed) -> Vec<String> {
 fn ready(agent: &Agent, seen: &Observed, missing: &str) -> (Option<bool>, &'static str, String) {
     let problems = validate::agent(&agent.spec);
     if !problems.is_empty() {
-        return (Some(false), reason::INVALID_SPEC, summary(&problems));
+        let of_commands = |problem: &Problem| problem.rule == Rule::Command;
+        let reason = if problems.iter().all(of_commands) {
+            reason::INVALID_COMMAND
+        } else {
+            reason::INVALID_SPEC
+        };
+        return (Some(false), reason, summary(&problems));
     }
     let (Some(pool), Some(class)) = (&seen.pool, &seen.class) else {
         return (Some(false), reason::REFS_NOT_RESOLVED, missing.to_owned());

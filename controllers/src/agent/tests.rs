@@ -137,6 +137,30 @@ fn a_broken_spec_names_its_field() {
 }
 
 #[test]
+fn a_broken_command_has_a_reason_of_its_own_and_commands_are_counted() {
+    let commands = json!([
+        { "name": "explain", "prompt": "Explain." },
+        { "name": "review", "prompt": "Review ${depth}." },
+    ]);
+    let broken = agent(json!({ "instructions": "x", "commands": commands }));
+    let status = after(&broken, pool("True"), class("True"));
+    assert_eq!(status.command_count, Some(2));
+    let (why, text) = reason_and_text(&status);
+    assert_eq!(why, "InvalidCommand");
+    assert!(
+        text.contains("spec.commands[review].prompt: has '${depth': write ${params.NAME}"),
+        "{text}"
+    );
+    let more = agent(json!({ "instructions": "", "commands": commands }));
+    let (why, text) = reason_and_text(&after(&more, pool("True"), class("True")));
+    assert_eq!(why, "InvalidSpec");
+    assert!(
+        text.contains("review") && text.contains("spec.instructions"),
+        "{text}"
+    );
+}
+
+#[test]
 fn an_agent_means_a_pool_that_allows_its_namespace() {
     let named = |pool: Value| agent(json!({ "instructions": "x", "model": { "pool": pool } }));
     let labels = |team: &str| BTreeMap::from([("team".to_owned(), team.to_owned())]);

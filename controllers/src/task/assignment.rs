@@ -1,5 +1,6 @@
 //! The assignment of a Task's first attempt: pure.
 
+use super::asked::Asked;
 use oarmaster_crds::kinds::agent::AgentCache;
 use oarmaster_crds::kinds::class::{Isolation, SandboxClassSpec};
 use oarmaster_crds::kinds::sandbox::{AcceptSpec, SandboxSpec};
@@ -80,27 +81,37 @@ fn repositories(task: &Task) -> Vec<Repository> {
         .collect()
 }
 
+/// An agent and what it is asked.
+#[derive(Clone, Debug)]
+pub struct Work<'a> {
+    /// The agent.
+    pub agent: &'a Agent,
+    /// What is pinned of it.
+    pub pinned: &'a Pinned,
+    /// What it is asked.
+    pub asked: Asked<'a>,
+}
+
 /// What the attempt has to do.
 #[must_use]
 pub fn build(
     task: &Task,
-    agent: Option<(&Agent, &Pinned)>,
+    work: Option<Work<'_>>,
     pool: Option<&ModelPool>,
     files: Vec<File>,
     sandbox: Option<&SandboxSpec>,
     class: &SandboxClassSpec,
 ) -> Assignment {
-    let accept = task
-        .spec
-        .accept
-        .as_ref()
-        .or_else(|| agent.and_then(|(agent, _)| agent.spec.accept.as_ref()));
+    let accept = task.spec.accept.as_ref().or_else(|| {
+        work.as_ref()
+            .and_then(|work| work.agent.spec.accept.as_ref())
+    });
     let run = task.spec.run.as_ref();
     let programs = pool.filter(|_| run.is_some_and(|run| run.pool.is_some()));
     Assignment {
         task: task_ref(task),
-        target: match (agent, run) {
-            (Some((agent, pinned)), _) => Target::Agent(agent_target(task, agent, pinned, pool)),
+        target: match (work, run) {
+            (Some(work), _) => Target::Agent(agent_target(work, pool)),
             (None, run) => Target::Run(run.map_or_else(nothing, run_target)),
         },
         repositories: repositories(task),
@@ -128,24 +139,17 @@ fn named(pool: &ModelPool) -> String {
     )
 }
 
-fn agent_target(
-    task: &Task,
-    agent: &Agent,
-    pinned: &Pinned,
-    pool: Option<&ModelPool>,
-) -> AgentTarget {
+fn agent_target(work: Work<'_>, pool: Option<&ModelPool>) -> AgentTarget {
+    let Work {
+        agent,
+        pinned,
+        asked,
+    } = work;
     let spec = &agent.spec;
-    let prompt = task
-        .spec
-        .params
-        .as_ref()
-        .and_then(|params| params.get("prompt"))
-        .and_then(serde_json::Value::as_str)
-        .unwrap_or_default();
     AgentTarget {
         pinned: pinned.agent.clone(),
         instructions: spec.instructions.clone(),
-        prompt: prompt.to_owned(),
+        prompt: asked.prompt,
         model: pool.map(named).unwrap_or_default(),
         temperature: spec.model.temperature.clone(),
         max_output_tokens: bounded(spec.model.max_output_tokens),
@@ -155,7 +159,7 @@ fn agent_target(
             .iter()
             .map(|tool| tool.builtin.as_str().to_owned())
             .collect(),
-        output_schema: spec.output.as_ref().map(|output| output.schema.clone()),
+        output_schema: asked.output.map(|output| output.schema.clone()),
         max_turns: bounded(spec.limits.turns),
         max_tool_calls: bounded(spec.limits.tool_calls),
     }

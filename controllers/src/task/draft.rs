@@ -42,7 +42,10 @@ impl<'a> Draft<'a> {
         let mut status = task.status.clone().unwrap_or_default();
         status.observed_generation = task.metadata.generation;
         status.target = Some(match (&task.spec.agent, &task.spec.run) {
-            (Some(agent), _) => format!("agent/{}", agent.name),
+            (Some(agent), _) => match &agent.command {
+                Some(command) => format!("agent/{}/{command}", agent.name),
+                None => format!("agent/{}", agent.name),
+            },
             (None, Some(run)) => format!("run/{}", language(run)),
             (None, None) => "none".to_owned(),
         });

@@ -1,6 +1,7 @@
 //! Task: everything that runs. See `docs/architecture.md` for its life.
 
 mod act;
+pub mod asked;
 pub mod assignment;
 mod attempt;
 mod draft;

@@ -1,6 +1,7 @@
 //! What a Task needs before an attempt can begin, from objects that were looked up: pure.
 
-use super::assignment;
+use super::asked::asked;
+use super::assignment::{self, Work};
 use crate::agent::pool::{Named, of_agent, of_run};
 use oarmaster_crds::kinds::class::SandboxClassSpec;
 use oarmaster_crds::kinds::sandbox::SandboxSpec;
@@ -104,6 +105,15 @@ pub fn resolve_first(task: &Task, looked: &Looked) -> Refs {
         }
         pool(&mut missing, of_agent(agent), looked.pool.as_deref());
     }
+    let asked = match agent.map(|agent| asked(task, agent)) {
+        Some(Ok(asked)) => Some(asked),
+        Some(Err(Refs::Missing(what))) => {
+            missing.push(what);
+            None
+        }
+        Some(Err(refused)) => return refused,
+        None => None,
+    };
     if let Some(named) = of_run(task) {
         pool(&mut missing, named, looked.pool.as_deref());
     }
@@ -142,9 +152,15 @@ pub fn resolve_first(task: &Task, looked: &Looked) -> Refs {
         Some(Ok(pinned)) => Some(pinned),
         None => None,
     };
+    let work = agent.zip(asked).zip(pinned.as_ref());
+    let work = work.map(|((agent, asked), pinned)| Work {
+        agent,
+        pinned,
+        asked,
+    });
     let assignment = assignment::build(
         task,
-        agent.zip(pinned.as_ref()),
+        work,
         looked.pool.as_deref(),
         files,
         sandbox.as_ref(),
@@ -321,7 +337,7 @@ pub fn in_pico(budget: &Allowance) -> TaskBudget {
 #[must_use]
 pub fn class_of(rule: Rule) -> FailureClass {
     match rule {
-        Rule::Spec => FailureClass::InvalidInput,
+        Rule::Spec | Rule::Command => FailureClass::InvalidInput,
         Rule::Params => FailureClass::InvalidParams,
         Rule::Class => FailureClass::RefusedByPolicy,
     }

@@ -1,4 +1,5 @@
 mod attempts;
+mod commands;
 mod events;
 mod generated;
 mod hardened;

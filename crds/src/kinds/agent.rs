@@ -1,5 +1,6 @@
 //! Agent: instructions, a model, tools, a sandbox and limits.
 
+use super::command::CommandSpec;
 use super::sandbox::{AcceptSpec, SandboxSpec};
 use crate::common::{Allowance, NamespacedRef, any_object, conditions_schema};
 use crate::names;
@@ -24,6 +25,11 @@ use serde_json::Value;
     doc = "Instructions, a model, tools, a sandbox and limits. A Task runs it.",
     printcolumn(name = "POOL", type_ = "string", json_path = ".spec.model.pool.name"),
     printcolumn(name = "TOOLS", type_ = "integer", json_path = ".status.toolCount"),
+    printcolumn(
+        name = "COMMANDS",
+        type_ = "integer",
+        json_path = ".status.commandCount"
+    ),
     printcolumn(
         name = "READY",
         type_ = "string",
@@ -57,6 +63,10 @@ pub struct AgentSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["builtin"]))]
     pub tools: Vec<ToolSpec>,
+    /// Named prompts with parameters: a Task calls one with `agent.command`. At most 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub commands: Vec<CommandSpec>,
     /// Where its code runs.
     #[serde(default)]
     pub sandbox: SandboxSpec,
@@ -204,4 +214,7 @@ pub struct AgentStatus {
     /// Number of tools.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tool_count: Option<i64>,
+    /// Number of commands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command_count: Option<i64>,
 }

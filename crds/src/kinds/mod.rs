@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod budget;
 pub mod class;
+pub mod command;
 pub mod fault;
 pub mod pool;
 pub mod provider;

@@ -1,7 +1,7 @@
 //! Task: everything that runs.
 
 use super::sandbox::{AcceptSpec, SandboxSpec};
-use crate::common::{Allowance, LocalRef, NamespacedRef, any_json, conditions_schema};
+use crate::common::{Allowance, NamespacedRef, any_json, conditions_schema};
 use crate::duration::GepDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
@@ -68,9 +68,9 @@ use std::collections::BTreeMap;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.agent) != has(self.run)").message("set exactly one of agent (with params.prompt) or run (with command or code)"),
+    validation = Rule::new("has(self.agent) != has(self.run)").message("set exactly one of agent (with params) or run (with command or code)"),
     validation = Rule::new("!has(self.run) || !has(self.params)").message("params are for an agent; code in run takes its values from run.env"),
-    validation = Rule::new("!has(self.agent) || (has(self.params) && has(self.params.prompt))").message("an agent needs params.prompt: what it is to do"),
+    validation = Rule::new("!has(self.agent) || has(self.agent.command) || (has(self.params) && has(self.params.prompt))").message("an agent needs params.prompt: what it is to do; or agent.command with the params of that command"),
     validation = Rule::new("has(self.agent) == has(oldSelf.agent) && (!has(self.agent) || self.agent == oldSelf.agent)").message("agent cannot change after creation; create another Task"),
     validation = Rule::new("has(self.run) == has(oldSelf.run) && (!has(self.run) || self.run == oldSelf.run)").message("run cannot change after creation; create another Task"),
     validation = Rule::new("has(self.params) == has(oldSelf.params) && (!has(self.params) || self.params == oldSelf.params)").message("params cannot change after creation; create another Task"),
@@ -88,11 +88,11 @@ use std::collections::BTreeMap;
 pub struct TaskSpec {
     /// The Agent that does it. Exactly one of agent and run. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub agent: Option<LocalRef>,
+    pub agent: Option<AgentCall>,
     /// Code that does it, without an Agent. Exactly one of agent and run. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunSpec>,
-    /// Parameters of the agent: `prompt`, what it is to do (1 to 131072 characters). Immutable.
+    /// Parameters. An agent takes `prompt`, what it is to do (1 to 131072 characters); a command of it takes what its `params` say. At most 64, and 256 KiB of JSON. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "params_schema")]
     pub params: Option<BTreeMap<String, Value>>,
@@ -151,10 +151,25 @@ impl Default for TaskSpec {
     }
 }
 
+/// What an agent is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentCall {
+    /// Name of the Agent, in the same namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// One of its `commands`, which makes the prompt of the params. Default: `params.prompt` is the prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z][a-zA-Z0-9]*$"))]
+    pub command: Option<String>,
+}
+
+/// Parameters of a command are free-form here: they are checked against its schema, which is another object's.
 fn params_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
-        "description": "Parameters of the agent: `prompt`, what it is to do (1 to 131072 characters). Immutable.",
         "type": "object",
+        "maxProperties": 64,
+        "x-kubernetes-preserve-unknown-fields": true,
         "properties": {
             "prompt": {
                 "description": "What the agent is to do. 1 to 131072 characters.",
@@ -413,7 +428,7 @@ pub struct TaskStatus {
     /// Summary of the conditions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
-    /// What runs: `agent/NAME` or `run/LANGUAGE`.
+    /// What runs: `agent/NAME`, with a command `agent/NAME/COMMAND`, or `run/LANGUAGE`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     /// Number of the newest attempt, from 1. Written before anything of it exists.

@@ -1,6 +1,6 @@
 //! Checks of an Agent.
 
-use super::{Problem, bounds, sandbox};
+use super::{Problem, bounds, command, sandbox};
 use crate::kinds::agent::AgentSpec;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -46,6 +46,7 @@ pub fn agent(spec: &AgentSpec) -> Vec<Problem> {
             ));
         }
     }
+    command::commands(&mut problems, &spec.commands);
     sandbox::sandbox(&mut problems, "spec.sandbox", &spec.sandbox);
     if let Some(output) = &spec.output {
         output_schema(&mut problems, "spec.output.schema", &output.schema);
@@ -83,7 +84,7 @@ fn is_temperature(text: &str) -> bool {
 }
 
 /// The schema must be an object of bounded size without references out of itself. Whether it compiles is seen where it is used.
-fn output_schema(problems: &mut Vec<Problem>, field: &str, schema: &Value) {
+pub(super) fn output_schema(problems: &mut Vec<Problem>, field: &str, schema: &Value) {
     if !schema.is_object() {
         problems.push(Problem::spec(
             field,

@@ -1,6 +1,7 @@
 //! Checks of a Task.
 
 use super::{Problem, Rule, bounds, git, sandbox};
+use crate::commands::{self, MAX_PARAMS_BYTES};
 use crate::kinds::task::{RunSpec, TaskSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
@@ -34,7 +35,10 @@ pub fn task(spec: &TaskSpec, metadata: &ObjectMeta) -> Vec<Problem> {
     match (&spec.agent, &spec.run) {
         (Some(agent), None) => {
             bounds::text(&mut problems, "spec.agent.name", &agent.name, 253);
-            params(&mut problems, spec);
+            match &agent.command {
+                None => params(&mut problems, spec),
+                Some(name) => command_params(&mut problems, name, spec),
+            }
         }
         (None, Some(run)) => {
             if spec.params.is_some() {
@@ -52,7 +56,7 @@ pub fn task(spec: &TaskSpec, metadata: &ObjectMeta) -> Vec<Problem> {
         }
         _ => problems.push(Problem::spec(
             "spec",
-            "set exactly one of agent (with params.prompt) or run (with command or code)",
+            "set exactly one of agent (with params) or run (with command or code)",
         )),
     }
     files(&mut problems, spec);
@@ -89,7 +93,10 @@ fn params(problems: &mut Vec<Problem>, spec: &TaskSpec) {
         problems.push(
             Problem::spec(
                 "spec.params",
-                format!("an agent takes prompt only; remove {}", unknown.join(", ")),
+                format!(
+                    "an agent takes prompt only, unless agent.command names one of its commands; remove {}",
+                    unknown.join(", ")
+                ),
             )
             .of(Rule::Params),
         );
@@ -110,6 +117,23 @@ fn params(problems: &mut Vec<Problem>, spec: &TaskSpec) {
             )
             .of(Rule::Params),
         ),
+    }
+}
+
+/// Whether they fit is seen where the Agent is known; here they are kept from being too large to look at.
+fn command_params(problems: &mut Vec<Problem>, name: &str, spec: &TaskSpec) {
+    if !commands::is_name(name) {
+        problems.push(Problem::spec("spec.agent.command", commands::NAMES));
+    }
+    let size = spec
+        .params
+        .as_ref()
+        .map_or(0, |params| commands::json_bytes(params));
+    if size > MAX_PARAMS_BYTES {
+        let text = format!(
+            "are {size} bytes of JSON: write at most {MAX_PARAMS_BYTES}, and give long texts as files"
+        );
+        problems.push(Problem::spec("spec.params", text).of(Rule::Params));
     }
 }
 

@@ -11,6 +11,7 @@ pub fn agent() -> Value {
 
 pub fn cases() -> Vec<Case> {
     let a = |patch: Value| with_spec(&agent(), patch);
+    let commands = |commands: Value| a(json!({ "commands": commands }));
     let temperature = |value: Value| a(json!({"model": {"temperature": value}}));
     vec![
         taken("an agent", agent()),
@@ -104,6 +105,46 @@ pub fn cases() -> Vec<Case> {
             a(
                 json!({"output": {"schema": {"type": "object", "required": ["answer"], "properties": {"answer": {"type": "string"}}}}}),
             ),
+        ),
+        taken(
+            "a command",
+            commands(json!([{
+                "name": "writeTests", "category": "testing", "description": "Write tests.",
+                "params": {"type": "object", "required": ["module"], "properties": {"module": {"type": "string"}}},
+                "prompt": "Write tests for ${params.module}.",
+                "examples": [{"module": "parser"}],
+                "output": {"schema": {"type": "object"}},
+            }])),
+        ),
+        denied(
+            "two commands of one name",
+            commands(json!([{"name": "a", "prompt": "x"}, {"name": "a", "prompt": "y"}])),
+            &["spec.commands[1]", "Duplicate value"],
+        ),
+        denied(
+            "a command with a hyphen",
+            commands(json!([{"name": "write-tests", "prompt": "x"}])),
+            &["spec.commands[0].name", "should match"],
+        ),
+        denied(
+            "a command without a prompt",
+            commands(json!([{"name": "a"}])),
+            &["spec.commands[0].prompt: Required value"],
+        ),
+        denied(
+            "a category in words",
+            commands(json!([{"name": "a", "prompt": "x", "category": "Unit tests"}])),
+            &["spec.commands[0].category", "should match"],
+        ),
+        denied(
+            "params as a list",
+            commands(json!([{"name": "a", "prompt": "x", "params": []}])),
+            &["spec.commands[0].params", "must be of type object"],
+        ),
+        denied(
+            "many examples",
+            commands(json!([{"name": "a", "prompt": "x", "examples": vec![json!({}); 17]}])),
+            &["spec.commands[0].examples", "must have at most 16 items"],
         ),
         denied(
             "an empty budget",

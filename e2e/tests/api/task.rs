@@ -25,11 +25,18 @@ fn r(patch: Value) -> Value {
     with_spec(&run(), patch)
 }
 
+/// As many parameters.
+fn many(count: usize) -> Value {
+    let named = |index| (format!("p{index}"), json!(index));
+    Value::Object((0..count).map(named).collect())
+}
+
 fn files(files: Value) -> Value {
     a(json!({ "files": files }))
 }
 
-const TARGET: &str = "set exactly one of agent (with params.prompt) or run (with command or code)";
+const TARGET: &str = "set exactly one of agent (with params) or run (with command or code)";
+const PROMPT: &str = "an agent needs params.prompt: what it is to do; or agent.command with the params of that command";
 const COMMAND: &str = "set exactly one of command (a list of words) or code (with language)";
 const CONTENT: &str = "set exactly one of content, configMap or git";
 const PATH: &str = "path must be relative and stay inside the workspace";
@@ -77,12 +84,12 @@ fn target() -> Vec<Case> {
         denied(
             "an agent without prompt",
             a(json!({"params": {"prompt": null}})),
-            &["an agent needs params.prompt: what it is to do"],
+            &[PROMPT],
         ),
         denied(
             "an agent without params",
             a(json!({"params": null})),
-            &["an agent needs params.prompt"],
+            &[PROMPT],
         ),
         denied(
             "an empty prompt",
@@ -104,10 +111,35 @@ fn target() -> Vec<Case> {
             a(json!({"agent": {"namespace": "x"}})),
             &["unknown field \"spec.agent.namespace\""],
         ),
-        denied(
-            "an unknown parameter",
+        taken(
+            "a command with what it takes",
+            a(json!({
+                "agent": {"command": "writeTests"},
+                "params": {"prompt": null, "module": "parser", "count": 3, "deep": {"a": [true, null, 1.5]}},
+            })),
+        ),
+        taken(
+            "a command that takes nothing",
+            a(json!({"agent": {"command": "explain"}, "params": null})),
+        ),
+        taken(
+            "a parameter that an agent does not take, which its controller refuses",
             a(json!({"params": {"prompt": "x", "modul": "y"}})),
-            &["unknown field \"spec.params.modul\""],
+        ),
+        denied(
+            "a command with a hyphen",
+            a(json!({"agent": {"command": "write-tests"}})),
+            &["spec.agent.command", "should match"],
+        ),
+        denied(
+            "a command whose prompt is no text",
+            a(json!({"agent": {"command": "writeTests"}, "params": {"prompt": 7}})),
+            &["spec.params.prompt", "must be of type string"],
+        ),
+        denied(
+            "many parameters",
+            a(json!({"agent": {"command": "writeTests"}, "params": many(65)})),
+            &["spec.params", "must have at most 64 items"],
         ),
         denied(
             "a number for a text",

@@ -69,6 +69,25 @@ fn changes() -> Vec<Change> {
             "params cannot change after creation; create another Task",
         ),
         task(
+            "another command of the agent",
+            json!({"agent": {"command": "explain"}}),
+            "agent cannot change after creation; create another Task",
+        ),
+        task(
+            "a parameter more",
+            json!({"params": {"module": "x"}}),
+            "params cannot change after creation; create another Task",
+        ),
+        change(
+            "a parameter by another name",
+            with_spec(
+                &task::agent(),
+                json!({"agent": {"command": "explain"}, "params": {"prompt": null, "module": "x"}}),
+            ),
+            json!({"params": {"module": null, "modul": "x"}}),
+            Some("params cannot change after creation; create another Task"),
+        ),
+        task(
             "another file",
             json!({"files": [{"path": "a", "content": "y"}]}),
             "files cannot change after creation; create another Task",

@@ -1,5 +1,6 @@
 mod agents;
 mod budgets;
+mod commands;
 mod egress;
 mod git;
 mod images;
