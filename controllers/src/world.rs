@@ -50,7 +50,8 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch as flag;
 use touch::{
-    Concerns, any, by_labels, report_gone, send, send_class, touch, waits, waits_for_budget,
+    Concerns, any, by_labels, has_ended, report_gone, send, send_class, touch, waits,
+    waits_for_budget,
 };
 
 /// Passes at once of the Task controller, each mostly waiting for the API server or the gateway.
@@ -255,9 +256,17 @@ impl World {
         watches.add("tasks", task_cache, {
             let events = lean(watcher(Api::all(client.clone()), all()))
                 .inspect_ok(move |event| report_gone(event, &gone_to));
-            let to = task_to.clone();
+            let (to, tasks) = (task_to.clone(), task_store.clone());
             (events, move |task: &Guard<Task>| {
                 send(&to, ObjectRef::from_obj(task));
+                if task.0.as_ref().is_ok_and(has_ended) {
+                    touch(&tasks, &to, |other: &Task| {
+                        let continued = other.spec.continue_from.as_ref();
+                        waits(other)
+                            && other.namespace() == task.namespace()
+                            && continued.is_some_and(|named| named.name == task.name_any())
+                    });
+                }
             })
         });
         let concerns = Concerns {

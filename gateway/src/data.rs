@@ -6,6 +6,7 @@ use crate::calls::call::text;
 use crate::catalog::Id;
 use crate::egress;
 use crate::error::ApiFailure;
+use crate::identity::sandbox::SandboxPod;
 use crate::state::{Caller, Gateway};
 use crate::surface::Surface;
 use axum::Json;
@@ -48,6 +49,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/task/v1/assignment", get(assignment))
         .route("/task/v1/journal", post(append))
         .route("/task/v1/journal/{from}", get(journal))
+        .route("/task/v1/continued", get(continued))
+        .route("/task/v1/continued/{from}", get(continued_journal))
         .route("/task/v1/blobs", put(keep))
         .route("/task/v1/blobs/{digest}", get(kept))
         .route("/task/v1/result", post(result))
@@ -224,7 +227,59 @@ async fn kept(
     let session = text(&headers, SESSION_HEADER)?;
     let store = &gateway.store;
     store.check_session(&pod.task_uid, pod.attempt, session)?;
-    Ok(store.blob(&pod.task_uid, &digest).await?)
+    let own = store.blob(&pod.task_uid, &digest).await;
+    if own.is_ok() {
+        return Ok(own?);
+    }
+    match continues(&gateway, &pod).await? {
+        Some(before) => Ok(store.blob(&before, &digest).await?),
+        None => Ok(own?),
+    }
+}
+
+/// UID of the Task that this one continues. Whether it may was decided when it was created.
+async fn continues(gateway: &Gateway, pod: &SandboxPod) -> Result<Option<String>, ApiFailure> {
+    let assignments = &gateway.assignments;
+    let assigned = assignments.get(&gateway.store, &pod.task_uid, pod.attempt);
+    Ok(assigned.await?.continues.clone())
+}
+
+/// The Task that this one continues, for its newest session.
+async fn before(gateway: &Gateway, headers: &HeaderMap) -> Result<String, ApiFailure> {
+    let pod = gateway.task(headers).await?;
+    let session = text(headers, SESSION_HEADER)?;
+    gateway
+        .store
+        .check_session(&pod.task_uid, pod.attempt, session)?;
+    continues(gateway, &pod)
+        .await?
+        .ok_or_else(|| ApiFailure::not_found("the Task continues no other"))
+}
+
+async fn continued(
+    State(gateway): State<Arc<Gateway>>,
+    headers: HeaderMap,
+) -> Result<Response, ApiFailure> {
+    let before = before(&gateway, &headers).await?;
+    let newest = gateway.store.newest_attempt(&before).await?;
+    let newest = newest.ok_or_else(|| {
+        ApiFailure::not_found("the journal of the Task that this one continues is no longer kept")
+    })?;
+    let (bytes, _) = gateway.store.assignment(&before, newest.attempt).await?;
+    let mut response = bytes.into_response();
+    let kind = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    Ok(response)
+}
+
+async fn continued_journal(
+    State(gateway): State<Arc<Gateway>>,
+    Path(from): Path<u64>,
+    headers: HeaderMap,
+) -> Result<Json<Journal>, ApiFailure> {
+    let before = before(&gateway, &headers).await?;
+    let records = gateway.store.records(&before, from, JOURNAL_PAGE).await?;
+    Ok(Json(Journal { records }))
 }
 
 async fn result(

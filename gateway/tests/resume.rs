@@ -88,6 +88,30 @@ async fn parts_of_checkpoints_come_back_and_are_nobody_elses() {
     assert_eq!(stranger.status(), 409);
 }
 
+/// A follow-up reads the journal, and the workspace, of the Task that its assignment names, and of no other.
+#[tokio::test]
+async fn a_follow_up_reads_what_it_continues_and_nothing_else() {
+    let world = world().await;
+    let first = world.task(TaskBudget::default()).await;
+    let kept = ask(&world, "PUT", "blobs", &first.session).body("kept");
+    let kept: Blob = kept.send().await.unwrap().json().await.unwrap();
+    let alone = ask(&world, "GET", "continued", &first.session);
+    assert_eq!(alone.send().await.unwrap().status(), 404);
+
+    let mut assignment = common::assignment();
+    let (mine, theirs) = ("uid-follow", assignment["task"].clone());
+    assignment["continues"] = theirs;
+    assignment["task"] = json!({"namespace": "team", "name": "follow", "uid": mine});
+    let store = &world.gateway.store;
+    let request = json!({"job": "follow-1", "assignment": assignment, "budget": {}});
+    let request = serde_json::from_value(request).unwrap();
+    let report = store.open_attempt(mine, 1, request).await.unwrap();
+    assert!(!report.claimed);
+    let assigned = world.gateway.assignments.get(store, mine, 1).await.unwrap();
+    assert_eq!(assigned.continues.as_deref(), Some(UID));
+    assert!(store.blob(mine, &kept.digest).await.is_err(), "not its own");
+}
+
 /// The next attempt has the answer of the one before under the number that it had.
 #[tokio::test]
 async fn another_attempt_is_given_what_was_answered() {

@@ -27,6 +27,9 @@ pub struct Assignment {
     pub task: TaskRef,
     /// What is to be done.
     pub target: Target,
+    /// The Task whose conversation, and workspace, this one begins with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<TaskRef>,
     /// Repositories to fetch into the workspace, before the files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repositories: Vec<Repository>,

@@ -9,6 +9,8 @@
 //! | `GET /task/v1/assignment` | - | [`crate::assignment::Assignment`] |
 //! | `POST /task/v1/journal` | [`Append`] | [`Appended`] |
 //! | `GET /task/v1/journal/{from}` | - | [`Journal`]: records from this number on; empty at the end |
+//! | `GET /task/v1/continued` | - | the assignment of the Task that this one continues |
+//! | `GET /task/v1/continued/{from}` | - | [`Journal`] of that Task |
 //! | `PUT /task/v1/blobs` | the bytes of a part of a checkpoint, at most [`MAX_BLOB_BYTES`] | [`crate::journal::Blob`] |
 //! | `GET /task/v1/blobs/{digest}` | - | the bytes |
 //! | `PUT /task/v1/artifacts/{name}` | the bytes, at most [`MAX_ARTIFACT_BYTES`] | [`crate::journal::Artifact`] |

@@ -114,6 +114,7 @@ pub fn build(
             (Some(work), _) => Target::Agent(agent_target(work, pool)),
             (None, run) => Target::Run(run.map_or_else(nothing, run_target)),
         },
+        continues: None,
         repositories: repositories(task),
         files,
         artifacts: task

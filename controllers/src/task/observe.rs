@@ -182,6 +182,9 @@ async fn look(task: &Task, ctx: &Context, first: bool) -> Result<Looked> {
     if first && let Some(named) = &task.spec.agent {
         looked.agent = readable(&ctx.stores.agents, namespace, &named.name);
     }
+    if first && let Some(named) = &task.spec.continue_from {
+        looked.continued = readable(&ctx.stores.tasks, namespace, &named.name);
+    }
     if first {
         let named = looked
             .agent

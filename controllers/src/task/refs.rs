@@ -21,6 +21,8 @@ use std::sync::Arc;
 pub struct Looked {
     /// The Agent that the Task names.
     pub agent: Option<Arc<Agent>>,
+    /// The Task that the Task continues.
+    pub continued: Option<Arc<Task>>,
     /// The pool that the Agent means, or the `run`, if it may.
     pub pool: Option<Arc<ModelPool>>,
     /// The SandboxClass that applies.
@@ -87,6 +89,44 @@ fn pinned(task: &Task) -> Option<&Pinned> {
     task.status.as_ref()?.pinned.as_ref()
 }
 
+/// Whether what the Task continues can be continued.
+fn continued(task: &Task, found: Option<&Task>) -> Result<(), Refs> {
+    let Some(named) = &task.spec.continue_from else {
+        return Ok(());
+    };
+    let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
+    let Some(found) = found else {
+        let absent = access::absent("Task", (namespace, &named.name), namespace);
+        return Err(Refs::Missing(absent));
+    };
+    let conditions = found
+        .status
+        .as_ref()
+        .map(|status| status.conditions.as_slice());
+    if !conditions::is_true(conditions.unwrap_or_default(), conditions::FINISHED) {
+        return Err(Refs::Missing(format!(
+            "Task {} has not ended yet; what continues it begins when it has",
+            named.name
+        )));
+    }
+    let began = found.status.as_ref().and_then(|status| status.attempt);
+    if found.spec.agent.is_none() || began.is_none() {
+        return Err(Refs::Refused(
+            FailureClass::InvalidInput,
+            format!(
+                "continueFrom: Task {} has no conversation to go on from: it {}",
+                named.name,
+                if found.spec.agent.is_none() {
+                    "ran code without an agent"
+                } else {
+                    "ended before its agent began"
+                }
+            ),
+        ));
+    }
+    Ok(())
+}
+
 /// What the first attempt begins with.
 #[must_use]
 pub fn resolve_first(task: &Task, looked: &Looked) -> Refs {
@@ -104,6 +144,11 @@ pub fn resolve_first(task: &Task, looked: &Looked) -> Refs {
             return refused;
         }
         pool(&mut missing, of_agent(agent), looked.pool.as_deref());
+    }
+    match continued(task, looked.continued.as_deref()) {
+        Ok(()) => {}
+        Err(Refs::Missing(what)) => missing.push(what),
+        Err(refused) => return refused,
     }
     let asked = match agent.map(|agent| asked(task, agent)) {
         Some(Ok(asked)) => Some(asked),
@@ -166,6 +211,10 @@ pub fn resolve_first(task: &Task, looked: &Looked) -> Refs {
         sandbox.as_ref(),
         &class.spec,
     );
+    let assignment = Assignment {
+        continues: looked.continued.as_deref().map(assignment::task_ref),
+        ..assignment
+    };
     match serde_json::to_vec(&assignment) {
         Ok(bytes) if bytes.len() > MAX_ASSIGNMENT_BYTES => {
             return Refs::Refused(

@@ -21,11 +21,13 @@ pub fn active_tasks(context: &Context) -> usize {
 }
 
 fn ended(task: &Guard<Task>) -> bool {
-    task.0.as_ref().is_ok_and(|task| {
-        task.status
-            .as_ref()
-            .is_some_and(|status| conditions::is_true(&status.conditions, conditions::FINISHED))
-    })
+    task.0.as_ref().is_ok_and(has_ended)
+}
+
+/// Whether a Task has ended.
+pub(super) fn has_ended(task: &Task) -> bool {
+    let status = task.status.as_ref();
+    status.is_some_and(|status| conditions::is_true(&status.conditions, conditions::FINISHED))
 }
 
 /// Whether a Task may be waiting for another object: it has no running attempt.

@@ -1,7 +1,7 @@
 //! Task: everything that runs.
 
 use super::sandbox::{AcceptSpec, SandboxSpec};
-use crate::common::{Allowance, NamespacedRef, any_json, conditions_schema};
+use crate::common::{Allowance, LocalRef, NamespacedRef, any_json, conditions_schema};
 use crate::duration::GepDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
@@ -82,6 +82,8 @@ use std::collections::BTreeMap;
     validation = Rule::new("!has(oldSelf.budget) || (has(self.budget) && has(self.budget.tokens) == has(oldSelf.budget.tokens) && has(self.budget.usd) == has(oldSelf.budget.usd))").message("budget keeps its fields after creation; raise usd or tokens, and add or remove neither"),
     validation = Rule::new("!has(oldSelf.budget) || !has(oldSelf.budget.tokens) || !has(self.budget) || !has(self.budget.tokens) || self.budget.tokens >= oldSelf.budget.tokens").message("budget.tokens can only be raised"),
     validation = Rule::new("!has(oldSelf.budget) || !has(oldSelf.budget.usd) || !has(self.budget) || !has(self.budget.usd) || quantity(self.budget.usd).compareTo(quantity(oldSelf.budget.usd)) >= 0").message("budget.usd can only be raised"),
+    validation = Rule::new("!has(self.continueFrom) || has(self.agent)").message("continueFrom is for an agent: code in run has no conversation to go on from"),
+    validation = Rule::new("has(self.continueFrom) == has(oldSelf.continueFrom) && (!has(self.continueFrom) || self.continueFrom == oldSelf.continueFrom)").message("continueFrom cannot change after creation; create another Task"),
     validation = Rule::new("oldSelf.state != 'Cancelled' || self.state == 'Cancelled'").message("a cancelled Task cannot run again; create another Task"),
     validation = Rule::new("has(self.requestedBy) == has(oldSelf.requestedBy) && (!has(self.requestedBy) || self.requestedBy == oldSelf.requestedBy)").message("requestedBy cannot change after creation: it says who created the Task")
 )]
@@ -89,6 +91,9 @@ pub struct TaskSpec {
     /// The Agent that does it. Exactly one of agent and run. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentCall>,
+    /// A Task of this namespace that has ended: the agent goes on from its conversation and its workspace, and `params` are the next thing it is asked. Whoever creates this one must be allowed to read that one's transcript (`get` on `tasks/transcript`). Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continue_from: Option<LocalRef>,
     /// Code that does it, without an Agent. Exactly one of agent and run. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunSpec>,
@@ -136,6 +141,7 @@ impl Default for TaskSpec {
     fn default() -> Self {
         Self {
             agent: None,
+            continue_from: None,
             run: None,
             params: None,
             files: Vec::new(),

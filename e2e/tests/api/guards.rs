@@ -423,3 +423,58 @@ async fn a_task_that_others_keep_has_no_time_to_live() -> Result<()> {
     })
     .await
 }
+
+/// Whoever may create Tasks but read no transcript could otherwise have an agent tell what another one was told.
+#[tokio::test]
+async fn a_conversation_is_continued_by_those_who_may_read_it() -> Result<()> {
+    in_space("continue", async |space| {
+        let eve = editor(space).await?;
+        let mut follow = crate::task::agent();
+        follow["spec"]["continueFrom"] = json!({"name": "earlier"});
+        let cases = || {
+            [
+                denied(
+                    "a follow-up of a Task whose transcript may not be read",
+                    follow.clone(),
+                    &[
+                        "eve may not get tasks/transcript of Task",
+                        "/earlier, and so may not go on from its conversation; ask for that right",
+                    ],
+                ),
+                taken("a Task of its own", crate::task::agent()),
+            ]
+        };
+        check(&eve, &space.name, &cases()).await?;
+        space
+            .kubectl(&[
+                "create",
+                "role",
+                "reader",
+                "--verb=get",
+                "--resource=tasks.oarmaster.dev/transcript",
+            ])
+            .await?;
+        space
+            .kubectl(&[
+                "create",
+                "rolebinding",
+                "reader",
+                "--role=reader",
+                "--user=eve",
+            ])
+            .await?;
+        let taken = [taken(
+            "a follow-up of a Task that may be read",
+            follow.clone(),
+        )];
+        // The authoriser hears of a new role a moment later.
+        tokio::time::timeout(Duration::from_secs(30), async {
+            while check(&eve, &space.name, &taken).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        })
+        .await
+        .context("eve may read the transcript and may not continue it")
+    })
+    .await
+}

@@ -102,6 +102,11 @@ fn target() -> Vec<Case> {
             &["params are for an agent; code in run takes its values from run.env"],
         ),
         denied(
+            "a run that continues a Task",
+            r(json!({"continueFrom": {"name": "earlier"}})),
+            &["continueFrom is for an agent: code in run has no conversation to go on from"],
+        ),
+        denied(
             "an unknown field",
             a(json!({"agnt": {"name": "x"}})),
             &["unknown field \"spec.agnt\""],

@@ -88,6 +88,11 @@ fn changes() -> Vec<Change> {
             Some("params cannot change after creation; create another Task"),
         ),
         task(
+            "another Task to go on from",
+            json!({"continueFrom": {"name": "earlier"}}),
+            "continueFrom cannot change after creation; create another Task",
+        ),
+        task(
             "another file",
             json!({"files": [{"path": "a", "content": "y"}]}),
             "files cannot change after creation; create another Task",

@@ -18,6 +18,7 @@ mod doors;
 mod egress;
 mod exec;
 mod failing;
+mod follow_up;
 mod gateway_killed;
 mod hostile;
 mod identity;

@@ -21,6 +21,8 @@ pub struct Assigned {
     pub max_output: u64,
     /// What of the pool's cache the agent uses.
     pub caching: Caching,
+    /// UID of the Task that it continues.
+    pub continues: Option<String>,
     /// Domains that its sandbox may reach.
     pub egress: Arc<[DomainPattern]>,
     /// `<namespace>/<pool>`: where model calls of programs in its sandbox go, if they may make any.
@@ -54,6 +56,7 @@ impl Assignments {
                     ApiFailure::internal(format!("failed to read the stored assignment: {error}"))
                 })?;
                 let sandbox = assignment.sandbox;
+                let continues = assignment.continues.map(|task| task.uid);
                 let (egress, programs) =
                     sandbox.map_or_else(Default::default, |sandbox| (sandbox.egress, sandbox.pool));
                 // One that cannot be read matches nothing.
@@ -70,6 +73,7 @@ impl Assignments {
                         } else {
                             Caching::Allowed
                         },
+                        continues,
                         egress,
                         programs,
                     },
@@ -78,6 +82,7 @@ impl Assignments {
                         agent: None,
                         max_output: 0,
                         caching: Caching::Never,
+                        continues,
                         egress,
                         programs,
                     },

@@ -2,6 +2,7 @@
 //! their call number and claims by their nonce. So a gateway that restarts costs time and nothing else.
 
 use super::{Args, Error};
+use oarmaster_protocol::assignment::Assignment;
 use oarmaster_protocol::journal::{Artifact, Blob, Body, Outcome, Record};
 use oarmaster_protocol::task::{
     ApiError, Append, Appended, CALL_HEADER, Claim, ClaimRequest, EGRESS_PROTOCOL, Journal,
@@ -209,19 +210,39 @@ impl Gateway {
         const PATH: &str = "/task/v1/journal/";
         let mut records: Vec<Record> = Vec::new();
         while (records.len() as u64) < self.next {
-            let from = records.len().to_string();
-            let mut call = self.call(Method::GET, PATH);
-            call.name = &from;
-            let mut page: Journal = self.typed(call).await?;
-            if page.records.is_empty() {
+            let mut page = self.page(PATH, records.len()).await?;
+            if page.is_empty() {
+                let (last, next) = (records.len(), self.next);
                 return Err(GatewayError::Answer {
                     path: PATH,
-                    message: format!("there is no record {from}, and {} is next", self.next),
+                    message: format!("there is no record {last}, and {next} is next"),
                 });
             }
-            records.append(&mut page.records);
+            records.append(&mut page);
         }
         Ok(records)
+    }
+
+    /// Assignment and journal of the Task that this one continues.
+    pub(crate) async fn continued(&mut self) -> Result<(Assignment, Vec<Record>), GatewayError> {
+        let call = self.call(Method::GET, "/task/v1/continued");
+        let assignment = self.typed(call).await?;
+        let mut records: Vec<Record> = Vec::new();
+        loop {
+            let mut page = self.page("/task/v1/continued/", records.len()).await?;
+            if page.is_empty() {
+                return Ok((assignment, records));
+            }
+            records.append(&mut page);
+        }
+    }
+
+    async fn page(&mut self, path: &'static str, from: usize) -> Result<Vec<Record>, GatewayError> {
+        let from = from.to_string();
+        let mut call = self.call(Method::GET, path);
+        call.name = &from;
+        let page: Journal = self.typed(call).await?;
+        Ok(page.records)
     }
 
     /// Keeps a part of a checkpoint; returns once it is durable.

@@ -131,7 +131,15 @@ async fn run(args: &Args) -> Result<(), Error> {
         task.name
     );
     let targets = &args.network.must_not_reach;
-    let mut machine = Machine::resume(assignment.clone(), &so_far);
+    let before = match &assignment.continues {
+        None => None,
+        Some(_) => Some(match gateway.continued().await {
+            Ok(before) => Ok(before),
+            Err(GatewayError::Refused { message, .. }) => Err(message),
+            Err(error) => return Err(error.into()),
+        }),
+    };
+    let mut machine = Machine::resume(assignment.clone(), before, &so_far);
     machine.set_context(gateway.context_tokens());
     drop(so_far);
     let socket = args.exec_socket.as_deref();

@@ -172,6 +172,7 @@ pub fn assignment() -> Assignment {
             max_turns: 10,
             max_tool_calls: 20,
         }),
+        continues: None,
         repositories: vec![],
         files: vec![],
         artifacts: vec![],

@@ -78,6 +78,7 @@ pub fn run_assignment(uid: &str, code: &str) -> Assignment {
             },
             env: Default::default(),
         }),
+        continues: None,
         repositories: vec![],
         files: vec![],
         artifacts: vec![],

@@ -284,6 +284,40 @@ fn a_pause_that_comes_too_late_changes_nothing() {
     assert_eq!(sim.phase(), Phase::Succeeded);
 }
 
+/// What it continues must be there, have ended, and have been an agent's.
+#[test]
+fn a_follow_up_waits_for_the_task_that_it_continues() {
+    let mut sim = Sim::new(json!({ "continueFrom": { "name": "earlier" } }));
+    sim.settle();
+    let (status, _, message) = sim.condition(conditions::ACCEPTED);
+    assert_eq!(status, "False");
+    assert!(message.contains("earlier"), "{message}");
+
+    let mut earlier = Sim::new(json!({}));
+    earlier.settle();
+    sim.continued = Some(earlier.task.clone());
+    sim.later(6); // a message alone is written a little later
+    sim.settle();
+    let (_, _, message) = sim.condition(conditions::ACCEPTED);
+    assert!(message.contains("has not ended yet"), "{message}");
+
+    earlier.pilot_starts();
+    earlier.settle();
+    earlier.succeeds();
+    earlier.settle();
+    sim.continued = Some(earlier.task.clone());
+    let start = sim.pass().start.unwrap();
+    let continues = start.resolved.assignment.unwrap().continues.unwrap();
+    assert_eq!(continues.uid, "uid-1");
+
+    let mut sim = Sim::new(json!({ "continueFrom": { "name": "earlier" } }));
+    let mut ran = earlier.task;
+    (ran.spec.agent, ran.spec.run) = (None, Some(Default::default()));
+    sim.continued = Some(ran);
+    sim.settle();
+    assert_end(&sim, Phase::Failed, "InvalidInput");
+}
+
 #[test]
 fn a_finished_task_is_deleted_when_its_time_has_come() {
     let mut sim = Sim::new(json!({ "ttlAfterFinished": "1h" }));

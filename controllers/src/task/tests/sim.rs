@@ -19,6 +19,8 @@ use std::time::Duration;
 pub struct Sim {
     pub task: Task,
     pub agent: Option<Agent>,
+    /// The Task that it continues, where there is one.
+    pub continued: Option<Task>,
     pub pool: Option<ModelPool>,
     pub class: Option<SandboxClass>,
     pub config_maps: BTreeMap<String, BTreeMap<String, String>>,
@@ -79,6 +81,7 @@ impl Sim {
                 },
                 "spec": base,
             })),
+            continued: None,
             agent: Some(object(json!({
                 "apiVersion": "oarmaster.dev/v1alpha1",
                 "kind": "Agent",
@@ -138,6 +141,7 @@ impl Sim {
         let begins = !finished && self.task.spec.state == DesiredState::Running;
         let looked = Looked {
             agent: self.agent.clone().map(Arc::new),
+            continued: self.continued.clone().map(Arc::new),
             pool: self.pool.clone().map(Arc::new),
             class: self.class.clone().map(Arc::new),
             uid_range: self.uid_range.clone(),

@@ -7,6 +7,7 @@ use super::super::answer::{Answer, Call};
 use super::super::tools::Tool;
 use super::repeat::Verdict;
 use super::{MAX_UNUSABLE, Machine, Next, Phase, read};
+use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::assignment::{Assignment, Target};
 use oarmaster_protocol::exec::Request;
 use oarmaster_protocol::journal::{About, Body, Record};
@@ -14,6 +15,9 @@ use serde_json::{Value, json};
 
 /// What the model is told of a call of which nobody knows whether it was carried out.
 const OUTCOME_UNKNOWN: &str = "The outcome of this call is unknown: the agent was interrupted while it ran, and it may or may not have had its effect. It was not made again. Find out what is there before you go on.";
+
+/// What stands in place of a result that never was.
+const NOT_MADE: &str = "This call was not made: the task ended before it.";
 
 /// Where an attempt stopped.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,7 +34,19 @@ pub(super) enum Left {
     Calls,
     /// The check of this output was being made, or its outcome drawn.
     Checking(Value),
+    /// What the Task was to go on from is not there.
+    Gone(String),
 }
+
+impl Left {
+    /// Whether nothing can be gone on from.
+    pub(super) const fn is_gone(&self) -> bool {
+        matches!(self, Self::Gone(_))
+    }
+}
+
+/// What a Task goes on from: assignment and journal of another one, or why they cannot be had.
+pub type Before = Result<(Assignment, Vec<Record>), String>;
 
 /// The records so far, folded.
 struct Fold {
@@ -51,8 +67,17 @@ impl Machine {
     /// The state after these records, all of the Task's up to now. An attempt that ended by what another one may end by again leaves
     /// everything; one that ended by itself leaves nothing, since the next one begins anew.
     #[must_use]
-    pub fn resume(assignment: Assignment, records: &[Record]) -> Self {
-        let fresh = || Self::new(assignment.clone());
+    pub fn resume(assignment: Assignment, before: Option<Before>, records: &[Record]) -> Self {
+        let begin = match before {
+            None => Self::new(assignment.clone()),
+            Some(Ok((theirs, journal))) => Self::follow(assignment.clone(), theirs, &journal),
+            Some(Err(why)) => {
+                let mut machine = Self::new(assignment);
+                machine.left = Some(Left::Gone(why));
+                return machine;
+            }
+        };
+        let fresh = || begin.clone();
         if matches!(assignment.target, Target::Run(_)) {
             return fresh();
         }
@@ -71,6 +96,42 @@ impl Machine {
             before = record.attempt;
         }
         fold.end(before)
+    }
+
+    /// A follow-up turn: the conversation of another Task, whatever its end, and then what this one is asked; its workspace, and then the files
+    /// of this one.
+    fn follow(assignment: Assignment, theirs: Assignment, journal: &[Record]) -> Self {
+        let end = |record: &Record| matches!(record.body, Body::Result { .. });
+        let journal = match journal.split_last() {
+            Some((last, rest)) if end(last) => rest,
+            _ => journal,
+        };
+        let earlier = Self::resume(theirs, None, journal);
+        let mut machine = Self::new(assignment);
+        let asked = machine.messages.split_off(1);
+        machine.layers = earlier.layers.clone().inherited();
+        machine.messages.extend(earlier.conversation());
+        machine.messages.extend(asked);
+        machine
+    }
+
+    /// What was said, without the instructions, and so that every tool call has a result.
+    fn conversation(mut self) -> Vec<Value> {
+        match self.left.take() {
+            Some(Left::Answered(response)) => {
+                let answer = read(&response, self.turns);
+                if !answer.text.trim().is_empty() || !answer.calls.is_empty() {
+                    self.messages.push(answer.message());
+                }
+                self.queue.extend(answer.calls);
+            }
+            Some(Left::Called(call)) => self.queue.push_front(call),
+            _ => {}
+        }
+        for call in std::mem::take(&mut self.queue) {
+            self.observe(&call, false, NOT_MADE.to_owned());
+        }
+        self.messages.split_off(1)
     }
 
     /// The first thing that an attempt does which goes on: it says so.
@@ -103,7 +164,16 @@ impl Machine {
             Some(Left::Called(call)) => self.call_again(call),
             Some(Left::Calls) => self.next_call(),
             Some(Left::Checking(output)) => self.accept(output),
+            Some(Left::Gone(why)) => self.gone_before(&why),
         }
+    }
+
+    /// What the Task was to go on from is not there, which another attempt does not change.
+    pub(super) fn gone_before(&mut self, why: &str) -> Next {
+        self.finish_now(
+            FailureClass::InvalidInput,
+            &format!("continueFrom: {why}; create a Task that begins anew"),
+        )
     }
 
     fn call_again(&mut self, call: Call) -> Next {

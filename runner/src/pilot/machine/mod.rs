@@ -18,6 +18,7 @@ use super::answer::{Answer, Call};
 use super::patch::Edit;
 use super::repository::{self, Step as Fetch};
 use super::show;
+pub use fold::Before;
 use fold::Left;
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::assignment::{Assignment, File, RunTarget, Sandbox, Target};
@@ -275,6 +276,9 @@ impl Machine {
                 self.finish_now(FailureClass::Internal, "an event came after the end")
             }
             (Phase::Starting, Event::Begin) => {
+                if let Some(Left::Gone(why)) = self.left.take_if(|left| left.is_gone()) {
+                    return self.gone_before(&why);
+                }
                 self.begin_again();
                 if !self.has_sandbox() {
                     self.start()

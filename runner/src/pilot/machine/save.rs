@@ -42,6 +42,8 @@ pub enum Saved {
 pub(super) struct Layers {
     base: Vec<Blob>,
     over: Vec<Vec<Blob>>,
+    /// They are another Task's.
+    inherited: bool,
     /// What changed after the last layer was not kept.
     behind: bool,
     /// Whether that was told.
@@ -53,6 +55,21 @@ pub(super) struct Layers {
 impl Layers {
     pub(super) fn is_empty(&self) -> bool {
         self.base.is_empty()
+    }
+
+    /// The same, for a Task that continues the one whose they are.
+    pub(super) fn inherited(self) -> Self {
+        Self {
+            inherited: true,
+            behind: false,
+            told: false,
+            taken: None,
+            ..self
+        }
+    }
+
+    pub(super) const fn are_inherited(&self) -> bool {
+        self.inherited
     }
 
     pub(super) const fn is_behind(&self) -> bool {
@@ -74,6 +91,7 @@ impl Layers {
             Checkpoint::Layer { base: true, blobs } => {
                 self.base.clone_from(blobs);
                 self.over.clear();
+                self.inherited = false;
                 self.behind = false;
             }
             Checkpoint::Layer { base: false, blobs } => {
@@ -93,7 +111,10 @@ impl Layers {
     fn wants_base(&self) -> bool {
         let size = |blobs: &[Blob]| blobs.iter().map(|blob| blob.size).sum::<u64>();
         let over: u64 = self.over.iter().map(|blobs| size(blobs)).sum();
-        self.behind || self.over.len() >= MAX_LAYERS || over > size(&self.base).max(SMALL)
+        self.behind
+            || self.inherited
+            || self.over.len() >= MAX_LAYERS
+            || over > size(&self.base).max(SMALL)
     }
 }
 
@@ -154,6 +175,7 @@ impl Machine {
 
     pub(super) fn restored(&mut self, restored: Result<(), String>) -> Next {
         match restored {
+            Ok(()) if self.layers.are_inherited() => self.place(0),
             Ok(()) => self.start(),
             Err(why) => self.finish_now(
                 FailureClass::StateRegressed,

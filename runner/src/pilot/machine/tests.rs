@@ -40,6 +40,7 @@ fn agent(tools: &[&str]) -> Assignment {
             max_turns: 4,
             max_tool_calls: 3,
         }),
+        continues: None,
         repositories: vec![],
         files: vec![],
         artifacts: vec![],

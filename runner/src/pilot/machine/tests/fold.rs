@@ -6,6 +6,7 @@ use oarmaster_protocol::journal::{CallUsage, Record};
 /// The world around an attempt: what the model says by the number of the call, and a workspace whose every command can be read off.
 struct World {
     assignment: Assignment,
+    before: Option<Before>,
     script: Vec<Value>,
     journal: Vec<Record>,
     /// Bodies by call.
@@ -29,6 +30,7 @@ impl World {
     fn new(assignment: Assignment, script: Vec<Value>) -> Self {
         Self {
             assignment,
+            before: None,
             script,
             journal: Vec::new(),
             asked: BTreeMap::new(),
@@ -66,7 +68,8 @@ impl World {
 
     /// Runs an attempt until it ends, or until the journal has so many records: what is written at once is there or not.
     fn attempt(&mut self, cut: usize) -> Option<Outcome> {
-        let mut machine = Machine::resume(self.assignment.clone(), &self.journal);
+        let mut machine =
+            Machine::resume(self.assignment.clone(), self.before.clone(), &self.journal);
         let mut workspace: Vec<String> = Vec::new();
         let mut event = Event::Begin;
         for _ in 0..500 {
@@ -307,12 +310,12 @@ fn what_the_next_attempt_goes_on_from() {
         );
         world.attempt(6);
         world.write(ended_by(class, waits));
-        let machine = Machine::resume(world.assignment.clone(), &world.journal);
+        let machine = Machine::resume(world.assignment.clone(), None, &world.journal);
         assert_eq!(machine.turns > 0, goes_on, "{class}");
     }
     let mut world = World::new(run_task(), vec![]);
     world.attempt(1);
-    let machine = Machine::resume(world.assignment.clone(), &world.journal);
+    let machine = Machine::resume(world.assignment.clone(), None, &world.journal);
     assert_eq!(machine, Machine::new(world.assignment), "a run begins anew");
 }
 
@@ -359,7 +362,83 @@ fn an_answer_to_a_call_that_was_given_up_is_no_part_of_the_conversation() {
     world.write(open(1));
     world.write(open(2));
     world.answer(1);
-    let machine = Machine::resume(world.assignment.clone(), &world.journal);
+    let machine = Machine::resume(world.assignment.clone(), None, &world.journal);
     assert_eq!(machine.left, Some(fold::Left::Asked(2)));
     assert_eq!(machine.turns, 1);
+}
+
+#[test]
+fn a_follow_up_has_the_conversation_and_the_workspace() {
+    let mut first = World::new(
+        patient(agent(&["Shell"])),
+        vec![shell("one"), said(text("done"))],
+    );
+    first.attempt(usize::MAX).unwrap();
+    let mut assignment = patient(agent(&["Shell"]));
+    if let Target::Agent(agent) = &mut assignment.target {
+        agent.instructions = "Be better.".into();
+        agent.prompt = "And now?".into();
+    }
+    assignment.files = vec![File {
+        path: "more".into(),
+        content: String::new(),
+    }];
+    let script = vec![shell("two"), said(text("done again"))];
+    let before = Some(Ok((first.assignment.clone(), first.journal.clone())));
+    let follow = |cut: usize| {
+        let mut world = World::new(assignment.clone(), script.clone());
+        world.before = before.clone();
+        world.blobs = first.blobs.clone();
+        if world.attempt(cut).is_none() {
+            world.attempt(usize::MAX).unwrap();
+        }
+        world
+    };
+    let whole = follow(usize::MAX);
+    let contents: Vec<String> = whole
+        .told()
+        .iter()
+        .map(|message| message["content"].as_str().unwrap_or("-").to_owned())
+        .collect();
+    let first_result = "exit code 0\n[stdout]\nsh -c one";
+    let second_result = "exit code 0\n[stdout]\nsh -c one,more,sh -c two";
+    let wanted = [
+        "Be better.",
+        "Do it.",
+        "-",
+        first_result,
+        "done",
+        "And now?",
+        "-",
+        second_result,
+    ];
+    assert_eq!(contents, wanted);
+    for cut in 1..whole.journal.len() {
+        assert_eq!(follow(cut).told(), whole.told(), "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_follow_up_of_what_ended_in_the_middle_answers_every_call() {
+    let mut first = World::new(
+        patient(agent(&["Shell"])),
+        vec![two("one", "two"), said(text("done"))],
+    );
+    if let Target::Agent(agent) = &mut first.assignment.target {
+        agent.max_tool_calls = 1;
+    }
+    let outcome = first.attempt(usize::MAX).unwrap();
+    assert_eq!(outcome.failure.unwrap().class, FailureClass::LimitReached);
+    let mut world = World::new(patient(agent(&["Shell"])), vec![said(text("well"))]);
+    world.before = Some(Ok((first.assignment, first.journal)));
+    world.blobs = first.blobs;
+    world.attempt(usize::MAX).unwrap();
+    let results = world.messages.iter();
+    let results = results.filter(|message| message["role"] == "tool").count();
+    assert_eq!(results, 2);
+
+    let mut world = World::new(patient(agent(&[])), vec![]);
+    world.before = Some(Err("it is gone".into()));
+    let outcome = world.attempt(usize::MAX).unwrap();
+    assert_eq!(outcome.failure.unwrap().class, FailureClass::InvalidInput);
 }
