@@ -6,6 +6,7 @@ use crate::calls::call::text;
 use crate::catalog::Id;
 use crate::egress;
 use crate::error::ApiFailure;
+use crate::pilots;
 use crate::state::{Caller, Gateway};
 use crate::surface::Surface;
 use axum::Json;
@@ -17,6 +18,7 @@ use axum::routing::{get, post, put};
 use futures::{StreamExt, TryStreamExt};
 use http::{HeaderMap, HeaderValue, header};
 use http_body_util::BodyExt;
+use oarmaster_protocol::admin::RunsIn;
 use oarmaster_protocol::journal::{Artifact, Body as RecordBody};
 use oarmaster_protocol::task::{
     Append, Appended, Claim, ClaimRequest, ErrorCode, MAX_ARTIFACT_BYTES, SESSION_HEADER,
@@ -33,6 +35,9 @@ const UPLOAD_IDLE: Duration = Duration::from_secs(60);
 /// Largest body of a claim.
 const MAX_SMALL: usize = 64 << 10;
 
+/// What a handler is given.
+pub type Shared = State<Arc<Gateway>>;
+
 /// The routes.
 pub fn router(gateway: Arc<Gateway>) -> Router {
     let calls = Surface::ALL
@@ -48,6 +53,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/task/v1/result", post(result))
         .route("/task/v1/artifacts/{name}", put(artifact))
         .route("/task/v1/egress", get(egress::open))
+        .merge(pilots::route::router())
         .fallback(no_path)
         .method_not_allowed_fallback(no_method)
         .with_state(gateway)
@@ -144,6 +150,11 @@ async fn claim(
     body: Body,
 ) -> Result<Json<Claim>, ApiFailure> {
     let pod = gateway.task(&headers).await?;
+    if pod.runs_in == RunsIn::Shared {
+        return Err(ApiFailure::forbidden(
+            "the attempt was claimed with its capability",
+        ));
+    }
     let request: ClaimRequest = parse(&bodies::read(body, MAX_SMALL).await?)?;
     let claim = gateway
         .store

@@ -36,6 +36,7 @@ mod retry;
 mod rotation;
 mod run;
 mod sdks;
+mod shared_pilots;
 mod text;
 mod timeout;
 mod upgrade;

@@ -11,6 +11,8 @@ use oarmaster_protocol::assignment::Assignment;
 use oarmaster_protocol::exec::{FailedCode, Request};
 use oarmaster_protocol::task::MAX_ARTIFACT_BYTES;
 use std::path::Path;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::block_in_place;
 
 /// Runs the attempt to its result.
 pub(super) async fn drive(
@@ -47,7 +49,7 @@ pub(super) async fn drive(
         if let Some(found) = driver.policy.news() {
             machine.learn(found);
         }
-        let (after, step) = machine.step(event);
+        let (after, step) = unhurried(|| machine.step(event));
         machine = after;
         if !step.records.is_empty() {
             driver.gateway.append(step.records).await?;
@@ -65,6 +67,14 @@ pub(super) async fn drive(
                 Event::Kept(driver.store(&name, bytes, Vec::new()).await?)
             }
         };
+    }
+}
+
+/// Does what may take long, while other attempts of the process go on.
+fn unhurried<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => block_in_place(work),
+        _ => work(),
     }
 }
 
