@@ -97,6 +97,7 @@ async fn install(cluster: &Cluster) -> Result<()> {
         ("operator", "deployment/oarmaster-operator"),
         ("gateway", "statefulset/oarmaster-gateway"),
         ("webhook", "deployment/oarmaster-webhook"),
+        ("runner", "deployment/oarmaster-pilots"),
     ] {
         if loaded.contains(&format!("loaded {}", self::image(image))) {
             rollout(cluster, &["restart", workload]).await?;

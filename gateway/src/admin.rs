@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use oarmaster_protocol::admin::{
     AttemptReport, BudgetReport, Change, Fence, Health, OpenAttempt, OpenAttemptRef, Room,
-    RoomQuery, TaskBudget,
+    RoomQuery, RunsIn, TaskBudget,
 };
 use oarmaster_protocol::assignment::MAX_ASSIGNMENT_BYTES;
 use oarmaster_store::Event;
@@ -59,9 +59,11 @@ async fn open(
 ) -> Result<Json<AttemptReport>, ApiFailure> {
     gateway.operator(&headers).await?;
     let request: OpenAttempt = parse(&bodies::read(body, MAX_BODY).await?)?;
-    Ok(Json(
-        gateway.store.open_attempt(&uid, attempt, request).await?,
-    ))
+    let report = gateway.store.open_attempt(&uid, attempt, request).await?;
+    if report.runs_in == RunsIn::Shared {
+        gateway.pilots.wake();
+    }
+    Ok(Json(report))
 }
 
 async fn report(

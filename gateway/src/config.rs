@@ -39,6 +39,9 @@ pub struct Args {
     /// ServiceAccount in --namespace that may use the admin API
     #[arg(long, value_name = "NAME", default_value = "oarmaster-operator")]
     operator_service_account: String,
+    /// ServiceAccount in --namespace of the pods that run attempts without a pod of their own
+    #[arg(long, value_name = "NAME", default_value = "oarmaster-pilots")]
+    pilots_service_account: String,
     /// Secret in --namespace with tls.crt and tls.key. A new certificate is used without a restart
     #[arg(long, value_name = "NAME", default_value = "oarmaster-gateway-tls")]
     tls_secret: String,
@@ -147,6 +150,8 @@ pub struct Settings {
     pub default_pool: Option<String>,
     /// User name of the operator's ServiceAccount.
     pub operator: String,
+    /// User name of the shared pilots' ServiceAccount.
+    pub pilots: String,
     /// Private addresses that providers may have.
     pub private_endpoints: PrivateEndpoints,
     /// Largest request body in bytes.
@@ -172,6 +177,7 @@ impl Args {
             namespace,
             default_pool,
             operator_service_account,
+            pilots_service_account,
             tls_secret,
             private_endpoints,
             body_limit,
@@ -200,6 +206,7 @@ impl Args {
             },
             settings: Settings {
                 operator: format!("system:serviceaccount:{namespace}:{operator_service_account}"),
+                pilots: format!("system:serviceaccount:{namespace}:{pilots_service_account}"),
                 default_pool: default_pool.filter(|name| !name.is_empty()),
                 private_endpoints: PrivateEndpoints::parse(&private_endpoints)?,
                 body_limit: usize::from(body_limit) << 20,

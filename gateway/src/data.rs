@@ -7,6 +7,7 @@ use crate::catalog::Id;
 use crate::egress;
 use crate::error::ApiFailure;
 use crate::identity::sandbox::SandboxPod;
+use crate::pilots;
 use crate::state::{Caller, Gateway};
 use crate::surface::Surface;
 use axum::Json;
@@ -18,6 +19,7 @@ use axum::routing::{get, post, put};
 use futures::{StreamExt, TryStreamExt};
 use http::{HeaderMap, HeaderValue, header};
 use http_body_util::BodyExt;
+use oarmaster_protocol::admin::RunsIn;
 use oarmaster_protocol::journal::{Artifact, Blob, Body as RecordBody};
 use oarmaster_protocol::task::{
     Append, Appended, Claim, ClaimRequest, ErrorCode, Journal, MAX_ARTIFACT_BYTES, SESSION_HEADER,
@@ -35,6 +37,9 @@ const UPLOAD_IDLE: Duration = Duration::from_secs(60);
 const JOURNAL_PAGE: usize = 1000;
 /// Largest body of a claim.
 const MAX_SMALL: usize = 64 << 10;
+
+/// What a handler is given.
+pub type Shared = State<Arc<Gateway>>;
 
 /// The routes.
 pub fn router(gateway: Arc<Gateway>) -> Router {
@@ -56,6 +61,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/task/v1/result", post(result))
         .route("/task/v1/artifacts/{name}", put(artifact))
         .route("/task/v1/egress", get(egress::open))
+        .merge(pilots::route::router())
         .fallback(no_path)
         .method_not_allowed_fallback(no_method)
         .with_state(gateway)
@@ -152,6 +158,11 @@ async fn claim(
     body: Body,
 ) -> Result<Json<Claim>, ApiFailure> {
     let pod = gateway.task(&headers).await?;
+    if pod.runs_in == RunsIn::Shared {
+        return Err(ApiFailure::forbidden(
+            "the attempt was claimed with its capability",
+        ));
+    }
     let request: ClaimRequest = parse(&bodies::read(body, MAX_SMALL).await?)?;
     let mut claim = gateway
         .store
@@ -159,15 +170,26 @@ async fn claim(
         .await
         .map_err(ApiFailure::from)
         .inspect_err(|error| gateway.claim_refused(&pod, error))?;
-    let assigned = gateway
-        .assignments
-        .get(&gateway.store, &pod.task_uid, pod.attempt)
-        .await?;
-    if let Some((namespace, pool)) = assigned.model.as_ref().and_then(|id| id.split_once('/')) {
-        let pool = (namespace.to_owned(), pool.to_owned());
-        claim.context_tokens = gateway.snapshot.load().context(&pool);
-    }
+    claim.context_tokens = context(&gateway, &pod.task_uid, pod.attempt).await?;
     Ok(Json(claim))
+}
+
+/// Most tokens of a model call of the attempt.
+///
+/// # Errors
+/// When its assignment cannot be read.
+pub async fn context(
+    gateway: &Gateway,
+    task_uid: &str,
+    attempt: u32,
+) -> Result<Option<u64>, ApiFailure> {
+    let assignments = &gateway.assignments;
+    let assigned = assignments.get(&gateway.store, task_uid, attempt).await?;
+    let Some((namespace, pool)) = assigned.model.as_ref().and_then(|id| id.split_once('/')) else {
+        return Ok(None);
+    };
+    let pool = (namespace.to_owned(), pool.to_owned());
+    Ok(gateway.snapshot.load().context(&pool))
 }
 
 async fn assignment(

@@ -26,6 +26,7 @@ pub mod error;
 pub mod health;
 pub mod identity;
 pub mod metrics;
+pub mod pilots;
 pub mod plain;
 pub mod price;
 pub mod provider;

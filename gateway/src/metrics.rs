@@ -144,6 +144,7 @@ pub struct Metrics {
     volume_limit: Family<OfVolume, Gauge>,
     egress_connections: Family<Egressed, Counter>,
     egress_bytes: Family<Carried, Counter>,
+    pilot_queue: Gauge,
 }
 
 impl Default for Metrics {
@@ -170,6 +171,7 @@ impl Default for Metrics {
             volume_limit: Family::default(),
             egress_connections: Family::default(),
             egress_bytes: Family::default(),
+            pilot_queue: Gauge::default(),
             redis: RedisOperations::default(),
             registry: Registry::default(),
         };
@@ -281,6 +283,11 @@ impl Default for Metrics {
             "Bytes of these connections, by direction: sent or received by the program",
             metrics.egress_bytes.clone(),
         );
+        registry.register(
+            "pilot_queue",
+            "Attempts without a pod of their own that no shared pilot has: where it stays above 0, there are too few of them",
+            metrics.pilot_queue.clone(),
+        );
         Self {
             registry,
             ..metrics
@@ -307,6 +314,12 @@ impl Metrics {
     #[must_use]
     pub fn spans_dropped(&self) -> Counter {
         self.spans_dropped.clone()
+    }
+
+    /// So many attempts wait for a shared pilot.
+    pub fn pilot_queue(&self, waiting: usize) {
+        self.pilot_queue
+            .set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
     /// A sandbox's connection to a domain ended, or there was none.

@@ -18,6 +18,7 @@ use crate::identity::sandbox::{SandboxPod, Sandboxes};
 use crate::identity::token::Tokens;
 use crate::identity::{User, bearer};
 use crate::metrics::Metrics;
+use crate::pilots::{self, Pilots};
 use crate::provider::http::MAX_VECTORS;
 use crate::shared::Redis;
 use crate::traces::Traces;
@@ -82,6 +83,8 @@ pub struct Gateway {
     pub redis: Option<Arc<Redis>>,
     /// What Tasks were assigned.
     pub assignments: Assignments,
+    /// Who has the attempts without a pod of their own.
+    pub pilots: Pilots,
     /// The way of sandboxes to domains.
     pub egress: Egress,
     /// Calls that run to their end even when their caller is gone.
@@ -160,6 +163,7 @@ impl Gateway {
             redis,
             bodies: Bodies::new(settings.body_limit, REQUESTS),
             answers: Arc::new(Bodies::new(MAX_VECTORS, ANSWERS)),
+            pilots: Pilots::new(&store),
             settings,
             audit: Audit::new(store.clone()),
             traces: None,
@@ -194,6 +198,13 @@ impl Gateway {
     }
 
     async fn known(&self, token: &str, pace: &Paced<String>) -> Result<Caller, ApiFailure> {
+        if pilots::is_capability(token) {
+            let refused = |error: &ApiFailure| self.unknown("data", "", error);
+            let pod = self.pilots.holder(token).inspect_err(refused)?;
+            pace.take(&pod.task_uid, 1).await;
+            self.check_attempt(&pod).await.inspect_err(refused)?;
+            return Ok(Caller::Task(pod));
+        }
         let user = self.data_tokens.review(token).await;
         let user = user.inspect_err(|error| self.unknown("data", "", error))?;
         let refused = |error: &ApiFailure| self.unknown("data", &user.name, error);
@@ -204,6 +215,25 @@ impl Gateway {
         pace.take(&pod.task_uid, 1).await;
         self.check_attempt(&pod).await.inspect_err(refused)?;
         Ok(Caller::Task(pod))
+    }
+
+    /// Name of the shared pilot that asks for work.
+    ///
+    /// # Errors
+    /// `unauthenticated`; `forbidden` for anybody else, and for a token that is bound to no pod.
+    pub async fn pilot(&self, headers: &HeaderMap) -> Result<String, ApiFailure> {
+        let user = self.data_tokens.review(bearer(headers)?).await;
+        let user = user.inspect_err(|error| self.unknown("data", "", error))?;
+        match user.pod() {
+            Some((pod, _)) if user.name == self.settings.pilots => Ok(pod.to_owned()),
+            _ => {
+                let error = ApiFailure::forbidden(
+                    "attempts are given out to the pods of the ServiceAccount of the shared pilots",
+                );
+                self.unknown("data", &user.name, &error);
+                Err(error)
+            }
+        }
     }
 
     /// Notes that somebody was not let in.
@@ -334,6 +364,7 @@ impl Gateway {
     pub fn show(&self) {
         self.metrics.breakers(self.health.states());
         self.metrics.volume(self.store.volume());
+        self.metrics.pilot_queue(self.pilots.waiting(&self.store));
         self.show_budgets();
     }
 
@@ -435,7 +466,7 @@ impl Gateway {
         self.access.may(user, act).await
     }
 
-    /// The attempt must be the newest, opened for this Job, and not fenced. Asked on every request: it is in memory.
+    /// The attempt must be the newest, opened to run where the caller does, and not fenced. Asked on every request: it is in memory.
     async fn check_attempt(&self, pod: &SandboxPod) -> Result<(), ApiFailure> {
         let newest = self.store.newest_attempt(&pod.task_uid).await?;
         let fenced = || {
@@ -446,7 +477,7 @@ impl Gateway {
         };
         match newest {
             Some(newest) if newest.attempt > pod.attempt => Err(fenced()),
-            Some(newest) if newest.attempt == pod.attempt && newest.job == pod.job => {
+            Some(newest) if newest.attempt == pod.attempt && newest.runs_in == pod.runs_in => {
                 if self.store.report(&pod.task_uid, pod.attempt).await?.fenced {
                     Err(fenced())
                 } else {
@@ -454,7 +485,7 @@ impl Gateway {
                 }
             }
             Some(_) | None => Err(ApiFailure::forbidden(
-                "the operator has not opened this attempt for this Job",
+                "the operator has not opened this attempt for this pod",
             )),
         }
     }

@@ -374,6 +374,7 @@ fn names_mean_pools() {
         namespace: "sys".into(),
         default_pool: Some("house".into()),
         operator: String::new(),
+        pilots: String::new(),
         private_endpoints: Default::default(),
         body_limit: 1,
         cache_bytes: 0,

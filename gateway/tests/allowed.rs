@@ -180,8 +180,7 @@ async fn task(world: &World) -> Claim {
     world.pod(1);
     let mut assigned = assignment();
     assigned["target"]["agent"]["model"] = json!("other/fast");
-    let open =
-        json!({"job": "job-1", "assignment": assigned, "budget": {}, "requestedBy": "alice"});
+    let open = json!({"runsIn": {"job": "job-1"}, "assignment": assigned, "budget": {}, "requestedBy": "alice"});
     let path = format!("{}/admin/v1/attempts/{UID}/1", world.admin);
     let opened = world.http.put(path).bearer_auth(OPERATOR).json(&open);
     let report: Value = opened.send().await.unwrap().json().await.unwrap();

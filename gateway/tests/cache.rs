@@ -391,8 +391,7 @@ async fn an_agent_can_do_without() {
     let mut without = assignment();
     without["target"]["agent"]["noCache"] = json!(true);
     world.pod(1);
-    let open =
-        json!({"job": "job-1", "assignment": without, "budget": {}, "requestedBy": "alice@acme"});
+    let open = json!({"runsIn": {"job": "job-1"}, "assignment": without, "budget": {}, "requestedBy": "alice@acme"});
     let opened = world
         .http
         .put(format!("{}/admin/v1/attempts/{UID}/1", world.admin))

@@ -93,7 +93,7 @@ async fn a_sandbox_identity_without_its_whole_chain_is_refused_whatever_rbac_say
     let (status, text) = claim(&world, PILOT).await;
     assert_eq!(status, 403, "the attempt is not opened yet: {text}");
     let report = world.open(1, TaskBudget::default()).await;
-    assert!(!report.claimed);
+    assert_eq!(report.claimed_at_ms, None);
     let (status, text) = claim(&world, PILOT).await;
     assert_ne!(
         status, 403,

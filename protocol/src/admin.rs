@@ -21,8 +21,8 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OpenAttempt {
-    /// Name of the Job that will run it. Only pods of this Job may claim.
-    pub job: String,
+    /// Where its pilot runs: nobody else may have it.
+    pub runs_in: RunsIn,
     /// What is to be done. Absent for n > 1: the assignment of attempt n - 1 is taken over, so that later edits do not reach this run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assignment: Option<Assignment>,
@@ -34,6 +34,16 @@ pub struct OpenAttempt {
     /// The Task's labels, for sums of costs by label: at most [`MAX_LABELS`], the first in the order of their keys.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+}
+
+/// Where the pilot of an attempt runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RunsIn {
+    /// In a pod of its own: one of the Job of this name.
+    Job(String),
+    /// In one of the shared pilots, whichever takes it ([`crate::task::Work`]).
+    Shared,
 }
 
 /// Most labels of a Task that the ledger knows.
@@ -72,8 +82,13 @@ pub struct AttemptReport {
     /// The pinned agent of the assignment, if the target is an agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<String>,
-    /// Whether a pilot has claimed it.
-    pub claimed: bool,
+    /// Where its pilot runs.
+    pub runs_in: RunsIn,
+    /// When it was opened, in milliseconds since the Unix epoch.
+    pub opened_at_ms: i64,
+    /// When a pilot claimed it for the first time; absent until one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed_at_ms: Option<i64>,
     /// Whether it was fenced.
     pub fenced: bool,
     /// Whether the sandbox's isolation was proven; absent until the pilot said so.

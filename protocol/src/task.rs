@@ -1,11 +1,14 @@
 //! The task API: what a pilot says to the gateway's data listener, beside `/v1/chat/completions`.
 //!
-//! All paths need a bearer token of [`crate::AUDIENCE`] bound to the attempt's pod; the gateway finds the Task from the token, never
-//! from the request. Errors are [`ApiError`].
+//! All paths but `work` need a bearer token of [`crate::AUDIENCE`] bound to the attempt's pod, or a [`Capability`]; the gateway finds the
+//! Task from it, never from the request. `work` needs a token of the shared pilots. Errors are [`ApiError`].
 //!
 //! | call | request | answer |
 //! |---|---|---|
 //! | `POST /task/v1/claim` | [`ClaimRequest`] | [`Claim`] |
+//! | `POST /task/v1/work` | - | [`Work`], or 204 where there was none within [`WORK_WAIT`] |
+//! | `POST /task/v1/renew` | - | 204: the capability lasts for another [`CLAIM_LASTS`] |
+//! | `POST /task/v1/release` | [`Release`] | 204: the capability is worth nothing any more, and another pilot may have the attempt |
 //! | `GET /task/v1/assignment` | - | [`crate::assignment::Assignment`] |
 //! | `POST /task/v1/journal` | [`Append`] | [`Appended`] |
 //! | `GET /task/v1/journal/{from}` | - | [`Journal`]: records from this number on; empty at the end |
@@ -20,6 +23,8 @@
 
 use crate::journal::{Body, Record};
 use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::Duration;
 
 /// Header: the session of the claim. On every call but the claim.
 pub const SESSION_HEADER: &str = "oarmaster-session";
@@ -60,6 +65,54 @@ pub struct Claim {
     /// Most tokens of a model call, as far as the gateway knows: those of the member of the pool that takes the most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context_tokens: Option<u64>,
+}
+
+/// How long a claim of a shared pilot lasts that is not renewed.
+pub const CLAIM_LASTS: Duration = Duration::from_secs(30);
+/// How long the gateway looks for work before it says that there is none.
+pub const WORK_WAIT: Duration = Duration::from_secs(20);
+
+/// An attempt for a shared pilot, which is claimed already.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Work {
+    /// The bearer token of this attempt's calls.
+    pub capability: Capability,
+    /// UID of the Task.
+    pub task_uid: String,
+    /// The attempt.
+    pub attempt: u32,
+    /// Digest of its assignment.
+    pub assignment: String,
+    /// The claim.
+    pub claim: Claim,
+}
+
+/// Gives an attempt back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Release {
+    /// The session of the claim.
+    pub session: String,
+    /// Why the pilot cannot run it at all: then it has failed, and no other pilot gets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+}
+
+/// A secret that stands for one claim of one attempt, for as long as it is renewed. It is not shown.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Capability(pub String);
+
+impl Capability {
+    /// What every capability begins with, and no token of Kubernetes.
+    pub const PREFIX: &str = "oarmaster-claim-";
+}
+
+impl fmt::Debug for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Capability(..)")
+    }
 }
 
 /// Appends records.

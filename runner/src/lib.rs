@@ -2,7 +2,7 @@
 //!
 //! [`pilot`] is the trusted agent loop; it holds the token and talks to the gateway. [`exec`] is the supervisor of untrusted code in
 //! the user's image; it talks to the pilot alone, and is a static binary of its own, `oarmaster-exec`, which [`install`] copies into the sandbox
-//! container. [`node_probe`] looks at a node for a SandboxClass. Nothing here knows Kubernetes.
+//! container. [`pilots`] runs many attempts that need no sandbox. [`node_probe`] looks at a node for a SandboxClass. Nothing here knows Kubernetes.
 
 pub mod exec;
 pub mod install;
@@ -10,6 +10,7 @@ pub mod languages;
 pub mod network;
 pub mod node_probe;
 pub mod pilot;
+pub mod pilots;
 
 use std::io::Write as _;
 use std::process::ExitCode;

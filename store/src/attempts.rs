@@ -5,7 +5,7 @@ use crate::state::{At, By};
 use crate::{Refusal, Store};
 use bytes::Bytes;
 use oarmaster_protocol::admin::{
-    AttemptReport, OpenAttempt, OpenAttemptRef, TaskBudget, TaskUsage,
+    AttemptReport, OpenAttempt, OpenAttemptRef, RunsIn, TaskBudget, TaskUsage,
 };
 use oarmaster_protocol::assignment::TaskRef;
 use oarmaster_protocol::task::{Claim, ClaimRequest};
@@ -15,14 +15,14 @@ use oarmaster_protocol::task::{Claim, ClaimRequest};
 pub struct NewestAttempt {
     /// Its number.
     pub attempt: u32,
-    /// The Job whose pods may claim it.
-    pub job: String,
+    /// Where its pilot runs.
+    pub runs_in: RunsIn,
 }
 
 impl Store {
     /// Opens attempt `attempt` of a Task and fences every lower one.
     ///
-    /// The same Job and assignment again is the same attempt; another one is [`Refusal::Diverged`]. The budget is not part of that
+    /// The same place to run in and the same assignment again is the same attempt; another one is [`Refusal::Diverged`]. The budget is not part of that
     /// comparison: it is raised where the request's is higher, and never lowered (see [`Store::raise_budget`]).
     pub async fn open_attempt(
         &self,
@@ -83,7 +83,7 @@ impl Store {
         }
     }
 
-    /// Number and Job of the newest attempt of a Task.
+    /// Number of the newest attempt of a Task, and where its pilot runs.
     pub async fn newest_attempt(&self, task_uid: &str) -> Result<Option<NewestAttempt>, Refusal> {
         self.read(|state| {
             let Some(task) = state.tasks.get(task_uid) else {
@@ -92,7 +92,7 @@ impl Store {
             let newest = task.attempts.last_key_value();
             let newest = newest.map(|(attempt, found)| NewestAttempt {
                 attempt: *attempt,
-                job: found.job.clone(),
+                runs_in: found.runs_in.clone(),
             });
             Ok((newest, task.depends))
         })
@@ -206,7 +206,7 @@ impl Store {
     }
 
     /// Claims an attempt for a pilot process. The newest claim wins; the same nonce again is the same session, unless another claim
-    /// came between, which is [`Refusal::Fenced`]. The caller has checked that `pod` is a pod of the attempt's Job.
+    /// came between, which is [`Refusal::Fenced`]. The caller has checked that `pod` is a pod that may have the attempt.
     pub async fn claim(
         &self,
         task_uid: &str,

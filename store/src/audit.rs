@@ -4,6 +4,7 @@
 use crate::entry::{Audited, Entry, entries};
 use crate::log::{self, Chain, Hash, Urgency};
 use crate::{Refusal, Store, StoreError};
+use oarmaster_protocol::admin::RunsIn;
 use oarmaster_protocol::assignment::TaskRef;
 use oarmaster_protocol::journal::{Body, Record};
 use oarmaster_protocol::read::{AuditAct, AuditCheck, AuditHash, AuditRecord};
@@ -225,12 +226,21 @@ impl<'a> View<'a> {
                 ..line(AuditAct::CallEnd)
             },
             Entry::Attempt {
-                task, job, record, ..
-            } => AuditRecord {
-                task: task.uid,
-                object: format!("attempt {} of {}, Job {job}", record.attempt, task.name),
-                ..line(AuditAct::OpenAttempt)
-            },
+                task,
+                runs_in,
+                record,
+                ..
+            } => {
+                let place = match runs_in {
+                    RunsIn::Job(job) => format!("Job {job}"),
+                    RunsIn::Shared => "shared pilots".to_owned(),
+                };
+                AuditRecord {
+                    object: format!("attempt {} of {}, {place}", record.attempt, task.name),
+                    task: task.uid,
+                    ..line(AuditAct::OpenAttempt)
+                }
+            }
             Entry::Budget { task, .. } => AuditRecord {
                 task,
                 ..line(AuditAct::RaiseBudget)

@@ -2,7 +2,7 @@
 
 use crate::scope::CounterId;
 use crate::state::add;
-use oarmaster_protocol::admin::TaskBudget;
+use oarmaster_protocol::admin::{RunsIn, TaskBudget};
 use oarmaster_protocol::assignment::TaskRef;
 use oarmaster_protocol::journal::{Artifact, Blob, CallUsage, Record};
 use oarmaster_protocol::read::AuditAct;
@@ -17,8 +17,8 @@ pub enum Entry {
     Attempt {
         /// The Task.
         task: TaskRef,
-        /// The Job that may claim it.
-        job: String,
+        /// Where its pilot runs.
+        runs_in: RunsIn,
         /// The agent of the assignment.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pinned: Option<String>,

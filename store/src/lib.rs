@@ -27,6 +27,7 @@ mod room;
 mod rows;
 mod scope;
 mod sdk;
+mod shared;
 mod state;
 mod store;
 #[cfg(test)]
@@ -48,6 +49,7 @@ pub use retention::Swept;
 pub use room::Usage;
 pub use scope::{Counter, CounterId, Exceeded, Scope};
 pub use sdk::{SdkCall, SdkCaller, SdkSettled, SdkTicket};
+pub use shared::SharedAttempt;
 pub use store::Store;
 pub use window::{Period, Window};
 

@@ -28,7 +28,7 @@ app.kubernetes.io/instance: {{ $root.Release.Name }}
 system:serviceaccount:{{ .Release.Namespace }}:oarmaster-operator
 {{- end }}
 
-{{/* What the pods of operator and gateway have in common. Argument: [root, component] */}}
+{{/* What our own pods have in common. Argument: [root, component] */}}
 {{- define "oarmaster.pod" -}}
 {{- $root := index . 0 -}}
 {{- $component := index . 1 -}}

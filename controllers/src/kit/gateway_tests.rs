@@ -76,7 +76,7 @@ async fn trusted(router: Router) -> Served {
 fn report() -> Value {
     json!({
         "task": { "namespace": "team", "name": "fix", "uid": "u" },
-        "attempt": 1, "assignment": "sha256:1", "claimed": false, "fenced": true,
+        "attempt": 1, "assignment": "sha256:1", "runsIn": {"job": "fix-1"}, "openedAtMs": 1, "fenced": true,
         "usage": {}, "next": 1,
     })
 }

@@ -15,7 +15,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::controller::Action;
 use oarmaster_crds::{Task, TaskStatus, names};
 use oarmaster_protocol::FailureClass;
-use oarmaster_protocol::admin::OpenAttempt;
+use oarmaster_protocol::admin::{OpenAttempt, RunsIn};
 use serde_json::json;
 use std::time::Duration;
 
@@ -147,11 +147,20 @@ async fn write_status(
     }
 }
 
-/// Opens the attempt, then creates its Job.
+/// Opens the attempt, then creates its Job, if it has one.
 async fn begin(task: &Task, ctx: &Context, start: &Start) -> std::result::Result<(), Stopped> {
     let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
     let uid = task.metadata.uid.as_deref().unwrap_or_default();
     let digest = open(ctx, uid, start).await?;
+    if start.shared {
+        tracing::info!(
+            namespace,
+            task = task.metadata.name,
+            attempt = start.attempt,
+            "attempt opened for the shared pilots"
+        );
+        return Ok(());
+    }
     network(ctx, namespace).await?;
     if start.service_account {
         service_account(ctx, namespace).await?;
@@ -216,7 +225,11 @@ async fn open(ctx: &Context, uid: &str, start: &Start) -> std::result::Result<St
         return Ok(report.assignment);
     }
     let request = OpenAttempt {
-        job: start.job.clone(),
+        runs_in: if start.shared {
+            RunsIn::Shared
+        } else {
+            RunsIn::Job(start.job.clone())
+        },
         assignment: start.resolved.assignment.clone(),
         budget: start.resolved.budget,
         requested_by: start.requested_by.clone(),

@@ -4,9 +4,11 @@ use super::draft::Draft;
 use super::plan::{begin, start};
 use super::pod::{JobEnd, JobFacts, Pilot, PodFacts};
 use super::refs::Refs;
+use super::shared;
 use oarmaster_crds::kinds::task::JobRef;
 use oarmaster_crds::names;
 use oarmaster_protocol::FailureClass;
+use oarmaster_protocol::admin::RunsIn;
 use std::time::Duration;
 
 /// Exit code of a pilot whose session was fenced: another one has the attempt.
@@ -17,6 +19,12 @@ pub(super) const PULL_PATIENCE: Duration = Duration::from_secs(60);
 /// Plans one pass over an attempt that is written down.
 pub(super) fn plan(draft: &mut Draft<'_>, number: u32) {
     let seen = draft.seen;
+    if let Some(report) = seen.report.as_ref()
+        && report.attempt == number
+        && report.runs_in == RunsIn::Shared
+    {
+        return shared::plan(draft, number, report);
+    }
     let name = names::job_name(
         draft.task.metadata.name.as_deref().unwrap_or_default(),
         draft.task.metadata.uid.as_deref().unwrap_or_default(),
@@ -43,7 +51,7 @@ fn without_job(draft: &mut Draft<'_>, number: u32, deleting: bool) {
     let report = draft.seen.report.as_ref();
     let was = deleting
         || draft.status.job.is_some()
-        || report.is_some_and(|report| report.claimed || report.fenced);
+        || report.is_some_and(|report| report.claimed_at_ms.is_some() || report.fenced);
     if let Some(outcome) = report.and_then(|report| report.outcome.as_ref()) {
         draft.clock_stops(draft.seen.now);
         draft.conclude(outcome);
@@ -66,7 +74,7 @@ fn with_job(draft: &mut Draft<'_>, number: u32, job: &JobFacts) {
             name: job.name.clone(),
             uid: job.uid.clone(),
         };
-        draft.running(number, job, since);
+        draft.running(number, Some(job), since);
     }
     let outcome = seen
         .report
@@ -229,12 +237,12 @@ fn end_of(pilot: &Pilot, draft: &Draft<'_>) -> jiff::Timestamp {
 }
 
 /// The class says how long a pod may take to start; while it cannot be read, its default counts.
-fn startup_timeout(draft: &Draft<'_>) -> Duration {
+pub(super) fn startup_timeout(draft: &Draft<'_>) -> Duration {
     const DEFAULT: Duration = Duration::from_secs(300);
     draft.seen.startup_timeout.unwrap_or(DEFAULT)
 }
 
-fn timeout_text(draft: &Draft<'_>) -> String {
+pub(super) fn timeout_text(draft: &Draft<'_>) -> String {
     format!(
         "the running time of {} is used up; raise spec.timeout in a new Task",
         draft.task.spec.timeout

@@ -175,10 +175,10 @@ impl<'a> Draft<'a> {
         self.condition(conditions::READY, Some(false), reason::STARTING, what);
     }
 
-    /// The attempt runs.
-    pub fn running(&mut self, number: u32, job: JobRef, since: Timestamp) {
+    /// The attempt runs: in the pod of this Job, or in a shared pilot.
+    pub fn running(&mut self, number: u32, job: Option<JobRef>, since: Timestamp) {
         self.status.phase = Some(Phase::Running);
-        self.status.job = Some(job);
+        self.status.job = job;
         if self.status.attempt_started_at.is_none() {
             self.status.attempt_started_at = Some(Time(whole_second(since)));
         }

@@ -10,6 +10,7 @@ pub(crate) mod observe;
 pub mod plan;
 pub mod pod;
 pub mod refs;
+mod shared;
 #[cfg(test)]
 mod tests;
 

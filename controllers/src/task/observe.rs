@@ -17,7 +17,7 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use oarmaster_crds::kinds::task::DesiredState;
 use oarmaster_crds::{Task, TaskStatus, conditions, names};
-use oarmaster_protocol::admin::{Blocked, RoomQuery};
+use oarmaster_protocol::admin::{Blocked, RoomQuery, RunsIn};
 use oarmaster_protocol::assignment::{AgentTarget, Assignment, Target};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -39,30 +39,51 @@ pub async fn observe(task: &Task, ctx: &Context) -> Result<Observed> {
     let current = attempt
         .filter(|_| !finished && !waiting)
         .map(|number| job_name(task, number));
-    if let Some(name) = &current
-        && !jobs.iter().any(|job| job.name == *name)
+    let of_current = |jobs: &[JobFacts]| {
+        let name = current.as_ref()?;
+        jobs.iter().find(|job| job.name == *name).cloned()
+    };
+    let mut job = of_current(&jobs);
+    let mut shared = None;
+    if let Some((number, name)) = attempt.zip(current.as_ref())
+        && job.is_none()
     {
-        // Not there, or not yet in the cache: only the API server knows.
-        match live_job(ctx, namespace, name).await? {
-            Some(job) if job.owner_uid == uid => jobs.push(job),
-            Some(_) => foreign_job = true,
-            None => {}
+        // An attempt that shared pilots run has no Job to look for.
+        let report = ctx.gateway.report(uid, number).await?;
+        shared = report.filter(|report| report.runs_in == RunsIn::Shared);
+        if shared.is_none() {
+            // Not there, or not yet in the cache: only the API server knows.
+            match live_job(ctx, namespace, name).await? {
+                Some(found) if found.owner_uid == uid => jobs.push(found),
+                Some(_) => foreign_job = true,
+                None => {}
+            }
+            job = of_current(&jobs);
         }
     }
-    let job = current
-        .as_ref()
-        .and_then(|name| jobs.iter().find(|job| job.name == *name));
-    let pod = job.and_then(|job| PodFacts::pick(&ctx.stores.pods.of(uid), &job.uid));
-
+    let is_shared = shared.is_some();
+    let pods = job.as_ref().map(|job| (ctx.stores.pods.of(uid), &job.uid));
+    let pod = pods.and_then(|(pods, job)| PodFacts::pick(&pods, job));
     let report = match attempt {
-        Some(number) if asks(&status, finished, now, stopped, job, pod.as_ref()) => {
+        _ if is_shared => shared,
+        // After the Job was looked at: a result is handed in before its pod ends.
+        Some(number)
+            if asks(
+                &status,
+                finished,
+                now,
+                stopped,
+                job.as_ref(),
+                pod.as_ref(),
+            ) =>
+        {
             ctx.gateway.report(uid, number).await?
         }
         _ => None,
     };
     let due = status.next_attempt_at.as_ref().is_none_or(|at| at.0 <= now);
     let begins = !finished && !stopped && task.metadata.deletion_timestamp.is_none();
-    let begins = begins && due && job.is_none();
+    let begins = begins && due && job.is_none() && !is_shared;
     // What is opened at the gateway is what was pinned: the Agent of today does not count any more.
     let first = refs::first(task) && report.is_none();
     let looked = look(task, ctx, begins && first).await?;

@@ -14,7 +14,7 @@ use oarmaster_crds::kinds::task::DesiredState;
 use oarmaster_crds::validate::{self, summary};
 use oarmaster_crds::{Task, TaskStatus, conditions as vocabulary, names};
 use oarmaster_protocol::FailureClass;
-use oarmaster_protocol::admin::{AttemptReport, Blocked, MAX_LABELS, TaskBudget};
+use oarmaster_protocol::admin::{AttemptReport, Blocked, MAX_LABELS, RunsIn, TaskBudget};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -82,6 +82,8 @@ pub struct Start {
     pub attempt: u32,
     /// Name of its Job.
     pub job: String,
+    /// Whether shared pilots run it: then there is no Job.
+    pub shared: bool,
     /// What it begins with.
     pub resolved: Resolved,
     /// Who created the Task.
@@ -258,7 +260,10 @@ pub(super) fn start(draft: &mut Draft<'_>, number: u32, resolved: &Resolved) {
         draft.starting("the gateway's Service has no address yet");
         return;
     };
+    // Where it was opened already, it runs where it was opened to run.
     let reported = draft.seen.report.as_ref();
+    let reported = reported.filter(|report| report.attempt == number);
+    let shared = reported.map_or(resolved.shared, |report| report.runs_in == RunsIn::Shared);
     draft.start = Some(Box::new(Start {
         attempt: number,
         job: names::job_name(
@@ -266,12 +271,13 @@ pub(super) fn start(draft: &mut Draft<'_>, number: u32, resolved: &Resolved) {
             draft.task.metadata.uid.as_deref().unwrap_or_default(),
             number,
         ),
+        shared,
         resolved: resolved.clone(),
         requested_by: draft.task.spec.requested_by.clone(),
         labels: ledger_labels(draft.task),
         gateway_ip,
         left: draft.left(),
-        service_account: !draft.seen.service_account,
-        opened: reported.is_some_and(|report| report.attempt == number),
+        service_account: !draft.seen.service_account && !shared,
+        opened: reported.is_some(),
     }));
 }

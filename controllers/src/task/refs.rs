@@ -57,6 +57,8 @@ pub struct Resolved {
     pub users: UserIds,
     /// The sandbox beside the pilot, if one is needed.
     pub sandbox: Option<SandboxSpec>,
+    /// Whether shared pilots run it: nothing of it needs a pod of its own, and the class allows it.
+    pub shared: bool,
     /// What is pinned, of an agent.
     pub pinned: Option<Pinned>,
     /// What the first attempt has to do. Later ones take it over at the gateway.
@@ -233,6 +235,7 @@ pub fn resolve_first(task: &Task, looked: &Looked) -> Refs {
         class_name,
         class: class.spec.clone(),
         users,
+        shared: sandbox.is_none() && class.spec.shared_pilots,
         sandbox,
         pinned,
         assignment: Some(assignment),
@@ -266,6 +269,7 @@ pub fn resolve_again(task: &Task, looked: &Looked) -> Refs {
         class_name,
         class: class.spec.clone(),
         users,
+        shared: sandbox.is_none() && class.spec.shared_pilots,
         sandbox,
         pinned: pinned(task).cloned(),
         assignment: None,

@@ -10,4 +10,5 @@ mod properties;
 mod refusals;
 mod restricted;
 mod room;
+mod shared;
 mod sim;

@@ -35,7 +35,9 @@ pub(super) fn waits(task: &Task) -> bool {
     let Some(status) = &task.status else {
         return true;
     };
-    !conditions::is_true(&status.conditions, conditions::FINISHED) && status.job.is_none()
+    !conditions::is_true(&status.conditions, conditions::FINISHED)
+        && status.job.is_none()
+        && status.attempt_started_at.is_none()
 }
 
 /// Whether a Task waits for a Budget.

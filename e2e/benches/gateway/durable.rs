@@ -119,7 +119,7 @@ pub async fn claim(world: &World, number: usize) -> Result<Claimed> {
         "maxOutputTokens": 200, "tools": [], "maxTurns": 1000, "maxToolCalls": 10,
     }});
     let open = json!({
-        "job": format!("job-{number}"), "budget": {}, "requestedBy": "alice@acme",
+        "runsIn": {"job": format!("job-{number}")}, "budget": {}, "requestedBy": "alice@acme",
         "assignment": {"task": {"namespace": "team", "name": format!("task-{number}"), "uid": task}, "target": target},
     });
     let path = format!("/admin/v1/attempts/{task}/1");

@@ -137,6 +137,13 @@ pub async fn prepare(clients: &Clients) -> Result<()> {
         json!({"apiVersion": "oarmaster.dev/v1alpha1", "kind": kind,
             "metadata": {"name": AGENT, "namespace": TASKS}, "spec": spec})
     };
+    // What is measured is a pod's way; the shared pilots' is another one, and no node runs them here.
+    let class = json!({"apiVersion": "oarmaster.dev/v1alpha1", "kind": "SandboxClass",
+        "metadata": {"name": AGENT}, "spec": {"sharedPilots": false}});
+    let classes = "/apis/oarmaster.dev/v1alpha1/sandboxclasses";
+    create(admin, classes, &class)
+        .await
+        .context("failed to create the class")?;
     for (plural, object) in [
         (
             "modelproviders",
@@ -158,7 +165,8 @@ pub async fn prepare(clients: &Clients) -> Result<()> {
             "agents",
             ours(
                 "Agent",
-                json!({"instructions": "Answer.", "model": {"pool": {"name": AGENT}}}),
+                json!({"instructions": "Answer.", "model": {"pool": {"name": AGENT}},
+                    "sandbox": {"class": {"name": AGENT}}}),
             ),
         ),
     ] {

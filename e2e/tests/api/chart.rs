@@ -19,6 +19,7 @@ nodeSelector: {kubernetes.io/os: linux}
 tolerations: [{key: system, operator: Exists}]
 operator: {replicas: 3, resources: {requests: {cpu: 1}}}
 webhook: {replicas: 3, resources: {requests: {cpu: 1}}}
+pilots: {replicas: 3, slots: 8, resources: {requests: {cpu: 1}}}
 gateway:
   resources: {limits: {memory: 2Gi}}
   persistence: {size: 20Gi, storageClassName: fast}
@@ -118,6 +119,7 @@ async fn a_value_that_does_not_exist_is_refused() -> Result<()> {
         ("operater.replicas=1", "operater"),
         ("operator.replicas=0", "replicas"),
         ("webhook.replicas=0", "replicas"),
+        ("pilots.slots=0", "slots"),
         ("images.pullPolicy=Sometimes", "pullPolicy"),
         ("certificates.renewBefore=yesterday", "renewBefore"),
         ("gateway.keyNamespaces[0].secrets[0]=a", "name"),
@@ -179,7 +181,7 @@ fn containers(rendered: &str) -> Result<Vec<(String, Value)>> {
             ));
         }
     }
-    ensure!(all.len() == 3, "{} containers", all.len());
+    ensure!(all.len() == 4, "{} containers", all.len());
     Ok(all)
 }
 
@@ -187,8 +189,13 @@ fn containers(rendered: &str) -> Result<Vec<(String, Value)>> {
 async fn every_flag_that_the_chart_sets_exists() -> Result<()> {
     let cluster = cluster().await?;
     for (name, parts) in containers(&render(&cluster, EVERYTHING).await?)? {
-        let program = built(&format!("oarmaster-{name}")).await?;
-        let help = Run::new(program).args(&["--help"]).stdout().await?;
+        // The shared pilots are a command of the runner.
+        let (program, command): (_, &[&str]) = match name.as_str() {
+            "pilots" => ("oarmaster-runner".to_owned(), &["pilots", "--help"]),
+            name => (format!("oarmaster-{name}"), &["--help"]),
+        };
+        let program = built(&program).await?;
+        let help = Run::new(program).args(command).stdout().await?;
         let known: Vec<&str> = help
             .split(|c: char| c.is_whitespace() || c == '=' || c == ',')
             .collect();
@@ -231,6 +238,7 @@ async fn pods_are_restricted_and_get_only_the_tokens_that_they_use() -> Result<(
         let wanted: &[&str] = match name.as_str() {
             "operator" => &["api", "oarmaster-gateway-admin"],
             "webhook" => &[],
+            "pilots" => &["oarmaster-gateway"],
             _ => &["api"],
         };
         ensure!(audiences == wanted, "{name} has tokens for {audiences:?}");

@@ -110,6 +110,7 @@ async fn what_is_left_out_is_filled_in() -> Result<()> {
                 ("/spec/startupTimeout", json!("5m")),
                 ("/spec/minimumIsolation", json!("Seccomp")),
                 ("/spec/requireNetworkPolicy", json!(false)),
+                ("/spec/sharedPilots", json!(true)),
                 ("/spec/egress", json!({"domains": []})),
                 ("/spec/requests", json!({"cpu": "50m"})),
             ],

@@ -88,11 +88,13 @@ fn pod(class: &SandboxClassSpec, sandbox: Option<SandboxSpec>, users: UserIds) -
     let start = Start {
         attempt: 1,
         job: "work-abc-1".to_owned(),
+        shared: false,
         resolved: Resolved {
             class_name: "default".to_owned(),
             class: class.clone(),
             users,
             sandbox,
+            shared: false,
             pinned: None,
             assignment: None,
             budget: oarmaster_protocol::admin::TaskBudget::default(),

@@ -338,9 +338,12 @@ async fn the_webhook_has_the_rights_of_nobody() -> Result<()> {
             }
             Ok(all)
         };
-        let (webhook, nobody) = (rights("oarmaster-webhook").await?, rights("nobody").await?);
-        ensure!(webhook == nobody, "{webhook}\n{nobody}");
-        ensure!(webhook != rights("oarmaster-operator").await?);
+        let nobody = rights("nobody").await?;
+        for ours in ["oarmaster-webhook", "oarmaster-pilots"] {
+            let has = rights(ours).await?;
+            ensure!(has == nobody, "{ours}: {has}\n{nobody}");
+        }
+        ensure!(nobody != rights("oarmaster-operator").await?);
         Ok(())
     })
     .await

@@ -40,13 +40,17 @@ async fn charts(cluster: &Cluster) -> Result<()> {
         return unasked(cluster).await;
     }
     for chart in ["oarmaster-crds", "oarmaster"] {
-        cluster
+        let mut run = cluster
             .run("helm")
             .dir(checkout())
             .args(&["upgrade", "--install", chart, &format!("charts/{chart}")])
             .args(&["--namespace", RELEASE, "--create-namespace"])
-            .args(&["--reset-then-reuse-values"])
-            .output()
+            .args(&["--reset-then-reuse-values"]);
+        if chart == "oarmaster" {
+            // No node runs the shared pilots.
+            run = run.args(&["--set", "sandboxClass.spec.sharedPilots=false"]);
+        }
+        run.output()
             .await?
             .success()
             .with_context(|| format!("failed to install chart {chart}"))?;

@@ -38,6 +38,7 @@ mod retry;
 mod rotation;
 mod run;
 mod sdks;
+mod shared_pilots;
 mod text;
 mod timeout;
 mod upgrade;

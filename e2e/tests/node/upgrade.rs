@@ -1,6 +1,6 @@
 //! The installation is upgraded, removed and installed again while Tasks run.
 
-use crate::support::{agent, alone, create, key, mocked, pool, task};
+use crate::support::{agent, alone, create, key, mocked, pool, task, with_class};
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Secret, Service};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -104,89 +104,97 @@ async fn complete(space: &Space, number: usize) -> Result<()> {
 #[tokio::test]
 async fn live_tasks_outlive_an_upgrade_and_a_new_installation() -> Result<()> {
     alone("upgrade", async |space| {
-        let cluster = &space.cluster;
-        let (most, last) = (Gate::default(), Gate::default());
-        let (held, held_longer) = (most.clone(), last.clone());
-        let mock = Mock::start(cluster, move |call| {
-            let number = call.last().rsplit('-').next();
-            let late = number.and_then(|number| number.parse().ok()) >= Some(TASKS);
-            Reply::text("done").after(if late { &held_longer } else { &held })
-        })
-        .await?;
-        // First, since a build may take longer than a call may be held.
-        next_images(cluster).await?;
-        create(space, &[key("one"), mocked(&mock), pool(), agent(&[])]).await?;
-        begin(space, 0..TASKS).await?;
-        mock.until("every call", SOON, |bill| bill.len() >= TASKS)
-            .await?;
-        let before = pods(space).await?;
-        assert_eq!(before.len(), TASKS);
-
-        let values = release::values(cluster).await?;
-        let tag = format!("images.tag={TAG}");
-        release::upgrade(cluster, &[&tag, "gateway.resources.limits.memory=1000Mi"]).await?;
-        let ours: Api<Pod> = Api::namespaced(cluster.client.clone(), RELEASE);
-        let gateway = ours.get(POD).await?;
-        let runs = gateway
-            .spec
-            .context("a pod without spec")?
-            .containers
-            .remove(0);
-        ensure!(runs.image.is_some_and(|image| image.ends_with(TAG)));
-        // Each call was open when its gateway went, and is asked once more.
-        mock.until("every call once more", SOON, |bill| bill.len() >= 2 * TASKS)
-            .await?;
-        assert_eq!(pods(space).await?, before, "no pod was restarted");
-        most.open();
-        for number in 0..TASKS {
-            complete(space, number).await?;
-        }
-        assert_eq!(mock.bill().len(), 2 * TASKS);
-
-        begin(space, TASKS..TASKS + LAST).await?;
-        let calls = 2 * TASKS + LAST;
-        mock.until("the last calls", SOON, |bill| bill.len() >= calls)
-            .await?;
-
-        let secrets: Api<Secret> = Api::namespaced(cluster.client.clone(), RELEASE);
-        let ca = secrets.get("oarmaster-ca").await?.data;
-        let ended = space.api::<Task>().get(&name(0)).await?;
-        release::uninstall(cluster).await?;
-        wait::until_gone(ours.clone(), POD, SOON).await?;
-        let claims: Api<PersistentVolumeClaim> = Api::namespaced(cluster.client.clone(), RELEASE);
-        claims.get(&format!("data-{POD}")).await?;
-        let services: Api<Service> = Api::namespaced(cluster.client.clone(), RELEASE);
-        let address = services.get("oarmaster-gateway").await?.spec;
-        let definitions: Api<CustomResourceDefinition> = Api::all(cluster.client.clone());
-        definitions.get("tasks.oarmaster.dev").await?;
-        let alone = pods(space).await?;
-        assert_eq!(alone.len(), LAST, "{alone:#?}");
-
-        release::install(cluster, &values).await?;
-        assert_eq!(
-            secrets.get("oarmaster-ca").await?.data,
-            ca,
-            "the CA is the one before"
-        );
-        let now = services.get("oarmaster-gateway").await?.spec;
-        assert_eq!(
-            now.and_then(|spec| spec.cluster_ip),
-            address.and_then(|spec| spec.cluster_ip)
-        );
-        mock.until("the last calls once more", SOON, |bill| {
-            bill.len() >= calls + LAST
-        })
-        .await?;
-        assert_eq!(pods(space).await?, alone, "no pod was restarted");
-        last.open();
-        for number in TASKS..TASKS + LAST {
-            complete(space, number).await?;
-        }
-        let found = space.api::<Task>().get(&name(0)).await?;
-        assert_eq!(found.status, ended.status);
-        complete(space, 0).await?;
-        assert_eq!(mock.bill().len(), calls + LAST);
-        Ok(())
+        // Shared pilots are upgraded, too; here it is about pods that are not.
+        let class = json!({"sharedPilots": false});
+        with_class(space, class, async |_, name| live(space, name).await).await
     })
     .await
+}
+
+async fn live(space: &Space, class: &str) -> Result<()> {
+    let cluster = &space.cluster;
+    let (most, last) = (Gate::default(), Gate::default());
+    let (held, held_longer) = (most.clone(), last.clone());
+    let mock = Mock::start(cluster, move |call| {
+        let number = call.last().rsplit('-').next();
+        let late = number.and_then(|number| number.parse().ok()) >= Some(TASKS);
+        Reply::text("done").after(if late { &held_longer } else { &held })
+    })
+    .await?;
+    // First, since a build may take longer than a call may be held.
+    next_images(cluster).await?;
+    let mut worker = agent(&[]);
+    worker["spec"]["sandbox"]["class"] = json!({"name": class});
+    create(space, &[key("one"), mocked(&mock), pool(), worker]).await?;
+    begin(space, 0..TASKS).await?;
+    mock.until("every call", SOON, |bill| bill.len() >= TASKS)
+        .await?;
+    let before = pods(space).await?;
+    assert_eq!(before.len(), TASKS);
+
+    let values = release::values(cluster).await?;
+    let tag = format!("images.tag={TAG}");
+    release::upgrade(cluster, &[&tag, "gateway.resources.limits.memory=1000Mi"]).await?;
+    let ours: Api<Pod> = Api::namespaced(cluster.client.clone(), RELEASE);
+    let gateway = ours.get(POD).await?;
+    let runs = gateway
+        .spec
+        .context("a pod without spec")?
+        .containers
+        .remove(0);
+    ensure!(runs.image.is_some_and(|image| image.ends_with(TAG)));
+    // Each call was open when its gateway went, and is asked once more.
+    mock.until("every call once more", SOON, |bill| bill.len() >= 2 * TASKS)
+        .await?;
+    assert_eq!(pods(space).await?, before, "no pod was restarted");
+    most.open();
+    for number in 0..TASKS {
+        complete(space, number).await?;
+    }
+    assert_eq!(mock.bill().len(), 2 * TASKS);
+
+    begin(space, TASKS..TASKS + LAST).await?;
+    let calls = 2 * TASKS + LAST;
+    mock.until("the last calls", SOON, |bill| bill.len() >= calls)
+        .await?;
+
+    let secrets: Api<Secret> = Api::namespaced(cluster.client.clone(), RELEASE);
+    let ca = secrets.get("oarmaster-ca").await?.data;
+    let ended = space.api::<Task>().get(&name(0)).await?;
+    release::uninstall(cluster).await?;
+    wait::until_gone(ours.clone(), POD, SOON).await?;
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(cluster.client.clone(), RELEASE);
+    claims.get(&format!("data-{POD}")).await?;
+    let services: Api<Service> = Api::namespaced(cluster.client.clone(), RELEASE);
+    let address = services.get("oarmaster-gateway").await?.spec;
+    let definitions: Api<CustomResourceDefinition> = Api::all(cluster.client.clone());
+    definitions.get("tasks.oarmaster.dev").await?;
+    let alone = pods(space).await?;
+    assert_eq!(alone.len(), LAST, "{alone:#?}");
+
+    release::install(cluster, &values).await?;
+    assert_eq!(
+        secrets.get("oarmaster-ca").await?.data,
+        ca,
+        "the CA is the one before"
+    );
+    let now = services.get("oarmaster-gateway").await?.spec;
+    assert_eq!(
+        now.and_then(|spec| spec.cluster_ip),
+        address.and_then(|spec| spec.cluster_ip)
+    );
+    mock.until("the last calls once more", SOON, |bill| {
+        bill.len() >= calls + LAST
+    })
+    .await?;
+    assert_eq!(pods(space).await?, alone, "no pod was restarted");
+    last.open();
+    for number in TASKS..TASKS + LAST {
+        complete(space, number).await?;
+    }
+    let found = space.api::<Task>().get(&name(0)).await?;
+    assert_eq!(found.status, ended.status);
+    complete(space, 0).await?;
+    assert_eq!(mock.bill().len(), calls + LAST);
+    Ok(())
 }

@@ -348,13 +348,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
 mod tests {
     use super::*;
     use futures::FutureExt as _;
+    use oarmaster_protocol::admin::RunsIn;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     fn pod(attempt: u32) -> SandboxPod {
         SandboxPod {
             namespace: "team".to_owned(),
             pod: "pod".to_owned(),
-            job: "job".to_owned(),
+            runs_in: RunsIn::Job("job".to_owned()),
             task_uid: "uid".to_owned(),
             attempt,
         }

@@ -12,6 +12,7 @@ use moka::future::Cache;
 use oarmaster_crds::names::{
     ATTEMPT_LABEL, SANDBOX_LABEL, SANDBOX_SERVICE_ACCOUNT, TASK_UID_LABEL,
 };
+use oarmaster_protocol::admin::RunsIn;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,15 +20,15 @@ use std::time::Duration;
 const KNOWN_FOR: Duration = Duration::from_secs(10);
 const MAX_CACHED: u64 = 20_000;
 
-/// The pod of an attempt, as Kubernetes knows it.
+/// The pod in which an attempt's pilot runs: one of its own, as Kubernetes knows it, or a shared one, by its claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SandboxPod {
-    /// Namespace of pod, Job and Task.
+    /// Namespace of the Task, and of a pod of its own.
     pub namespace: String,
-    /// Name of the pod.
+    /// Name of the pod; empty for a shared one that claimed the attempt before this process began.
     pub pod: String,
-    /// Name of the Job.
-    pub job: String,
+    /// Where the pilot runs. Only the way that leads to a Job's pod says so of one, and only a claim of a shared pilot the other.
+    pub runs_in: RunsIn,
     /// UID of the Task.
     pub task_uid: String,
     /// The attempt.
@@ -113,7 +114,7 @@ impl Sandboxes {
                 Ok((task_uid, attempt)) => Kind::Sandbox(Arc::new(SandboxPod {
                     namespace: namespace.to_owned(),
                     pod: pod.to_owned(),
-                    job: job_owner.name,
+                    runs_in: RunsIn::Job(job_owner.name),
                     task_uid,
                     attempt,
                 })),

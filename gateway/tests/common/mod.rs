@@ -26,7 +26,7 @@ use oarmaster_gateway::provider::guard::PrivateEndpoints;
 use oarmaster_gateway::shared::{self, Address};
 use oarmaster_gateway::state::Gateway;
 use oarmaster_gateway::{admin, data, read, tls, traces};
-use oarmaster_protocol::admin::{AttemptReport, CircuitHealth, OpenAttempt, TaskBudget};
+use oarmaster_protocol::admin::{AttemptReport, CircuitHealth, OpenAttempt, RunsIn, TaskBudget};
 use oarmaster_protocol::task::Claim;
 use oarmaster_store::{Options, Store};
 use serde_json::{Value, json};
@@ -106,12 +106,15 @@ impl World {
             namespace: RELEASE.to_owned(),
             default_pool: Some("house".to_owned()),
             operator: format!("system:serviceaccount:{RELEASE}:oarmaster-operator"),
+            pilots: format!("system:serviceaccount:{RELEASE}:oarmaster-pilots"),
             private_endpoints: guard.clone(),
             body_limit: 32 << 20,
             cache_bytes: 1 << 20,
             redis,
         };
         let mut gateway = Gateway::new(settings, store, &client);
+        let still = ahead.clone();
+        gateway.pilots.clock = Arc::new(move || still.load(Ordering::SeqCst));
         let tls = tls::client_config().unwrap();
         if let Some(tracing) = tracing {
             let dropped = gateway.metrics.spans_dropped();
@@ -268,7 +271,7 @@ impl World {
         assignment: Value,
     ) -> AttemptReport {
         let request = OpenAttempt {
-            job: format!("job-{attempt}"),
+            runs_in: RunsIn::Job(format!("job-{attempt}")),
             assignment: (attempt == 1).then(|| serde_json::from_value(assignment).unwrap()),
             budget,
             requested_by: Some("alice@acme".to_owned()),

@@ -6,7 +6,7 @@ use crate::common::upstream::{Reply, Upstream};
 use crate::common::{OPERATOR, PILOT, RELEASE, UID, assignment, http_provider, members, sandbox};
 use crate::crew::{Said, Session, Way};
 use crate::program::Program;
-use oarmaster_protocol::admin::{AttemptReport, OpenAttempt, TaskBudget};
+use oarmaster_protocol::admin::{AttemptReport, OpenAttempt, RunsIn, TaskBudget};
 use oarmaster_protocol::task::Claim;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -133,7 +133,7 @@ impl Rig {
     /// Opens the attempt as the operator does, and claims it as the pilot does.
     async fn claim(&mut self, admin: u16) {
         let request = OpenAttempt {
-            job: "job-1".to_owned(),
+            runs_in: RunsIn::Job("job-1".to_owned()),
             assignment: Some(serde_json::from_value(assignment()).unwrap()),
             labels: BTreeMap::default(),
             budget: TaskBudget {

@@ -12,6 +12,8 @@ use oarmaster_protocol::exec::{Bytes, FailedCode, Request, Response};
 use oarmaster_protocol::journal::Blob;
 use oarmaster_protocol::task::{MAX_ARTIFACT_BYTES, MAX_BLOB_BYTES};
 use std::path::Path;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::block_in_place;
 
 /// Runs the attempt to its result.
 pub(super) async fn drive(
@@ -48,7 +50,7 @@ pub(super) async fn drive(
         if let Some(found) = driver.policy.news() {
             machine.learn(found);
         }
-        let (after, step) = machine.step(event);
+        let (after, step) = unhurried(|| machine.step(event));
         machine = after;
         if !step.records.is_empty() {
             driver.gateway.append(step.records).await?;
@@ -90,6 +92,14 @@ fn answered(asked: Result<serde_json::Value, GatewayError>) -> Result<Event, Gat
         Ok(answer) => Ok(Event::Answered(answer)),
         Err(GatewayError::Refused { code, message }) => Ok(Event::ModelFailed { code, message }),
         Err(error) => Err(error),
+    }
+}
+
+/// Does what may take long, while other attempts of the process go on.
+pub(super) fn unhurried<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => block_in_place(work),
+        _ => work(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The pilot's side of the task API. Every call may be repeated: the gateway knows appends by their sequence number, model calls by
 //! their call number and claims by their nonce. So a gateway that restarts costs time and nothing else.
 
-use super::{Args, Error};
+use super::link::{Link, Token};
 use oarmaster_protocol::assignment::Assignment;
 use oarmaster_protocol::journal::{Artifact, Blob, Body, Outcome, Record};
 use oarmaster_protocol::task::{
@@ -9,11 +9,10 @@ use oarmaster_protocol::task::{
     NEXT_HEADER, SESSION_HEADER,
 };
 use reqwest::header::{CONNECTION, CONTENT_TYPE, HeaderMap, UPGRADE};
-use reqwest::{Certificate, Client, Method, StatusCode, Upgraded, Url};
+use reqwest::{Method, StatusCode, Upgraded, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -27,10 +26,11 @@ const BUDGET_PATIENCE: Duration = Duration::from_secs(60);
 const DEFECT_PATIENCE: Duration = Duration::from_secs(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// A model call may go over several hops, each with the provider's own bound (10 min by default).
 const MODEL_TIMEOUT: Duration = Duration::from_secs(3600);
+/// Largest request to a model of an attempt that shares its process, in bytes.
+const MAX_CONVERSATION: usize = 2 << 20;
 
 /// Why a call ended without what it was made for.
 #[derive(Debug, thiserror::Error)]
@@ -51,22 +51,23 @@ pub(crate) enum GatewayError {
 
 /// The gateway, as this session sees it.
 pub(crate) struct Gateway {
-    client: Client,
-    base: Url,
-    token_file: PathBuf,
+    link: Link,
+    token: Token,
     nonce: String,
     session: String,
     next: u64,
     next_call: u64,
     context_tokens: Option<u64>,
+    /// Largest request to a model.
+    most: usize,
 }
 
 /// The way to the gateway for what programs of the sandbox say to their proxy.
 #[derive(Clone)]
 pub(crate) struct Door {
-    client: Client,
+    link: Link,
     url: Url,
-    token_file: PathBuf,
+    token: Token,
     session: String,
 }
 
@@ -79,12 +80,13 @@ impl Door {
         let failed = |error: &dyn std::error::Error| {
             format!("the gateway could not be reached: {}", chain(error))
         };
-        let token = tokio::fs::read_to_string(&self.token_file).await;
+        let token = self.token.read().await;
         let token = token.map_err(|error| failed(&error))?;
         let response = self
+            .link
             .client
             .get(self.url.clone())
-            .bearer_auth(token.trim())
+            .bearer_auth(token)
             .header(SESSION_HEADER, &self.session)
             .header(CONNECTION, "upgrade")
             .header(UPGRADE, EGRESS_PROTOCOL)
@@ -125,47 +127,36 @@ enum Tried {
 }
 
 impl Gateway {
-    pub(crate) fn new(args: &Args) -> Result<Self, Error> {
-        let setup =
-            |what: &str, error: &dyn std::fmt::Display| Error::Setup(format!("{what}: {error}"));
-        let base = Url::parse(&args.gateway).map_err(|error| setup("--gateway", &error))?;
-        // The token goes in clear to nobody but this machine itself.
-        let is_loopback = matches!(base.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"));
-        if base.scheme() != "https" && !is_loopback {
-            return Err(Error::Setup("--gateway: only https is spoken".to_owned()));
-        }
-        let mut pem = args.ca.clone().unwrap_or_default();
-        if let Some(path) = &args.ca_file {
-            pem = std::fs::read_to_string(path).map_err(|error| setup("--ca-file", &error))?;
-        }
-        let authorities = Certificate::from_pem_bundle(pem.as_bytes())
-            .map_err(|error| setup("the gateway's CA", &error))?;
-        if authorities.is_empty() && base.scheme() == "https" {
-            return Err(Error::Setup(
-                "the gateway's CA: neither --ca-file nor OARMASTER_CA has a certificate".to_owned(),
-            ));
-        }
-        let client = Client::builder()
-            .tls_certs_only(authorities)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            // A gateway whose node is gone sends no reset.
-            .tcp_keepalive(Duration::from_secs(15))
-            .tcp_keepalive_interval(Duration::from_secs(5))
-            .tcp_keepalive_retries(3)
-            .build()
-            .map_err(|error| setup("the client", &error))?;
-        Ok(Self {
-            client,
-            base,
-            token_file: args.token_file.clone(),
+    /// For an attempt that is yet to be claimed.
+    pub(crate) fn new(link: Link, token: Token) -> Self {
+        Self {
+            link,
+            token,
             nonce: uuid::Uuid::new_v4().to_string(),
             session: String::new(),
             next: 0,
             next_call: 0,
             context_tokens: None,
-        })
+            most: usize::MAX,
+        }
+    }
+
+    /// For one that a shared pilot has claimed. Its conversation is bounded: all attempts of the process share its memory.
+    pub(crate) fn claimed(link: Link, token: Token, claim: &Claim) -> Self {
+        let Claim {
+            session,
+            next,
+            next_call,
+            context_tokens,
+        } = claim.clone();
+        Self {
+            session,
+            next,
+            next_call,
+            context_tokens,
+            most: MAX_CONVERSATION,
+            ..Self::new(link, token)
+        }
     }
 
     pub(crate) async fn claim(&mut self, assignment: &str) -> Result<(), GatewayError> {
@@ -184,12 +175,12 @@ impl Gateway {
 
     /// The door for the sandbox's egress, of the session that was claimed.
     pub(crate) fn door(&self) -> Door {
-        let mut url = self.base.clone();
+        let mut url = self.link.base.clone();
         url.set_path("/task/v1/egress");
         Door {
-            client: self.client.clone(),
+            link: self.link.clone(),
             url,
-            token_file: self.token_file.clone(),
+            token: self.token.clone(),
             session: self.session.clone(),
         }
     }
@@ -308,6 +299,16 @@ impl Gateway {
         body: &Value,
     ) -> Result<Value, GatewayError> {
         let mut call = self.json(Method::POST, "/v1/chat/completions", body)?;
+        if call.body.len() > self.most {
+            return Err(GatewayError::Refused {
+                code: "too_large".to_owned(),
+                message: format!(
+                    "the conversation has {} bytes, and in a shared pilot at most {}: give the agent a SandboxClass with sharedPilots: false",
+                    call.body.len(),
+                    self.most
+                ),
+            });
+        }
         call.headers.push((CALL_HEADER, number.to_string()));
         call.headers.push((NEXT_HEADER, self.next.to_string()));
         call.timeout = MODEL_TIMEOUT;
@@ -376,6 +377,13 @@ impl Gateway {
         let mut pause = FIRST_PAUSE;
         loop {
             let tried = match self.try_once(&call).await {
+                // Nothing brings a claim back that is over.
+                Tried::Again {
+                    error: GatewayError::Refused { code, message },
+                    ..
+                } if code == "unauthenticated" && matches!(self.token, Token::Claim(_)) => {
+                    Tried::Over(GatewayError::Fenced(message), None)
+                }
                 // The gateway's view of a pod that has just started may be older than the pod.
                 Tried::Over(error @ GatewayError::Refused { .. }, _) if self.session.is_empty() => {
                     Tried::Again {
@@ -414,16 +422,17 @@ impl Gateway {
             error: GatewayError::Unreachable(why),
             patience: PATIENCE,
         };
-        let token = match tokio::fs::read_to_string(&self.token_file).await {
+        let token = match self.token.read().await {
             Ok(token) => token,
             Err(error) => return again(format!("failed to read the token: {error}")),
         };
-        let mut url = self.base.clone();
+        let mut url = self.link.base.clone();
         url.set_path(&format!("{}{}", call.path, call.name));
         let mut request = self
+            .link
             .client
             .request(call.method.clone(), url)
-            .bearer_auth(token.trim())
+            .bearer_auth(token)
             .timeout(call.timeout);
         for (name, value) in &call.headers {
             request = request.header(*name, value);
@@ -488,7 +497,7 @@ fn jitter() -> f64 {
     0.5 + f64::from(random) / 512.0
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {

@@ -6,7 +6,8 @@
 pub mod answer;
 mod drive;
 mod egress;
-mod gateway;
+pub(crate) mod gateway;
+pub(crate) mod link;
 pub mod machine;
 pub mod patch;
 mod policy;
@@ -18,9 +19,10 @@ pub mod tools;
 use crate::network;
 use gateway::{Gateway, GatewayError};
 use machine::Machine;
+use link::{Link, Token, authority};
 use oarmaster_protocol::assignment::Assignment;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// The attempt belongs to another session, or was fenced.
@@ -66,7 +68,7 @@ pub(crate) enum Error {
     Setup(String),
     #[error("{0}")]
     Gateway(#[from] GatewayError),
-    #[error("the gateway served another assignment than the Job names")]
+    #[error("the gateway served another assignment than was named")]
     WrongAssignment,
     #[error("failed to read the assignment: {0}")]
     Assignment(#[source] serde_json::Error),
@@ -100,7 +102,7 @@ pub fn main(args: &Args) -> ExitCode {
     })
 }
 
-fn complain(error: &Error) -> ExitCode {
+pub(crate) fn complain(error: &Error) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "{error}"); // nobody is left to tell when stderr is gone
     ExitCode::from(match error {
         Error::Gateway(GatewayError::Fenced(_)) => EXIT_FENCED,
@@ -109,28 +111,42 @@ fn complain(error: &Error) -> ExitCode {
 }
 
 async fn run(args: &Args) -> Result<(), Error> {
-    let mut gateway = Gateway::new(args)?;
+    let pem = authority(args.ca.as_deref(), args.ca_file.as_deref())?;
+    let link = Link::new(&args.gateway, &pem)?;
+    let mut gateway = Gateway::new(link, Token::File(args.token_file.clone()));
     gateway.claim(&args.assignment).await?;
+    let of = (args.task_uid.as_str(), args.attempt);
+    let socket = args.exec_socket.as_deref();
+    let targets = &args.network.must_not_reach;
+    attempt(gateway, of, &args.assignment, socket, targets).await
+}
+
+/// Runs an attempt that is claimed, of this Task and number and with this assignment.
+pub(crate) async fn attempt(
+    mut gateway: Gateway,
+    (task_uid, attempt): (&str, u32),
+    digest: &str,
+    socket: Option<&Path>,
+    targets: &[network::Target],
+) -> Result<(), Error> {
     let bytes = gateway.assignment().await?;
-    if oarmaster_protocol::digest(&bytes) != args.assignment {
+    if oarmaster_protocol::digest(&bytes) != digest {
         return Err(Error::WrongAssignment);
     }
     let assignment: Assignment = serde_json::from_slice(&bytes).map_err(Error::Assignment)?;
-    if assignment.task.uid != args.task_uid {
+    if assignment.task.uid != task_uid {
         return Err(Error::WrongAssignment);
     }
     let so_far = gateway.journal_so_far().await?;
     let task = &assignment.task;
     let _ = writeln!(
         std::io::stdout(),
-        "attempt {} of task {}/{}: read its transcript with: oar logs -n {} {}",
-        args.attempt,
+        "attempt {attempt} of task {}/{}: read its transcript with: oar logs -n {} {}",
         task.namespace,
         task.name,
         task.namespace,
         task.name
     );
-    let targets = &args.network.must_not_reach;
     let before = match &assignment.continues {
         None => None,
         Some(_) => Some(match gateway.continued().await {
@@ -139,9 +155,9 @@ async fn run(args: &Args) -> Result<(), Error> {
             Err(error) => return Err(error.into()),
         }),
     };
-    let mut machine = Machine::resume(assignment.clone(), before, &so_far);
+    let mut machine =
+        drive::unhurried(|| Machine::resume(assignment.clone(), before, &so_far));
     machine.set_context(gateway.context_tokens());
     drop(so_far);
-    let socket = args.exec_socket.as_deref();
     drive::drive(gateway, machine, &assignment, socket, targets).await
 }

@@ -3,7 +3,7 @@
 use super::{State, Task};
 use crate::Refusal;
 use crate::entry::Entry;
-use oarmaster_protocol::admin::{MAX_LABELS, OpenAttempt, TaskBudget};
+use oarmaster_protocol::admin::{MAX_LABELS, OpenAttempt, RunsIn, TaskBudget};
 use oarmaster_protocol::assignment::{MAX_ASSIGNMENT_BYTES, Target, TaskRef};
 use oarmaster_protocol::journal::{Body, Record};
 use oarmaster_protocol::task::ClaimRequest;
@@ -11,7 +11,7 @@ use oarmaster_protocol::text::shorten;
 use std::collections::BTreeMap;
 
 /// Most claims of one attempt; more is a pod that starts in a loop.
-const MAX_CLAIMS: usize = 256;
+pub const MAX_CLAIMS: usize = 256;
 
 impl State {
     /// Opens an attempt. `text` is the assignment as it will be served. No entry when there is nothing to change.
@@ -27,7 +27,9 @@ impl State {
             return Err(Refusal::Invalid("attempts are numbered from 1".into()));
         }
         bounded("task UID", uid, 64)?;
-        bounded("job", &request.job, 253)?;
+        if let RunsIn::Job(job) = &request.runs_in {
+            bounded("job", job, 253)?;
+        }
         bounded_labels(&request.labels)?;
         if let (Some(text), Some(assignment)) = (&text, &request.assignment) {
             if text.len() > MAX_ASSIGNMENT_BYTES {
@@ -35,6 +37,12 @@ impl State {
                     "the assignment has {} bytes, at most {MAX_ASSIGNMENT_BYTES} are possible; make the Task's files smaller",
                     text.len()
                 )));
+            }
+            if request.runs_in == RunsIn::Shared && assignment.sandbox.is_some() {
+                return Err(Refusal::Invalid(
+                    "an assignment with a sandbox needs a pod of its own: runsIn must name its job"
+                        .into(),
+                ));
             }
             if assignment.task.uid != uid {
                 return Err(Refusal::Invalid(format!(
@@ -48,13 +56,13 @@ impl State {
             .map(|text| oarmaster_protocol::digest(text.as_bytes()));
         let known = self.tasks.get(uid);
         if let Some(found) = known.and_then(|task| task.attempts.get(&attempt)) {
-            let same = found.job == request.job && digest.is_none_or(|d| d == found.digest);
+            let same = found.runs_in == request.runs_in && digest.is_none_or(|d| d == found.digest);
             return if same {
                 self.decide_raise_budget(uid, request.budget, now)
             } else {
                 Err(Refusal::Diverged(format!(
-                    "attempt {attempt} was opened before with another job or assignment (job {}, assignment {})",
-                    found.job, found.digest
+                    "attempt {attempt} was opened before to run elsewhere, or with another assignment ({:?}, assignment {})",
+                    found.runs_in, found.digest
                 )))
             };
         }
@@ -99,7 +107,7 @@ impl State {
         }
         entries.push(Entry::Attempt {
             task,
-            job: request.job.clone(),
+            runs_in: request.runs_in.clone(),
             pinned,
             assignment: text,
             budget: known.map_or(request.budget, |task| raised(task.budget, request.budget)),

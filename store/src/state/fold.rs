@@ -5,7 +5,7 @@ use crate::IN_DOUBT;
 use crate::entry::{Entry, Reserve};
 use crate::rows;
 use crate::scope::CounterId;
-use oarmaster_protocol::admin::Isolated;
+use oarmaster_protocol::admin::{Isolated, RunsIn};
 use oarmaster_protocol::journal::{Body, CallUsage, Checkpoint, Record};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -56,6 +56,7 @@ impl State {
         };
         let settled = entry.record().and_then(|record| task.settles(&record.body));
         task.apply(entry, at)?;
+        self.shared.follow(task, entry.record());
         let less = entry.record().map_or(0, |record| task.keep(&record.body));
         let more = self.blob_bytes.saturating_add(blob);
         self.blob_bytes = more.saturating_sub(less);
@@ -84,7 +85,7 @@ impl Task {
     fn apply(&mut self, entry: &Entry, at: At) -> Result<(), String> {
         match entry {
             Entry::Attempt {
-                job,
+                runs_in,
                 pinned,
                 assignment,
                 budget,
@@ -94,7 +95,7 @@ impl Task {
                 ..
             } => {
                 let own = assignment.is_some();
-                self.open(record, at, job, pinned.as_ref(), own)?;
+                self.open(record, at, runs_in, pinned.as_ref(), own)?;
                 self.attempt_mut(record)?.labels.clone_from(labels);
                 self.budget = *budget;
                 self.requested_by.clone_from(requested_by);
@@ -108,6 +109,7 @@ impl Task {
                     return Err("the record of a claim is none".into());
                 };
                 attempt.session = Some(session.clone());
+                attempt.claimed_ms.get_or_insert(record.at_ms);
                 attempt.nonces.push(nonce.clone());
             }
             Entry::Open {
@@ -148,7 +150,7 @@ impl Task {
         &mut self,
         record: &Record,
         at: At,
-        job: &str,
+        runs_in: &RunsIn,
         pinned: Option<&String>,
         own: bool,
     ) -> Result<(), String> {
@@ -164,7 +166,9 @@ impl Task {
         self.push(record, at, false)?;
         self.known = self.next();
         let attempt = Attempt {
-            job: job.to_owned(),
+            runs_in: runs_in.clone(),
+            opened_ms: record.at_ms,
+            claimed_ms: None,
             assignment: from,
             digest: assignment.clone(),
             pinned: pinned.cloned(),

@@ -9,8 +9,10 @@ mod journal;
 mod retention;
 mod scopes;
 mod sdk;
+mod shared;
 mod view;
 
+pub use attempts::MAX_CLAIMS;
 pub use calls::{Standing, Wanted, diverged};
 pub use fold::add;
 pub use journal::AppendDecision;
@@ -18,12 +20,13 @@ pub use journal::check_artifact_name;
 pub use retention::Due;
 pub use scopes::{Counters, is_kept};
 pub use sdk::Sdk;
+pub use shared::Shared;
 
 use crate::entry::{Entry, Reserve};
 use crate::log::Place;
 use crate::scope::CounterId;
 use crate::{Refusal, Window};
-use oarmaster_protocol::admin::{Isolated, TaskBudget};
+use oarmaster_protocol::admin::{Isolated, RunsIn, TaskBudget};
 use oarmaster_protocol::assignment::TaskRef;
 use oarmaster_protocol::journal::{Artifact, Body, CallUsage, Outcome};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -56,6 +59,8 @@ pub struct State {
     pub tasks: HashMap<String, Task>,
     /// Namespace and name to the newest UID.
     pub names: HashMap<(String, String), String>,
+    /// The open attempts of shared pilots.
+    pub shared: Shared,
     /// Counters of budgets over all callers.
     pub counters: Counters,
     pub sdk: Sdk,
@@ -152,7 +157,11 @@ pub struct Task {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attempt {
-    pub job: String,
+    pub runs_in: RunsIn,
+    /// In milliseconds since the Unix epoch.
+    pub opened_ms: i64,
+    /// When it was claimed first.
+    pub claimed_ms: Option<i64>,
     /// The entry that holds the assignment: its own, or that of an attempt before.
     pub assignment: At,
     pub digest: String,

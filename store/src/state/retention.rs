@@ -102,6 +102,7 @@ impl State {
             let Some(task) = self.tasks.remove(uid) else {
                 continue;
             };
+            self.shared.leave(&task);
             // After a crash the settlements may have left already.
             for hop in task.calls.values().flat_map(|call| &call.hops) {
                 if hop.open {

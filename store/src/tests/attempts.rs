@@ -1,5 +1,5 @@
 use super::*;
-use oarmaster_protocol::admin::MAX_LABELS;
+use oarmaster_protocol::admin::{MAX_LABELS, RunsIn};
 use oarmaster_protocol::assignment::MAX_ASSIGNMENT_BYTES;
 use oarmaster_protocol::task::ErrorCode;
 
@@ -25,7 +25,7 @@ async fn an_attempt_is_opened_once_and_served_byte_for_byte() {
     let refused = store.open_attempt(UID, 1, other).await.unwrap_err();
     assert_eq!(refused.code(), ErrorCode::Diverged);
     let other = OpenAttempt {
-        job: "fix-x".into(),
+        runs_in: RunsIn::Job("fix-x".into()),
         ..request
     };
     let refused = store.open_attempt(UID, 1, other).await.unwrap_err();
@@ -44,7 +44,7 @@ async fn a_later_attempt_takes_over_and_fences_the_lower_ones() {
     let (_dir, store) = store().await;
     let claimed = begin(&store, usd(100)).await;
     let next = OpenAttempt {
-        job: "fix-2".into(),
+        runs_in: RunsIn::Job("fix-2".into()),
         assignment: None,
         budget: usd(50),
         requested_by: None,
@@ -62,7 +62,10 @@ async fn a_later_attempt_takes_over_and_fences_the_lower_ones() {
         store.assignment(UID, 2).await.unwrap()
     );
     let newest = store.newest_attempt(UID).await.unwrap().unwrap();
-    assert_eq!((newest.attempt, newest.job.as_str()), (2, "fix-2"));
+    assert_eq!(
+        (newest.attempt, newest.runs_in),
+        (2, RunsIn::Job("fix-2".into()))
+    );
     let open = store.open_attempts().await.unwrap();
     assert_eq!(open.len(), 1);
     assert_eq!(open[0].attempt, 2);

@@ -148,7 +148,7 @@ async fn a_reader_who_leaves_has_not_got_all() {
 #[test]
 fn entries_of_the_version_before_are_read() {
     for text in [
-        r#"{"attempt":{"task":{"namespace":"team","name":"fix","uid":"u"},"job":"j","budget":{},"record":{"seq":0,"atMs":1,"attempt":1,"kind":"opened","assignment":"sha256:aa"}}}"#,
+        r#"{"attempt":{"task":{"namespace":"team","name":"fix","uid":"u"},"runsIn":{"job":"j"},"budget":{},"record":{"seq":0,"atMs":1,"attempt":1,"kind":"opened","assignment":"sha256:aa"}}}"#,
         r#"{"budget":{"task":"u","budget":{"picoUsd":7}}}"#,
         r#"{"sdkEnd":{"atMs":1,"id":{"term":1,"call":0,"hop":0},"usage":{"inputTokens":1,"outputTokens":1,"cachedTokens":0,"costPico":5,"estimated":false}}}"#,
     ] {

@@ -151,7 +151,11 @@ impl World {
         match op {
             Op::Open { own, raise } => {
                 let request = OpenAttempt {
-                    job: format!("job-{}", self.attempt + 1),
+                    runs_in: if own {
+                        RunsIn::Shared
+                    } else {
+                        RunsIn::Job(format!("job-{}", self.attempt + 1))
+                    },
                     assignment: (own || self.attempt == 0).then(|| agent_assignment(UID)),
                     budget: usd(raise),
                     requested_by: Some("alice@acme".into()),

@@ -13,6 +13,7 @@ mod journal;
 mod programs;
 mod scopes;
 mod sdk;
+mod shared;
 
 use crate::log::{Place, Repair, replay};
 use crate::state::State;
@@ -21,7 +22,7 @@ use crate::{
     Billing, Call, CallState, HopEnd, HopRequest, Options, ProgramCall, Refusal, Scope, SdkCaller,
     Store, Window,
 };
-use oarmaster_protocol::admin::{OpenAttempt, TaskBudget};
+use oarmaster_protocol::admin::{OpenAttempt, RunsIn, TaskBudget};
 use oarmaster_protocol::assignment::{
     AgentTarget, Assignment, Program, RunTarget, Target, TaskRef,
 };
@@ -115,7 +116,7 @@ pub fn usd(pico: u64) -> TaskBudget {
 
 pub fn open_request(uid: &str, budget: TaskBudget) -> OpenAttempt {
     OpenAttempt {
-        job: "fix-1".into(),
+        runs_in: RunsIn::Job("fix-1".into()),
         assignment: Some(agent_assignment(uid)),
         budget,
         requested_by: Some("alice@acme".into()),

@@ -44,6 +44,7 @@ pub fn charts(place: &Place, fresh: &str) -> Result<()> {
         ("operator", "deployment/oarmaster-operator"),
         ("gateway", "statefulset/oarmaster-gateway"),
         ("webhook", "deployment/oarmaster-webhook"),
+        ("runner", "deployment/oarmaster-pilots"),
     ] {
         // The tag is the version, so that helm sees no difference in an image that was built anew.
         if place.registry.is_some() || fresh.contains(&format!("loaded {}", place.image(image))) {

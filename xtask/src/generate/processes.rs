@@ -26,7 +26,7 @@ pub struct Metric {
 }
 
 /// Where each process states its flags and its metrics.
-const PROCESSES: [(&str, &str, &[&str]); 3] = [
+const PROCESSES: [(&str, &str, &[&str]); 4] = [
     (
         "operator",
         "operator/src/args.rs",
@@ -37,6 +37,8 @@ const PROCESSES: [(&str, &str, &[&str]); 3] = [
         "gateway/src/config.rs",
         &["gateway/src/metrics.rs"],
     ),
+    // What they do is measured at the gateway.
+    ("pilots", "runner/src/pilots/mod.rs", &[]),
     // The API server measures its webhooks: apiserver_admission_webhook_*.
     ("webhook", "webhook/src/args.rs", &[]),
 ];
@@ -47,7 +49,7 @@ pub fn page(root: &Path) -> Result<String> {
         fs::read_to_string(root.join(file)).with_context(|| format!("failed to read {file}"))
     };
     let mut text = String::from(
-        "# Processes: flags, metrics, events\n\nEach process logs lines of JSON to standard error. The environment variable `OARMASTER_LOG` filters them, like \
+        "# Processes: flags, metrics, events\n\nEach process logs lines of JSON to standard error, the shared pilots plain ones. The environment variable `OARMASTER_LOG` filters them, like \
          `info,oarmaster_gateway=debug`; without it they are those of `info` and above.\n",
     );
     for (name, args, metrics) in PROCESSES {

@@ -171,6 +171,7 @@ fn class() -> impl Strategy<Value = Value> {
             ),
             ("minimumIsolation", isolation),
             ("requireNetworkPolicy", policy),
+            ("sharedPilots", Some(json!(false))), // it is about pods
             ("egress", Some(json!({ "domains": ["*.example.com"] }))),
             ("startupTimeout", startup),
             ("nodeSelector", Some(json!(selector))),

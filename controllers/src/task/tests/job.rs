@@ -121,7 +121,9 @@ fn the_pod_has_the_documented_containers_and_arguments() {
 fn an_agent_without_tools_has_a_pilot_alone() {
     let mut sim = Sim::new(json!({}));
     sim.agent.as_mut().unwrap().spec.tools.clear();
+    sim.class.as_mut().unwrap().spec.shared_pilots = false;
     let start = sim.pass().start.unwrap();
+    assert!(!start.shared);
     let job = build(&sim.task, &start, &installation(), "sha256:abc");
     assert_hardened(&job, &start);
     let pod = pod(&job);

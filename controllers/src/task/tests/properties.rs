@@ -104,7 +104,7 @@ fn happens(sim: &mut Sim, event: &Event) {
             let unclaimed = sim
                 .gateway
                 .get(&attempt)
-                .is_some_and(|report| !report.claimed);
+                .is_some_and(|report| report.claimed_at_ms.is_none());
             if unclaimed && sim.pod.is_none() && !sim.finished() {
                 sim.jobs.clear();
                 sim.gateway.remove(&attempt);
@@ -121,6 +121,7 @@ proptest! {
         events in prop::collection::vec(event(), 0..40),
         limit in 0i64..4,
         run in any::<bool>(),
+        tools in any::<bool>(),
     ) {
         let mut spec = json!({ "retry": { "limit": limit, "on": ["NotAccepted", "StartFailed"] } });
         if run {
@@ -129,6 +130,9 @@ proptest! {
             spec["run"] = json!({ "command": ["true"] });
         }
         let mut sim = Sim::new(spec);
+        if !tools && let Some(agent) = &mut sim.agent {
+            agent.spec.tools.clear(); // shared pilots run it
+        }
         let mut cancelled = false;
         for event in &events {
             happens(&mut sim, event);

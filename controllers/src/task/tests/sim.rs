@@ -9,7 +9,7 @@ use oarmaster_crds::conditions::{self, reason};
 use oarmaster_crds::kinds::task::{DesiredState, Phase};
 use oarmaster_crds::{Agent, ModelPool, SandboxClass, Task, names};
 use oarmaster_protocol::FailureClass;
-use oarmaster_protocol::admin::{AttemptReport, Blocked, TaskUsage};
+use oarmaster_protocol::admin::{AttemptReport, Blocked, RunsIn, TaskUsage};
 use oarmaster_protocol::journal::{Failure, Outcome};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -160,9 +160,13 @@ impl Sim {
                 .collect(),
         };
         let report = attempt.and_then(|number| self.gateway.get(&number).cloned());
+        let shared = name.is_some()
+            && report
+                .as_ref()
+                .is_some_and(|report| report.runs_in == RunsIn::Shared);
         Observed {
             now: self.now,
-            refs: if !begins || !due || job.is_some() {
+            refs: if !begins || !due || job.is_some() || shared {
                 Refs::NotLooked
             } else if refs::first(&self.task) && report.is_none() {
                 refs::resolve_first(&self.task, &looked)
@@ -232,7 +236,13 @@ impl Sim {
                     attempt: start.attempt,
                     assignment: "sha256:0".to_owned(),
                     pinned: None,
-                    claimed: false,
+                    runs_in: if start.shared {
+                        RunsIn::Shared
+                    } else {
+                        RunsIn::Job(start.job.clone())
+                    },
+                    opened_at_ms: self.now.as_millisecond(),
+                    claimed_at_ms: None,
                     fenced: false,
                     isolated: None,
                     outcome: None,
@@ -243,7 +253,7 @@ impl Sim {
                 self.service_account = true;
                 self.writes += 1;
             }
-            if !self.jobs.iter().any(|job| job.name == start.job) {
+            if !start.shared && !self.jobs.iter().any(|job| job.name == start.job) {
                 assert!(
                     !self.ran.contains(&start.job),
                     "an attempt that ran gets no second Job"
@@ -351,8 +361,25 @@ impl Sim {
         }
     }
 
+    /// Whether shared pilots run the attempt.
+    fn shared(&self) -> bool {
+        let report = self.gateway.get(&self.attempt());
+        report.is_some_and(|report| report.runs_in == RunsIn::Shared)
+    }
+
+    fn claims(&mut self) {
+        let (attempt, now) = (self.attempt(), self.now.as_millisecond());
+        if let Some(report) = self.gateway.get_mut(&attempt) {
+            report.claimed_at_ms.get_or_insert(now);
+        }
+    }
+
     /// The pilot starts and claims.
     pub fn pilot_starts(&mut self) {
+        if self.shared() {
+            self.claims();
+            return;
+        }
         self.pod_created();
         let attempt = self.attempt();
         let now = self.now;
@@ -362,9 +389,7 @@ impl Sim {
             .filter(|pod| pod.pilot == Pilot::NotStarted && pod.disrupted.is_none())
         {
             pod.pilot = Pilot::Running { since: now };
-            if let Some(report) = self.gateway.get_mut(&attempt) {
-                report.claimed = true;
-            }
+            self.claims();
             let name = names::job_name("fix", "uid-1", attempt);
             self.ran.insert(name);
         }
@@ -376,9 +401,10 @@ impl Sim {
             .pod
             .as_ref()
             .is_some_and(|pod| matches!(pod.pilot, Pilot::Running { .. }));
+        let shared = self.shared();
         let attempt = self.attempt();
         if let Some(report) = self.gateway.get_mut(&attempt)
-            && running
+            && (running || (shared && report.claimed_at_ms.is_some()))
             && !report.fenced
             && report.outcome.is_none()
         {
