@@ -3,7 +3,9 @@
 //! Order: `Open` is durable before the first byte leaves for a provider; `Answer` before the pilot sees the end of
 //! the answer; `ToolIntent` before exec sees the call; `ToolResult` before the model sees the result.
 
+use crate::assignment::Score;
 use crate::failure::FailureClass;
+use crate::request::{Ask, Waits};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -122,6 +124,22 @@ pub enum Body {
         /// What the model is shown.
         text: String,
     },
+    /// The pilot asks for what only the operator can bring about. It is open until it is `Answered`.
+    Asked {
+        /// [`Ask::id`].
+        id: String,
+        /// What is asked for.
+        what: Ask,
+    },
+    /// (gateway) The operator's answer to a request.
+    Answered {
+        /// Id of the request.
+        id: String,
+        /// Whether it was granted.
+        ok: bool,
+        /// What came of it.
+        value: Value,
+    },
     /// Text that the pilot adds to the conversation by itself (a red check, a broken answer).
     Observation {
         /// The text, as the model is shown it.
@@ -142,6 +160,17 @@ pub enum Body {
         exit_code: Option<i32>,
         /// Head and tail of its output.
         text: String,
+    },
+    /// The judge gave its judgement of an answer.
+    Judged {
+        /// Round, from 1.
+        round: u32,
+        /// The score.
+        score: Score,
+        /// Whether it accepts.
+        accepted: bool,
+        /// What would make the answer better.
+        feedback: String,
     },
     /// The attempt's outcome. Nothing of this attempt follows.
     Result {
@@ -197,9 +226,9 @@ pub struct Failure {
     pub class: FailureClass,
     /// One sentence for a person. Never a key; never more than 1,024 characters.
     pub message: String,
-    /// A Budget of the cluster has no room: the Task is not over, and waits for it without a pod.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub waits: bool,
+    /// The Task is not over, and waits for this without a pod. The class is what it fails with should that never come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<Waits>,
 }
 
 /// An artifact in the gateway's store.

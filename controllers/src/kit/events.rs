@@ -25,6 +25,12 @@ pub enum Reason {
     Failed,
     /// The Task was cancelled.
     Cancelled,
+    /// The Task gave work to another agent; the note names its Task.
+    Delegated,
+    /// People are asked; the note names the Approval, or says how to decide it.
+    ApprovalAsked,
+    /// The Approval is decided.
+    ApprovalDecided,
     /// The API server did not take the attempt's Job; it is tried again.
     JobRefused,
     /// The object can be used from now on.
@@ -46,6 +52,9 @@ impl Reason {
             Self::Completed => "Completed",
             Self::Failed => "Failed",
             Self::Cancelled => "Cancelled",
+            Self::Delegated => "Delegated",
+            Self::ApprovalAsked => "ApprovalAsked",
+            Self::ApprovalDecided => "ApprovalDecided",
             Self::JobRefused => "JobRefused",
             Self::Ready => "Ready",
             Self::NotReady => "NotReady",
@@ -62,7 +71,10 @@ impl Reason {
             | Self::Disrupted
             | Self::Completed
             | Self::Failed
-            | Self::Cancelled => false,
+            | Self::Cancelled
+            | Self::Delegated
+            | Self::ApprovalAsked
+            | Self::ApprovalDecided => false,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Task: everything that runs. See `docs/architecture.md` for its life.
 
 mod act;
+mod ask;
 pub mod assignment;
 mod attempt;
 mod draft;
@@ -9,6 +10,7 @@ pub(crate) mod observe;
 pub mod plan;
 pub mod pod;
 pub mod refs;
+pub mod requests;
 #[cfg(test)]
 mod tests;
 

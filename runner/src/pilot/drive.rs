@@ -59,6 +59,10 @@ pub(super) async fn drive(
             }
             Next::Model(body) => driver.model(&body).await?,
             Next::Exec(request) => driver.ask(&request).await,
+            Next::Await { id } => match driver.gateway.await_answer(&id).await? {
+                Some(answer) => Event::Replied(answer),
+                None => Event::NoReply,
+            },
             Next::Network => Event::Network(driver.policy.wait().await),
             Next::Collect { name, pattern } => driver.collect(&name, &pattern).await?,
             Next::Store { name, bytes } => {

@@ -4,6 +4,7 @@
 //! pilot has no rights in Kubernetes and no key: one token that the gateway alone accepts, read anew for each request.
 
 pub mod answer;
+pub mod asks;
 mod drive;
 mod egress;
 mod gateway;

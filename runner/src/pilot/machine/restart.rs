@@ -20,7 +20,11 @@ impl Machine {
                 "the sandbox's container was stopped while the program ran, most likely at its memory limit",
             ),
             Phase::Keeping(outcome) => self.keep_next(outcome),
-            Phase::Starting | Phase::Holding(_) | Phase::Asking { .. } | Phase::Ended => {
+            Phase::Starting
+            | Phase::Holding(_)
+            | Phase::Asking { .. }
+            | Phase::Awaiting(_)
+            | Phase::Ended => {
                 self.finish_now(FailureClass::Internal, "an event came that nothing waited for")
             }
         }
@@ -53,9 +57,11 @@ impl Machine {
             Phase::Starting | Phase::Probing(After::Place(_)) | Phase::Placing(_) => {
                 FailureClass::StartFailed
             }
-            Phase::Holding(_) | Phase::Asking { .. } | Phase::Keeping(_) | Phase::Ended => {
-                FailureClass::Internal
-            }
+            Phase::Holding(_)
+            | Phase::Asking { .. }
+            | Phase::Awaiting(_)
+            | Phase::Keeping(_)
+            | Phase::Ended => FailureClass::Internal,
         };
         let what = match class {
             FailureClass::OutOfMemory => {

@@ -3,8 +3,10 @@ mod catalogue;
 mod characters;
 mod edit;
 mod end;
+mod judge;
 mod network;
 mod repeat;
+mod request;
 mod sandbox;
 mod turns;
 
@@ -14,6 +16,7 @@ use oarmaster_protocol::assignment::{
 };
 use oarmaster_protocol::exec::{Failed, Output, Ran, Stopped};
 use oarmaster_protocol::probe::Place;
+use oarmaster_protocol::request::Waits;
 use proptest::prelude::*;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -34,6 +37,8 @@ fn agent(tools: &[&str]) -> Assignment {
             max_output_tokens: 100,
             no_cache: false,
             tools: tools.iter().map(|tool| (*tool).to_owned()).collect(),
+            delegates: vec![],
+            approvals: vec![],
             output_schema: None,
             max_turns: 4,
             max_tool_calls: 3,
@@ -71,6 +76,8 @@ fn checked(mut assignment: Assignment, rounds: u32) -> Assignment {
     assignment.accept = Some(Accept {
         command: vec!["check".into()],
         exit_code: 0,
+        judge: None,
+        best: false,
         rounds,
     });
     assignment
