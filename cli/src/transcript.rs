@@ -3,6 +3,7 @@
 use crate::text::{bytes, clean, count, one_line};
 use oarmaster_crds::Usd;
 use oarmaster_protocol::journal::{Body, CallUsage, Checkpoint, Outcome, Record};
+use oarmaster_protocol::request::{Ask, Waits};
 use serde_json::Value;
 
 /// Lines that are shown of a long result unless everything is asked for: from its start, and from its end.
@@ -84,6 +85,19 @@ impl Printer {
                 self.text(&mut lines, text);
                 lines
             }
+            Body::Asked { what, .. } => self.asked(what),
+            Body::Answered { ok, value, .. } => {
+                let mut lines = vec![
+                    if *ok {
+                        "answered: granted"
+                    } else {
+                        "answered: not granted"
+                    }
+                    .to_owned(),
+                ];
+                self.text(&mut lines, &plain(value));
+                lines
+            }
             Body::Observation { text, .. } => {
                 let mut lines = vec!["told to the model".to_owned()];
                 self.text(&mut lines, text);
@@ -116,6 +130,21 @@ impl Printer {
                 );
                 let mut lines = vec![format!("check {round}: {verdict} ({exit})")];
                 self.text(&mut lines, text);
+                lines
+            }
+            Body::Judged {
+                round,
+                score,
+                accepted,
+                feedback,
+            } => {
+                let verdict = if *accepted {
+                    "accepted"
+                } else {
+                    "not accepted"
+                };
+                let mut lines = vec![format!("judge {round}: {verdict} (score {score})")];
+                self.text(&mut lines, feedback);
                 lines
             }
             Body::Result { outcome } => vec![ended(record.attempt, outcome)],
@@ -206,6 +235,19 @@ impl Printer {
         lines
     }
 
+    fn asked(&self, what: &Ask) -> Vec<String> {
+        let (head, text) = match what {
+            Ask::Delegate { agent, prompt } => (format!("asks the agent {agent}"), prompt),
+            Ask::Judge { agent, prompt } => (format!("asks the judge {agent}"), prompt),
+            Ask::Question { ask } => ("asks people".to_owned(), ask),
+            // The call itself stands in its intent, just above.
+            Ask::Approval { tool, .. } => return vec![format!("asks for approval of {tool}")],
+        };
+        let mut lines = vec![one_line(&head, LINE)];
+        self.text(&mut lines, text);
+        lines
+    }
+
     /// Adds a text, indented, shortened in the middle.
     fn text(&self, lines: &mut Vec<String>, text: &str) {
         let text = clean(text.trim_end());
@@ -251,6 +293,10 @@ fn plain(value: &Value) -> String {
 fn ended(attempt: u32, outcome: &Outcome) -> String {
     match &outcome.failure {
         None => format!("attempt {attempt} ended: done"),
+        Some(failure) if matches!(failure.waits, Some(Waits::Request { .. })) => format!(
+            "attempt {attempt} ended: {}",
+            one_line(&failure.message, 1024)
+        ),
         Some(failure) => format!(
             "attempt {attempt} ended: {}: {}",
             failure.class,

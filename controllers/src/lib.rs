@@ -4,6 +4,7 @@
 //! The library runs under a leader's lease that `operator` holds; it reads no Secret and no flag.
 
 pub mod agent;
+pub mod approval;
 pub mod budget;
 pub mod class;
 pub mod kit;

@@ -10,6 +10,8 @@
 //! | SandboxClass | the Agents that name it, and the Tasks that wait |
 //! | Agent, ConfigMap | the Tasks of its namespace that wait and name it |
 //! | RuntimeClass | every SandboxClass |
+//! | Task | the Task that gave it its work; the Approvals that it asked for |
+//! | Approval | its Task |
 //! | Job, Pod of a Task | the Task |
 //! | Job, Pod of a probe | the SandboxClass |
 //! | the gateway's Service | the Tasks that wait; every SandboxClass; the NetworkPolicy of each namespace that runs Tasks |
@@ -26,7 +28,7 @@ use crate::kit::gateway::Gateway;
 use crate::kit::metrics::Metrics;
 use crate::kit::run::{Runner, Shutdown};
 use crate::kit::slim::Slim;
-use crate::kit::watch::{Facts, Nothing, Stored, drive, lean, only_task};
+use crate::kit::watch::{Facts, Nothing, Stored, drive, lean, named, only_task};
 use crate::network;
 use crate::network::repair::Changed;
 use crate::task::pod::{JobFacts, PodFacts};
@@ -42,7 +44,9 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::{Config, Event, watcher};
 use kube::{Api, Client, ResourceExt as _};
 use oarmaster_crds::kinds::class::UsersFrom;
-use oarmaster_crds::{Agent, Budget, ModelPool, ModelProvider, SandboxClass, Task, names};
+use oarmaster_crds::{
+    Agent, Approval, Budget, ModelPool, ModelProvider, SandboxClass, Task, names,
+};
 use oarmaster_protocol::assignment::TaskRef;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -50,7 +54,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch as flag;
 use touch::{
-    Concerns, any, by_labels, has_ended, report_gone, send, send_class, touch, waits,
+    Asked, Concerns, any, by_labels, has_ended, report_gone, send, send_class, touch, waits,
     waits_for_budget,
 };
 
@@ -87,6 +91,7 @@ struct Receivers {
     classes: Receiver<SandboxClass>,
     agents: Receiver<Agent>,
     tasks: Receiver<Task>,
+    approvals: Receiver<Approval>,
 }
 
 impl World {
@@ -105,6 +110,7 @@ impl World {
         let (class_to, classes) = unbounded_channel();
         let (agent_to, agents) = unbounded_channel();
         let (task_to, tasks) = unbounded_channel();
+        let (approval_to, approvals) = unbounded_channel();
         let (gone_to, gone) = unbounded_channel();
         let (progress_to, progress) = unbounded_channel();
         let policies = Changed::default();
@@ -116,6 +122,7 @@ impl World {
         let (namespaces, namespace_cache) = Stored::new();
         let (agent_store, agent_cache) = Stored::<Guard<Agent>>::new();
         let (task_store, task_cache) = Stored::<Guard<Task>>::new();
+        let (approval_store, approval_cache) = Stored::<Guard<Approval>>::new();
         let (jobs, job_cache) = Facts::new(|job: &Slim<Job>| JobFacts::of(&job.0), only_task);
         let (pods, pod_cache) = Facts::new(|pod: &Slim<Pod>| PodFacts::of(&pod.0), only_task);
         let (probe_jobs, probe_job_cache) = Stored::<Job>::new();
@@ -257,8 +264,13 @@ impl World {
             let events = lean(watcher(Api::all(client.clone()), all()))
                 .inspect_ok(move |event| report_gone(event, &gone_to));
             let (to, tasks) = (task_to.clone(), task_store.clone());
+            let asked = Asked {
+                to: task_to.clone(),
+                approvals: approval_to.clone(),
+            };
             (events, move |task: &Guard<Task>| {
                 send(&to, ObjectRef::from_obj(task));
+                asked.tell(task);
                 if task.0.as_ref().is_ok_and(has_ended) {
                     touch(&tasks, &to, |other: &Task| {
                         let continued = other.spec.continue_from.as_ref();
@@ -266,6 +278,17 @@ impl World {
                             && other.namespace() == task.namespace()
                             && continued.is_some_and(|named| named.name == task.name_any())
                     });
+                }
+            })
+        });
+        watches.add("approvals", approval_cache, {
+            let events = lean(watcher(Api::all(client.clone()), all()));
+            let (to, task_to) = (approval_to, task_to.clone());
+            (events, move |approval: &Guard<Approval>| {
+                send(&to, ObjectRef::from_obj(approval));
+                if let Ok(readable) = &approval.0 {
+                    let namespace = readable.namespace().unwrap_or_default();
+                    send(&task_to, named(&namespace, &readable.spec.task.name));
                 }
             })
         });
@@ -359,6 +382,7 @@ impl World {
             namespaces,
             agents: agent_store,
             tasks: task_store,
+            approvals: approval_store,
             jobs,
             pods,
             probe_jobs,
@@ -381,6 +405,7 @@ impl World {
                 classes,
                 agents,
                 tasks,
+                approvals,
             },
             triggers: Triggers {
                 tasks: task_to,
@@ -414,6 +439,7 @@ impl World {
             classes,
             agents,
             tasks,
+            approvals,
         } = receivers;
         let mut helpers = tokio::task::JoinSet::new(); // aborted when dropped
         for drive in drives {
@@ -495,6 +521,19 @@ impl World {
                 concurrency: CONCURRENCY,
                 debounce: DEBOUNCE,
                 reconcile: crate::agent::reconcile,
+            }
+            .run(
+                Arc::clone(&context),
+                shutdown.clone(),
+                Api::all(client.clone())
+            ),
+            Runner {
+                kind: "Approval",
+                store: stores.approvals,
+                triggers: approvals,
+                concurrency: CONCURRENCY,
+                debounce: DEBOUNCE,
+                reconcile: crate::approval::reconcile,
             }
             .run(
                 Arc::clone(&context),

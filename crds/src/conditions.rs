@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-/// True: the object can be used (ready-style kinds). On a Task: it is complete.
+/// True: the object can be used (ready-style kinds). On a Task: it is complete. On an Approval: it is decided.
 pub const READY: &str = "Ready";
 /// True: every object that this one names exists and is usable.
 pub const RESOLVED_REFS: &str = "ResolvedRefs";
@@ -135,6 +135,22 @@ pub mod reason {
     pub const BUDGET_EXCEEDED: &str = "BudgetExceeded";
     /// A Budget of the cluster does not cover the next call. The Task waits for its reset, or until it is raised.
     pub const WINDOW_EXCEEDED: &str = "WindowExceeded";
+    /// The Task waits for people to decide an Approval. The message has the command.
+    pub const WAITING_FOR_APPROVAL: &str = "WaitingForApproval";
+    /// The Task waits for another one, to which it gave work.
+    pub const WAITING_FOR_TASK: &str = "WaitingForTask";
+    /// People can decide the Approval. The message has the command.
+    pub const WAITING: &str = "Waiting";
+    /// Enough people approved.
+    pub const APPROVED: &str = "Approved";
+    /// Somebody rejected.
+    pub const REJECTED: &str = "Rejected";
+    /// The time is over. Of an Approval with `onTimeout: Approve` that approves it.
+    pub const TIMED_OUT: &str = "TimedOut";
+    /// The Task that asked is over, or gone.
+    pub const TASK_ENDED: &str = "TaskEnded";
+    /// No Task says that it asked. Nothing comes of it.
+    pub const NOT_ASKED: &str = "NotAsked";
     /// Every probe was refused.
     pub const PROVEN: &str = "Proven";
     /// A probe reached something, or could not be made.

@@ -27,6 +27,7 @@ pub use common::{Allowance, LocalRef, NamespacedRef, SecretKeyRef};
 pub use domain::{Domain, DomainPattern};
 pub use duration::GepDuration;
 pub use kinds::agent::{Agent, AgentSpec, AgentStatus};
+pub use kinds::approval::{Approval, ApprovalSpec, ApprovalStatus};
 pub use kinds::budget::{Budget, BudgetSpec, BudgetStatus};
 pub use kinds::class::{SandboxClass, SandboxClassSpec, SandboxClassStatus};
 pub use kinds::pool::{ModelPool, ModelPoolSpec, ModelPoolStatus};

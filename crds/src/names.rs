@@ -19,6 +19,12 @@ pub const PROBE_ANNOTATION: &str = "oarmaster.dev/probe";
 pub const PROBE_SERVICE_ACCOUNT: &str = "oarmaster-probe";
 /// The one container of such a pod.
 pub const PROBE_CONTAINER: &str = "probe";
+/// Label of a Task that another one asked for: UID of that one. Guarded by an admission policy, as are the two below.
+pub const PARENT_UID_LABEL: &str = "oarmaster.dev/parent-uid";
+/// Label of such a Task: UID of the Task at the root of the tree.
+pub const ROOT_UID_LABEL: &str = "oarmaster.dev/root-uid";
+/// Label of such a Task: how many Tasks are above it.
+pub const DEPTH_LABEL: &str = "oarmaster.dev/depth";
 /// On a ModelPool: when its cache was emptied last. Any change of it has the gateway give no answer again that it kept before.
 pub const CACHE_FLUSHED_ANNOTATION: &str = "oarmaster.dev/cache-flushed";
 /// Field manager of everything the operator writes.
@@ -44,6 +50,22 @@ pub fn job_name(task: &str, uid: &str, attempt: u32) -> String {
     format!("{}-{hash}-{attempt}", shortened(task))
 }
 
+/// Name of the Task that is made for a request: `<parent's name, 30 characters>-<agent, 15>-<10 base32 of the parent's UID and the request>`.
+#[must_use]
+pub fn child_name(parent: &str, uid: &str, agent: &str, request: &str) -> String {
+    let hash = base32(format!("{uid}\n{request}").as_bytes(), 10);
+    format!("{}-{}-{hash}", part(parent, 30), part(agent, 15))
+}
+
+/// Name of the Approval that is made for a request, the `round`th time: `<Task's name, 30 characters>-<tool, 12>-<10 base32 of the Task's UID
+/// and the request>-<round>`.
+#[must_use]
+pub fn approval_name(task: &str, uid: &str, tool: &str, request: &str, round: i64) -> String {
+    let hash = base32(format!("{uid}\n{request}").as_bytes(), 10);
+    let tool = tool.to_ascii_lowercase();
+    format!("{}-{}-{hash}-{round}", part(task, 30), part(&tool, 12))
+}
+
 /// Name of the Job that probes a SandboxClass: `probe-<class name, 40 characters>-<10 base32>`, at most 57 characters. Who changes the
 /// class (its generation), asks for a probe (`asked`, the value of [`PROBE_ANNOTATION`]) or installs another runner gets another name.
 #[must_use]
@@ -64,7 +86,11 @@ pub fn probe_job_name(
 /// The first 40 characters of an object's name, as a part of a Job's name, which becomes a label value and a host name: dots would split
 /// it.
 fn shortened(name: &str) -> String {
-    let short: String = name.chars().take(40).collect();
+    part(name, 40)
+}
+
+fn part(name: &str, most: usize) -> String {
+    let short: String = name.chars().take(most).collect();
     short.trim_end_matches(['-', '.']).replace('.', "-")
 }
 

@@ -16,6 +16,7 @@ use oarmaster_protocol::admin::{
     RoomQuery, RunsIn, TaskBudget,
 };
 use oarmaster_protocol::assignment::MAX_ASSIGNMENT_BYTES;
+use oarmaster_protocol::request::Answer;
 use oarmaster_store::Event;
 use serde::Deserialize;
 use std::convert::Infallible;
@@ -39,6 +40,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/admin/v1/attempts/{uid}/{attempt}", put(open).get(report))
         .route("/admin/v1/attempts/{uid}/{attempt}/fence", put(fence))
         .route("/admin/v1/tasks/{uid}/budget", put(budget))
+        .route("/admin/v1/tasks/{uid}/requests/{id}", put(answer))
         .route("/admin/v1/attempts", get(attempts))
         .route("/admin/v1/providers", get(providers))
         .route("/admin/v1/budgets", get(budgets))
@@ -95,6 +97,17 @@ async fn budget(
     gateway.operator(&headers).await?;
     let budget: TaskBudget = parse(&bodies::read(body, MAX_BODY).await?)?;
     Ok(Json(gateway.store.raise_budget(&uid, budget).await?))
+}
+
+async fn answer(
+    State(gateway): Shared,
+    Path((uid, id)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<AttemptReport>, ApiFailure> {
+    gateway.operator(&headers).await?;
+    let answer: Answer = parse(&bodies::read(body, MAX_BODY).await?)?;
+    Ok(Json(gateway.store.answer(&uid, &id, &answer).await?))
 }
 
 #[derive(Deserialize)]

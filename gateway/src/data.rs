@@ -21,6 +21,7 @@ use http::{HeaderMap, HeaderValue, header};
 use http_body_util::BodyExt;
 use oarmaster_protocol::admin::RunsIn;
 use oarmaster_protocol::journal::{Artifact, Blob, Body as RecordBody};
+use oarmaster_protocol::request::{POLL, RequestState};
 use oarmaster_protocol::task::{
     Append, Appended, Claim, ClaimRequest, ErrorCode, Journal, MAX_ARTIFACT_BYTES, SESSION_HEADER,
 };
@@ -60,6 +61,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/task/v1/blobs/{digest}", get(kept))
         .route("/task/v1/result", post(result))
         .route("/task/v1/artifacts/{name}", put(artifact))
+        .route("/task/v1/requests/{id}", get(request))
         .route("/task/v1/egress", get(egress::open))
         .merge(pilots::route::router())
         .fallback(no_path)
@@ -336,6 +338,34 @@ async fn write(
         .append(&pod.task_uid, pod.attempt, session, append)
         .await?;
     Ok(Json(appended))
+}
+
+/// Held open until there is an answer. Whoever waits costs a connection and a reader of the journal's length.
+async fn request(
+    State(gateway): State<Arc<Gateway>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<RequestState>, ApiFailure> {
+    let pod = gateway.task(&headers).await?;
+    let session = text(&headers, SESSION_HEADER)?;
+    let store = &gateway.store;
+    let mut news = store.watch(&pod.task_uid).await?; // before the first look, so that nothing falls in between
+    let over = tokio::time::sleep(POLL);
+    tokio::pin!(over);
+    loop {
+        let answer = store
+            .answered(&pod.task_uid, pod.attempt, session, &id)
+            .await?;
+        if answer.is_some() {
+            return Ok(Json(RequestState { answer }));
+        }
+        tokio::select! {
+            told = news.changed() => if told.is_ok() { continue },
+            () = &mut over => {}
+            () = gateway.stopping.cancelled() => {}
+        }
+        return Ok(Json(RequestState { answer: None }));
+    }
 }
 
 async fn artifact(

@@ -103,10 +103,9 @@ async fn a_follow_up_reads_what_it_continues_and_nothing_else() {
     assignment["continues"] = theirs;
     assignment["task"] = json!({"namespace": "team", "name": "follow", "uid": mine});
     let store = &world.gateway.store;
-    let request = json!({"job": "follow-1", "assignment": assignment, "budget": {}});
+    let request = json!({"runsIn": {"job": "follow-1"}, "assignment": assignment, "budget": {}});
     let request = serde_json::from_value(request).unwrap();
-    let report = store.open_attempt(mine, 1, request).await.unwrap();
-    assert!(!report.claimed);
+    store.open_attempt(mine, 1, request).await.unwrap();
     let assigned = world.gateway.assignments.get(store, mine, 1).await.unwrap();
     assert_eq!(assigned.continues.as_deref(), Some(UID));
     assert!(store.blob(mine, &kept.digest).await.is_err(), "not its own");

@@ -6,14 +6,16 @@
 //! | `GET /admin/v1/attempts/{taskUid}/{n}` | - | [`AttemptReport`] |
 //! | `PUT /admin/v1/attempts/{taskUid}/{n}/fence` | [`Fence`] | [`AttemptReport`]; idempotent |
 //! | `PUT /admin/v1/tasks/{taskUid}/budget` | [`TaskBudget`] | [`AttemptReport`] of the newest attempt; only a raise has an effect |
+//! | `PUT /admin/v1/tasks/{taskUid}/requests/{id}` | [`crate::request::Answer`] | [`AttemptReport`] of the newest attempt; the first answer stays |
 //! | `GET /admin/v1/attempts?open=true` | - | list of [`OpenAttemptRef`] |
 //! | `GET /admin/v1/providers` | - | [`Health`] |
 //! | `GET /admin/v1/budgets` | - | list of [`BudgetReport`] |
 //! | `POST /admin/v1/room` | [`RoomQuery`] | [`Room`] |
 //! | `GET /admin/v1/changes` | - | endless lines of JSON, one [`Change`] each; first a `Hello` |
 
-use crate::assignment::{Assignment, TaskRef};
+use crate::assignment::{Assignment, Score, TaskRef};
 use crate::journal::{CallUsage, Outcome};
+use crate::request::OpenRequest;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -31,6 +33,9 @@ pub struct OpenAttempt {
     /// Who created the Task, for its ledger rows: the Kubernetes user name. Absent for Tasks from before it was known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_by: Option<String>,
+    /// UID of the Task that asked for this one: what this one spends counts in that one's budget, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
     /// The Task's labels, for sums of costs by label: at most [`MAX_LABELS`], the first in the order of their keys.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -99,6 +104,12 @@ pub struct AttemptReport {
     pub outcome: Option<Outcome>,
     /// What the Task has used so far, over all its attempts.
     pub usage: TaskUsage,
+    /// The best score that a judge gave in this attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<Score>,
+    /// What the Task has asked for and was not answered, over all its attempts, in the order of ids.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<OpenRequest>,
     /// Sequence number of the next record.
     pub next: u64,
 }

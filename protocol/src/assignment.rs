@@ -80,6 +80,12 @@ pub struct AgentTarget {
     /// Tools, by the names of the Agent kind (`RunCode`, `Shell`, ...).
     #[serde(default)]
     pub tools: Vec<String>,
+    /// The Agents that `Delegate` may name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub delegates: Vec<String>,
+    /// Tools whose calls need people's leave, each call of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<String>,
     /// JSON Schema of the answer; without one the output is `{"text": ...}`.
     #[serde(default)]
     pub output_schema: Option<Value>,
@@ -147,16 +153,115 @@ pub struct ArtifactRule {
     pub path: String,
 }
 
-/// The check of an outcome.
+/// What makes an outcome true.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Accept {
-    /// argv of the check, run in the workspace after the answer.
+    /// argv of the check, run in the workspace after the answer. Empty: there is no check.
     pub command: Vec<String>,
     /// The exit code that accepts.
     pub exit_code: i32,
-    /// How often the check may run; after a red one (but the last) its output is the agent's next observation.
+    /// The agent that judges what the check accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judge: Option<Judge>,
+    /// How often an answer may be given; what check or judge say to one that they do not accept (but the last) is the agent's next observation.
     pub rounds: u32,
+    /// Whether the output with the best score is taken when no round is accepted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub best: bool,
+}
+
+/// The agent that judges, and the score that accepts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Judge {
+    /// Name of the Agent, in the Task's namespace.
+    pub agent: String,
+    /// The score that an output is compared with.
+    pub score: Score,
+    /// Whether that score itself accepts.
+    pub inclusive: bool,
+}
+
+impl Judge {
+    /// Whether this score accepts.
+    #[must_use]
+    pub fn accepts(&self, score: Score) -> bool {
+        score > self.score || (self.inclusive && score == self.score)
+    }
+}
+
+/// A score from 0 to 1, in ten-thousandths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Score(u32);
+
+impl Score {
+    /// How many make 1.
+    const ONE: u32 = 10_000;
+
+    /// The score of a number; `None` for one that is not from 0 to 1. What is smaller than a ten-thousandth is left out.
+    #[must_use]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "from 0 to 10,000 by then"
+    )]
+    pub fn from_f64(number: f64) -> Option<Self> {
+        // So that 0.57, which is 5699.999... ten-thousandths, is 5700.
+        let parts = number * f64::from(Self::ONE) + 1e-6;
+        (0.0..=1.0).contains(&number).then_some(Self(parts as u32))
+    }
+
+    /// The score of a decimal, like `0.8`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::from_f64(text.parse().ok()?)
+    }
+}
+
+impl std::fmt::Display for Score {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (whole, parts) = (self.0 / Self::ONE, self.0 % Self::ONE);
+        let digits = format!("{parts:04}");
+        match digits.trim_end_matches('0') {
+            "" => write!(f, "{whole}"),
+            digits => write!(f, "{whole}.{digits}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_are_decimals_from_0_to_1() {
+        for (number, text) in [
+            (0.0, "0"),
+            (1.0, "1"),
+            (0.57, "0.57"),
+            (0.29, "0.29"),
+            (0.8, "0.8"),
+            (0.123_456, "0.1234"),
+            (0.999_99, "0.9999"),
+        ] {
+            let score = Score::from_f64(number).unwrap();
+            assert_eq!(score.to_string(), text);
+            assert_eq!(Score::parse(text), Some(score));
+        }
+        for number in [-0.1, 1.01, f64::NAN, f64::INFINITY] {
+            assert_eq!(Score::from_f64(number), None);
+        }
+        let judge = |inclusive| Judge {
+            agent: "critic".into(),
+            score: Score::parse("0.8").unwrap(),
+            inclusive,
+        };
+        let at = Score::parse("0.8").unwrap();
+        assert!(judge(true).accepts(at) && !judge(false).accepts(at));
+        assert!(judge(false).accepts(Score::parse("0.8001").unwrap()));
+    }
 }
 
 /// Bounds of the sandbox, enforced by exec; the pod has the same ones as a backstop. The default has room for nothing, and demands nothing.

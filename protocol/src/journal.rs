@@ -6,7 +6,9 @@
 //!
 //! Whoever reads it from its beginning knows what a pilot knew: a later attempt goes on from there.
 
+use crate::assignment::Score;
 use crate::failure::FailureClass;
+use crate::request::{Ask, Waits};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -128,6 +130,22 @@ pub enum Body {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         checkpoint: Option<Checkpoint>,
     },
+    /// The pilot asks for what only the operator can bring about. It is open until it is `Answered`.
+    Asked {
+        /// [`Ask::id`].
+        id: String,
+        /// What is asked for.
+        what: Ask,
+    },
+    /// (gateway) The operator's answer to a request.
+    Answered {
+        /// Id of the request.
+        id: String,
+        /// Whether it was granted.
+        ok: bool,
+        /// What came of it.
+        value: Value,
+    },
     /// Text that the pilot adds to the conversation by itself.
     Observation {
         /// What it is about.
@@ -159,6 +177,17 @@ pub enum Body {
         /// What became of the workspace that it left, where it did not accept; absent where it changed nothing.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         checkpoint: Option<Checkpoint>,
+    },
+    /// The judge gave its judgement of an answer.
+    Judged {
+        /// Round, from 1.
+        round: u32,
+        /// The score.
+        score: Score,
+        /// Whether it accepts.
+        accepted: bool,
+        /// What would make the answer better.
+        feedback: String,
     },
     /// The attempt's outcome. Nothing of this attempt follows.
     Result {
@@ -300,9 +329,9 @@ pub struct Failure {
     pub class: FailureClass,
     /// One sentence for a person. Never a key; never more than 1,024 characters.
     pub message: String,
-    /// A Budget of the cluster has no room: the Task is not over, and waits for it without a pod.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub waits: bool,
+    /// The Task is not over, and waits for this without a pod. The class is what it fails with should that never come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<Waits>,
 }
 
 /// An artifact in the gateway's store.

@@ -10,6 +10,7 @@ pub mod failure;
 pub mod journal;
 pub mod probe;
 pub mod read;
+pub mod request;
 pub mod task;
 pub mod text;
 

@@ -76,6 +76,8 @@ fn fixer() -> Assignment {
     assignment.accept = Some(Accept {
         command: vec!["python3".into(), "-m".into(), "unittest".into()],
         exit_code: 0,
+        judge: None,
+        best: false,
         rounds: 2,
     });
     assignment.artifacts = vec![ArtifactRule {
@@ -348,6 +350,8 @@ fn a_run_is_checked_once() {
     assignment.accept = Some(Accept {
         command: vec!["test".into(), "-s".into(), "missing".into()],
         exit_code: 0,
+        judge: None,
+        best: false,
         rounds: 5,
     });
     let gateway = Gateway::start(assignment, vec![]);

@@ -8,7 +8,7 @@
 )]
 
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -17,9 +17,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use oarmaster_protocol::assignment::{AgentTarget, Assignment, Target, TaskRef};
 use oarmaster_protocol::digest;
-use oarmaster_protocol::journal::{Body, Outcome};
+use oarmaster_protocol::journal::{Body, Outcome, Record};
 use oarmaster_protocol::task::{
-    Append, Appended, Capability, Claim, Release, SESSION_HEADER, Work,
+    Append, Appended, Capability, Claim, Journal, Release, SESSION_HEADER, Work,
 };
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -76,10 +76,13 @@ fn assignment(uid: &str) -> Assignment {
             max_output_tokens: 1000,
             no_cache: false,
             tools: vec![],
+            delegates: vec![],
+            approvals: vec![],
             output_schema: None,
             max_turns: 10,
             max_tool_calls: 20,
         }),
+        continues: None,
         repositories: vec![],
         files: vec![],
         artifacts: vec![],
@@ -105,6 +108,7 @@ impl Gateway {
             .route("/task/v1/release", post(release))
             .route("/task/v1/assignment", get(assigned))
             .route("/task/v1/journal", post(append))
+            .route("/task/v1/journal/{from}", get(so_far))
             .route("/task/v1/result", post(append))
             .route("/v1/chat/completions", post(chat))
             .with_state(gateway.clone());
@@ -135,6 +139,7 @@ impl Gateway {
                 session: format!("session-{uid}"),
                 next: 2,
                 next_call: 0,
+                context_tokens: None,
             },
         };
         self.with(|inner| {
@@ -245,6 +250,35 @@ fn held(
             assert_eq!(session.to_str().unwrap(), format!("session-{uid}"));
         }
         act(held)
+    })
+}
+
+/// Opened, claimed, and what was written since.
+async fn so_far(
+    State(gateway): State<Gateway>,
+    headers: HeaderMap,
+    Path(from): Path<usize>,
+) -> Response {
+    held(&gateway, &headers, |held| {
+        let begin = [
+            Body::Opened {
+                assignment: digest(&held.assigned),
+            },
+            Body::Claimed {
+                session: "x".into(),
+                pod: "x".into(),
+            },
+        ];
+        let all = begin.iter().chain(&held.records).enumerate().skip(from);
+        let records = all
+            .map(|(seq, body)| Record {
+                seq: seq as u64,
+                at_ms: 0,
+                attempt: 1,
+                body: body.clone(),
+            })
+            .collect();
+        Json(Journal { records }).into_response()
     })
 }
 

@@ -51,6 +51,8 @@ fn gateway() -> Gateway {
             .to_vec(),
         exit_code: 0,
         rounds: 2,
+        judge: None,
+        best: false,
     });
     Gateway::start(assignment, script())
 }

@@ -30,6 +30,9 @@ pub enum Entry {
         /// Who created the Task.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         requested_by: Option<String>,
+        /// UID of the Task that asked for this one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent: Option<String>,
         /// The Task's labels.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         labels: BTreeMap<String, String>,

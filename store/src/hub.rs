@@ -58,6 +58,7 @@ impl Note {
                     | Body::Observation { .. }
                     | Body::Note { .. }
                     | Body::Check { .. }
+                    | Body::Judged { .. }
             )
         });
         Self {

@@ -22,6 +22,7 @@ mod journal;
 mod log;
 mod options;
 mod programs;
+mod requests;
 mod retention;
 mod room;
 mod rows;

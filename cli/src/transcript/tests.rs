@@ -142,7 +142,7 @@ fn an_end_says_why() {
     }));
     assert_eq!(lines, ["attempt 1 ended: done"]);
     outcome.failure = Some(Failure {
-        waits: false,
+        waits: None,
         class: FailureClass::NotAccepted,
         message: "the check said no".to_owned(),
     });

@@ -18,7 +18,7 @@ use kube::Resource;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 use oarmaster_crds::users::RANGE_ANNOTATION;
-use oarmaster_crds::{Agent, Budget, ModelPool, ModelProvider, SandboxClass, Task};
+use oarmaster_crds::{Agent, Approval, Budget, ModelPool, ModelProvider, SandboxClass, Task};
 use oarmaster_protocol::admin::{BudgetReport, ProviderHealth};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -77,6 +77,8 @@ pub struct Stores {
     pub agents: Store<Guard<Agent>>,
     /// Tasks.
     pub tasks: Store<Guard<Task>>,
+    /// Approvals.
+    pub approvals: Store<Guard<Approval>>,
     /// Jobs of Tasks.
     pub jobs: ByTask<JobFacts>,
     /// Pods of Tasks.

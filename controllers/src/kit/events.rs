@@ -27,6 +27,12 @@ pub enum Reason {
     Paused,
     /// The Task was cancelled.
     Cancelled,
+    /// The Task gave work to another agent; the note names its Task.
+    Delegated,
+    /// People are asked; the note names the Approval, or says how to decide it.
+    ApprovalAsked,
+    /// The Approval is decided.
+    ApprovalDecided,
     /// The API server did not take the attempt's Job; it is tried again.
     JobRefused,
     /// The object can be used from now on.
@@ -49,6 +55,9 @@ impl Reason {
             Self::Failed => "Failed",
             Self::Paused => "Paused",
             Self::Cancelled => "Cancelled",
+            Self::Delegated => "Delegated",
+            Self::ApprovalAsked => "ApprovalAsked",
+            Self::ApprovalDecided => "ApprovalDecided",
             Self::JobRefused => "JobRefused",
             Self::Ready => "Ready",
             Self::NotReady => "NotReady",
@@ -66,7 +75,10 @@ impl Reason {
             | Self::Completed
             | Self::Failed
             | Self::Paused
-            | Self::Cancelled => false,
+            | Self::Cancelled
+            | Self::Delegated
+            | Self::ApprovalAsked
+            | Self::ApprovalDecided => false,
         }
     }
 }

@@ -7,6 +7,7 @@ use oarmaster_protocol::admin::{
     AttemptReport, BudgetReport, Change, Fence, Health, OpenAttempt, OpenAttemptRef, Room,
     RoomQuery, TaskBudget,
 };
+use oarmaster_protocol::request::Answer;
 use oarmaster_protocol::task::ApiError;
 use reqwest::{Certificate, Client, Method, RequestBuilder, Response};
 use serde::Serialize;
@@ -130,6 +131,21 @@ impl Gateway {
         let act = format!("raise the budget of {uid}");
         let path = format!("/admin/v1/tasks/{uid}/budget");
         known(self.ask(&act, Method::PUT, &path, Some(budget)).await)
+    }
+
+    /// Answers a request of a Task; `None` if it was never made. The first answer stays.
+    ///
+    /// # Errors
+    /// When the gateway cannot be asked.
+    pub async fn answer(
+        &self,
+        uid: &str,
+        id: &str,
+        answer: &Answer,
+    ) -> Result<Option<AttemptReport>> {
+        let act = format!("answer request {id} of {uid}");
+        let path = format!("/admin/v1/tasks/{uid}/requests/{id}");
+        known(self.ask(&act, Method::PUT, &path, Some(answer)).await)
     }
 
     /// Every attempt that is neither fenced nor ended.

@@ -44,6 +44,7 @@ pub async fn act(task: &Task, ctx: &Context, seen: &Observed, todo: Plan) -> Res
         fence,
         status,
         budget,
+        requests,
         start,
         delete_jobs,
         delete_task,
@@ -79,6 +80,9 @@ pub async fn act(task: &Task, ctx: &Context, seen: &Observed, todo: Plan) -> Res
     }
     if let Some(budget) = budget {
         ctx.gateway.budget(uid, &budget).await?;
+    }
+    for request in requests {
+        super::ask::carry_out(task, ctx, request).await?;
     }
     let mut wait = next;
     if let Some(start) = start {
@@ -233,6 +237,7 @@ async fn open(ctx: &Context, uid: &str, start: &Start) -> std::result::Result<St
         assignment: start.resolved.assignment.clone(),
         budget: start.resolved.budget,
         requested_by: start.requested_by.clone(),
+        parent: start.parent.clone(),
         labels: start.labels.clone(),
     };
     match ctx.gateway.open(uid, start.attempt, &request).await {

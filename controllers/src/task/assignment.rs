@@ -3,12 +3,12 @@
 use super::asked::Asked;
 use oarmaster_crds::kinds::agent::AgentCache;
 use oarmaster_crds::kinds::class::{Isolation, SandboxClassSpec};
-use oarmaster_crds::kinds::sandbox::{AcceptSpec, SandboxSpec};
+use oarmaster_crds::kinds::sandbox::{AcceptSpec, Otherwise, SandboxSpec};
 use oarmaster_crds::kinds::task::{Language, Pinned, RunSpec};
-use oarmaster_crds::{Agent, GepDuration, ModelPool, Task, access};
+use oarmaster_crds::{Agent, GepDuration, ModelPool, Task, access, validate};
 use oarmaster_protocol::assignment::{
-    Accept, AgentTarget, ArtifactRule, Assignment, File, Program, Repository, RunTarget, Sandbox,
-    Target, TaskRef,
+    Accept, AgentTarget, ArtifactRule, Assignment, File, Judge, Program, Repository, RunTarget,
+    Sandbox, Score, Target, TaskRef,
 };
 use std::collections::BTreeMap;
 
@@ -160,6 +160,16 @@ fn agent_target(work: Work<'_>, pool: Option<&ModelPool>) -> AgentTarget {
             .iter()
             .map(|tool| tool.builtin.as_str().to_owned())
             .collect(),
+        delegates: pinned
+            .requests
+            .iter()
+            .flat_map(|requests| requests.delegates.clone())
+            .collect(),
+        approvals: spec
+            .approvals
+            .iter()
+            .map(|approval| approval.tool.as_str().to_owned())
+            .collect(),
         output_schema: asked.output.map(|output| output.schema.clone()),
         max_turns: bounded(spec.limits.turns),
         max_tool_calls: bounded(spec.limits.tool_calls),
@@ -202,12 +212,25 @@ pub fn language(run: &RunSpec) -> &'static str {
 }
 
 fn accept(spec: &AcceptSpec, run: bool) -> Accept {
+    let check = spec.check.as_ref();
     Accept {
-        command: spec.check.command.clone(),
-        exit_code: i32::try_from(spec.check.exit_code).unwrap_or(0),
+        command: check.map(|check| check.command.clone()).unwrap_or_default(),
+        exit_code: check.map_or(0, |check| i32::try_from(check.exit_code).unwrap_or(0)),
+        judge: judge(spec),
+        best: spec.otherwise == Some(Otherwise::Best),
         // A run does not answer to a red check, so a second round would only repeat it.
         rounds: if run { 1 } else { bounded(spec.rounds) },
     }
+}
+
+/// The judge and the score that accepts.
+fn judge(spec: &AcceptSpec) -> Option<Judge> {
+    let (number, inclusive) = validate::threshold(spec.when.as_deref()?)?;
+    Some(Judge {
+        agent: spec.judge.as_ref()?.name.clone(),
+        score: Score::parse(number)?,
+        inclusive,
+    })
 }
 
 fn limits(

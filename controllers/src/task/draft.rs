@@ -4,6 +4,7 @@
 use super::assignment::language;
 use super::plan::{COALESCE, Doomed, Ended, MAX_DISRUPTIONS, Observed, Plan, Start};
 use super::refs::{self, Resolved};
+use super::requests::{self, Act};
 use crate::kit::events::{Note, Reason};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -15,6 +16,7 @@ use oarmaster_crds::{GepDuration, Task, TaskStatus, Usd, names};
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::admin::TaskUsage;
 use oarmaster_protocol::journal::Outcome;
+use oarmaster_protocol::request::Waits;
 use oarmaster_protocol::text::shorten;
 use std::time::Duration;
 
@@ -30,6 +32,7 @@ pub(super) struct Draft<'a> {
     pub status: TaskStatus,
     pub start: Option<Box<Start>>,
     pub delete_task: bool,
+    pub acts: Vec<Act>,
     fence: Option<(u32, String)>,
     notes: Vec<Note>,
     ended: Option<Ended>,
@@ -55,6 +58,7 @@ impl<'a> Draft<'a> {
             status,
             start: None,
             delete_task: false,
+            acts: Vec::new(),
             fence: None,
             notes: Vec::new(),
             ended: None,
@@ -196,6 +200,9 @@ impl<'a> Draft<'a> {
         let Some(report) = &self.seen.report else {
             return;
         };
+        if let Some(score) = report.score {
+            self.status.score = Some(score.to_string());
+        }
         if let Some(isolated) = report.isolated.clone() {
             let reason = if isolated.proven {
                 reason::PROVEN
@@ -242,7 +249,9 @@ impl<'a> Draft<'a> {
             })
             .collect();
         match &outcome.failure {
-            Some(failure) if failure.waits => self.stopped_by_budget(&failure.message),
+            Some(failure) if failure.waits.is_some() => {
+                self.parked(failure.waits.as_ref(), &failure.message);
+            }
             Some(failure) => match self.spent_by_program(failure.class) {
                 // The end of what a program printed may be long: what it spent stands before it.
                 Some(spent) => {
@@ -304,16 +313,45 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// A Budget of the cluster had no room while the attempt ran. It counts as no failure: the next one begins, clean, when there is room.
-    fn stopped_by_budget(&mut self, message: &str) {
+    /// What the attempt waited for did not come while it ran. It counts as no failure: the next one begins when it is there.
+    fn parked(&mut self, waits: Option<&Waits>, message: &str) {
         if self.left().is_zero() {
             let text = format!("the running time is used up; the last attempt: {message}");
             self.fail(FailureClass::Timeout, &cut(&text));
             return;
         }
         self.status.next_attempt_at = Some(Time(whole_second(self.seen.now)));
-        self.no_room(message);
-        self.look_in(Duration::ZERO); // and asks the gateway whether there is room by now
+        match (waits, requests::awaited(self)) {
+            (Some(Waits::Request { .. }), Some((reason, text))) => {
+                self.wait_for_answer(reason, &text);
+            }
+            // It came in this moment.
+            (Some(Waits::Request { .. }), None) => {
+                self.wait_for_answer(reason::STARTING, message);
+                self.look_in(Duration::ZERO);
+            }
+            _ => {
+                self.no_room(message);
+                self.look_in(Duration::ZERO); // and asks the gateway whether there is room by now
+            }
+        }
+    }
+
+    /// The next attempt begins once there is an answer. Who gives it wakes the Task.
+    pub fn wait_for_answer(&mut self, reason: &str, message: &str) {
+        self.status.phase = Some(Phase::Waiting);
+        self.condition(conditions::READY, Some(false), reason, &cut(message));
+        self.condition(conditions::FINISHED, Some(false), reason::PENDING, "");
+    }
+
+    /// Something was made for a request.
+    pub fn asked(&mut self, reason: Reason, kind: &str, name: &str) {
+        self.notes.push(Note {
+            reason,
+            action: format!("Create{kind}"),
+            message: format!("{kind} {name}"),
+            warning: false,
+        });
     }
 
     /// An attempt would begin, and a Budget of the cluster has no room for its next call.
@@ -540,6 +578,7 @@ impl<'a> Draft<'a> {
             fence: self.fence,
             status,
             budget,
+            requests: self.acts,
             start: self.start,
             delete_jobs,
             delete_task: self.delete_task,

@@ -1,6 +1,7 @@
 //! Task: everything that runs. See `docs/architecture.md` for its life.
 
 mod act;
+mod ask;
 pub mod asked;
 pub mod assignment;
 mod attempt;
@@ -10,6 +11,7 @@ pub(crate) mod observe;
 pub mod plan;
 pub mod pod;
 pub mod refs;
+pub mod requests;
 mod shared;
 #[cfg(test)]
 mod tests;

@@ -5,19 +5,20 @@ use super::assignment::task_ref;
 use super::plan::{LATE_USAGE, Observed};
 use super::pod::{JobFacts, Pilot, PodFacts};
 use super::refs::{self, Looked, Refs, Resolved};
+use super::requests::{self, Made};
 use crate::agent::pool::{of_agent, of_run};
-use crate::kit::context::readable;
+use crate::kit::context::{Guard, readable};
 use crate::kit::write::{WRITE_TIMEOUT, within};
 use crate::kit::{Context, Result};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
-use kube::Api;
 use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Api, Resource};
 use oarmaster_crds::kinds::task::DesiredState;
 use oarmaster_crds::{Task, TaskStatus, conditions, names};
-use oarmaster_protocol::admin::{Blocked, RoomQuery, RunsIn};
+use oarmaster_protocol::admin::{AttemptReport, Blocked, RoomQuery, RunsIn};
 use oarmaster_protocol::assignment::{AgentTarget, Assignment, Target};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -67,16 +68,7 @@ pub async fn observe(task: &Task, ctx: &Context) -> Result<Observed> {
     let report = match attempt {
         _ if is_shared => shared,
         // After the Job was looked at: a result is handed in before its pod ends.
-        Some(number)
-            if asks(
-                &status,
-                finished,
-                now,
-                stopped,
-                job.as_ref(),
-                pod.as_ref(),
-            ) =>
-        {
+        Some(number) if asks(&status, finished, now, stopped, job.as_ref(), pod.as_ref()) => {
             ctx.gateway.report(uid, number).await?
         }
         _ => None,
@@ -99,6 +91,7 @@ pub async fn observe(task: &Task, ctx: &Context) -> Result<Observed> {
         _ => None,
     };
     Ok(Observed {
+        made: made(task, ctx, report.as_ref()),
         now,
         startup_timeout: looked
             .class
@@ -114,6 +107,31 @@ pub async fn observe(task: &Task, ctx: &Context) -> Result<Observed> {
         gateway_ip: gateway_ip(ctx),
         written: ctx.written(uid),
     })
+}
+
+/// The objects that were made for the Task's requests.
+fn made(task: &Task, ctx: &Context, report: Option<&AttemptReport>) -> Made {
+    let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
+    let (tasks, approvals) = requests::names_of(task, report);
+    let stores = &ctx.stores;
+    Made {
+        tasks: held(&stores.tasks, namespace, tasks),
+        approvals: held(&stores.approvals, namespace, approvals),
+    }
+}
+
+fn held<K>(
+    store: &Store<Guard<K>>,
+    namespace: &str,
+    names: BTreeSet<String>,
+) -> BTreeMap<String, Arc<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let names = names.into_iter();
+    let held =
+        names.filter_map(|name| readable(store, namespace, &name).map(|found| (name, found)));
+    held.collect()
 }
 
 /// The Budget that leaves no room for the next call of an attempt that would begin. Where there is no Budget, nobody is asked.

@@ -1,6 +1,6 @@
 //! What one pass over a Task will do: pure. No client, no clock, no await.
 //!
-//! The order in which `act` carries a [`Plan`] out is part of it: fence, status, budget, start (open, NetworkPolicy, ServiceAccount,
+//! The order in which `act` carries a [`Plan`] out is part of it: fence, status, budget, requests, start (open, NetworkPolicy, ServiceAccount,
 //! Job), deletion of Jobs, deletion of the Task. So an attempt is persisted before it is opened and opened before its Job exists, no
 //! Job exists before the policy that closes its pod in, and whatever ends an attempt is said to the gateway before it is written down.
 
@@ -8,6 +8,7 @@ use super::attempt;
 use super::draft::Draft;
 use super::pod::{JobFacts, PodFacts};
 use super::refs::{Refs, Resolved};
+use super::requests::{self, Act, Made};
 use crate::kit::events::Note;
 use jiff::Timestamp;
 use oarmaster_crds::kinds::task::DesiredState;
@@ -48,6 +49,8 @@ pub struct Observed {
     pub startup_timeout: Option<Duration>,
     /// The Budget that leaves no room for the attempt that is about to begin.
     pub blocked: Option<Blocked>,
+    /// What was made for its requests.
+    pub made: Made,
     /// When this process last wrote the Task's status.
     pub written: Option<Timestamp>,
 }
@@ -61,6 +64,8 @@ pub struct Plan {
     pub status: Option<TaskStatus>,
     /// Tell the gateway of a raised budget.
     pub budget: Option<TaskBudget>,
+    /// Make and answer what the Task asked for.
+    pub requests: Vec<Act>,
     /// Start an attempt.
     pub start: Option<Box<Start>>,
     /// Delete these Jobs.
@@ -88,6 +93,8 @@ pub struct Start {
     pub resolved: Resolved,
     /// Who created the Task.
     pub requested_by: Option<String>,
+    /// UID of the Task that asked for this one.
+    pub parent: Option<String>,
     /// Labels of the Task, for the ledger.
     pub labels: BTreeMap<String, String>,
     /// The gateway's cluster IP.
@@ -132,12 +139,18 @@ pub fn plan(task: &Task, seen: &Observed) -> Plan {
         draft.cancel();
     } else if task.spec.state == DesiredState::Paused {
         paused(&mut draft);
-    } else if draft.status.next_attempt_at.is_some() {
-        back_off(&mut draft);
-    } else if let Some(number) = draft.attempt() {
-        attempt::plan(&mut draft, number);
     } else {
-        accept(&mut draft);
+        requests::plan(&mut draft);
+        if draft.status.next_attempt_at.is_some() {
+            back_off(&mut draft);
+        } else if let Some(number) = draft.attempt() {
+            attempt::plan(&mut draft, number);
+        } else {
+            accept(&mut draft);
+        }
+    }
+    if vocabulary::is_true(&draft.status.conditions, vocabulary::FINISHED) {
+        requests::stop(&mut draft);
     }
     draft.finish()
 }
@@ -149,6 +162,7 @@ pub fn refused(task: &Task, seen: &Observed, class: FailureClass, message: &str)
     if !vocabulary::is_true(&draft.status.conditions, vocabulary::FINISHED) {
         draft.fence("the attempt could not be started");
         draft.fail(class, message);
+        requests::stop(&mut draft);
     }
     draft.finish()
 }
@@ -224,6 +238,10 @@ fn accept(draft: &mut Draft<'_>) {
 /// An attempt failed, and its back-off runs.
 fn back_off(draft: &mut Draft<'_>) {
     draft.usage();
+    if let Some((reason, text)) = requests::awaited(draft) {
+        draft.wait_for_answer(reason, &text);
+        return;
+    }
     let number = draft.attempt().unwrap_or_default();
     let at = draft.status.next_attempt_at.as_ref().map(|time| time.0);
     match at {
@@ -274,6 +292,7 @@ pub(super) fn start(draft: &mut Draft<'_>, number: u32, resolved: &Resolved) {
         shared,
         resolved: resolved.clone(),
         requested_by: draft.task.spec.requested_by.clone(),
+        parent: requests::parent(draft.task).map(|parent| parent.uid.clone()),
         labels: ledger_labels(draft.task),
         gateway_ip,
         left: draft.left(),

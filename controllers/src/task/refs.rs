@@ -3,12 +3,14 @@
 use super::asked::asked;
 use super::assignment::{self, Work};
 use crate::agent::pool::{Named, of_agent, of_run};
+use oarmaster_crds::kinds::agent::Builtin;
 use oarmaster_crds::kinds::class::SandboxClassSpec;
 use oarmaster_crds::kinds::sandbox::SandboxSpec;
-use oarmaster_crds::kinds::task::Pinned;
+use oarmaster_crds::kinds::task::{Pinned, PinnedRequests, Questions};
 use oarmaster_crds::validate::{self, Rule, summary};
 use oarmaster_crds::{
-    Agent, Allowance, ModelPool, SandboxClass, Task, UserIds, access, conditions, names,
+    Agent, Allowance, GepDuration, ModelPool, SandboxClass, Task, UserIds, access, conditions,
+    names,
 };
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::admin::TaskBudget;
@@ -340,17 +342,20 @@ fn class_and_users<'a>(
         .ok_or_else(|| Refs::Missing(missing.join("; ")))
 }
 
-/// A sandbox is needed for sandbox tools (all built-in ones are), for `run`, and where files, artifacts or a check are.
+/// A sandbox is needed for sandbox tools, for `run`, and where files, artifacts or a check are.
 fn wanted_sandbox(task: &Task, agent: Option<&Agent>) -> Option<SandboxSpec> {
     if let Some(run) = &task.spec.run {
         return Some(run.sandbox.clone());
     }
     let agent = agent?;
-    let needed = !agent.spec.tools.is_empty()
+    let mut tools = agent.spec.tools.iter();
+    let needed = tools.any(|tool| tool.builtin.is_of_the_sandbox())
         || !task.spec.files.is_empty()
         || !task.spec.artifacts.is_empty()
-        || task.spec.accept.is_some()
-        || agent.spec.accept.is_some();
+        || [&task.spec.accept, &agent.spec.accept]
+            .into_iter()
+            .flatten()
+            .any(|accept| accept.check.is_some());
     needed.then(|| agent.spec.sandbox.clone())
 }
 
@@ -364,7 +369,40 @@ fn pin(
         agent: format!("{name}@{}", names::spec_digest(&agent.spec)?),
         class: class.to_owned(),
         sandbox,
+        requests: requests(agent),
     })
+}
+
+/// What an agent may ask for; `None` when it may ask for nothing.
+fn requests(agent: &Agent) -> Option<PinnedRequests> {
+    let tool = |wanted: Builtin| {
+        let mut tools = agent.spec.tools.iter();
+        tools.find(|tool| tool.builtin == wanted)
+    };
+    let delegates = tool(Builtin::Delegate).into_iter();
+    let requests = PinnedRequests {
+        delegates: delegates
+            .flat_map(|tool| &tool.agents)
+            .map(|agent| agent.name.clone())
+            .collect(),
+        judge: agent
+            .spec
+            .accept
+            .as_ref()
+            .and_then(|accept| accept.judge.as_ref())
+            .map(|judge| judge.name.clone()),
+        approvals: agent.spec.approvals.clone(),
+        questions: tool(Builtin::AskHuman).and_then(|tool| {
+            Some(Questions {
+                approvers: tool.approvers.clone()?,
+                timeout: tool
+                    .timeout
+                    .clone()
+                    .unwrap_or_else(|| GepDuration::new("24h")),
+            })
+        }),
+    };
+    (requests != PinnedRequests::default()).then_some(requests)
 }
 
 fn budget(task: &Task, agent: Option<&Agent>, class: &SandboxClassSpec) -> TaskBudget {

@@ -8,6 +8,7 @@ mod life;
 mod pods;
 mod properties;
 mod refusals;
+mod requests;
 mod restricted;
 mod room;
 mod shared;

@@ -5,12 +5,14 @@ use crate::kit::context::{Context, Guard};
 use crate::kit::watch::{ByTask, named, task_uid};
 use crate::task::assignment::task_ref;
 use crate::task::pod::JobFacts;
+use crate::task::requests;
 use kube::Resource;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::Event;
 use oarmaster_crds::access::{AllowedFrom, AllowedNamespaces};
 use oarmaster_crds::conditions::reason;
-use oarmaster_crds::{SandboxClass, Task, conditions, names};
+use oarmaster_crds::kinds::task::RequestKind;
+use oarmaster_crds::{Approval, SandboxClass, Task, conditions, names};
 use oarmaster_protocol::assignment::TaskRef;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -28,6 +30,27 @@ fn ended(task: &Guard<Task>) -> bool {
 pub(super) fn has_ended(task: &Task) -> bool {
     let status = task.status.as_ref();
     status.is_some_and(|status| conditions::is_true(&status.conditions, conditions::FINISHED))
+}
+
+/// Triggers the Task above a Task, and the Approvals that a Task says it asked for.
+#[derive(Clone)]
+pub(super) struct Asked {
+    pub to: Sender<Task>,
+    pub approvals: Sender<Approval>,
+}
+
+impl Asked {
+    pub fn tell(&self, task: &Guard<Task>) {
+        let Ok(task) = &task.0 else { return };
+        let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
+        if let Some(parent) = requests::parent(task) {
+            send(&self.to, named(namespace, &parent.name));
+        }
+        let held = task.status.iter().flat_map(|status| &status.requests);
+        for entry in held.filter(|entry| entry.kind == RequestKind::Approval) {
+            send(&self.approvals, named(namespace, &entry.name));
+        }
+    }
 }
 
 /// Whether a Task may be waiting for another object: it has no running attempt.

@@ -1,8 +1,10 @@
 //! Agent: instructions, a model, tools, a sandbox and limits.
 
+use super::approval::{Approvers, OnTimeout};
 use super::command::CommandSpec;
 use super::sandbox::{AcceptSpec, SandboxSpec};
-use crate::common::{Allowance, NamespacedRef, any_object, conditions_schema};
+use crate::common::{Allowance, LocalRef, NamespacedRef, any_object, conditions_schema};
+use crate::duration::GepDuration;
 use crate::names;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
@@ -48,6 +50,7 @@ use serde_json::Value;
     )
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.approvals) || self.approvals.all(one, has(self.tools) && self.tools.exists(tool, has(tool.builtin) && tool.builtin == one.tool))").message("each tool of approvals must be one of tools"))]
 pub struct AgentSpec {
     /// What the agent is for, in a sentence.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -67,6 +70,10 @@ pub struct AgentSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub commands: Vec<CommandSpec>,
+    /// Tools whose calls need people's leave: each call makes an Approval and waits for it. At most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["tool"]))]
+    pub approvals: Vec<ToolApproval>,
     /// Where its code runs.
     #[serde(default)]
     pub sandbox: SandboxSpec,
@@ -126,11 +133,47 @@ impl Default for ModelSpec {
 }
 
 /// A tool.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("(self.builtin == 'Delegate') == has(self.agents)").message("agents goes with Delegate, which needs it: the Agents that may be given work"),
+    validation = Rule::new("(self.builtin == 'AskHuman') == has(self.approvers)").message("approvers goes with AskHuman, which needs it: who may answer"),
+    validation = Rule::new("self.builtin == 'AskHuman' || !has(self.timeout)").message("timeout is for AskHuman")
+)]
 pub struct ToolSpec {
-    /// A tool that comes with Oarmaster. All of them work in the sandbox.
+    /// A tool that comes with Oarmaster. All but Delegate and AskHuman work in the sandbox.
     pub builtin: Builtin,
+    /// For Delegate: the Agents of the same namespace that may be given work. 1 to 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 16))]
+    pub agents: Vec<LocalRef>,
+    /// For AskHuman: who may answer. An answer is a decision with a note.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvers: Option<Approvers>,
+    /// For AskHuman: how long an answer is waited for. Default 24h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<GepDuration>,
+}
+
+/// A tool whose calls need people's leave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!(self.tool in ['Delegate', 'AskHuman'])").message("approvals are for tools of the sandbox"))]
+pub struct ToolApproval {
+    /// The tool.
+    pub tool: Builtin,
+    /// Who may decide.
+    pub approvers: Approvers,
+    /// How long a decision is waited for. Default 1h.
+    #[serde(default = "default_timeout")]
+    pub timeout: GepDuration,
+    /// What happens when that time is over. Default Reject: the agent is told that the call was not approved.
+    #[serde(default)]
+    pub on_timeout: OnTimeout,
+}
+
+fn default_timeout() -> GepDuration {
+    GepDuration::new("1h")
 }
 
 /// The tools that come with Oarmaster.
@@ -150,6 +193,10 @@ pub enum Builtin {
     ListFiles,
     /// Search the files of the workspace with a regular expression.
     SearchFiles,
+    /// Give a piece of work to another agent, as a Task of its own, and use its output.
+    Delegate,
+    /// Ask people, and use their answer.
+    AskHuman,
 }
 
 impl Builtin {
@@ -164,7 +211,15 @@ impl Builtin {
             Self::EditFile => "EditFile",
             Self::ListFiles => "ListFiles",
             Self::SearchFiles => "SearchFiles",
+            Self::Delegate => "Delegate",
+            Self::AskHuman => "AskHuman",
         }
+    }
+
+    /// Whether it works in the sandbox.
+    #[must_use]
+    pub const fn is_of_the_sandbox(self) -> bool {
+        !matches!(self, Self::Delegate | Self::AskHuman)
     }
 }
 

@@ -1,6 +1,7 @@
 //! One module per kind.
 
 pub mod agent;
+pub mod approval;
 pub mod budget;
 pub mod class;
 pub mod command;

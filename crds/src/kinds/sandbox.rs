@@ -64,16 +64,44 @@ pub struct Egress {
     pub domains: Vec<String>,
 }
 
-/// What makes an outcome true.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// What makes an outcome true: a check, a judge, or both, the check first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.check) || has(self.judge)").message("set check, judge, or both"),
+    validation = Rule::new("has(self.judge) == has(self.when)").message("judge and when go together: the agent that judges, and the score that accepts, like judge.score >= 0.8"),
+    validation = Rule::new("has(self.judge) || !has(self.otherwise)").message("otherwise is for judge")
+)]
 pub struct AcceptSpec {
     /// A command that runs in the sandbox after the answer. Its exit code decides; red output is the agent's next observation.
-    pub check: CheckSpec,
-    /// How often the check may run before the Task fails with NotAccepted. A `run` has one round. 1 to 10, default 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<CheckSpec>,
+    /// An Agent of the same namespace that judges the answer, as a Task of its own: its output is JSON with `score`, a number from 0 to 1, and `feedback`, which is the agent's next observation where the score is not enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judge: Option<LocalRef>,
+    /// The score that accepts: `judge.score >= NUMBER` or `judge.score > NUMBER`, with a decimal from 0 to 1 of at most four digits behind its point.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = 32),
+        regex(pattern = r"^judge\.score >=? (0(\.[0-9]{1,4})?|1(\.0{1,4})?)$")
+    )]
+    pub when: Option<String>,
+    /// How often an answer may be given before the Task fails with NotAccepted. A `run` has one round. 1 to 10, default 2.
     #[serde(default = "default_rounds")]
     #[schemars(range(min = 1, max = 10))]
     pub rounds: i64,
+    /// What happens when the judge accepts no round. `Fail`: the Task fails with NotAccepted. `Best`: the output with the best score is taken, of those that the check accepted. Default Fail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub otherwise: Option<Otherwise>,
+}
+
+/// What happens when a judge accepts no round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Otherwise {
+    /// The Task fails.
+    Fail,
+    /// The best output is taken.
+    Best,
 }
 
 fn default_rounds() -> i64 {

@@ -1,5 +1,7 @@
 //! Task: everything that runs.
 
+use super::agent::ToolApproval;
+use super::approval::Approvers;
 use super::sandbox::{AcceptSpec, SandboxSpec};
 use crate::common::{Allowance, LocalRef, NamespacedRef, any_json, conditions_schema};
 use crate::duration::GepDuration;
@@ -409,7 +411,7 @@ pub enum Phase {
     Pending,
     /// An attempt runs.
     Running,
-    /// Waits for its back-off, or for room in a Budget.
+    /// Waits for its back-off, for room in a Budget, for another agent, or for people.
     Waiting,
     /// Stopped until `state` is Running again.
     Paused,
@@ -453,9 +455,15 @@ pub struct TaskStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_json")]
     pub output: Option<Value>,
+    /// The best score that its judge gave in the newest attempt, from "0" to "1".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<String>,
     /// What was kept from the workspace.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<ArtifactStatus>,
+    /// What the Task asked for and has no answer to yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<RequestStatus>,
     /// Why the Task failed, or the last attempt did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<FailureStatus>,
@@ -504,6 +512,63 @@ pub struct Pinned {
     /// The sandbox that the Agent asked for, so that every attempt runs in the same one. Absent when the Task needs none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<SandboxSpec>,
+    /// What the agent may ask for. Absent when it may ask for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<PinnedRequests>,
+}
+
+/// What an agent may ask for, as its Agent said when the first attempt was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PinnedRequests {
+    /// The Agents that may be given work.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub delegates: Vec<String>,
+    /// The Agent that judges.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judge: Option<String>,
+    /// The tools whose calls need people's leave.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<ToolApproval>,
+    /// Who may answer its questions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub questions: Option<Questions>,
+}
+
+/// Who may answer questions of an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Questions {
+    /// Who may answer.
+    pub approvers: Approvers,
+    /// How long an answer is waited for.
+    pub timeout: GepDuration,
+}
+
+/// Something that a Task asked for and has no answer to yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestStatus {
+    /// Its id in the Task's journal.
+    pub id: String,
+    /// What was made for it.
+    pub kind: RequestKind,
+    /// Name of that object.
+    pub name: String,
+    /// UID of that object, once it was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    /// How often it was made, from 1: an Approval that is deleted is asked for again.
+    pub round: i64,
+}
+
+/// What is made for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RequestKind {
+    /// A child Task.
+    Task,
+    /// An Approval.
+    Approval,
 }
 
 /// What a Task has used.

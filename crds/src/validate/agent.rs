@@ -1,5 +1,6 @@
 //! Checks of an Agent.
 
+use super::requests::requests;
 use super::{Problem, bounds, command, sandbox};
 use crate::kinds::agent::AgentSpec;
 use serde_json::Value;
@@ -47,6 +48,7 @@ pub fn agent(spec: &AgentSpec) -> Vec<Problem> {
         }
     }
     command::commands(&mut problems, &spec.commands);
+    requests(&mut problems, spec);
     sandbox::sandbox(&mut problems, "spec.sandbox", &spec.sandbox);
     if let Some(output) = &spec.output {
         output_schema(&mut problems, "spec.output.schema", &output.schema);

@@ -5,6 +5,7 @@ use crate::domain::DomainPattern;
 use crate::duration::GepDuration;
 use crate::kinds::class::SandboxClassSpec;
 use crate::kinds::sandbox::{AcceptSpec, Egress, SandboxSpec};
+use crate::names::is_dns_subdomain;
 use std::time::Duration;
 
 /// Least memory of a sandbox: the supervisor and one small process.
@@ -56,20 +57,48 @@ pub fn egress(problems: &mut Vec<Problem>, field: &str, spec: &Egress) {
     }
 }
 
-/// What is wrong with a check.
+/// The number that a score is compared with, and whether that number itself accepts.
+#[must_use]
+pub fn threshold(when: &str) -> Option<(&str, bool)> {
+    let rest = when.strip_prefix("judge.score >")?;
+    let (number, inclusive) = match rest.strip_prefix('=') {
+        Some(rest) => (rest, true),
+        None => (rest, false),
+    };
+    let number = number.strip_prefix(' ')?;
+    let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = (1..=4).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+    let small = whole == "0" || (whole == "1" && part.bytes().all(|byte| byte == b'0'));
+    (digits && small).then_some((number, inclusive))
+}
+
+/// What is wrong with a check or a judge.
 pub fn accept(problems: &mut Vec<Problem>, field: &str, spec: &AcceptSpec) {
-    bounds::argv(
-        problems,
-        &format!("{field}.check.command"),
-        &spec.check.command,
-    );
-    bounds::number(
-        problems,
-        &format!("{field}.check.exitCode"),
-        spec.check.exit_code,
-        0,
-        255,
-    );
+    if let Some(check) = &spec.check {
+        bounds::argv(problems, &format!("{field}.check.command"), &check.command);
+        bounds::number(
+            problems,
+            &format!("{field}.check.exitCode"),
+            check.exit_code,
+            0,
+            255,
+        );
+    }
+    if spec.check.is_none() && spec.judge.is_none() {
+        problems.push(Problem::spec(field, "set check, judge, or both"));
+    }
+    if let Some(judge) = &spec.judge
+        && !is_dns_subdomain(&judge.name)
+    {
+        let text = "write the name of an Agent, like critic";
+        problems.push(Problem::spec(format!("{field}.judge.name"), text));
+    }
+    if spec.judge.is_some() != spec.when.as_deref().and_then(threshold).is_some() {
+        problems.push(Problem::spec(
+            format!("{field}.when"),
+            "write the score that accepts, like judge.score >= 0.8, beside judge",
+        ));
+    }
     bounds::number(problems, &format!("{field}.rounds"), spec.rounds, 1, 10);
 }
 

@@ -22,6 +22,51 @@ pub fn cases() -> Vec<Case> {
                 {"builtin": "EditFile"}, {"builtin": "ListFiles"}, {"builtin": "SearchFiles"},
             ]})),
         ),
+        taken(
+            "tools that ask",
+            a(json!({"tools": [
+                {"builtin": "Delegate", "agents": [{"name": "coder"}]},
+                {"builtin": "AskHuman", "approvers": {"groups": ["leads"]}, "timeout": "2h"},
+            ]})),
+        ),
+        denied(
+            "Delegate without agents",
+            a(json!({"tools": [{"builtin": "Delegate"}]})),
+            &["agents goes with Delegate, which needs it: the Agents that may be given work"],
+        ),
+        denied(
+            "agents of another tool",
+            a(json!({"tools": [{"builtin": "Shell", "agents": [{"name": "coder"}]}]})),
+            &["agents goes with Delegate, which needs it: the Agents that may be given work"],
+        ),
+        denied(
+            "AskHuman without approvers",
+            a(json!({"tools": [{"builtin": "AskHuman"}]})),
+            &["approvers goes with AskHuman, which needs it: who may answer"],
+        ),
+        denied(
+            "a timeout of another tool",
+            a(json!({"tools": [{"builtin": "Shell", "timeout": "1h"}]})),
+            &["timeout is for AskHuman"],
+        ),
+        taken(
+            "a tool that needs approval",
+            a(
+                json!({"tools": [{"builtin": "Shell"}], "approvals": [{"tool": "Shell", "approvers": {"users": ["carol"]}}]}),
+            ),
+        ),
+        denied(
+            "approval of a tool that it does not have",
+            a(
+                json!({"tools": [{"builtin": "RunCode"}], "approvals": [{"tool": "Shell", "approvers": {"users": ["carol"]}}]}),
+            ),
+            &["each tool of approvals must be one of tools"],
+        ),
+        denied(
+            "approval of a question",
+            a(json!({"approvals": [{"tool": "AskHuman", "approvers": {"users": ["carol"]}}]})),
+            &["approvals are for tools of the sandbox"],
+        ),
         denied(
             "no instructions",
             a(json!({"instructions": null})),

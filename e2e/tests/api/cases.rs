@@ -1,12 +1,13 @@
 //! Every table of cases, for the test that all rules have one.
 
 use crate::support::Case;
-use crate::{agent, budget, class, pool, provider, task};
+use crate::{agent, approval, budget, class, pool, provider, task};
 
 /// Every case of every kind.
 pub fn all() -> Vec<Case> {
     [
         agent::cases(),
+        approval::cases(),
         budget::cases(),
         class::cases(),
         pool::cases(),

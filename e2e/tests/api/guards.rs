@@ -428,7 +428,20 @@ async fn a_task_that_others_keep_has_no_time_to_live() -> Result<()> {
 #[tokio::test]
 async fn a_conversation_is_continued_by_those_who_may_read_it() -> Result<()> {
     in_space("continue", async |space| {
-        let eve = editor(space).await?;
+        // Who may only make Tasks; the built-in role `edit` reads transcripts, too.
+        space
+            .kubectl(&[
+                "create",
+                "role",
+                "maker",
+                "--verb=create",
+                "--resource=tasks.oarmaster.dev",
+            ])
+            .await?;
+        space
+            .kubectl(&["create", "rolebinding", "maker", "--role=maker", "--user=eve"])
+            .await?;
+        let eve = space.cluster.acting_as("eve", &["system:authenticated"])?;
         let mut follow = crate::task::agent();
         follow["spec"]["continueFrom"] = json!({"name": "earlier"});
         let cases = || {

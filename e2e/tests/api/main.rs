@@ -9,6 +9,7 @@ mod support;
 mod webhook;
 
 mod agent;
+mod approval;
 mod budget;
 mod chart;
 mod class;

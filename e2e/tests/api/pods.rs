@@ -100,6 +100,7 @@ fn pod(class: &SandboxClassSpec, sandbox: Option<SandboxSpec>, users: UserIds) -
             budget: oarmaster_protocol::admin::TaskBudget::default(),
         },
         requested_by: None,
+        parent: None,
         labels: BTreeMap::new(),
         gateway_ip: "10.96.0.7".to_owned(),
         left: Duration::from_secs(60),

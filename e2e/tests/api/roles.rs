@@ -54,6 +54,12 @@ async fn the_operator_reads_no_secret() -> Result<()> {
             &["create", "mutatingwebhookconfigurations"],
             false,
         ),
+        ("default", &["create", "tasks.oarmaster.dev"], true),
+        ("default", &["patch", "tasks.oarmaster.dev"], true),
+        ("default", &["create", "approvals.oarmaster.dev"], true),
+        ("default", &["patch", "approvals.oarmaster.dev"], false),
+        ("default", &["approve", "approvals.oarmaster.dev"], false),
+        ("default", &["delete", "approvals.oarmaster.dev"], false),
         ("default", &["create", "jobs"], true),
         ("default", &["create", "pods"], false),
         ("default", &["get", "pods", "--subresource=log"], false),
@@ -201,7 +207,14 @@ async fn the_builtin_roles_cover_our_kinds() -> Result<()> {
                 .await?;
         }
         let kinds = ["agents", "modelpools", "modelproviders", "tasks"];
-        let rows: [(&[&str], [bool; 3]); 12] = [
+        let rows: [(&[&str], [bool; 3]); 15] = [
+            // Who decides is said apart from who works.
+            (&["get", "approvals.oarmaster.dev"], [true, true, true]),
+            (&["patch", "approvals.oarmaster.dev"], [false, false, false]),
+            (
+                &["approve", "approvals.oarmaster.dev"],
+                [false, false, false],
+            ),
             (&["get", "tasks.oarmaster.dev"], [true, true, true]),
             (
                 &["get", "tasks.oarmaster.dev", "--subresource=transcript"],

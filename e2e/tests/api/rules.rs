@@ -1,6 +1,6 @@
 //! Every CEL rule of every kind has a case that it refuses.
 
-use crate::{cases, update};
+use crate::{approval, cases, update};
 use anyhow::{Context as _, Result, ensure};
 use oarmaster_e2e::cluster::checkout;
 use serde_json::Value;
@@ -40,6 +40,7 @@ fn every_rule_has_a_case_that_it_refuses() -> Result<()> {
         .flat_map(|case| case.told.clone())
         .collect();
     told.extend(update::told());
+    told.extend(approval::told());
     let untested: Vec<_> = rules
         .iter()
         .filter(|rule| !told.contains(rule.as_str()))

@@ -158,8 +158,8 @@ fn target() -> Vec<Case> {
         ),
         denied(
             "a state of a later version",
-            a(json!({"state": "Paused"})),
-            &["spec.state", "\"Running\", \"Cancelled\""],
+            a(json!({"state": "RolledBack"})),
+            &["spec.state", "\"Running\", \"Paused\", \"Cancelled\""],
         ),
     ]
 }
@@ -383,6 +383,34 @@ fn workspace() -> Vec<Case> {
             a(
                 json!({"accept": {"check": {"command": ["python", "-m", "unittest"], "exitCode": 5}, "rounds": 10}}),
             ),
+        ),
+        taken(
+            "a judge",
+            a(
+                json!({"accept": {"judge": {"name": "critic"}, "when": "judge.score >= 0.8", "otherwise": "Best"}}),
+            ),
+        ),
+        denied(
+            "nothing that accepts",
+            a(json!({"accept": {"rounds": 2}})),
+            &["set check, judge, or both"],
+        ),
+        denied(
+            "a judge without a score",
+            a(json!({"accept": {"judge": {"name": "critic"}}})),
+            &[
+                "judge and when go together: the agent that judges, and the score that accepts, like judge.score >= 0.8",
+            ],
+        ),
+        denied(
+            "a score that cannot be",
+            a(json!({"accept": {"judge": {"name": "critic"}, "when": "judge.score >= 1.1"}})),
+            &["spec.accept.when", "should match"],
+        ),
+        denied(
+            "the best without a judge",
+            a(json!({"accept": {"check": {"command": ["true"]}, "otherwise": "Best"}})),
+            &["otherwise is for judge"],
         ),
         denied(
             "a check without command",

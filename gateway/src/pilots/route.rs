@@ -122,7 +122,7 @@ async fn fail(
         let failure = Failure {
             class: FailureClass::Internal,
             message: shorten(why, MAX_WHY),
-            waits: false,
+            waits: None,
         };
         let outcome = Outcome {
             failure: Some(failure),

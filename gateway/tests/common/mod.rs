@@ -275,6 +275,7 @@ impl World {
             assignment: (attempt == 1).then(|| serde_json::from_value(assignment).unwrap()),
             budget,
             requested_by: Some("alice@acme".to_owned()),
+            parent: None,
             labels: [("team".to_owned(), "red".to_owned())].into(),
         };
         let response = self

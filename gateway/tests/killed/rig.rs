@@ -135,6 +135,7 @@ impl Rig {
         let request = OpenAttempt {
             runs_in: RunsIn::Job("job-1".to_owned()),
             assignment: Some(serde_json::from_value(assignment()).unwrap()),
+            parent: None,
             labels: BTreeMap::default(),
             budget: TaskBudget {
                 pico_usd: Some(self.limit),

@@ -78,6 +78,10 @@ pub(super) async fn drive(
                 event
             }
             Next::Restore(blobs) => driver.restore(&blobs).await?,
+            Next::Await { id } => match driver.gateway.await_answer(&id).await? {
+                Some(answer) => Event::Replied(answer),
+                None => Event::NoReply,
+            },
             Next::Network => Event::Network(driver.policy.wait().await),
             Next::Collect { name, pattern } => driver.collect(&name, &pattern).await?,
             Next::Store { name, bytes } => {

@@ -4,6 +4,7 @@
 use super::link::{Link, Token};
 use oarmaster_protocol::assignment::Assignment;
 use oarmaster_protocol::journal::{Artifact, Blob, Body, Outcome, Record};
+use oarmaster_protocol::request::{Answer, RequestState};
 use oarmaster_protocol::task::{
     ApiError, Append, Appended, CALL_HEADER, Claim, ClaimRequest, EGRESS_PROTOCOL, Journal,
     NEXT_HEADER, SESSION_HEADER,
@@ -22,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(600);
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a Budget of the cluster may have no room, while other calls are settled or its window ends: then the pod is given up.
 const BUDGET_PATIENCE: Duration = Duration::from_secs(60);
+/// How long an attempt waits for the answer to a request: then its pod is given up.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
 /// How long it may have a defect.
 const DEFECT_PATIENCE: Duration = Duration::from_secs(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -315,6 +318,21 @@ impl Gateway {
         let bytes = self.send(call).await?;
         // An answer that is no JSON is an unusable answer of the model, not an error of ours.
         Ok(serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    /// The answer to a request, if there is one before patience ends.
+    pub(crate) async fn await_answer(&mut self, id: &str) -> Result<Option<Answer>, GatewayError> {
+        let begin = Instant::now();
+        loop {
+            let mut call = self.call(Method::GET, "/task/v1/requests/");
+            call.name = id;
+            let RequestState { answer } = self.typed(call).await?;
+            if answer.is_some() || begin.elapsed() >= ANSWER_PATIENCE {
+                return Ok(answer);
+            }
+            // A gateway that is stopping answers at once.
+            sleep(FIRST_PAUSE).await;
+        }
     }
 
     pub(crate) async fn store(

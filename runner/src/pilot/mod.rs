@@ -4,6 +4,7 @@
 //! pilot has no rights in Kubernetes and no key: one token that the gateway alone accepts, read anew for each request.
 
 pub mod answer;
+pub mod asks;
 mod drive;
 mod egress;
 pub(crate) mod gateway;
@@ -18,8 +19,8 @@ pub mod tools;
 
 use crate::network;
 use gateway::{Gateway, GatewayError};
-use machine::Machine;
 use link::{Link, Token, authority};
+use machine::Machine;
 use oarmaster_protocol::assignment::Assignment;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -155,8 +156,7 @@ pub(crate) async fn attempt(
             Err(error) => return Err(error.into()),
         }),
     };
-    let mut machine =
-        drive::unhurried(|| Machine::resume(assignment.clone(), before, &so_far));
+    let mut machine = drive::unhurried(|| Machine::resume(assignment.clone(), before, &so_far));
     machine.set_context(gateway.context_tokens());
     drop(so_far);
     drive::drive(gateway, machine, &assignment, socket, targets).await

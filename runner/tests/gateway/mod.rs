@@ -168,6 +168,8 @@ pub fn assignment() -> Assignment {
             ]
             .map(str::to_owned)
             .to_vec(),
+            delegates: vec![],
+            approvals: vec![],
             output_schema: None,
             max_turns: 10,
             max_tool_calls: 20,

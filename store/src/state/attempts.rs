@@ -30,6 +30,9 @@ impl State {
         if let RunsIn::Job(job) = &request.runs_in {
             bounded("job", job, 253)?;
         }
+        if let Some(parent) = &request.parent {
+            bounded("parent", parent, 64)?;
+        }
         bounded_labels(&request.labels)?;
         if let (Some(text), Some(assignment)) = (&text, &request.assignment) {
             if text.len() > MAX_ASSIGNMENT_BYTES {
@@ -92,6 +95,13 @@ impl State {
         let requested_by = known
             .and_then(|task| task.requested_by.clone())
             .or_else(|| request.requested_by.clone());
+        let parent = match known {
+            Some(task) => task.parent.clone(),
+            None => request.parent.clone(),
+        };
+        if parent.as_deref() == Some(uid) {
+            return Err(Refusal::Invalid("a Task is not its own parent".into()));
+        }
         let mut records = Records::new(known, now);
         let mut entries = Vec::new();
         for (lower, _) in known
@@ -112,6 +122,7 @@ impl State {
             assignment: text,
             budget: known.map_or(request.budget, |task| raised(task.budget, request.budget)),
             requested_by,
+            parent,
             labels: request.labels.clone(),
             record: records.next(attempt, Body::Opened { assignment: digest }),
         });
@@ -269,7 +280,7 @@ fn bounded_labels(labels: &BTreeMap<String, String>) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn bounded(field: &str, value: &str, most: usize) -> Result<(), Refusal> {
+pub(super) fn bounded(field: &str, value: &str, most: usize) -> Result<(), Refusal> {
     if value.is_empty() || value.len() > most || !value.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(Refusal::Invalid(format!(
             "{field} must be 1 to {most} printable ASCII characters"

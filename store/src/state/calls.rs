@@ -96,6 +96,9 @@ impl State {
             Some(found) => u32::try_from(found.hops.len()).map_err(|_| Refusal::Overflow)?,
         };
         task.check_budget(hop)?;
+        for above in self.above(task) {
+            above.check_budget(hop)?;
+        }
         let scopes = self.counters.check(&hop.scopes, hop.reserve_pico, now)?;
         let body = Body::Open {
             call,
@@ -191,7 +194,8 @@ impl Task {
             pico,
             input,
             output,
-        } = self.reserved;
+        } = self.reserved.plus(self.below.reserved);
+        let spent = [self.sum, self.below.sum];
         let sum = |values: &[u64]| {
             values
                 .iter()
@@ -202,14 +206,15 @@ impl Task {
             (
                 Unit::PicoUsd,
                 self.budget.pico_usd,
-                self.sum.cost_pico,
+                sum(&spent.map(|sum| sum.cost_pico))?,
                 pico,
                 hop.reserve_pico,
             ),
             (
                 Unit::Tokens,
                 self.budget.tokens,
-                sum(&[self.sum.input_tokens, self.sum.output_tokens])?,
+                sum(&spent.map(|sum| sum.input_tokens))?
+                    .saturating_add(sum(&spent.map(|sum| sum.output_tokens))?),
                 sum(&[input, output])?,
                 sum(&[hop.reserve_input_tokens, hop.reserve_output_tokens])?,
             ),

@@ -55,13 +55,23 @@ impl State {
             _ => 0,
         };
         let settled = entry.record().and_then(|record| task.settles(&record.body));
+        let before = (task.sum, task.reserved);
         task.apply(entry, at)?;
         self.shared.follow(task, entry.record());
         let less = entry.record().map_or(0, |record| task.keep(&record.body));
         let more = self.blob_bytes.saturating_add(blob);
         self.blob_bytes = more.saturating_sub(less);
+        let after = (task.sum, task.reserved);
+        let parent = if before == after {
+            None
+        } else {
+            task.parent.clone()
+        };
         let more = task.journal_bytes.saturating_sub(bytes);
         self.task_bytes = self.task_bytes.saturating_add(more);
+        if let Some(parent) = parent {
+            self.spent_below(parent, before, after);
+        }
         match (entry, settled) {
             (Entry::Open { scopes, record, .. }, _) => {
                 if let Body::Open { reserved_pico, .. } = record.body {
@@ -90,6 +100,7 @@ impl Task {
                 assignment,
                 budget,
                 requested_by,
+                parent,
                 labels,
                 record,
                 ..
@@ -99,6 +110,7 @@ impl Task {
                 self.attempt_mut(record)?.labels.clone_from(labels);
                 self.budget = *budget;
                 self.requested_by.clone_from(requested_by);
+                self.parent.clone_from(parent);
             }
             Entry::Budget { budget, .. } => self.budget = *budget,
             Entry::Claim { nonce, record, .. } => {
@@ -178,6 +190,7 @@ impl Task {
             fenced: false,
             isolated: None,
             outcome: None,
+            score: None,
         };
         if self.attempts.insert(record.attempt, attempt).is_some() {
             return Err(format!("attempt {} was open already", record.attempt));
@@ -223,11 +236,17 @@ impl Task {
                     message: view::one_line(findings),
                 });
             }
+            Body::Judged { score, .. } => {
+                let best = &mut self.attempt_mut(record)?.score;
+                *best = (*best).max(Some(*score));
+            }
             Body::Result { outcome } => {
                 self.attempt_mut(record)?.outcome = Some(outcome.clone());
             }
             Body::Fenced { .. } => self.attempt_mut(record)?.fenced = true,
             Body::ToolIntent { .. } => self.tool_calls = self.tool_calls.saturating_add(1),
+            Body::Asked { id, what } => self.asked(id, what, record),
+            Body::Answered { id, .. } => self.answered(id, record.seq)?,
             Body::ToolResult { .. }
             | Body::Observation { .. }
             | Body::Dropped { .. }

@@ -75,6 +75,7 @@ impl State {
                 )));
             }
         }
+        task.check_asked(&append.records)?;
         let bytes = sizes.iter().sum::<usize>() as u64;
         // A Task that fills its journal must still be able to say how it ended.
         if !ends && task.journal_bytes.saturating_add(bytes) > quota {

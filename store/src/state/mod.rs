@@ -6,6 +6,7 @@ mod attempts;
 mod calls;
 mod fold;
 mod journal;
+mod requests;
 mod retention;
 mod scopes;
 mod sdk;
@@ -17,6 +18,7 @@ pub use calls::{Standing, Wanted, diverged};
 pub use fold::add;
 pub use journal::AppendDecision;
 pub use journal::check_artifact_name;
+pub use requests::RequestAt;
 pub use retention::Due;
 pub use scopes::{Counters, is_kept};
 pub use sdk::Sdk;
@@ -27,7 +29,7 @@ use crate::log::Place;
 use crate::scope::CounterId;
 use crate::{Refusal, Window};
 use oarmaster_protocol::admin::{Isolated, RunsIn, TaskBudget};
-use oarmaster_protocol::assignment::TaskRef;
+use oarmaster_protocol::assignment::{Score, TaskRef};
 use oarmaster_protocol::journal::{Artifact, Body, CallUsage, Outcome};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -127,6 +129,8 @@ impl Segment {
 pub struct Task {
     pub task: TaskRef,
     pub requested_by: Option<String>,
+    /// UID of the Task that asked for this one.
+    pub parent: Option<String>,
     pub budget: TaskBudget,
     pub attempts: BTreeMap<u32, Attempt>,
     pub records: Vec<RecordAt>,
@@ -138,6 +142,10 @@ pub struct Task {
     pub sum: CallUsage,
     /// Reserved by open hops.
     pub reserved: Reserve,
+    /// What the Tasks below this one have settled and reserved.
+    pub below: Below,
+    /// What it asked for, by id.
+    pub requests: BTreeMap<String, RequestAt>,
     pub answers: u64,
     pub tool_calls: u64,
     pub models: Vec<String>,
@@ -153,6 +161,15 @@ pub struct Task {
     pub last_ms: i64,
     /// The first and the last segment with entries of it.
     pub segments: (u32, u32),
+}
+
+/// What Tasks have settled and reserved that count in the budget of one above them.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Below {
+    /// Settled.
+    pub sum: CallUsage,
+    /// Reserved by open hops.
+    pub reserved: Reserve,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -173,6 +190,8 @@ pub struct Attempt {
     pub fenced: bool,
     pub isolated: Option<Isolated>,
     pub outcome: Option<Outcome>,
+    /// The best of its judge.
+    pub score: Option<Score>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -244,6 +263,7 @@ impl Task {
         Self {
             task,
             requested_by: None,
+            parent: None,
             budget: TaskBudget::default(),
             attempts: BTreeMap::new(),
             records: Vec::new(),
@@ -251,6 +271,8 @@ impl Task {
             calls: BTreeMap::new(),
             sum: CallUsage::default(),
             reserved: Reserve::default(),
+            below: Below::default(),
+            requests: BTreeMap::new(),
             answers: 0,
             tool_calls: 0,
             models: Vec::new(),
@@ -320,16 +342,19 @@ pub const fn is_pilot(body: &Body) -> bool {
         Body::Isolation { .. }
         | Body::ToolIntent { .. }
         | Body::ToolResult { .. }
+        | Body::Asked { .. }
         | Body::Observation { .. }
         | Body::Dropped { .. }
         | Body::Note { .. }
         | Body::Check { .. }
+        | Body::Judged { .. }
         | Body::Result { .. } => true,
         Body::Opened { .. }
         | Body::Claimed { .. }
         | Body::Open { .. }
         | Body::Answer { .. }
         | Body::CallFailed { .. }
+        | Body::Answered { .. }
         | Body::Fenced { .. } => false,
     }
 }

@@ -27,7 +27,9 @@ impl State {
             if !(journal || artifacts) || !task.is_idle() {
                 continue; // the times first: few are old, and calls are many
             }
-            if journal {
+            // What it spent counts in the budget of the Task above it, which is read back from its rows.
+            let counts = |parent: &String| self.tasks.contains_key(parent);
+            if journal && !task.parent.as_ref().is_some_and(counts) {
                 due.journals.push(task.task.clone());
             }
             if artifacts {

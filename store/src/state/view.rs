@@ -23,6 +23,8 @@ impl State {
             isolated: found.isolated.clone(),
             outcome: found.outcome.clone(),
             usage: task.usage(),
+            score: found.score,
+            requests: task.open_requests(),
             next: task.next(),
         })
     }

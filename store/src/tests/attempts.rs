@@ -48,6 +48,7 @@ async fn a_later_attempt_takes_over_and_fences_the_lower_ones() {
         assignment: None,
         budget: usd(50),
         requested_by: None,
+        parent: None,
         labels: [("team".to_owned(), "blue".to_owned())].into(),
     };
     let report = store.open_attempt(UID, 2, next.clone()).await.unwrap();

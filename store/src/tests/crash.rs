@@ -159,6 +159,7 @@ impl World {
                     assignment: (own || self.attempt == 0).then(|| agent_assignment(UID)),
                     budget: usd(raise),
                     requested_by: Some("alice@acme".into()),
+                    parent: None,
                     labels: [("team".to_owned(), "red".to_owned())].into(),
                 };
                 let n = self.attempt + 1;

@@ -117,7 +117,7 @@ async fn what_a_pilot_may_not_write_is_refused() {
         (
             outcome(Outcome {
                 failure: Some(Failure {
-                    waits: false,
+                    waits: None,
                     class: oarmaster_protocol::FailureClass::Internal,
                     message: "é".repeat(1025),
                 }),

@@ -11,6 +11,7 @@ mod crash;
 mod failure;
 mod journal;
 mod programs;
+mod requests;
 mod scopes;
 mod sdk;
 mod shared;
@@ -99,6 +100,8 @@ pub fn agent_assignment(uid: &str) -> Assignment {
             max_output_tokens: 100,
             no_cache: false,
             tools: vec![],
+            delegates: vec![],
+            approvals: vec![],
             output_schema: Some(serde_json::json!({"type": "object", "x": 0.1})),
             max_turns: 3,
             max_tool_calls: 3,
@@ -120,6 +123,7 @@ pub fn open_request(uid: &str, budget: TaskBudget) -> OpenAttempt {
         assignment: Some(agent_assignment(uid)),
         budget,
         requested_by: Some("alice@acme".into()),
+        parent: None,
         labels: [("team", "red"), (WORKFLOW_LABEL, "nightly")]
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .into(),

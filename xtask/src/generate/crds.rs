@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use kube::CustomResourceExt;
-use oarmaster_crds::{Agent, Budget, ModelPool, ModelProvider, SandboxClass, Task};
+use oarmaster_crds::{Agent, Approval, Budget, ModelPool, ModelProvider, SandboxClass, Task};
 use serde_json::{Value, json};
 
 use super::{Files, schema};
@@ -79,6 +79,7 @@ pub fn kinds() -> Result<Vec<Kind>> {
         Kind::of::<SandboxClass>()?,
         Kind::of::<Agent>()?,
         Kind::of::<Task>()?,
+        Kind::of::<Approval>()?,
     ])
 }
 

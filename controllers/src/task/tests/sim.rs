@@ -3,14 +3,16 @@
 use crate::task::plan::{Observed, Plan, plan};
 use crate::task::pod::{JobEnd, JobFacts, Pilot, PodFacts};
 use crate::task::refs::{self, Looked, Refs};
+use crate::task::requests::{Act, Made};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use oarmaster_crds::conditions::{self, reason};
 use oarmaster_crds::kinds::task::{DesiredState, Phase};
-use oarmaster_crds::{Agent, ModelPool, SandboxClass, Task, names};
+use oarmaster_crds::{Agent, Approval, ModelPool, SandboxClass, Task, names};
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::admin::{AttemptReport, Blocked, RunsIn, TaskUsage};
 use oarmaster_protocol::journal::{Failure, Outcome};
+use oarmaster_protocol::request::{Answer, Ask, OpenRequest, Waits};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -40,6 +42,10 @@ pub struct Sim {
     /// Messages of the events.
     pub told: Vec<String>,
     pub raised: usize,
+    /// What was made for requests.
+    pub made: Made,
+    /// What the gateway was told, by request.
+    pub answers: BTreeMap<String, Answer>,
     written: Option<Timestamp>,
     uids: u32,
     ran: BTreeSet<String>,
@@ -116,6 +122,8 @@ impl Sim {
             blocked: None,
             told: Vec::new(),
             raised: 0,
+            made: Made::default(),
+            answers: BTreeMap::new(),
             written: None,
             uids: 0,
             ran: BTreeSet::new(),
@@ -184,6 +192,7 @@ impl Sim {
                 .as_ref()
                 .and_then(|class| class.spec.startup_timeout.get().ok()),
             blocked: self.blocked.clone(),
+            made: self.made.clone(),
             written: self.written,
         }
     }
@@ -217,6 +226,9 @@ impl Sim {
         if plan.budget.is_some() {
             self.raised += 1;
         }
+        for act in &plan.requests {
+            self.carry_out(act);
+        }
         if let Some(start) = &plan.start {
             let status = self.task.status.as_ref().unwrap();
             assert_eq!(
@@ -229,6 +241,8 @@ impl Sim {
                     report.fenced = true;
                 }
             }
+            let open = self.gateway.last_key_value();
+            let open = open.map(|(_, report)| report.requests.clone());
             self.gateway
                 .entry(start.attempt)
                 .or_insert_with(|| AttemptReport {
@@ -247,6 +261,8 @@ impl Sim {
                     isolated: None,
                     outcome: None,
                     usage: TaskUsage::default(),
+                    score: None,
+                    requests: open.unwrap_or_default(),
                     next: 1,
                 });
             if start.service_account {
@@ -412,7 +428,7 @@ impl Sim {
                 failure: failure.map(|(class, message)| Failure {
                     class,
                     message: message.to_owned(),
-                    waits: false,
+                    waits: None,
                 }),
                 output: failure
                     .is_none()
@@ -457,8 +473,67 @@ impl Sim {
         outcome.unwrap().failure = Some(Failure {
             class: FailureClass::BudgetExceeded,
             message: message.to_owned(),
-            waits: true,
+            waits: Some(Waits::Budget),
         });
+    }
+
+    /// The pilot asks.
+    pub fn asks(&mut self, what: Ask) -> String {
+        let id = what.id(1);
+        let (attempt, at_ms) = (self.attempt(), self.now.as_millisecond());
+        let report = self.gateway.get_mut(&attempt).unwrap();
+        report.requests.push(OpenRequest {
+            id: id.clone(),
+            at_ms,
+            what,
+        });
+        id
+    }
+
+    /// The pilot gives up its pod, since an answer does not come.
+    pub fn parks(&mut self, id: &str) {
+        self.fails(FailureClass::StepFailed);
+        let attempt = self.attempt();
+        let outcome = self.gateway.get_mut(&attempt).unwrap().outcome.as_mut();
+        outcome.unwrap().failure = Some(Failure {
+            class: FailureClass::StepFailed,
+            message: "waits".to_owned(),
+            waits: Some(Waits::Request { id: id.to_owned() }),
+        });
+    }
+
+    /// The API server and the gateway take what a plan makes of requests; objects get a UID, and none is made twice.
+    fn carry_out(&mut self, act: &Act) {
+        match act {
+            Act::MakeTask { task, .. } => {
+                let name = task.metadata.name.clone().unwrap();
+                self.uids += 1;
+                let mut made: Task = task.as_ref().clone();
+                made.metadata.uid = Some(format!("child-{}", self.uids));
+                assert!(self.made.tasks.insert(name, Arc::new(made)).is_none());
+                self.writes += 1;
+            }
+            Act::MakeApproval { approval, .. } => {
+                let name = approval.metadata.name.clone().unwrap();
+                self.uids += 1;
+                let mut made: Approval = approval.as_ref().clone();
+                made.metadata.uid = Some(format!("approval-{}", self.uids));
+                assert!(self.made.approvals.insert(name, Arc::new(made)).is_none());
+                self.writes += 1;
+            }
+            Act::Answer { id, answer } => {
+                let first = self.answers.insert(id.clone(), answer.clone());
+                assert!(first.is_none(), "{id} is answered twice");
+                for report in self.gateway.values_mut() {
+                    report.requests.retain(|request| request.id != *id);
+                }
+            }
+            Act::Cancel { name } => {
+                let child = self.made.tasks.get_mut(name).unwrap();
+                Arc::make_mut(child).spec.state = DesiredState::Cancelled;
+                self.writes += 1;
+            }
+        }
     }
 
     pub fn job_ends(&mut self, reason: &str) {
@@ -513,6 +588,7 @@ pub fn idle(plan: &Plan) -> bool {
         fence,
         status,
         budget,
+        requests,
         start,
         delete_jobs,
         delete_task,
@@ -523,6 +599,7 @@ pub fn idle(plan: &Plan) -> bool {
     fence.is_none()
         && status.is_none()
         && budget.is_none()
+        && requests.is_empty()
         && start.is_none()
         && delete_jobs.is_empty()
         && !delete_task

@@ -5,6 +5,7 @@ use super::turn::too_large;
 use super::{Kept, Machine, Next, Phase, ToKeep, failure};
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::journal::{Body, Failure, MAX_OUTPUT_BYTES, Outcome};
+use oarmaster_protocol::request::Waits;
 use serde_json::Value;
 
 impl Machine {
@@ -40,7 +41,7 @@ impl Machine {
         self.phase = Phase::Ended;
         Next::Finish(Outcome {
             failure: Some(Failure {
-                waits: true,
+                waits: Some(Waits::Budget),
                 ..failure(FailureClass::BudgetExceeded, message)
             }),
             output: None,

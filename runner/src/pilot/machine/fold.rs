@@ -6,6 +6,7 @@
 use super::super::answer::{Answer, Call};
 use super::super::tools::Tool;
 use super::repeat::Verdict;
+use super::turn::Planned;
 use super::{MAX_UNUSABLE, Machine, Next, Phase, read};
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::assignment::{Assignment, Target};
@@ -28,8 +29,8 @@ pub(super) enum Left {
     Asked(u64),
     /// The model had answered this, and nothing was made of it.
     Answered(Value),
-    /// This tool call was being carried out.
-    Called(Call),
+    /// This tool call was being carried out; whether it had been approved, and was handed on.
+    Called(Call, bool),
     /// Tool calls of the last answer are left.
     Calls,
     /// The check of this output was being made, or its outcome drawn.
@@ -59,6 +60,8 @@ struct Fold {
     /// The text of the last answer without tool calls.
     text: String,
     call: Option<(Call, bool)>,
+    /// Whether that call was approved, and handed on.
+    handed_on: bool,
     checked: bool,
     tools: u32,
 }
@@ -86,7 +89,7 @@ impl Machine {
         for record in records {
             if let Body::Result { outcome } = &record.body
                 && let Some(failure) = &outcome.failure
-                && !failure.waits
+                && failure.waits.is_none()
                 && !failure.class.is_transient()
             {
                 fold = Fold::new(fresh());
@@ -125,7 +128,7 @@ impl Machine {
                 }
                 self.queue.extend(answer.calls);
             }
-            Some(Left::Called(call)) => self.queue.push_front(call),
+            Some(Left::Called(call, _)) => self.queue.push_front(call),
             _ => {}
         }
         for call in std::mem::take(&mut self.queue) {
@@ -161,7 +164,7 @@ impl Machine {
                 Next::Again { call, body }
             }
             Some(Left::Answered(response)) => self.answered(&response),
-            Some(Left::Called(call)) => self.call_again(call),
+            Some(Left::Called(call, handed_on)) => self.call_again(call, handed_on),
             Some(Left::Calls) => self.next_call(),
             Some(Left::Checking(output)) => self.accept(output),
             Some(Left::Gone(why)) => self.gone_before(&why),
@@ -176,25 +179,30 @@ impl Machine {
         )
     }
 
-    fn call_again(&mut self, call: Call) -> Next {
-        match self.planned(&call) {
-            // What it did with others cannot be taken back.
-            Ok(Request::Run(_)) if self.sandbox.has_port() => {
-                self.observe(&call, false, OUTCOME_UNKNOWN.to_owned());
-                self.next_call()
-            }
-            Ok(request) => {
+    fn call_again(&mut self, call: Call, handed_on: bool) -> Next {
+        match self.possible(&call) {
+            // People approved one call, and what it did with others cannot be taken back.
+            Ok(Planned::Ask(_)) if handed_on => self.unknown(&call),
+            Ok(Planned::Exec(Request::Run(_))) if self.sandbox.has_port() => self.unknown(&call),
+            // The same request: it may be answered by now.
+            Ok(Planned::Ask(ask)) => self.ask_for(call, ask),
+            Ok(Planned::Exec(request)) => {
                 self.note(format!(
                     "the call {} was being carried out, and is made again",
                     call.id
                 ));
-                self.run_call(call, request)
+                self.carry_out(call, request)
             }
             Err(problem) => {
                 self.observe(&call, false, problem);
                 self.next_call()
             }
         }
+    }
+
+    fn unknown(&mut self, call: &Call) -> Next {
+        self.observe(call, false, OUTCOME_UNKNOWN.to_owned());
+        self.next_call()
     }
 
     /// The call that an attempt before made cannot be had: it is booked, and the model is asked anew.
@@ -228,6 +236,7 @@ impl Fold {
             answer: None,
             text: String::new(),
             call: None,
+            handed_on: false,
             checked: false,
             tools: 0,
         }
@@ -260,8 +269,10 @@ impl Fold {
                     json!({"choices": [{"message": message, "finish_reason": finish_reason}]}),
                 );
             }
+            Body::ToolIntent { id, .. } if self.is_open(id) => self.handed_on = true,
             Body::ToolIntent { id, .. } => {
                 self.settle();
+                self.handed_on = false;
                 self.machine.tool_calls += 1;
                 self.call = self.begun(id);
             }
@@ -290,6 +301,15 @@ impl Fold {
                 self.settle();
                 self.machine.drop_texts(texts);
             }
+            Body::Judged { round, score, .. } => {
+                self.settle();
+                self.machine.unusable = 0;
+                self.machine.rounds = *round;
+                self.checked = true;
+                if let Ok((output, _)) = self.machine.output_of(&self.text) {
+                    self.machine.remember(*score, &output);
+                }
+            }
             Body::Check { round, .. } => {
                 self.settle();
                 self.machine.unusable = 0;
@@ -300,6 +320,10 @@ impl Fold {
         }
     }
 
+    fn is_open(&self, id: &str) -> bool {
+        self.call.as_ref().is_some_and(|(call, _)| call.id == id)
+    }
+
     /// The call with this id, and whether it is one that is carried out.
     fn begun(&mut self, id: &str) -> Option<(Call, bool)> {
         let machine = &mut self.machine;
@@ -307,7 +331,7 @@ impl Fold {
             if call.id != id {
                 continue;
             }
-            let runs = machine.planned(&call).is_ok()
+            let runs = machine.possible(&call).is_ok()
                 && machine.repeats.judge(&call, machine.turns) == Verdict::Run;
             return Some((call, runs));
         }
@@ -334,7 +358,7 @@ impl Fold {
         let broken = answer
             .calls
             .iter()
-            .all(|call| machine.planned(call).is_err());
+            .all(|call| machine.possible(call).is_err());
         machine.unusable = if broken { machine.unusable + 1 } else { 0 };
         machine.queue.extend(answer.calls);
     }
@@ -344,7 +368,7 @@ impl Fold {
         let left = if let Some(response) = self.answer {
             Left::Answered(response)
         } else if let Some((call, _)) = self.call {
-            Left::Called(call)
+            Left::Called(call, self.handed_on)
         } else if !self.machine.queue.is_empty() {
             Left::Calls
         } else if self.checked

@@ -5,7 +5,9 @@ mod check;
 mod end;
 mod fold;
 mod isolation;
+mod judge;
 mod repeat;
+mod request;
 mod restart;
 mod save;
 mod turn;
@@ -18,15 +20,19 @@ use super::answer::{Answer, Call};
 use super::patch::Edit;
 use super::repository::{self, Step as Fetch};
 use super::show;
+use super::tools::Tool;
 pub use fold::Before;
 use fold::Left;
+use judge::Best;
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::assignment::{Assignment, File, RunTarget, Sandbox, Target};
 use oarmaster_protocol::exec::{Bytes, FailedCode, Request, Response, Run};
 use oarmaster_protocol::journal::{Artifact, Blob, Body, Failure, Outcome};
 use oarmaster_protocol::probe::NetworkFindings;
+use oarmaster_protocol::request::Answer as Reply;
 use oarmaster_protocol::text::shorten;
 use repeat::Repeats;
+use request::Asked;
 use save::Layers;
 pub use save::{Save, Saved};
 use serde_json::Value;
@@ -55,6 +61,10 @@ pub enum Event {
         /// Its text.
         message: String,
     },
+    /// The operator answered a request.
+    Replied(Reply),
+    /// It did not, for as long as an attempt waits.
+    NoReply,
     /// exec answered.
     Exec(Response),
     /// exec was lost in the middle of a request, and is back with its processes gone.
@@ -108,6 +118,11 @@ pub enum Next {
     Exec(Request),
     /// Make the workspace what it was, from the layers of its checkpoints.
     Restore(Vec<Blob>),
+    /// Wait for the answer to a request, a minute at most.
+    Await {
+        /// Id of the request.
+        id: String,
+    },
     /// Wait for the proof of the pod's NetworkPolicy.
     Network,
     /// Collect an artifact through exec and store it.
@@ -160,6 +175,8 @@ enum Phase {
     Attaching,
     /// A tool call.
     Calling(Call),
+    /// The answer to a request.
+    Awaiting(Box<Asked>),
     /// The file that this call is to apply a diff to.
     Editing(Call, Edit),
     /// The program of a `run`.
@@ -217,6 +234,8 @@ pub struct Machine {
     tool_calls: u32,
     unusable: u32,
     rounds: u32,
+    /// What is taken if no round is accepted.
+    best: Option<Best>,
     restarts: u32,
     exec_gone: bool,
     to_keep: VecDeque<ToKeep>,
@@ -249,6 +268,7 @@ impl Machine {
             tool_calls: 0,
             unusable: 0,
             rounds: 0,
+            best: None,
             restarts: 0,
             exec_gone: false,
             to_keep: VecDeque::new(),
@@ -309,6 +329,8 @@ impl Machine {
                 let (ok, text) = show::show(&response, &self.sandbox);
                 self.call_ended(&call, ok, text)
             }
+            (Phase::Awaiting(asked), Event::Replied(answer)) => self.replied(*asked, &answer),
+            (Phase::Awaiting(asked), Event::NoReply) => self.park(*asked),
             (Phase::Editing(call, edit), Event::Exec(response)) => {
                 self.edited(call, &edit, &response)
             }
@@ -417,8 +439,15 @@ impl Machine {
         let needs_sandbox = match &self.assignment.target {
             Target::Run(_) => true,
             Target::Agent(agent) => {
-                !agent.tools.is_empty()
-                    || self.assignment.accept.is_some()
+                agent
+                    .tools
+                    .iter()
+                    .any(|name| Tool::from_name(name).is_some())
+                    || self
+                        .assignment
+                        .accept
+                        .as_ref()
+                        .is_some_and(|accept| !accept.command.is_empty())
                     || !self.assignment.files.is_empty()
                     || !self.assignment.repositories.is_empty()
             }
@@ -449,7 +478,7 @@ fn failure(class: FailureClass, message: &str) -> Failure {
     Failure {
         class,
         message: shorten(message, 1024),
-        waits: false,
+        waits: None,
     }
 }
 

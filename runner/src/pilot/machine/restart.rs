@@ -25,6 +25,7 @@ impl Machine {
             | Phase::Holding(_)
             | Phase::Asking { .. }
             | Phase::Attaching
+            | Phase::Awaiting(_)
             | Phase::Ended => {
                 self.finish_now(FailureClass::Internal, "an event came that nothing waited for")
             }
@@ -62,6 +63,7 @@ impl Machine {
             Phase::Holding(_)
             | Phase::Asking { .. }
             | Phase::Attaching
+            | Phase::Awaiting(_)
             | Phase::Keeping(_)
             | Phase::Ended => FailureClass::Internal,
         };

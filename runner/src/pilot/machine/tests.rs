@@ -4,8 +4,10 @@ mod characters;
 mod edit;
 mod end;
 mod fold;
+mod judge;
 mod network;
 mod repeat;
+mod request;
 mod sandbox;
 mod turns;
 mod window;
@@ -16,6 +18,7 @@ use oarmaster_protocol::assignment::{
 };
 use oarmaster_protocol::exec::{Failed, Output, Ran, Stopped};
 use oarmaster_protocol::probe::Place;
+use oarmaster_protocol::request::Waits;
 use proptest::prelude::*;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -36,6 +39,8 @@ fn agent(tools: &[&str]) -> Assignment {
             max_output_tokens: 100,
             no_cache: false,
             tools: tools.iter().map(|tool| (*tool).to_owned()).collect(),
+            delegates: vec![],
+            approvals: vec![],
             output_schema: None,
             max_turns: 4,
             max_tool_calls: 3,
@@ -74,6 +79,8 @@ fn checked(mut assignment: Assignment, rounds: u32) -> Assignment {
     assignment.accept = Some(Accept {
         command: vec!["check".into()],
         exit_code: 0,
+        judge: None,
+        best: false,
         rounds,
     });
     assignment

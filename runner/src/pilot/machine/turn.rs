@@ -1,6 +1,7 @@
 //! The conversation with the model: questions, tool calls, answers that cannot be used.
 
 use super::super::answer::{Answer, Call, json_of};
+use super::super::asks::AskTool;
 use super::super::patch::Edit;
 use super::super::show;
 use super::super::tools::Tool;
@@ -10,6 +11,7 @@ use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::assignment::{AgentTarget, Assignment, Target};
 use oarmaster_protocol::exec::{Request, Response};
 use oarmaster_protocol::journal::{About, Body};
+use oarmaster_protocol::request::Ask;
 use oarmaster_protocol::text::shorten;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -98,7 +100,10 @@ impl Machine {
         }
         let egress = &self.sandbox.egress;
         let tools = self.tools().into_iter();
-        let tools: Vec<Value> = tools.map(|tool| tool.definition(egress)).collect();
+        let asks = self.ask_tools().into_iter();
+        let asks = asks.map(|tool| tool.definition(&agent.delegates));
+        let tools = tools.map(|tool| tool.definition(egress));
+        let tools: Vec<Value> = tools.chain(asks).collect();
         if !tools.is_empty() {
             body.insert("tools".to_owned(), json!(tools));
         }
@@ -169,7 +174,7 @@ impl Machine {
         let problems: Vec<String> = answer
             .calls
             .iter()
-            .filter_map(|call| self.planned(call).err())
+            .filter_map(|call| self.possible(call).err())
             .collect();
         let all_broken = problems.len() == answer.calls.len();
         self.unusable = if all_broken { self.unusable + 1 } else { 0 };
@@ -180,15 +185,28 @@ impl Machine {
         self.next_call()
     }
 
-    /// The request that a call means, or what is wrong with it.
+    /// What a call means, or what is wrong with it.
+    pub(super) fn possible(&self, call: &Call) -> Result<Planned, String> {
+        let asks = AskTool::from_name(&call.name).filter(|tool| self.ask_tools().contains(tool));
+        let request = match asks {
+            Some(_) => checked(call).map(|()| None)?,
+            None => Some(self.planned(call)?),
+        };
+        match (self.asks(call)?, request) {
+            (Some(ask), _) => Ok(Planned::Ask(ask)),
+            (None, Some(request)) => Ok(Planned::Exec(request)),
+            (None, None) => Err(format!("{} cannot be called now.", call.name)),
+        }
+    }
+
+    /// The request to exec that a call means, or what is wrong with it.
     pub(super) fn planned(&self, call: &Call) -> Result<Request, String> {
         let tools = self.tools();
         let offered = || {
-            tools
-                .iter()
-                .map(|tool| tool.name())
-                .collect::<Vec<_>>()
-                .join(", ")
+            let asks = self.ask_tools();
+            let asks = asks.iter().map(|tool| tool.name());
+            let names = tools.iter().map(|tool| tool.name()).chain(asks);
+            names.collect::<Vec<_>>().join(", ")
         };
         let tool = Tool::from_name(&call.name).filter(|tool| tools.contains(tool));
         let Some(tool) = tool else {
@@ -203,22 +221,8 @@ impl Machine {
                 ),
             });
         };
-        if size_of(&call.arguments) > MAX_ARGUMENTS {
-            return Err(format!(
-                "The arguments of {} are too large. Write large files in parts.",
-                tool.name()
-            ));
-        }
-        if !call.is_json {
-            let text = call.arguments.as_str().unwrap_or_default();
-            return Err(format!(
-                "The arguments of {} are not valid JSON, perhaps because the answer was cut off. Send one JSON object. Yours began with: {}",
-                tool.name(),
-                quoted(text)
-            ));
-        }
-        let request = tool.request(&call.arguments)?;
-        Ok(request)
+        checked(call)?;
+        tool.request(&call.arguments)
     }
 
     /// The next tool call that was asked for, or the model.
@@ -231,7 +235,7 @@ impl Machine {
                     &format!("the agent used all its {max} tool calls (limits.toolCalls)"),
                 );
             }
-            let planned = self.planned(&call);
+            let planned = self.possible(&call);
             let verdict = match &planned {
                 Ok(_) => self.repeats.judge(&call, self.turns),
                 Err(_) => Verdict::Run, // it cannot be, which is told below
@@ -246,24 +250,30 @@ impl Machine {
                 );
             }
             self.tool_calls += 1;
-            self.records.push(Body::ToolIntent {
-                id: call.id.clone(),
-                tool: quoted(&call.name),
-                arguments: recorded(&call.arguments),
-            });
+            self.intend(&call);
             match planned {
                 Ok(_) if verdict == Verdict::Hint => {
                     self.observe(&call, false, REPEATED.to_owned());
                 }
-                Ok(request) => return self.run_call(call, request),
+                Ok(Planned::Exec(request)) => return self.carry_out(call, request),
+                Ok(Planned::Ask(ask)) => return self.ask_for(call, ask),
                 Err(problem) => self.observe(&call, false, problem),
             }
         }
         self.ask()
     }
 
-    /// Carries a call out; its intent is written down.
-    pub(super) fn run_call(&mut self, call: Call, request: Request) -> Next {
+    /// Writes down that a call is about to be carried out.
+    pub(super) fn intend(&mut self, call: &Call) {
+        self.records.push(Body::ToolIntent {
+            id: call.id.clone(),
+            tool: quoted(&call.name),
+            arguments: recorded(&call.arguments),
+        });
+    }
+
+    /// Hands a call to exec.
+    pub(super) fn carry_out(&mut self, call: Call, request: Request) -> Next {
         let edit = Tool::from_name(&call.name).and_then(|tool| tool.edit(&call.arguments));
         let phase = match edit {
             Some(edit) => Phase::Editing(call, edit),
@@ -372,6 +382,33 @@ impl Machine {
             Some(schema) => matching(schema, text),
         }
     }
+}
+
+/// What a tool call means.
+pub(super) enum Planned {
+    /// This of exec.
+    Exec(Request),
+    /// This of the operator, and perhaps of exec after it.
+    Ask(Ask),
+}
+
+/// Whether the arguments of a call can be read.
+fn checked(call: &Call) -> Result<(), String> {
+    if size_of(&call.arguments) > MAX_ARGUMENTS {
+        return Err(format!(
+            "The arguments of {} are too large. Write large files in parts.",
+            call.name
+        ));
+    }
+    if !call.is_json {
+        let text = call.arguments.as_str().unwrap_or_default();
+        return Err(format!(
+            "The arguments of {} are not valid JSON, perhaps because the answer was cut off. Send one JSON object. Yours began with: {}",
+            call.name,
+            quoted(text)
+        ));
+    }
+    Ok(())
 }
 
 pub(super) enum Mismatch {

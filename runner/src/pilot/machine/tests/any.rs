@@ -42,7 +42,7 @@ fn any_event(next: &Next, choice: u8, word: &str) -> Event {
         Next::Exec(Request::Read { .. }) if choice > 63 => content("one\ntwo\n"),
         Next::Exec(Request::Write { .. }) if choice > 63 => Event::Exec(Response::Done),
         Next::Exec(_) => exec(choice),
-        Next::Model(_) => match choice % 13 {
+        Next::Model(_) => match choice % 15 {
             0 => text(word),
             1 => text(""),
             2 => calls(&[("Shell", r#"{"command":"ls"}"#)]),
@@ -65,10 +65,26 @@ fn any_event(next: &Next, choice: u8, word: &str) -> Event {
                 r#"{"path":"a","diff":"@@ -1 +1 @@\n-one\n+1\n"}"#,
             )]),
             11 => calls(&[("EditFile", &json!({"path": "a", "diff": word}).to_string())]),
+            12 => calls(&[(
+                "Delegate",
+                &json!({"agent": "coder", "prompt": word}).to_string(),
+            )]),
+            13 => calls(&[("AskHuman", &json!({ "question": word }).to_string())]),
             _ => Event::ModelFailed {
                 code: word.into(),
                 message: word.into(),
             },
+        },
+        Next::Await { .. } => match choice % 3 {
+            0 => Event::NoReply,
+            1 => Event::Replied(Reply {
+                ok: choice > 127,
+                value: json!(word),
+            }),
+            _ => Event::Replied(Reply {
+                ok: choice > 127,
+                value: json!({ "decision": word, "by": [word], "score": f64::from(choice) / 200.0 }),
+            }),
         },
         Next::Network => Event::Network(match choice % 4 {
             0 => network(&[Place::Dns], &[Place::ApiServer]),
@@ -95,7 +111,7 @@ proptest! {
     #[test]
     fn every_attempt_ends(
         choices in prop::collection::vec((any::<u8>(), ".{0,40}"), 1..60),
-        kind in 0u8..4,
+        kind in 0u8..6,
         rounds in 1u32..4,
         turns in 1u32..6,
         tool_calls in 0u32..6,
@@ -106,6 +122,26 @@ proptest! {
             0 => agent(&["Shell"]),
             1 => checked(agent(&["Shell", "EditFile"]), rounds),
             2 => with_schema(checked(agent(&["Shell"]), rounds), json!({"type": "object"})),
+            4 => {
+                let mut assignment = checked(agent(&["Shell"]), rounds);
+                if let Some(accept) = &mut assignment.accept {
+                    accept.best = demanded;
+                    accept.judge = Some(oarmaster_protocol::assignment::Judge {
+                        agent: "critic".into(),
+                        score: oarmaster_protocol::assignment::Score::parse("0.5").unwrap(),
+                        inclusive: true,
+                    });
+                }
+                assignment
+            }
+            3 => {
+                let mut assignment = agent(&["Shell", "Delegate", "AskHuman"]);
+                if let Target::Agent(agent) = &mut assignment.target {
+                    agent.delegates = vec!["coder".into()];
+                    agent.approvals = vec!["Shell".into()];
+                }
+                assignment
+            }
             _ => checked(run_task(), rounds),
         };
         assignment.files = vec![File { path: "a".into(), content: "b".into() }];
@@ -120,9 +156,9 @@ proptest! {
             agent.max_turns = turns;
             agent.max_tool_calls = tool_calls;
         }
-        // Start, the network's proof, probes and restarts, repositories, files, turns with a repetition each, calls of two requests, checks, artifacts.
+        // Start, the network's proof, probes and restarts, repositories, files, turns with a repetition each, calls of two requests after leave for them, checks, artifacts.
         let steps = 4 * u32::from(fetched);
-        let bound = 4 + steps * (MAX_RESTARTS + 1) + 2 * (MAX_RESTARTS + 1) + 1 + 2 * turns + 2 * tool_calls + rounds + 2;
+        let bound = 4 + steps * (MAX_RESTARTS + 1) + 2 * (MAX_RESTARTS + 1) + 1 + 2 * turns + 3 * tool_calls + 2 * rounds + 2;
         let mut machine = Machine::new(assignment);
         let mut event = Event::Begin;
         let mut asked = 0;

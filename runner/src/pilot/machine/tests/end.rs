@@ -113,7 +113,7 @@ fn a_budget_of_the_cluster_without_room_is_waited_for_and_keeps_nothing() {
     let failure = ended.failure.unwrap();
     assert_eq!(
         (failure.class, failure.waits),
-        (FailureClass::BudgetExceeded, true)
+        (FailureClass::BudgetExceeded, Some(Waits::Budget))
     );
     assert_eq!(failure.message, "team/day: $10.00 of $10.00");
     assert!(ended.artifacts.is_empty());

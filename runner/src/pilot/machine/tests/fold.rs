@@ -1,7 +1,10 @@
 //! Wherever an attempt is cut off, the next one comes to the same end.
 
 use super::*;
+use oarmaster_protocol::assignment::{Judge, Score};
 use oarmaster_protocol::journal::{CallUsage, Record};
+use oarmaster_protocol::request::Waits;
+use std::collections::BTreeSet;
 
 /// The world around an attempt: what the model says by the number of the call, and a workspace whose every command can be read off.
 struct World {
@@ -141,6 +144,13 @@ impl World {
                         });
                     }
                     event
+                }
+                Next::Await { id } => {
+                    let answer = Reply {
+                        ok: true,
+                        value: json!({"score": 0.9, "feedback": id}),
+                    };
+                    Event::Replied(answer)
                 }
                 Next::Restore(blobs) => {
                     workspace = self.blobs[&blobs.last().unwrap().digest].clone();
@@ -283,6 +293,7 @@ proptest! {
 }
 
 fn ended_by(class: FailureClass, waits: bool) -> Body {
+    let waits = waits.then_some(Waits::Budget);
     Body::Result {
         outcome: Outcome {
             failure: Some(Failure {
@@ -441,4 +452,75 @@ fn a_follow_up_of_what_ended_in_the_middle_answers_every_call() {
     world.before = Some(Err("it is gone".into()));
     let outcome = world.attempt(usize::MAX).unwrap();
     assert_eq!(outcome.failure.unwrap().class, FailureClass::InvalidInput);
+}
+
+fn delegate(prompt: &str) -> Value {
+    let arguments = json!({"agent": "helper", "prompt": prompt}).to_string();
+    said(calls(&[("Delegate", &arguments)]))
+}
+
+/// Another agent's answer, and a judge's, are asked for under the same id whoever goes on: the work is done once.
+#[test]
+fn what_others_are_asked_for_is_asked_once() {
+    let mut assignment = patient(checked(agent(&["Shell", "Delegate"]), 3));
+    if let Target::Agent(agent) = &mut assignment.target {
+        agent.delegates = vec!["helper".into()];
+    }
+    if let Some(accept) = &mut assignment.accept {
+        accept.judge = Some(Judge {
+            agent: "critic".into(),
+            score: Score::from_f64(0.8).unwrap(),
+            inclusive: true,
+        });
+    }
+    let script = vec![
+        delegate("one"),
+        shell("two"),
+        said(text("done")),
+        delegate("three"),
+        said(text("now done")),
+    ];
+    cut_everywhere(&assignment, &script);
+    let ids = |world: &World| -> BTreeSet<String> {
+        let asked = world.journal.iter();
+        let asked = asked.filter_map(|record| match &record.body {
+            Body::Asked { id, .. } => Some(id.clone()),
+            _ => None,
+        });
+        asked.collect()
+    };
+    let mut whole = World::new(assignment.clone(), script.clone());
+    whole.attempt(usize::MAX).unwrap();
+    for cut in 1..whole.journal.len() {
+        let mut world = World::new(assignment.clone(), script.clone());
+        world.attempt(cut);
+        world.attempt(usize::MAX).unwrap();
+        assert_eq!(ids(&world), ids(&whole), "cut at {cut}");
+    }
+}
+
+/// People approved one call: whether it was made cannot be known, and it is not made twice.
+#[test]
+fn an_approved_call_is_made_once_at_most() {
+    let mut assignment = patient(agent(&["Shell"]));
+    if let Target::Agent(agent) = &mut assignment.target {
+        agent.approvals = vec!["Shell".into()];
+    }
+    let script = vec![shell("order"), said(text("done"))];
+    let mut whole = World::new(assignment.clone(), script.clone());
+    whole.attempt(usize::MAX).unwrap();
+    for cut in 1..whole.journal.len() {
+        let mut world = World::new(assignment.clone(), script.clone());
+        world.attempt(cut);
+        let before = world.ran.len();
+        world.attempt(usize::MAX).unwrap();
+        assert!(
+            world.ran.len() <= 1,
+            "cut at {cut}: {before} and {:?}",
+            world.ran
+        );
+        let unknown = |record: &Record| matches!(&record.body, Body::ToolResult { text, .. } if text.starts_with("The outcome"));
+        let told = world.journal.iter().any(unknown);
+        assert!(world.ran.len() == 1 || told, "cut at {cut}");
+    }
 }

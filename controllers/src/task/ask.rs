@@ -1,0 +1,80 @@
+//! Carries out what a Task's requests come to. Every step may be made again: objects have names that follow from their request, and the
+//! gateway keeps the first answer.
+
+use super::requests::Act;
+use crate::kit::write::{WRITE_TIMEOUT, within};
+use crate::kit::{Context, Result};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Resource};
+use oarmaster_crds::{Approval, Task, names};
+use oarmaster_protocol::request::Answer;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use std::fmt::Debug;
+
+/// Carries one out.
+pub async fn carry_out(task: &Task, ctx: &Context, act: Act) -> Result<()> {
+    let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
+    let uid = task.metadata.uid.as_deref().unwrap_or_default();
+    let tasks: Api<Task> = Api::namespaced(ctx.client.clone(), namespace);
+    let approvals: Api<Approval> = Api::namespaced(ctx.client.clone(), namespace);
+    let (id, refused) = match act {
+        Act::MakeTask { id, task } => (id, make(&tasks, task.as_ref()).await?),
+        Act::MakeApproval { id, approval } => (id, make(&approvals, approval.as_ref()).await?),
+        Act::Answer { id, answer } => {
+            ctx.gateway.answer(uid, &id, &answer).await?;
+            return Ok(());
+        }
+        Act::Cancel { name } => return cancel(&tasks, &name).await,
+    };
+    if let Some(why) = refused {
+        let answer = Answer {
+            ok: false,
+            value: json!(why),
+        };
+        ctx.gateway.answer(uid, &id, &answer).await?;
+    }
+    Ok(())
+}
+
+/// Makes an object, unless there is one of its name: whose that is, the next pass sees. Gives what the API server says if it never will.
+async fn make<K>(api: &Api<K>, object: &K) -> Result<Option<String>>
+where
+    K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug,
+{
+    let kind = K::kind(&());
+    let name = object.meta().name.as_deref().unwrap_or_default();
+    let act = format!("create {kind} {name}");
+    let params = PostParams {
+        field_manager: Some(names::FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    };
+    let Err(error) = within(WRITE_TIMEOUT, &act, api.create(&params, object)).await else {
+        tracing::info!(kind = %kind, name, "made for a request");
+        return Ok(None);
+    };
+    match error.status() {
+        Some(answer) if answer.is_already_exists() => Ok(None),
+        Some(answer) if matches!(answer.code, 403 | 422) => Ok(Some(format!(
+            "the API server refuses the {kind}: {}",
+            answer.message
+        ))),
+        _ => Err(error),
+    }
+}
+
+/// Stops a child Task; one that is gone needs nothing.
+async fn cancel(tasks: &Api<Task>, name: &str) -> Result<()> {
+    let params = PatchParams {
+        field_manager: Some(names::FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let patch = Patch::Merge(json!({"spec": {"state": "Cancelled"}}));
+    let act = format!("cancel task {name}");
+    match within(WRITE_TIMEOUT, &act, tasks.patch(name, &params, &patch)).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_not_found() => Ok(()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,514 @@
+//! What a Task asked for: the objects that are made for it, and the answers that come of them. Pure.
+//!
+//! Each request has one object under a name that follows from it, so that a pass which is made again makes nothing twice. An entry stays in
+//! `status.requests` until the gateway has the answer: it says which object counts, and how often it was made.
+
+use super::assignment::task_ref;
+use super::draft::Draft;
+use crate::kit::events::Reason;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
+use kube::Resource;
+use oarmaster_crds::conditions::{self, reason};
+use oarmaster_crds::kinds::approval::{ApprovalPhase, ApprovalSpec, Approvers, OnTimeout, TaskUid};
+use oarmaster_crds::kinds::task::{AgentCall, DesiredState, RequestKind, RequestStatus};
+use oarmaster_crds::{Approval, GepDuration, Task, TaskSpec, names};
+use oarmaster_protocol::admin::AttemptReport;
+use oarmaster_protocol::request::{Answer, Ask, OpenRequest, Waits, action};
+use oarmaster_protocol::text::shorten;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Most Tasks above a Task.
+pub const MAX_DEPTH: u32 = 3;
+/// Characters of all notes of an answer.
+const MAX_NOTES: usize = 4096;
+/// How user names of ServiceAccounts begin.
+const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
+
+/// The objects that were made for requests, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Made {
+    /// Child Tasks.
+    pub tasks: BTreeMap<String, Arc<Task>>,
+    /// Approvals.
+    pub approvals: BTreeMap<String, Arc<Approval>>,
+}
+
+/// What is to be done for a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Act {
+    /// Make this Task. One of that name is found by the next pass.
+    MakeTask {
+        /// Id of the request.
+        id: String,
+        /// The Task.
+        task: Box<Task>,
+    },
+    /// Make this Approval, likewise.
+    MakeApproval {
+        /// Id of the request.
+        id: String,
+        /// The Approval.
+        approval: Box<Approval>,
+    },
+    /// Tell the gateway this answer.
+    Answer {
+        /// Id of the request.
+        id: String,
+        /// The answer.
+        answer: Answer,
+    },
+    /// Stop this child Task.
+    Cancel {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// Names of the objects that a pass looks at: those that were made, and those that may have been.
+#[must_use]
+pub fn names_of(
+    task: &Task,
+    report: Option<&AttemptReport>,
+) -> (BTreeSet<String>, BTreeSet<String>) {
+    let (mut tasks, mut approvals) = (BTreeSet::new(), BTreeSet::new());
+    let held = task.status.iter().flat_map(|status| &status.requests);
+    let open = report.iter().flat_map(|report| &report.requests);
+    let mut take = |kind, name| match kind {
+        RequestKind::Task => tasks.insert(name),
+        RequestKind::Approval => approvals.insert(name),
+    };
+    for entry in held {
+        take(entry.kind, entry.name.clone());
+    }
+    for request in open {
+        let entry = entry(task, request, 1);
+        take(entry.kind, entry.name);
+    }
+    (tasks, approvals)
+}
+
+/// What is to be done for the open requests of a Task that goes on.
+pub(super) fn plan(draft: &mut Draft<'_>) {
+    let Some(report) = &draft.seen.report else {
+        return; // this pass did not ask
+    };
+    let mut entries = Vec::with_capacity(report.requests.len());
+    for request in &report.requests {
+        let (entry, act) = step(draft, request);
+        match &act {
+            Some(Act::MakeTask { .. }) => draft.asked(Reason::Delegated, "Task", &entry.name),
+            Some(Act::MakeApproval { .. }) => {
+                draft.asked(Reason::ApprovalAsked, "Approval", &entry.name)
+            }
+            Some(Act::Answer { .. }) => draft.look_in(Duration::ZERO), // then it is open no more
+            Some(Act::Cancel { .. }) | None => {}
+        }
+        draft.acts.extend(act);
+        entries.push(entry);
+    }
+    draft.status.requests = entries;
+}
+
+/// Stops the child Tasks of a Task that is over. Its Approvals expire by themselves.
+pub(super) fn stop(draft: &mut Draft<'_>) {
+    let live = |task: &Arc<Task>| {
+        let status = task.status.as_ref();
+        !status.is_some_and(|status| conditions::is_true(&status.conditions, conditions::FINISHED))
+            && task.spec.state != DesiredState::Cancelled
+            && is_ours(draft.task, task.as_ref())
+    };
+    let made = draft.seen.made.tasks.iter().filter(|(_, task)| live(task));
+    draft.acts.clear(); // nothing of it begins any more
+    let acts: Vec<Act> = made
+        .map(|(name, _)| Act::Cancel { name: name.clone() })
+        .collect();
+    draft.acts.extend(acts);
+}
+
+/// Reason and message of what a Task waits for without a pod, if it waits for an answer that is not there.
+pub(super) fn awaited(draft: &Draft<'_>) -> Option<(&'static str, String)> {
+    let report = draft.seen.report.as_ref()?;
+    let failure = report.outcome.as_ref()?.failure.as_ref()?;
+    let Some(Waits::Request { id }) = &failure.waits else {
+        return None;
+    };
+    let request = report.requests.iter().find(|request| request.id == *id)?;
+    let held = draft.status.requests.iter().find(|entry| entry.id == *id);
+    let name = held.map_or_else(
+        || entry(draft.task, request, 1).name,
+        |entry| entry.name.clone(),
+    );
+    let namespace = draft.task.metadata.namespace.as_deref().unwrap_or_default();
+    Some(match &request.what {
+        Ask::Delegate { agent, .. } | Ask::Judge { agent, .. } => (
+            reason::WAITING_FOR_TASK,
+            format!("waits for the agent {agent}: Task {name}"),
+        ),
+        Ask::Approval { .. } | Ask::Question { .. } => {
+            let approval = draft.seen.made.approvals.get(&name);
+            let approvers = approval.map(|approval| who(&approval.spec.approvers));
+            let approvers = approvers.unwrap_or_else(|| "people".to_owned());
+            (
+                reason::WAITING_FOR_APPROVAL,
+                format!("waits for {approvers}: {}", command(namespace, &name)),
+            )
+        }
+    })
+}
+
+/// The command by which a person decides.
+#[must_use]
+pub fn command(namespace: &str, name: &str) -> String {
+    format!(
+        r#"kubectl patch oappr {name} -n {namespace} --type=merge -p '{{"spec":{{"decisions":{{"USER":{{"decision":"Approve"}}}}}}}}' (USER is your own user name, as kubectl auth whoami says it; or Reject; "note" takes a text)"#
+    )
+}
+
+/// Who may decide, for a person.
+#[must_use]
+pub fn who(approvers: &Approvers) -> String {
+    let users = approvers.users.iter().cloned();
+    let groups = approvers
+        .groups
+        .iter()
+        .map(|group| format!("group {group}"));
+    let names: Vec<String> = users.chain(groups).collect();
+    match approvers.count {
+        ..=1 => names.join(", "),
+        count => format!("{count} of {}", names.join(", ")),
+    }
+}
+
+/// The entry of a request, and what is to be done for it now.
+fn step(draft: &Draft<'_>, request: &OpenRequest) -> (RequestStatus, Option<Act>) {
+    let task = draft.task;
+    let held = draft
+        .status
+        .requests
+        .iter()
+        .find(|entry| entry.id == request.id);
+    let entry = held.cloned().unwrap_or_else(|| entry(task, request, 1));
+    let allowed = draft
+        .status
+        .pinned
+        .as_ref()
+        .and_then(|pinned| pinned.requests.clone());
+    let allowed = allowed.unwrap_or_default();
+    match &request.what {
+        Ask::Delegate { agent, prompt } => {
+            if allowed.delegates.contains(agent) {
+                delegate(draft, entry, (agent, prompt))
+            } else {
+                refuse(entry, "the Agent may not give it work")
+            }
+        }
+        Ask::Judge { agent, prompt } => {
+            let own = task.spec.accept.as_ref();
+            let own = own.map(|accept| accept.judge.as_ref().map(|judge| &judge.name));
+            if own.unwrap_or(allowed.judge.as_ref()) == Some(agent) {
+                delegate(draft, entry, (agent, prompt))
+            } else {
+                refuse(entry, "it is not the judge")
+            }
+        }
+        Ask::Approval { tool, arguments } => {
+            let rule = allowed
+                .approvals
+                .iter()
+                .find(|rule| rule.tool.as_str() == tool);
+            match rule {
+                None => refuse(entry, "the Agent has no approvers for this tool"),
+                Some(rule) => {
+                    let wanted = Wanted {
+                        ask: format!(
+                            "Run {tool} for Task {}?",
+                            task.metadata.name.as_deref().unwrap_or_default()
+                        ),
+                        show: [
+                            ("tool".to_owned(), tool.clone()),
+                            ("arguments".to_owned(), arguments.to_string()),
+                        ]
+                        .into(),
+                        action: Some(action(tool, arguments)),
+                        approvers: &rule.approvers,
+                        timeout: &rule.timeout,
+                        on_timeout: rule.on_timeout,
+                    };
+                    approve(draft, request, entry, wanted)
+                }
+            }
+        }
+        Ask::Question { ask } => match &allowed.questions {
+            None => refuse(entry, "the Agent may not ask people"),
+            Some(questions) => {
+                let wanted = Wanted {
+                    ask: shorten(ask, 4096),
+                    show: BTreeMap::new(),
+                    action: None,
+                    approvers: &questions.approvers,
+                    timeout: &questions.timeout,
+                    on_timeout: OnTimeout::Reject,
+                };
+                approve(draft, request, entry, wanted)
+            }
+        },
+    }
+}
+
+fn refuse(entry: RequestStatus, why: &str) -> (RequestStatus, Option<Act>) {
+    answer(entry, false, json!(why))
+}
+
+fn answer(entry: RequestStatus, ok: bool, value: Value) -> (RequestStatus, Option<Act>) {
+    let act = Act::Answer {
+        id: entry.id.clone(),
+        answer: Answer { ok, value },
+    };
+    (entry, Some(act))
+}
+
+fn delegate(
+    draft: &Draft<'_>,
+    mut entry: RequestStatus,
+    (agent, prompt): (&str, &str),
+) -> (RequestStatus, Option<Act>) {
+    let task = draft.task;
+    let depth = depth(task);
+    if depth >= MAX_DEPTH {
+        let text = format!("{MAX_DEPTH} Tasks are above this one already; do the work here");
+        return refuse(entry, &text);
+    }
+    match draft.seen.made.tasks.get(&entry.name) {
+        Some(child) if !is_ours(task, child.as_ref()) => {
+            let text = format!("Task {} exists and belongs to somebody else", entry.name);
+            refuse(entry, &text)
+        }
+        Some(child) => match outcome(child) {
+            Some((ok, value)) => answer(entry, ok, value),
+            None => {
+                entry.uid.clone_from(&child.metadata.uid);
+                (entry, None)
+            }
+        },
+        None if entry.uid.is_some() => refuse(entry, "its Task was deleted"),
+        None => {
+            let child = Task {
+                metadata: ObjectMeta {
+                    labels: Some(child_labels(task, depth + 1)),
+                    ..made_for(task, &entry.name)
+                },
+                spec: TaskSpec {
+                    agent: Some(AgentCall {
+                        name: agent.to_owned(),
+                        command: None,
+                    }),
+                    params: Some([("prompt".to_owned(), json!(prompt))].into()),
+                    requested_by: task.spec.requested_by.clone(),
+                    ..TaskSpec::default()
+                },
+                status: None,
+            };
+            let act = Act::MakeTask {
+                id: entry.id.clone(),
+                task: Box::new(child),
+            };
+            (entry, Some(act))
+        }
+    }
+}
+
+/// How a child Task ended, if it has.
+fn outcome(child: &Task) -> Option<(bool, Value)> {
+    let status = child.status.as_ref()?;
+    if !conditions::is_true(&status.conditions, conditions::FINISHED) {
+        return None;
+    }
+    if conditions::is_true(&status.conditions, conditions::COMPLETE) {
+        return Some((true, status.output.clone().unwrap_or_default()));
+    }
+    let why = status.failure.as_ref().map_or_else(
+        || "it was cancelled".to_owned(),
+        |failure| format!("{}: {}", failure.class, failure.message),
+    );
+    Some((false, json!(why)))
+}
+
+/// What an Approval is to say.
+struct Wanted<'a> {
+    ask: String,
+    show: BTreeMap<String, String>,
+    action: Option<String>,
+    approvers: &'a Approvers,
+    timeout: &'a GepDuration,
+    on_timeout: OnTimeout,
+}
+
+fn approve(
+    draft: &Draft<'_>,
+    request: &OpenRequest,
+    mut entry: RequestStatus,
+    wanted: Wanted<'_>,
+) -> (RequestStatus, Option<Act>) {
+    let task = draft.task;
+    let found = draft.seen.made.approvals.get(&entry.name);
+    match found {
+        Some(approval) if !is_ours(task, approval.as_ref()) => {
+            let text = format!(
+                "Approval {} exists and belongs to somebody else",
+                entry.name
+            );
+            return refuse(entry, &text);
+        }
+        Some(approval) if entry.uid.is_none() || entry.uid == approval.metadata.uid => {
+            entry.uid.clone_from(&approval.metadata.uid);
+            return match decided(approval) {
+                Some((ok, value)) => answer(entry, ok, value),
+                None => (entry, None),
+            };
+        }
+        None if entry.uid.is_none() => {}
+        // The one that was asked is gone, whatever has its name now.
+        Some(_) | None => entry = self::entry(task, request, entry.round.saturating_add(1)),
+    }
+    let approval = Approval {
+        metadata: made_for(task, &entry.name),
+        spec: spec(draft.seen.now, task, wanted),
+        status: None,
+    };
+    let act = Act::MakeApproval {
+        id: entry.id.clone(),
+        approval: Box::new(approval),
+    };
+    (entry, Some(act))
+}
+
+fn spec(now: Timestamp, task: &Task, wanted: Wanted<'_>) -> ApprovalSpec {
+    let requested_by = task.spec.requested_by.clone().unwrap_or_default();
+    let mut approvers = wanted.approvers.clone();
+    // Nobody knows who wrote what a ServiceAccount applied: it may have been the one who approves.
+    if requested_by.starts_with(SERVICE_ACCOUNT) && approvers.users.is_empty() {
+        approvers.count = approvers.count.max(2);
+    }
+    let timeout = wanted.timeout.get().unwrap_or_default();
+    let expires = now.saturating_add(timeout).unwrap_or(now);
+    ApprovalSpec {
+        task: TaskUid {
+            name: task.metadata.name.clone().unwrap_or_default(),
+            uid: task.metadata.uid.clone().unwrap_or_default(),
+        },
+        requested_by,
+        ask: wanted.ask,
+        show: wanted.show,
+        action: wanted.action,
+        approvers,
+        expires_at: Time(Timestamp::from_second(expires.as_second()).unwrap_or(expires)),
+        on_timeout: wanted.on_timeout,
+        decisions: BTreeMap::new(),
+    }
+}
+
+/// What was decided, if it was: as the agent is told it.
+fn decided(approval: &Approval) -> Option<(bool, Value)> {
+    let status = approval.status.as_ref()?;
+    let phase = match status.phase? {
+        ApprovalPhase::Waiting => return None,
+        ApprovalPhase::Approved => "Approved",
+        ApprovalPhase::Rejected => "Rejected",
+        ApprovalPhase::Expired => "Expired",
+    };
+    let most = MAX_NOTES / status.by.len().max(1);
+    let notes = status
+        .by
+        .iter()
+        .filter_map(|user| approval.spec.decisions.get(user));
+    let notes = notes.filter(|decision| !decision.note.is_empty());
+    let notes: Vec<String> = notes
+        .map(|decision| shorten(&decision.note, most))
+        .collect();
+    let value = json!({"decision": phase, "by": status.by, "notes": notes});
+    Some((status.phase == Some(ApprovalPhase::Approved), value))
+}
+
+/// The entry of a request, made for the `round`th time.
+fn entry(task: &Task, request: &OpenRequest, round: i64) -> RequestStatus {
+    let of = task_ref(task);
+    let id = &request.id;
+    let approval = |tool| {
+        let name = names::approval_name(&of.name, &of.uid, tool, id, round);
+        (RequestKind::Approval, name)
+    };
+    let (kind, name) = match &request.what {
+        Ask::Delegate { agent, .. } | Ask::Judge { agent, .. } => {
+            let name = names::child_name(&of.name, &of.uid, agent, id);
+            (RequestKind::Task, name)
+        }
+        Ask::Approval { tool, .. } => approval(tool.as_str()),
+        Ask::Question { .. } => approval("question"),
+    };
+    RequestStatus {
+        id: id.clone(),
+        kind,
+        name,
+        uid: None,
+        round,
+    }
+}
+
+/// How many Tasks are above a Task. The label is guarded: users do not set it.
+fn depth(task: &Task) -> u32 {
+    let labels = task.metadata.labels.as_ref();
+    let depth = labels.and_then(|labels| labels.get(names::DEPTH_LABEL));
+    depth.map_or(0, |depth| depth.parse().unwrap_or(MAX_DEPTH))
+}
+
+fn child_labels(task: &Task, depth: u32) -> BTreeMap<String, String> {
+    let uid = task.metadata.uid.clone().unwrap_or_default();
+    let labels = task.metadata.labels.as_ref();
+    let root = labels.and_then(|labels| labels.get(names::ROOT_UID_LABEL));
+    let root = root.cloned().unwrap_or_else(|| uid.clone());
+    [
+        (names::PARENT_UID_LABEL, uid),
+        (names::ROOT_UID_LABEL, root),
+        (names::DEPTH_LABEL, depth.to_string()),
+    ]
+    .map(|(key, value)| (key.to_owned(), value))
+    .into()
+}
+
+/// The metadata of an object that a Task owns.
+fn made_for(task: &Task, name: &str) -> ObjectMeta {
+    let of = task_ref(task);
+    ObjectMeta {
+        name: Some(name.to_owned()),
+        namespace: Some(of.namespace),
+        owner_references: Some(vec![OwnerReference {
+            api_version: Task::api_version(&()).into_owned(),
+            kind: Task::kind(&()).into_owned(),
+            name: of.name,
+            uid: of.uid,
+            controller: Some(true),
+            block_owner_deletion: None,
+        }]),
+        ..ObjectMeta::default()
+    }
+}
+
+/// Whether a Task owns an object.
+fn is_ours<K: Resource>(task: &Task, object: &K) -> bool {
+    let mut owners = object.meta().owner_references.iter().flatten();
+    let uid = task.metadata.uid.as_ref();
+    owners.any(|owner| owner.controller == Some(true) && Some(&owner.uid) == uid)
+}
+
+/// UID of the Task above a Task.
+#[must_use]
+pub fn parent(task: &Task) -> Option<&OwnerReference> {
+    let labels = task.metadata.labels.as_ref()?;
+    let uid = labels.get(names::PARENT_UID_LABEL)?;
+    let mut owners = task.metadata.owner_references.iter().flatten();
+    owners.find(|owner| owner.controller == Some(true) && owner.uid == *uid)
+}

@@ -1,0 +1,96 @@
+//! A Task's requests to the operator, through both listeners.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)] // a helper of tests is a test
+
+mod common;
+
+use common::{OPERATOR, PILOT, UID, World};
+use oarmaster_protocol::admin::{AttemptReport, TaskBudget};
+use oarmaster_protocol::journal::Body;
+use oarmaster_protocol::request::{Answer, Ask, RequestState};
+use oarmaster_protocol::task::{Append, Claim};
+use serde_json::json;
+use std::time::Duration;
+
+fn what() -> Ask {
+    Ask::Delegate {
+        agent: "coder".into(),
+        prompt: "fix it".into(),
+    }
+}
+
+async fn ask(world: &World, claim: &Claim) -> String {
+    let id = what().id(1);
+    let append = Append {
+        next: claim.next,
+        records: vec![Body::Asked {
+            id: id.clone(),
+            what: what(),
+        }],
+    };
+    let url = format!("{}/task/v1/journal", world.data);
+    let request = world.http.post(url).bearer_auth(PILOT).json(&append);
+    let answer = request.header("oarmaster-session", &claim.session).send();
+    assert_eq!(answer.await.unwrap().status(), 200);
+    id
+}
+
+fn look(world: &World, session: &str, id: &str) -> reqwest::RequestBuilder {
+    let url = format!("{}/task/v1/requests/{id}", world.data);
+    let request = world.http.get(url).bearer_auth(PILOT);
+    request.header("oarmaster-session", session)
+}
+
+fn answer(world: &World, token: &str, id: &str) -> reqwest::RequestBuilder {
+    let url = format!("{}/admin/v1/tasks/{UID}/requests/{id}", world.admin);
+    let answer = Answer {
+        ok: true,
+        value: json!({"text": "fixed"}),
+    };
+    world.http.put(url).bearer_auth(token).json(&answer)
+}
+
+#[tokio::test]
+async fn whoever_waits_for_an_answer_is_told_at_once() {
+    let world = World::start().await;
+    let claim = world.task(TaskBudget::default()).await;
+    let id = ask(&world, &claim).await;
+    let waiting = tokio::spawn(look(&world, &claim.session, &id).send());
+    let open = world.gateway.store.report(UID, 1).await.unwrap();
+    assert_eq!(open.requests[0].what, what());
+
+    let said = answer(&world, OPERATOR, &id).send().await.unwrap();
+    assert_eq!(said.status(), 200);
+    let report: AttemptReport = said.json().await.unwrap();
+    assert!(report.requests.is_empty());
+    // Far less than a poll is held open for.
+    let told = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+    let told: RequestState = told.unwrap().unwrap().unwrap().json().await.unwrap();
+    assert_eq!(told.answer.unwrap().value, json!({"text": "fixed"}));
+    let again = look(&world, &claim.session, &id).send().await.unwrap();
+    let again: RequestState = again.json().await.unwrap();
+    assert!(again.answer.unwrap().ok);
+}
+
+#[tokio::test]
+async fn nobody_else_answers_or_looks() {
+    let world = World::start().await;
+    let claim = world.task(TaskBudget::default()).await;
+    let id = ask(&world, &claim).await;
+    let status = async |request: reqwest::RequestBuilder| request.send().await.unwrap().status();
+    assert_eq!(status(answer(&world, PILOT, &id)).await, 401);
+    assert_eq!(status(answer(&world, OPERATOR, "2-none")).await, 404);
+    assert_eq!(status(look(&world, "other", &id)).await, 409);
+    assert_eq!(status(look(&world, &claim.session, "2-none")).await, 404);
+    let user = world.user();
+    let url = format!("{}/task/v1/requests/{id}", world.data);
+    let theirs = world.http.get(url).bearer_auth(user);
+    assert_eq!(
+        status(theirs.header("oarmaster-session", &claim.session)).await,
+        403
+    );
+}

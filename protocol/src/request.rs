@@ -1,0 +1,158 @@
+//! What a pilot asks for that only the operator can bring about, since a pilot has no rights in Kubernetes: another agent's work, people's
+//! leave, people's answers. A request and its answer are records of the Task's journal, so that neither is made twice.
+
+use crate::digest;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::time::Duration;
+
+/// Largest request, serialised, in bytes. People are shown all of what they approve, and objects are small.
+pub const MAX_ASK_BYTES: usize = 64 << 10;
+/// Largest answer, serialised, in bytes. An output of another agent has at most [`crate::journal::MAX_OUTPUT_BYTES`].
+pub const MAX_ANSWER_BYTES: usize = 64 << 10;
+/// Most requests of a Task that are open at once.
+pub const MAX_OPEN: usize = 16;
+/// Longest time that `GET /task/v1/requests/{id}` is held open.
+pub const POLL: Duration = Duration::from_secs(30);
+/// How many digits of the digest are in a request's id.
+const ID_DIGITS: usize = 20;
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "of", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Ask {
+    /// Another agent's work, as a child Task. The answer is its output.
+    Delegate {
+        /// Name of the Agent, in the Task's namespace.
+        agent: String,
+        /// What it is to do.
+        prompt: String,
+    },
+    /// A judgement by another agent, as a child Task. The answer is its output: `{score, feedback}`.
+    Judge {
+        /// Name of the Agent, in the Task's namespace.
+        agent: String,
+        /// What it is to judge.
+        prompt: String,
+    },
+    /// People's leave for exactly this tool call.
+    Approval {
+        /// Name of the tool.
+        tool: String,
+        /// Its arguments, all of them.
+        arguments: Value,
+    },
+    /// An answer by people.
+    Question {
+        /// The question.
+        ask: String,
+    },
+}
+
+impl Ask {
+    /// The id of the `number`th request of a Task. Equal only for an equal request, so that an attempt which begins anew and asks the same
+    /// is given the answer that there is.
+    #[must_use]
+    pub fn id(&self, number: u32) -> String {
+        let digest = sorted(serde_json::to_value(self).unwrap_or_default()); // texts and JSON: always possible
+        let (_, digits) = digest.split_once(':').unwrap_or_default();
+        format!("{number}-{}", digits.get(..ID_DIGITS).unwrap_or_default())
+    }
+
+    /// Whether `id` is one that this request may have.
+    #[must_use]
+    pub fn is_named(&self, id: &str) -> bool {
+        let number = id
+            .split_once('-')
+            .and_then(|(number, _)| number.parse().ok());
+        number.is_some_and(|number| self.id(number) == id)
+    }
+}
+
+/// Digest of exactly one tool call: what an approval of it is bound to.
+#[must_use]
+pub fn action(tool: &str, arguments: &Value) -> String {
+    sorted(serde_json::json!([tool, arguments]))
+}
+
+/// Digest of JSON, whatever the order of its keys.
+fn sorted(mut value: Value) -> String {
+    value.sort_all_objects();
+    digest(value.to_string().as_bytes())
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    /// Whether it was granted: the other agent succeeded, people approved.
+    pub ok: bool,
+    /// What came of it: an output, a decision, or a text that says why not.
+    pub value: Value,
+}
+
+/// How a request stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestState {
+    /// Absent while there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Answer>,
+}
+
+/// A request that has no answer yet, for the operator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenRequest {
+    /// Its id in the Task.
+    pub id: String,
+    /// When it was made: the gateway's clock, milliseconds since the Unix epoch.
+    pub at_ms: i64,
+    /// What is asked for.
+    pub what: Ask,
+}
+
+/// What a Task waits for, without a pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "for", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Waits {
+    /// Room in a Budget of the cluster.
+    Budget,
+    /// The answer to a request.
+    Request {
+        /// Its id.
+        id: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_id_is_that_of_one_request_alone() {
+        let ask = |text: &str| Ask::Question { ask: text.into() };
+        let id = ask("a").id(3);
+        assert!(id.starts_with("3-") && id.len() == 22, "{id}");
+        assert!(ask("a").is_named(&id));
+        for other in [
+            ask("b").id(3),
+            "3".into(),
+            "3-".into(),
+            "x-1".into(),
+            format!("{id}0"),
+        ] {
+            assert!(!ask("a").is_named(&other), "{other}");
+        }
+        assert_ne!(ask("a").id(4), id);
+    }
+
+    #[test]
+    fn an_action_is_tool_and_arguments_and_nothing_else() {
+        let one = action("Shell", &json!({"command": "ls", "a": 1}));
+        assert_eq!(one, action("Shell", &json!({"a": 1, "command": "ls"})));
+        assert_ne!(one, action("Shell", &json!({"command": "ls"})));
+        assert_ne!(one, action("RunCode", &json!({"command": "ls", "a": 1})));
+    }
+}

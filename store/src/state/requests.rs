@@ -1,0 +1,167 @@
+//! What a Task asks of the operator, and what the Tasks that come of it spend.
+
+use super::attempts::Records;
+use super::{Below, State, Task};
+use crate::Refusal;
+use crate::entry::{Entry, Reserve};
+use oarmaster_protocol::journal::{Body, CallUsage, Record};
+use oarmaster_protocol::request::{
+    Answer, Ask, MAX_ANSWER_BYTES, MAX_ASK_BYTES, MAX_OPEN, OpenRequest,
+};
+
+/// Most Tasks above one another that are looked at: more than the operator makes, and an end where a log has a ring of them.
+const MAX_DEPTH: usize = 8;
+
+/// A request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RequestAt {
+    /// When it was made.
+    pub at_ms: i64,
+    /// What is asked for, while it is open.
+    pub what: Option<Ask>,
+    /// Sequence number of the answer.
+    pub answer: Option<u64>,
+}
+
+impl State {
+    /// Answers a request. The first answer stays, so that the operator may say it as often as it likes.
+    pub fn decide_answer(
+        &self,
+        uid: &str,
+        id: &str,
+        answer: &Answer,
+        now: i64,
+    ) -> Result<Vec<Entry>, Refusal> {
+        let task = self.task(uid)?;
+        let (attempt, _) = task
+            .attempts
+            .last_key_value()
+            .ok_or_else(|| Refusal::NotFound(format!("Task {uid} has no attempt")))?;
+        if task.request(id)?.answer.is_some() {
+            return Ok(Vec::new());
+        }
+        let body = Body::Answered {
+            id: id.to_owned(),
+            ok: answer.ok,
+            value: answer.value.clone(),
+        };
+        if serde_json::to_vec(&body).map_or(true, |text| text.len() > MAX_ANSWER_BYTES) {
+            return Err(Refusal::TooLarge(format!(
+                "an answer may have {MAX_ANSWER_BYTES} bytes"
+            )));
+        }
+        Ok(vec![Entry::Record {
+            task: uid.to_owned(),
+            record: Records::new(Some(task), now).next(*attempt, body),
+        }])
+    }
+
+    /// The Tasks whose budgets count what this one spends, the nearest first.
+    pub(super) fn above<'a>(&'a self, task: &'a Task) -> impl Iterator<Item = &'a Task> {
+        let parent = |task: &'a Task| self.tasks.get(task.parent.as_deref()?);
+        std::iter::successors(parent(task), move |task| parent(task)).take(MAX_DEPTH)
+    }
+
+    /// A Task below `parent` has settled or reserved something.
+    pub(super) fn spent_below(
+        &mut self,
+        parent: String,
+        before: (CallUsage, Reserve),
+        after: (CallUsage, Reserve),
+    ) {
+        let mut next = Some(parent);
+        for _ in 0..MAX_DEPTH {
+            let Some(task) = next.and_then(|uid| self.tasks.get_mut(&uid)) else {
+                return;
+            };
+            task.below.moved(before, after);
+            next = task.parent.clone();
+        }
+    }
+}
+
+impl Below {
+    fn moved(&mut self, before: (CallUsage, Reserve), after: (CallUsage, Reserve)) {
+        let number =
+            |held: u64, before: u64, after: u64| held.saturating_sub(before).saturating_add(after);
+        let sum = &mut self.sum;
+        let (old, new) = (before.0, after.0);
+        sum.input_tokens = number(sum.input_tokens, old.input_tokens, new.input_tokens);
+        sum.output_tokens = number(sum.output_tokens, old.output_tokens, new.output_tokens);
+        sum.cached_tokens = number(sum.cached_tokens, old.cached_tokens, new.cached_tokens);
+        sum.cost_pico = number(sum.cost_pico, old.cost_pico, new.cost_pico);
+        sum.estimated |= new.estimated;
+        self.reserved = self.reserved.minus(before.1).plus(after.1);
+    }
+}
+
+impl Task {
+    /// A request, or a refusal.
+    pub fn request(&self, id: &str) -> Result<&RequestAt, Refusal> {
+        self.requests.get(id).ok_or_else(|| {
+            Refusal::NotFound(format!(
+                "Task {}/{} made no request {id}",
+                self.task.namespace, self.task.name
+            ))
+        })
+    }
+
+    /// What was asked for and not answered.
+    pub fn open_requests(&self) -> Vec<OpenRequest> {
+        let open = self.requests.iter().filter_map(|(id, request)| {
+            Some(OpenRequest {
+                id: id.clone(),
+                at_ms: request.at_ms,
+                what: request.what.clone()?,
+            })
+        });
+        open.collect()
+    }
+
+    /// Whether a pilot may ask for this.
+    pub(super) fn check_asked(&self, records: &[Body]) -> Result<(), Refusal> {
+        let mut more = 0;
+        for (index, body) in records.iter().enumerate() {
+            let Body::Asked { id, what } = body else {
+                continue;
+            };
+            if !what.is_named(id) {
+                return Err(Refusal::Invalid(format!(
+                    "records[{index}].id is not the id of what it asks for"
+                )));
+            }
+            if serde_json::to_vec(what).map_or(true, |text| text.len() > MAX_ASK_BYTES) {
+                return Err(Refusal::TooLarge(format!(
+                    "records[{index}] asks for more than {MAX_ASK_BYTES} bytes"
+                )));
+            }
+            more += usize::from(!self.requests.contains_key(id));
+        }
+        let open = self.requests.values().filter(|one| one.what.is_some());
+        if more > 0 && open.count() + more > MAX_OPEN {
+            return Err(Refusal::TooLarge(format!(
+                "a Task may have {MAX_OPEN} open requests; wait for an answer first"
+            )));
+        }
+        Ok(())
+    }
+
+    /// The same request again, by an attempt that begins anew, is the one that there is, with its answer.
+    pub(super) fn asked(&mut self, id: &str, what: &Ask, record: &Record) {
+        self.requests
+            .entry(id.to_owned())
+            .or_insert_with(|| RequestAt {
+                at_ms: record.at_ms,
+                what: Some(what.clone()),
+                answer: None,
+            });
+    }
+
+    pub(super) fn answered(&mut self, id: &str, seq: u64) -> Result<(), String> {
+        let request = self.requests.get_mut(id);
+        let request = request.ok_or_else(|| format!("request {id} was never made"))?;
+        request.what = None;
+        request.answer = Some(seq);
+        Ok(())
+    }
+}
