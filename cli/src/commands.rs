@@ -1,8 +1,8 @@
 //! The commands, one file each.
 
+mod agent_commands;
 mod audit;
 mod cancel;
-mod commands;
 mod cost;
 mod get;
 mod list;
@@ -31,7 +31,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
         Command::Logs(args) => logs::run(&cluster, args).await,
         Command::Result(args) => result::run(&cluster, args).await,
         Command::Cancel(args) => cancel::run(&cluster, args).await,
-        Command::Commands(args) => commands::run(&cluster, args).await,
+        Command::Commands(args) => agent_commands::run(&cluster, args).await,
         Command::Pools(args) => pools::run(&cluster, args).await,
         Command::Cost(args) => cost::run(&cluster, args).await,
         Command::Audit(args) => audit::run(&cluster, args).await,

@@ -125,10 +125,7 @@ fn command_params(problems: &mut Vec<Problem>, name: &str, spec: &TaskSpec) {
     if !commands::is_name(name) {
         problems.push(Problem::spec("spec.agent.command", commands::NAMES));
     }
-    let size = spec
-        .params
-        .as_ref()
-        .map_or(0, |params| commands::json_bytes(params));
+    let size = spec.params.as_ref().map_or(0, commands::json_bytes);
     if size > MAX_PARAMS_BYTES {
         let text = format!(
             "are {size} bytes of JSON: write at most {MAX_PARAMS_BYTES}, and give long texts as files"
