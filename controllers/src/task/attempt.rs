@@ -67,6 +67,7 @@ fn with_job(draft: &mut Draft<'_>, number: u32, job: &JobFacts) {
             uid: job.uid.clone(),
         };
         draft.running(number, job, since);
+        draft.image(pod.and_then(|pod| pod.image.as_deref()));
     }
     let outcome = seen
         .report

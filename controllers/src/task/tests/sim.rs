@@ -1,8 +1,10 @@
 //! A small world in which plans are carried out: what the API server, the Job controller, the kubelet and the gateway would hold.
 
+use crate::task::hire::Hired;
 use crate::task::plan::{Observed, Plan, plan};
 use crate::task::pod::{JobEnd, JobFacts, Pilot, PodFacts};
 use crate::task::refs::{self, Looked, Refs};
+use crate::task::select::Choice;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use oarmaster_crds::conditions::{self, reason};
@@ -35,6 +37,10 @@ pub struct Sim {
     pub created: Vec<String>,
     /// What a Budget says that has no room.
     pub blocked: Option<Blocked>,
+    /// How an agent was chosen.
+    pub choice: Option<Result<Choice, String>>,
+    /// What the agent says that has no place.
+    pub busy: Option<String>,
     /// Messages of the events.
     pub told: Vec<String>,
     pub raised: usize,
@@ -111,6 +117,8 @@ impl Sim {
             writes: 0,
             created: Vec::new(),
             blocked: None,
+            choice: None,
+            busy: None,
             told: Vec::new(),
             raised: 0,
             written: None,
@@ -137,7 +145,10 @@ impl Sim {
             .is_none_or(|at| at.0 <= self.now);
         let begins = !finished && self.task.spec.state == DesiredState::Running;
         let looked = Looked {
-            agent: self.agent.clone().map(Arc::new),
+            hired: Hired {
+                agent: self.agent.clone().map(Arc::new),
+                choice: self.choice.clone(),
+            },
             pool: self.pool.clone().map(Arc::new),
             class: self.class.clone().map(Arc::new),
             uid_range: self.uid_range.clone(),
@@ -176,6 +187,7 @@ impl Sim {
                 .as_ref()
                 .and_then(|class| class.spec.startup_timeout.get().ok()),
             blocked: self.blocked.clone(),
+            busy: self.busy.clone(),
             written: self.written,
         }
     }
@@ -338,6 +350,7 @@ impl Sim {
                 name: format!("{}-x", job.name),
                 job_uid: job.uid.clone(),
                 created: Some(self.now),
+                image: Some("docker.io/library/python@sha256:1".to_owned()),
                 pilot: Pilot::NotStarted,
                 stuck: None,
                 pull: None,
