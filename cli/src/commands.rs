@@ -1,7 +1,7 @@
 //! The commands, one file each.
 
+mod agent_commands;
 mod audit;
-mod commands;
 mod cost;
 mod get;
 mod list;
@@ -34,7 +34,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
         Command::Cancel(args) => state::run(&cluster, &args.task, State::Cancelled).await,
         Command::Pause(args) => state::run(&cluster, &args.task, State::Paused).await,
         Command::Resume(args) => state::run(&cluster, &args.task, State::Running).await,
-        Command::Commands(args) => commands::run(&cluster, args).await,
+        Command::Commands(args) => agent_commands::run(&cluster, args).await,
         Command::Pools(args) => pools::run(&cluster, args).await,
         Command::Cost(args) => cost::run(&cluster, args).await,
         Command::Audit(args) => audit::run(&cluster, args).await,

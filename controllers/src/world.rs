@@ -8,7 +8,9 @@
 //! | Namespace | where something is allowed by labels: its ModelPools, its Agents, and its Tasks that wait |
 //! | Budget | the Tasks that wait |
 //! | SandboxClass | the Agents that name it, and the Tasks that wait |
-//! | Agent, ConfigMap | the Tasks of its namespace that wait and name it |
+//! | Agent | the Tasks of its namespace that wait and name it, have it pinned, or choose one |
+//! | ConfigMap | the Tasks of its namespace that wait and name it |
+//! | Task without a live attempt | the oldest Tasks that wait for a place of its agent |
 //! | RuntimeClass | every SandboxClass |
 //! | Task | the Task that gave it its work; the Approvals that it asked for |
 //! | Approval | its Task |
@@ -31,6 +33,8 @@ use crate::kit::slim::Slim;
 use crate::kit::watch::{Facts, Nothing, Stored, drive, lean, named, only_task};
 use crate::network;
 use crate::network::repair::Changed;
+use crate::task::hire;
+use crate::task::places::Places;
 use crate::task::pod::{JobFacts, PodFacts};
 use futures::TryStreamExt as _;
 use futures::future::BoxFuture;
@@ -54,7 +58,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch as flag;
 use touch::{
-    Asked, Concerns, any, by_labels, has_ended, report_gone, send, send_class, touch, waits,
+    Asked, Concerns, any, by_labels, freed, has_ended, report_gone, send, send_class, touch, waits,
     waits_for_budget,
 };
 
@@ -114,6 +118,7 @@ impl World {
         let (gone_to, gone) = unbounded_channel();
         let (progress_to, progress) = unbounded_channel();
         let policies = Changed::default();
+        let places = Arc::new(Places::default());
 
         let (provider_store, provider_cache) = Stored::<Guard<ModelProvider>>::new();
         let (pool_store, pool_cache) = Stored::<Guard<ModelPool>>::new();
@@ -252,24 +257,26 @@ impl World {
                 touch(&tasks, &task_to, |task: &Task| {
                     waits(task)
                         && task.namespace() == agent.namespace()
-                        && task
-                            .spec
-                            .agent
-                            .as_ref()
-                            .is_some_and(|named| named.name == agent.name_any())
+                        && hire::may_mean(task, &agent.name_any())
                 });
             })
         });
         watches.add("tasks", task_cache, {
             let events = lean(watcher(Api::all(client.clone()), all()))
                 .inspect_ok(move |event| report_gone(event, &gone_to));
-            let (to, tasks) = (task_to.clone(), task_store.clone());
+            let (to, tasks, places) = (task_to.clone(), task_store.clone(), Arc::clone(&places));
             let asked = Asked {
                 to: task_to.clone(),
                 approvals: approval_to.clone(),
             };
             (events, move |task: &Guard<Task>| {
-                send(&to, ObjectRef::from_obj(task));
+                let own = ObjectRef::from_obj(task);
+                if let Some((namespace, agent)) = freed(task, tasks.get(&own).is_none()) {
+                    for name in places.next(namespace, agent) {
+                        send(&to, ObjectRef::new(&name).within(namespace));
+                    }
+                }
+                send(&to, own);
                 asked.tell(task);
                 if task.0.as_ref().is_ok_and(has_ended) {
                     touch(&tasks, &to, |other: &Task| {
@@ -392,7 +399,15 @@ impl World {
             services,
             network_policies,
         };
-        let context = Context::new(client.clone(), settings, gateway, metrics, stores, ca);
+        let context = Context::new(
+            client.clone(),
+            settings,
+            gateway,
+            metrics,
+            stores,
+            places,
+            ca,
+        );
         Self {
             context: Arc::new(context),
             client,

@@ -115,6 +115,8 @@ pub mod reason {
     pub const ACCEPTED: &str = "Accepted";
     /// The Task waits to be taken on.
     pub const PENDING: &str = "Pending";
+    /// The agent runs as many Tasks as its `limits.parallelTasks` allows. The Task waits for one of them to end.
+    pub const AGENT_BUSY: &str = "AgentBusy";
     /// An attempt is being started.
     pub const STARTING: &str = "Starting";
     /// An attempt runs.

@@ -127,15 +127,20 @@ pub fn base32(input: &[u8], length: usize) -> String {
 /// # Errors
 /// When the spec cannot be serialised, which no type of this crate does.
 pub fn spec_digest<T: serde::Serialize>(spec: &T) -> Result<String, serde_json::Error> {
+    Ok(digest(&serde_json::to_vec(&serde_json::to_value(spec)?)?)) // Value sorts its keys
+}
+
+/// `sha256:` and the SHA-256 of some bytes in 64 hex digits, as `sha256sum` has them.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> String {
     use sha2::{Digest, Sha256};
     use std::fmt::Write as _;
 
-    let bytes = serde_json::to_vec(&serde_json::to_value(spec)?)?; // Value sorts its keys
     let mut text = String::from("sha256:");
     for byte in Sha256::digest(bytes) {
         let _ = write!(text, "{byte:02x}"); // writing to a String cannot fail
     }
-    Ok(text)
+    text
 }
 
 /// Whether a label is one by which a sandbox pod is known: ours, and those by which the Job controller finds its pods.

@@ -295,6 +295,9 @@ const OF_PODS: [&str; 24] = [
     "volumes",
 ];
 
+/// Fields that have such a name and are something else: what an agent can do, in words of its author.
+const OF_AGENTS: [&str; 2] = ["Agent.capabilities", "Task.agent.select.capabilities"];
+
 /// Where any JSON may stand.
 const OPEN: [&str; 6] = [
     "Agent.commands[].examples[]",
@@ -340,7 +343,8 @@ fn no_spec_has_a_way_into_a_pod() {
         assert!(found.len() > 5, "{name}: {found:?}");
         for (path, _) in &found {
             let last = path.rsplit('.').next().unwrap().trim_end_matches("[]");
-            assert!(!OF_PODS.contains(&last), "{path}");
+            let other = OF_AGENTS.contains(&path.trim_end_matches("[]"));
+            assert!(other || !OF_PODS.contains(&last), "{path}");
         }
         let any = found.into_iter().filter(|(_, open)| *open);
         open.extend(any.map(|(path, _)| path));

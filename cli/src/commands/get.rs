@@ -56,6 +56,17 @@ fn describe(task: &Task, flags: &str) -> String {
     if let Some(pinned) = &status.pinned {
         put("Pinned", &pinned.agent);
     }
+    if let Some(made) = &status.provenance {
+        for (label, value) in [
+            ("Prompt", &made.prompt),
+            ("Class", &made.class),
+            ("Image", &made.image),
+        ] {
+            if let Some(value) = value {
+                put(label, value);
+            }
+        }
+    }
     put("Phase", phase(task));
     if let Some(why) = why(task) {
         put("Why", &why);

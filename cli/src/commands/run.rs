@@ -30,8 +30,9 @@ pub async fn run(cluster: &Cluster, args: Run) -> Result<(), Error> {
     } = args;
     let mut spec = TaskSpec {
         agent: Some(AgentCall {
-            name: agent.clone(),
+            name: Some(agent.clone()),
             command: command.clone(),
+            ..AgentCall::default()
         }),
         ..TaskSpec::default()
     };

@@ -6,6 +6,7 @@ use super::metrics::Metrics;
 use super::watch::ByTask;
 use crate::class::targets::Places;
 use crate::network::Made;
+use crate::task::places::Places as TaskPlaces;
 use crate::task::pod::{JobFacts, PodFacts};
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
@@ -117,6 +118,8 @@ pub struct Context {
     pub health: ArcSwap<Option<HashMap<(String, String), ProviderHealth>>>,
     /// What the gateway last said of the Budgets, by name.
     pub budgets: ArcSwap<HashMap<String, BudgetReport>>,
+    /// Which Tasks have a place of their agent.
+    pub places: Arc<TaskPlaces>,
     /// The NetworkPolicies that this process applied.
     pub policies: Made,
     written: Mutex<HashMap<String, Timestamp>>,
@@ -131,6 +134,7 @@ impl Context {
         gateway: Gateway,
         metrics: Arc<Metrics>,
         stores: Stores,
+        places: Arc<TaskPlaces>,
         ca: String,
     ) -> Self {
         Self {
@@ -143,6 +147,7 @@ impl Context {
             stores,
             health: ArcSwap::from_pointee(None),
             budgets: ArcSwap::default(),
+            places,
             policies: Made::default(),
             written: Mutex::default(),
         }

@@ -15,6 +15,8 @@ use kube::{Api, Client};
 pub enum Reason {
     /// An attempt of a Task was begun.
     Started,
+    /// An agent was chosen for a Task that names capabilities; the note has those that could do it with their scores.
+    AgentChosen,
     /// An attempt failed in a way that may pass; another one follows after the back-off.
     Retrying,
     /// An attempt was stopped from outside (eviction, node loss, deletion); another one follows.
@@ -49,6 +51,7 @@ impl Reason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Started => "Started",
+            Self::AgentChosen => "AgentChosen",
             Self::Retrying => "Retrying",
             Self::Disrupted => "Disrupted",
             Self::Completed => "Completed",
@@ -70,6 +73,7 @@ impl Reason {
         match self {
             Self::JobRefused | Self::NotReady | Self::Ready | Self::InvalidSpec => true,
             Self::Started
+            | Self::AgentChosen
             | Self::Retrying
             | Self::Disrupted
             | Self::Completed

@@ -1,5 +1,6 @@
 //! Carries a plan out, in the order that `plan` documents. The only place that writes for a Task.
 
+use super::census;
 use super::job::{self, Installation};
 use super::observe::live_job;
 use super::plan::{self, Observed, Plan, Start};
@@ -68,7 +69,8 @@ pub async fn act(task: &Task, ctx: &Context, seen: &Observed, todo: Plan) -> Res
         }
     }
     if let Some(ended) = ended {
-        let agent = task.spec.agent.as_ref().map(|agent| agent.name.as_str());
+        let call = task.spec.agent.as_ref();
+        let agent = call.and_then(|call| call.name.as_deref().or(chosen(&current)));
         ctx.metrics
             .ended(namespace, agent, ended.outcome, ended.after);
         tracing::info!(
@@ -129,6 +131,11 @@ pub async fn act(task: &Task, ctx: &Context, seen: &Observed, todo: Plan) -> Res
         tell(ctx, task, &note).await;
     }
     Ok(wait.map_or_else(Action::await_change, Action::requeue))
+}
+
+/// The agent that was chosen for a Task.
+fn chosen(task: &Task) -> Option<&str> {
+    task.status.as_ref().and_then(census::agent)
 }
 
 /// Writes a status; `None` when a newer version of the Task exists, or none at all.

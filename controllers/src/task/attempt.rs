@@ -75,6 +75,7 @@ fn with_job(draft: &mut Draft<'_>, number: u32, job: &JobFacts) {
             uid: job.uid.clone(),
         };
         draft.running(number, Some(job), since);
+        draft.image(pod.and_then(|pod| pod.image.as_deref()));
     }
     let outcome = seen
         .report

@@ -2,7 +2,9 @@
 //! set here and nowhere else.
 
 use super::assignment::language;
+use super::census;
 use super::plan::{COALESCE, Doomed, Ended, MAX_DISRUPTIONS, Observed, Plan, Start};
+use super::provenance;
 use super::refs::{self, Resolved};
 use super::requests::{self, Act};
 use crate::kit::events::{Note, Reason};
@@ -10,7 +12,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use oarmaster_crds::conditions::{self, reason};
 use oarmaster_crds::kinds::task::{
-    ArtifactStatus, FailureStatus, JobRef, Phase, RetryClass, Usage,
+    AgentCall, ArtifactStatus, FailureStatus, JobRef, Phase, RetryClass, Usage,
 };
 use oarmaster_crds::{GepDuration, Task, TaskStatus, Usd, names};
 use oarmaster_protocol::FailureClass;
@@ -24,6 +26,9 @@ use std::time::Duration;
 const ROOM_PATIENCE: Duration = Duration::from_secs(24 * 3600);
 /// How often it is looked whether there is room, beside what is told.
 const ROOM_LOOK: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether its agent has a place.
+const PLACE_LOOK: Duration = Duration::from_secs(30);
 
 /// A plan in the making.
 pub(super) struct Draft<'a> {
@@ -45,10 +50,7 @@ impl<'a> Draft<'a> {
         let mut status = task.status.clone().unwrap_or_default();
         status.observed_generation = task.metadata.generation;
         status.target = Some(match (&task.spec.agent, &task.spec.run) {
-            (Some(agent), _) => match &agent.command {
-                Some(command) => format!("agent/{}/{command}", agent.name),
-                None => format!("agent/{}", agent.name),
-            },
+            (Some(call), _) => target(call, &status),
             (None, Some(run)) => format!("run/{}", language(run)),
             (None, None) => "none".to_owned(),
         });
@@ -156,6 +158,10 @@ impl<'a> Draft<'a> {
         if let Some(pinned) = &resolved.pinned {
             self.status.pinned = Some(pinned.clone());
         }
+        self.status.provenance = Some(provenance::begins(
+            resolved,
+            self.status.provenance.as_ref(),
+        ));
         self.condition(conditions::ACCEPTED, Some(true), reason::ACCEPTED, "");
         self.condition(conditions::FINISHED, Some(false), reason::STARTING, "");
         self.condition(
@@ -169,6 +175,12 @@ impl<'a> Draft<'a> {
             self.condition(conditions::ISOLATED, Some(true), reason::NOT_NEEDED, text);
         }
         self.starting(&format!("attempt {number} is being started"));
+        if let Some(call) = &self.task.spec.agent {
+            self.status.target = Some(target(call, &self.status));
+        }
+        if let Some(why) = resolved.chosen.clone().filter(|_| !again) {
+            self.note(Reason::AgentChosen, why);
+        }
         if !again {
             self.note(Reason::Started, format!("attempt {number}"));
         }
@@ -192,6 +204,13 @@ impl<'a> Draft<'a> {
         let text = format!("attempt {number} runs");
         self.condition(conditions::READY, Some(false), reason::RUNNING, &text);
         self.condition(conditions::FINISHED, Some(false), reason::RUNNING, "");
+    }
+
+    /// The image that the sandbox of the attempt has.
+    pub fn image(&mut self, image: Option<&str>) {
+        if let (Some(image), Some(held)) = (image, &mut self.status.provenance) {
+            held.image = Some(image.to_owned());
+        }
     }
 
     /// Everything that the gateway's report adds to the status.
@@ -377,6 +396,20 @@ impl<'a> Draft<'a> {
         // The gateway may see a raise later than we do.
         self.look_in(reset.clamp(Duration::from_secs(1), ROOM_LOOK));
         self.look_in(ROOM_PATIENCE.saturating_sub(waited));
+    }
+
+    /// An attempt would begin, and its agent runs as many Tasks as it may.
+    pub fn wait_for_place(&mut self) {
+        let Some(what) = self.seen.busy.clone() else {
+            return;
+        };
+        if self.attempt().is_none() {
+            self.status.phase = Some(Phase::Pending);
+        }
+        self.condition(conditions::ACCEPTED, Some(true), reason::ACCEPTED, "");
+        self.condition(conditions::READY, Some(false), reason::AGENT_BUSY, &what);
+        self.condition(conditions::FINISHED, Some(false), reason::PENDING, "");
+        self.look_in(PLACE_LOOK); // who has a place wakes us; this is for what was missed
     }
 
     fn no_room(&mut self, message: &str) {
@@ -617,6 +650,21 @@ impl<'a> Draft<'a> {
             }
             _ => false,
         }
+    }
+}
+
+fn target(call: &AgentCall, status: &TaskStatus) -> String {
+    let capabilities = call.select.as_ref().map(|select| &select.capabilities);
+    match (
+        call.name.as_deref().or(census::agent(status)),
+        &call.command,
+    ) {
+        (Some(name), Some(command)) => format!("agent/{name}/{command}"),
+        (Some(name), None) => format!("agent/{name}"),
+        (None, _) => format!(
+            "select/{}",
+            capabilities.map(|all| all.join(",")).unwrap_or_default()
+        ),
     }
 }
 

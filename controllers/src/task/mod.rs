@@ -5,13 +5,18 @@ mod ask;
 pub mod asked;
 pub mod assignment;
 mod attempt;
+pub mod census;
 mod draft;
+pub(crate) mod hire;
 pub mod job;
 pub(crate) mod observe;
+pub mod places;
 pub mod plan;
 pub mod pod;
+mod provenance;
 pub mod refs;
 pub mod requests;
+pub mod select;
 mod shared;
 #[cfg(test)]
 mod tests;

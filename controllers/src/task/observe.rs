@@ -2,6 +2,7 @@
 //! behind our own write.
 
 use super::assignment::task_ref;
+use super::hire;
 use super::plan::{LATE_USAGE, Observed};
 use super::pod::{JobFacts, Pilot, PodFacts};
 use super::refs::{self, Looked, Refs, Resolved};
@@ -97,6 +98,7 @@ pub async fn observe(task: &Task, ctx: &Context) -> Result<Observed> {
             .class
             .as_ref()
             .and_then(|class| class.spec.startup_timeout.get().ok()),
+        busy: hire::place(task, ctx, &refs, blocked.is_some()),
         refs,
         blocked,
         jobs,
@@ -218,21 +220,16 @@ async fn look(task: &Task, ctx: &Context, first: bool) -> Result<Looked> {
         uid_range: ctx.uid_range(namespace),
         ..Looked::default()
     };
-    if first && let Some(named) = &task.spec.agent {
-        looked.agent = readable(&ctx.stores.agents, namespace, &named.name);
-    }
     if first && let Some(named) = &task.spec.continue_from {
         looked.continued = readable(&ctx.stores.tasks, namespace, &named.name);
     }
     if first {
-        let named = looked
-            .agent
-            .as_deref()
-            .map(of_agent)
-            .or_else(|| of_run(task));
+        looked.hired = hire::look(task, ctx);
+        let agent = looked.hired.agent.as_deref();
+        let named = agent.map(of_agent).or_else(|| of_run(task));
         looked.pool = named.and_then(|named| crate::agent::meant(named, ctx));
     }
-    let class = refs::class_name(task, looked.agent.as_deref());
+    let class = refs::class_name(task, looked.hired.agent.as_deref());
     looked.class = class.and_then(|name| readable(&ctx.stores.classes, "", name));
     if first {
         let names: BTreeSet<&str> = task

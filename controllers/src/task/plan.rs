@@ -51,6 +51,8 @@ pub struct Observed {
     pub blocked: Option<Blocked>,
     /// What was made for its requests.
     pub made: Made,
+    /// Why the agent has no place for the attempt that is about to begin.
+    pub busy: Option<String>,
     /// When this process last wrote the Task's status.
     pub written: Option<Timestamp>,
 }
@@ -257,6 +259,7 @@ pub(super) fn begin(draft: &mut Draft<'_>, number: u32) {
         Refs::Missing(what) => draft.wait_for(what),
         Refs::Refused(class, message) => draft.refuse(*class, message),
         Refs::Found(_) if draft.seen.blocked.is_some() => draft.wait_for_room(),
+        Refs::Found(_) if draft.seen.busy.is_some() => draft.wait_for_place(),
         Refs::Found(resolved) => {
             draft.begin(number, resolved);
             start(draft, number, resolved);

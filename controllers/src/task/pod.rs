@@ -31,6 +31,8 @@ pub struct PodFacts {
     pub created: Option<Timestamp>,
     /// How far the pilot is.
     pub pilot: Pilot,
+    /// The image of the supervisor and its programs, as the kubelet reports it, once the pilot has started: before that nobody asks.
+    pub image: Option<String>,
     /// Why a container cannot start, if one cannot.
     pub stuck: Option<String>,
     /// An image that could not be pulled so far.
@@ -136,6 +138,11 @@ impl PodFacts {
             name: pod.metadata.name.clone().unwrap_or_default(),
             job_uid: controller_uid(&pod.metadata.owner_references),
             created,
+            image: init
+                .iter()
+                .find(|container| container.name == names::EXEC_CONTAINER)
+                .map(|container| container.image_id.clone())
+                .filter(|id| !id.is_empty() && pilot.started().is_some()),
             pilot,
             stuck: init.iter().chain(&main).find_map(stuck),
             pull: init

@@ -2,6 +2,8 @@
 
 use super::asked::asked;
 use super::assignment::{self, Work};
+use super::census;
+use super::hire::Hired;
 use crate::agent::pool::{Named, of_agent, of_run};
 use oarmaster_crds::kinds::agent::Builtin;
 use oarmaster_crds::kinds::class::SandboxClassSpec;
@@ -21,8 +23,8 @@ use std::sync::Arc;
 /// What was looked up for a Task. `None`: it does not exist (or cannot be read).
 #[derive(Clone, Debug, Default)]
 pub struct Looked {
-    /// The Agent that the Task names.
-    pub agent: Option<Arc<Agent>>,
+    /// The Agent that the Task names, or that was chosen for it.
+    pub hired: Hired,
     /// The Task that the Task continues.
     pub continued: Option<Arc<Task>>,
     /// The pool that the Agent means, or the `run`, if it may.
@@ -61,6 +63,8 @@ pub struct Resolved {
     pub sandbox: Option<SandboxSpec>,
     /// Whether shared pilots run it: nothing of it needs a pod of its own, and the class allows it.
     pub shared: bool,
+    /// Why this agent was chosen, where one was.
+    pub chosen: Option<String>,
     /// What is pinned, of an agent.
     pub pinned: Option<Pinned>,
     /// What the first attempt has to do. Later ones take it over at the gateway.
@@ -87,6 +91,10 @@ pub fn first(task: &Task) -> bool {
     let status = task.status.as_ref();
     status.and_then(|status| status.attempt).unwrap_or(1) <= 1
         && status.is_none_or(|status| status.next_attempt_at.is_none())
+}
+
+fn pinned_agent(task: &Task) -> Option<&str> {
+    task.status.as_ref().and_then(census::agent)
 }
 
 fn pinned(task: &Task) -> Option<&Pinned> {
@@ -136,13 +144,17 @@ fn continued(task: &Task, found: Option<&Task>) -> Result<(), Refs> {
 pub fn resolve_first(task: &Task, looked: &Looked) -> Refs {
     let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
     let mut missing = Vec::new();
-    let agent = task.spec.agent.as_ref().and_then(|named| {
-        let found = looked.agent.as_deref();
-        if found.is_none() {
-            missing.push(access::absent("Agent", (namespace, &named.name), namespace));
-        }
-        found
-    });
+    let call = task.spec.agent.as_ref();
+    let agent = call.and(looked.hired.agent.as_deref());
+    if let (Some(call), None) = (call, agent) {
+        missing.push(match &looked.hired.choice {
+            Some(Err(nobody)) => nobody.clone(),
+            _ => {
+                let name = call.name.as_deref().or(pinned_agent(task));
+                access::absent("Agent", (namespace, name.unwrap_or_default()), namespace)
+            }
+        });
+    }
     if let Some(agent) = agent {
         if let Some(refused) = agent_refused(agent) {
             return refused;
@@ -239,6 +251,7 @@ pub fn resolve_first(task: &Task, looked: &Looked) -> Refs {
         users,
         shared: sandbox.is_none() && class.spec.shared_pilots,
         sandbox,
+        chosen: looked.hired.why().map(str::to_owned),
         pinned,
         assignment: Some(assignment),
     }))
@@ -273,6 +286,7 @@ pub fn resolve_again(task: &Task, looked: &Looked) -> Refs {
         users,
         shared: sandbox.is_none() && class.spec.shared_pilots,
         sandbox,
+        chosen: None,
         pinned: pinned(task).cloned(),
         assignment: None,
     }))

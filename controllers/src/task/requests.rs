@@ -303,7 +303,8 @@ fn delegate(
                 },
                 spec: TaskSpec {
                     agent: Some(AgentCall {
-                        name: agent.to_owned(),
+                        name: Some(agent.to_owned()),
+                        select: None,
                         command: None,
                     }),
                     params: Some([("prompt".to_owned(), json!(prompt))].into()),

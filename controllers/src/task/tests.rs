@@ -1,4 +1,5 @@
 mod attempts;
+mod choice;
 mod commands;
 mod events;
 mod generated;

@@ -4,6 +4,7 @@ use super::Sender;
 use crate::kit::context::{Context, Guard};
 use crate::kit::watch::{ByTask, named, task_uid};
 use crate::task::assignment::task_ref;
+use crate::task::census;
 use crate::task::pod::JobFacts;
 use crate::task::requests;
 use kube::Resource;
@@ -69,6 +70,14 @@ pub(super) fn waits_for_budget(task: &Task) -> bool {
     let held = status
         .and_then(|status| conditions::find(&status.conditions, conditions::BUDGET_AVAILABLE));
     waits(task) && held.is_some_and(|held| held.reason == reason::WINDOW_EXCEEDED)
+}
+
+/// Namespace and name of the agent of which a Task has no place, or none any more.
+pub(super) fn freed(task: &Guard<Task>, gone: bool) -> Option<(&str, &str)> {
+    let task = task.0.as_ref().ok()?;
+    let status = task.status.as_ref()?;
+    let agent = census::agent(status).filter(|_| gone || !census::holds_a_place(status))?;
+    Some((task.metadata.namespace.as_deref()?, agent))
 }
 
 /// Triggers the readable objects of a cache that match.

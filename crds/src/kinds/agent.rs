@@ -8,7 +8,7 @@ use crate::duration::GepDuration;
 use crate::names;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -66,6 +66,10 @@ pub struct AgentSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["builtin"]))]
     pub tools: Vec<ToolSpec>,
+    /// What it can do, for Tasks that name capabilities instead of an agent (`agent.select`). Lower-case letters, digits and hyphens, each at most 63 characters. At most 32.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "capabilities_schema")]
+    pub capabilities: Vec<String>,
     /// Named prompts with parameters: a Task calls one with `agent.command`. At most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
@@ -83,12 +87,22 @@ pub struct AgentSpec {
     /// What makes an answer true. A Task may state its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accept: Option<AcceptSpec>,
-    /// When an attempt is ended.
+    /// When an attempt is ended, and how many there may be at once.
     #[serde(default)]
     pub limits: Limits,
     /// Budget of a Task that states none. Default: the SandboxClass's defaultTaskBudget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Allowance>,
+}
+
+/// A set of capabilities.
+pub fn capabilities_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 32,
+        "items": { "type": "string", "minLength": 1, "maxLength": 63, "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" },
+        "x-kubernetes-list-type": "set",
+    })
 }
 
 /// Which models answer, and how.
@@ -232,7 +246,7 @@ pub struct OutputSpec {
     pub schema: Value,
 }
 
-/// When an attempt is ended.
+/// When an attempt is ended, and how many there may be at once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Limits {
@@ -242,6 +256,10 @@ pub struct Limits {
     /// Most tool calls. 1 to 10000, default 100.
     #[schemars(range(min = 1, max = 10_000))]
     pub tool_calls: i64,
+    /// Most Tasks of it with an attempt at once; one more waits. One that waits for its back-off has none. 1 to 100000. Default: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub parallel_tasks: Option<i64>,
 }
 
 impl Default for Limits {
@@ -249,6 +267,7 @@ impl Default for Limits {
         Self {
             turns: 30,
             tool_calls: 100,
+            parallel_tasks: None,
         }
     }
 }

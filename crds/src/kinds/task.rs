@@ -1,6 +1,6 @@
 //! Task: everything that runs.
 
-use super::agent::ToolApproval;
+use super::agent::{ToolApproval, capabilities_schema};
 use super::approval::Approvers;
 use super::sandbox::{AcceptSpec, SandboxSpec};
 use crate::common::{Allowance, LocalRef, NamespacedRef, any_json, conditions_schema};
@@ -159,17 +159,40 @@ impl Default for TaskSpec {
     }
 }
 
-/// What an agent is asked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Which agent, and what it is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.name) != has(self.select)").message("set exactly one of name (an Agent) or select (what it must be able to do)"),
+    validation = Rule::new("!has(self.command) || has(self.name)").message("command goes with name: it is one of that Agent's")
+)]
 pub struct AgentCall {
-    /// Name of the Agent, in the same namespace.
+    /// Name of the Agent, in the same namespace. Exactly one of name and select.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
-    pub name: String,
+    pub name: Option<String>,
+    /// What the Agent must be able to do: the best one of the namespace is chosen when the first attempt begins. Exactly one of name and select.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub select: Option<AgentSelect>,
     /// One of its `commands`, which makes the prompt of the params. Default: `params.prompt` is the prompt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z][a-zA-Z0-9]*$"))]
     pub command: Option<String>,
+}
+
+/// Chooses an Agent that is Ready: first one below its `limits.parallelTasks`, of those the one whose Tasks succeed, that has the most room and costs the least.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentSelect {
+    /// Capabilities that it must have, all of them. 1 to 32.
+    #[schemars(schema_with = "wanted_schema")]
+    pub capabilities: Vec<String>,
+}
+
+fn wanted_schema(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = capabilities_schema(generator);
+    schema.insert("minItems".to_owned(), 1.into());
+    schema
 }
 
 /// Parameters of a command are free-form here: they are checked against its schema, which is another object's.
@@ -436,7 +459,7 @@ pub struct TaskStatus {
     /// Summary of the conditions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
-    /// What runs: `agent/NAME`, with a command `agent/NAME/COMMAND`, or `run/LANGUAGE`.
+    /// What runs: `agent/NAME`, with a command `agent/NAME/COMMAND`, or `run/LANGUAGE`; `select/CAPABILITIES` until an agent is chosen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     /// Number of the newest attempt, from 1. Written before anything of it exists.
@@ -448,6 +471,9 @@ pub struct TaskStatus {
     /// What was pinned when the first attempt was opened.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pinned: Option<Pinned>,
+    /// What the newest attempt was made of, beside what is pinned and the models in `usage`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<Provenance>,
     /// What was used, over all attempts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
@@ -504,7 +530,7 @@ pub struct JobRef {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Pinned {
-    /// `NAME@sha256:...` of the Agent's spec. Later edits do not reach this Task.
+    /// `NAME@sha256:...` of the Agent's spec; of one that was chosen, which one. Later edits do not reach this Task.
     pub agent: String,
     /// The SandboxClass that the Agent named.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -569,6 +595,21 @@ pub enum RequestKind {
     Task,
     /// An Approval.
     Approval,
+}
+
+/// What an attempt was made of. Evidence for people: unlike `pinned`, no later attempt takes anything from it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Provenance {
+    /// SHA-256 of the prompt that the agent was given, `sha256:...`: of a command, with its parameters in it. Absent of a `run`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    /// `NAME@sha256:...` of the SandboxClass's spec, under whose rules it began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// The image of its sandbox with its digest, as the node's kubelet reports it. Absent until the attempt runs, and without a sandbox.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
 }
 
 /// What a Task has used.

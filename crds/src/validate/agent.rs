@@ -3,6 +3,7 @@
 use super::requests::requests;
 use super::{Problem, bounds, command, sandbox};
 use crate::kinds::agent::AgentSpec;
+use crate::names::is_dns_label;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -47,6 +48,7 @@ pub fn agent(spec: &AgentSpec) -> Vec<Problem> {
             ));
         }
     }
+    capabilities(&mut problems, "spec.capabilities", &spec.capabilities);
     command::commands(&mut problems, &spec.commands);
     requests(&mut problems, spec);
     sandbox::sandbox(&mut problems, "spec.sandbox", &spec.sandbox);
@@ -70,10 +72,27 @@ pub fn agent(spec: &AgentSpec) -> Vec<Problem> {
         1,
         10_000,
     );
+    if let Some(limit) = spec.limits.parallel_tasks {
+        let field = "spec.limits.parallelTasks";
+        bounds::number(&mut problems, field, limit, 1, 100_000);
+    }
     if let Some(budget) = &spec.budget {
         bounds::budget(&mut problems, "spec.budget", budget);
     }
     problems
+}
+
+/// Capabilities are compared and told: their number and length are bounded.
+pub(super) fn capabilities(problems: &mut Vec<Problem>, field: &str, capabilities: &[String]) {
+    bounds::list(problems, field, capabilities, 32);
+    for (index, capability) in capabilities.iter().take(32).enumerate() {
+        if !is_dns_label(capability) {
+            problems.push(Problem::spec(
+                format!("{field}[{index}]"),
+                "write 1 to 63 lower-case letters, digits and hyphens",
+            ));
+        }
+    }
 }
 
 /// `0` to `2` with at most four decimals. By text: a float would round.

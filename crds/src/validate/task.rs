@@ -2,7 +2,7 @@
 
 use super::{Problem, Rule, bounds, git, sandbox};
 use crate::commands::{self, MAX_PARAMS_BYTES};
-use crate::kinds::task::{RunSpec, TaskSpec};
+use crate::kinds::task::{AgentCall, RunSpec, TaskSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -34,7 +34,7 @@ pub fn task(spec: &TaskSpec, metadata: &ObjectMeta) -> Vec<Problem> {
     let mut problems = Vec::new();
     match (&spec.agent, &spec.run) {
         (Some(agent), None) => {
-            bounds::text(&mut problems, "spec.agent.name", &agent.name, 253);
+            which(&mut problems, agent);
             match &agent.command {
                 None => params(&mut problems, spec),
                 Some(name) => command_params(&mut problems, name, spec),
@@ -120,15 +120,33 @@ fn params(problems: &mut Vec<Problem>, spec: &TaskSpec) {
     }
 }
 
+fn which(problems: &mut Vec<Problem>, agent: &AgentCall) {
+    match (&agent.name, &agent.select) {
+        (Some(name), None) => bounds::text(problems, "spec.agent.name", name, 253),
+        (None, Some(select)) => {
+            let field = "spec.agent.select.capabilities";
+            if select.capabilities.is_empty() {
+                problems.push(Problem::spec(field, "write at least one capability"));
+            }
+            super::agent::capabilities(problems, field, &select.capabilities);
+        }
+        _ => problems.push(Problem::spec(
+            "spec.agent",
+            "set exactly one of name (an Agent) or select (what it must be able to do)",
+        )),
+    }
+    if agent.command.is_some() && agent.name.is_none() {
+        let text = "goes with name: it is one of that Agent's";
+        problems.push(Problem::spec("spec.agent.command", text));
+    }
+}
+
 /// Whether they fit is seen where the Agent is known; here they are kept from being too large to look at.
 fn command_params(problems: &mut Vec<Problem>, name: &str, spec: &TaskSpec) {
     if !commands::is_name(name) {
         problems.push(Problem::spec("spec.agent.command", commands::NAMES));
     }
-    let size = spec
-        .params
-        .as_ref()
-        .map_or(0, |params| commands::json_bytes(params));
+    let size = spec.params.as_ref().map_or(0, commands::json_bytes);
     if size > MAX_PARAMS_BYTES {
         let text = format!(
             "are {size} bytes of JSON: write at most {MAX_PARAMS_BYTES}, and give long texts as files"

@@ -140,6 +140,25 @@ pub fn cases() -> Vec<Case> {
             a(json!({"limits": {"turns": 0}})),
             &["spec.limits.turns", "greater than or equal to 1"],
         ),
+        taken(
+            "capabilities and a limit of Tasks",
+            a(json!({"capabilities": ["python", "unit-tests"], "limits": {"parallelTasks": 5}})),
+        ),
+        denied(
+            "the same capability twice",
+            a(json!({"capabilities": ["python", "python"]})),
+            &["spec.capabilities[1]", "Duplicate value"],
+        ),
+        denied(
+            "a capability in words",
+            a(json!({"capabilities": ["Unit tests"]})),
+            &["spec.capabilities[0]", "should match"],
+        ),
+        denied(
+            "no Tasks at all",
+            a(json!({"limits": {"parallelTasks": 0}})),
+            &["spec.limits.parallelTasks", "greater than or equal to 1"],
+        ),
         denied(
             "a schema as a text",
             a(json!({"output": {"schema": "{}"}})),
@@ -189,7 +208,7 @@ pub fn cases() -> Vec<Case> {
         denied(
             "many examples",
             commands(json!([{"name": "a", "prompt": "x", "examples": vec![json!({}); 17]}])),
-            &["spec.commands[0].examples", "must have at most 16 items"],
+            &["spec.commands[0].examples", "at most 16"],
         ),
         denied(
             "an empty budget",

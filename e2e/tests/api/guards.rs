@@ -439,7 +439,13 @@ async fn a_conversation_is_continued_by_those_who_may_read_it() -> Result<()> {
             ])
             .await?;
         space
-            .kubectl(&["create", "rolebinding", "maker", "--role=maker", "--user=eve"])
+            .kubectl(&[
+                "create",
+                "rolebinding",
+                "maker",
+                "--role=maker",
+                "--user=eve",
+            ])
             .await?;
         let eve = space.cluster.acting_as("eve", &["system:authenticated"])?;
         let mut follow = crate::task::agent();

@@ -90,6 +90,7 @@ fn pod(class: &SandboxClassSpec, sandbox: Option<SandboxSpec>, users: UserIds) -
         job: "work-abc-1".to_owned(),
         shared: false,
         resolved: Resolved {
+            chosen: None,
             class_name: "default".to_owned(),
             class: class.clone(),
             users,

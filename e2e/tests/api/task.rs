@@ -25,6 +25,11 @@ fn r(patch: Value) -> Value {
     with_spec(&run(), patch)
 }
 
+/// A Task for an agent that can do this.
+fn select(capabilities: Value) -> Value {
+    a(json!({"agent": {"name": null, "select": {"capabilities": capabilities}}}))
+}
+
 /// As many parameters.
 fn many(count: usize) -> Value {
     let named = |index| (format!("p{index}"), json!(index));
@@ -36,6 +41,8 @@ fn files(files: Value) -> Value {
 }
 
 const TARGET: &str = "set exactly one of agent (with params) or run (with command or code)";
+const WHICH: &str = "set exactly one of name (an Agent) or select (what it must be able to do)";
+const NAMED: &str = "command goes with name: it is one of that Agent's";
 const PROMPT: &str = "an agent needs params.prompt: what it is to do; or agent.command with the params of that command";
 const COMMAND: &str = "set exactly one of command (a list of words) or code (with language)";
 const CONTENT: &str = "set exactly one of content, configMap or git";
@@ -79,7 +86,35 @@ fn target() -> Vec<Case> {
         denied(
             "an agent without a name",
             a(json!({"agent": {"name": null}})),
-            &["spec.agent.name: Required value"],
+            &[WHICH],
+        ),
+        taken("a choice of agents", select(json!(["python", "testing"]))),
+        denied(
+            "a choice and a name",
+            a(json!({"agent": {"select": {"capabilities": ["python"]}}})),
+            &[WHICH],
+        ),
+        denied(
+            "a choice with a command",
+            a(
+                json!({"agent": {"name": null, "command": "explain", "select": {"capabilities": ["python"]}}}),
+            ),
+            &[NAMED],
+        ),
+        denied(
+            "a choice of anything",
+            select(json!([])),
+            &["spec.agent.select.capabilities", "at least 1"],
+        ),
+        denied(
+            "the same capability twice",
+            select(json!(["python", "python"])),
+            &["spec.agent.select.capabilities[1]", "Duplicate value"],
+        ),
+        denied(
+            "a capability in words",
+            select(json!(["Unit tests"])),
+            &["spec.agent.select.capabilities[0]", "should match"],
         ),
         denied(
             "an agent without prompt",
@@ -144,7 +179,7 @@ fn target() -> Vec<Case> {
         denied(
             "many parameters",
             a(json!({"agent": {"command": "writeTests"}, "params": many(65)})),
-            &["spec.params", "must have at most 64 items"],
+            &["spec.params", "at most 64"],
         ),
         denied(
             "a number for a text",

@@ -85,7 +85,7 @@ async fn the_same_request_of_an_attempt_that_begins_anew_is_the_one_that_there_i
         .unwrap();
     store.answer(UID, &id, &yes("one")).await.unwrap();
     let next = OpenAttempt {
-        job: "fix-2".into(),
+        runs_in: RunsIn::Job("fix-2".into()),
         assignment: None,
         ..open_request(UID, usd(100))
     };

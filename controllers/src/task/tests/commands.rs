@@ -123,3 +123,38 @@ fn a_name_that_no_command_has_ends_the_task() {
             .contains("spec.agent.command")
     );
 }
+
+#[test]
+fn it_is_told_what_an_attempt_was_made_of() {
+    let mut sim = sim("explain", Value::Null);
+    sim.settle();
+    let made = |sim: &Sim| sim.task.status.clone().unwrap().provenance.unwrap();
+    let first = made(&sim);
+    // `printf 'Explain it.' | sha256sum`
+    assert_eq!(
+        first.prompt.as_deref(),
+        Some("sha256:14645d9e417730e11860f74033ddfdf5d30ca2cd33dbb388b05cadd5647ff629")
+    );
+    assert!(first.class.as_ref().unwrap().starts_with("default@sha256:"));
+    assert_eq!(first.image, None);
+    let writes = sim.writes;
+    sim.pilot_starts();
+    sim.settle();
+    assert_eq!(sim.writes, writes + 1, "with what is written anyway");
+    assert_eq!(
+        made(&sim).image.as_deref(),
+        Some("docker.io/library/python@sha256:1")
+    );
+
+    // The next attempt has the same prompt, under the class of its day; its image is not known yet.
+    sim.class.as_mut().unwrap().spec.startup_timeout = oarmaster_crds::GepDuration::new("90s");
+    sim.fails(oarmaster_protocol::FailureClass::ModelUnavailable);
+    sim.settle();
+    sim.later(60);
+    sim.settle();
+    let second = made(&sim);
+    assert_eq!(sim.attempt(), 2);
+    assert_eq!(second.prompt, first.prompt);
+    assert_ne!(second.class, first.class);
+    assert_eq!(second.image, None);
+}

@@ -5,6 +5,27 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
+fn started(exec: &str) -> Value {
+    json!({ "phase": "Running",
+        "initContainerStatuses": [{ "name": exec, "image": "python:3.12-slim", "imageID": "docker.io/library/python@sha256:1", "ready": true, "restartCount": 0 }],
+        "containerStatuses": [{ "name": "pilot", "image": "i", "imageID": "ghcr.io/x@sha256:2", "ready": true, "restartCount": 0,
+            "state": { "running": { "startedAt": "2025-11-21T13:00:00Z" } } }] })
+}
+
+#[test]
+fn the_image_is_that_of_the_sandbox_once_the_pilot_has_started() {
+    let image = |status: Value| pod(status).image;
+    assert_eq!(
+        image(started("exec")).as_deref(),
+        Some("docker.io/library/python@sha256:1")
+    );
+    assert_eq!(image(started("install")), None);
+    let mut waiting = started("exec");
+    waiting["containerStatuses"][0]["state"] =
+        json!({ "waiting": { "reason": "PodInitializing" } });
+    assert_eq!(image(waiting), None);
+}
+
 fn pod(status: Value) -> PodFacts {
     let pod: Pod = serde_json::from_value(json!({
         "apiVersion": "v1", "kind": "Pod",

@@ -92,7 +92,10 @@ fn a_delegation_becomes_a_child_task_and_its_output_the_answer() {
     let name = names::child_name("fix", "uid-1", "coder", &id);
     assert_eq!(made.metadata.name.as_deref(), Some(name.as_str()));
     assert_eq!(made.spec.requested_by.as_deref(), Some("bob"));
-    assert_eq!(made.spec.agent.as_ref().unwrap().name, "coder");
+    assert_eq!(
+        made.spec.agent.as_ref().unwrap().name.as_deref(),
+        Some("coder")
+    );
     let prompt = &made.spec.params.as_ref().unwrap()["prompt"];
     assert_eq!(prompt, &json!("fix the parser"));
     assert_eq!(parent(&made).unwrap().uid, "uid-1");

@@ -1,9 +1,11 @@
 //! A small world in which plans are carried out: what the API server, the Job controller, the kubelet and the gateway would hold.
 
+use crate::task::hire::Hired;
 use crate::task::plan::{Observed, Plan, plan};
 use crate::task::pod::{JobEnd, JobFacts, Pilot, PodFacts};
 use crate::task::refs::{self, Looked, Refs};
 use crate::task::requests::{Act, Made};
+use crate::task::select::Choice;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use oarmaster_crds::conditions::{self, reason};
@@ -39,6 +41,10 @@ pub struct Sim {
     pub created: Vec<String>,
     /// What a Budget says that has no room.
     pub blocked: Option<Blocked>,
+    /// How an agent was chosen.
+    pub choice: Option<Result<Choice, String>>,
+    /// What the agent says that has no place.
+    pub busy: Option<String>,
     /// Messages of the events.
     pub told: Vec<String>,
     pub raised: usize,
@@ -120,6 +126,8 @@ impl Sim {
             writes: 0,
             created: Vec::new(),
             blocked: None,
+            choice: None,
+            busy: None,
             told: Vec::new(),
             raised: 0,
             made: Made::default(),
@@ -148,7 +156,10 @@ impl Sim {
             .is_none_or(|at| at.0 <= self.now);
         let begins = !finished && self.task.spec.state == DesiredState::Running;
         let looked = Looked {
-            agent: self.agent.clone().map(Arc::new),
+            hired: Hired {
+                agent: self.agent.clone().map(Arc::new),
+                choice: self.choice.clone(),
+            },
             continued: self.continued.clone().map(Arc::new),
             pool: self.pool.clone().map(Arc::new),
             class: self.class.clone().map(Arc::new),
@@ -193,6 +204,7 @@ impl Sim {
                 .and_then(|class| class.spec.startup_timeout.get().ok()),
             blocked: self.blocked.clone(),
             made: self.made.clone(),
+            busy: self.busy.clone(),
             written: self.written,
         }
     }
@@ -368,6 +380,7 @@ impl Sim {
                 name: format!("{}-x", job.name),
                 job_uid: job.uid.clone(),
                 created: Some(self.now),
+                image: Some("docker.io/library/python@sha256:1".to_owned()),
                 pilot: Pilot::NotStarted,
                 stuck: None,
                 pull: None,

@@ -168,3 +168,39 @@ fn a_class_is_checked_beyond_its_schema() {
         assert_eq!(labelled(label), [""; 0], "{label}");
     }
 }
+
+#[test]
+fn a_task_names_an_agent_or_what_it_must_be_able_to_do() {
+    let agent = |agent: Value| super::task(json!({ "agent": agent }));
+    assert_eq!(
+        agent(json!({ "select": { "capabilities": ["python"] } })),
+        []
+    );
+    let chosen = "spec.agent.select.capabilities";
+    let many: Vec<String> = (0..33).map(|index| format!("c{index}")).collect();
+    for (named, field) in [
+        (json!({}), "spec.agent"),
+        (
+            json!({ "name": "a", "select": { "capabilities": ["b"] } }),
+            "spec.agent",
+        ),
+        (json!({ "name": " " }), "spec.agent.name"),
+        (json!({ "select": { "capabilities": [] } }), chosen),
+        (json!({ "select": { "capabilities": many } }), chosen),
+        (
+            json!({ "select": { "capabilities": ["Unit tests"] } }),
+            "spec.agent.select.capabilities[0]",
+        ),
+        (
+            json!({ "select": { "capabilities": ["b"] }, "command": "explain" }),
+            "spec.agent.command",
+        ),
+    ] {
+        assert_eq!(fields(&agent(named.clone())), [field], "{named}");
+    }
+    let spec = json!({ "instructions": "x", "capabilities": ["a", "B"], "limits": { "parallelTasks": 0 } });
+    assert_eq!(
+        fields(&validate::agent(&parse::<AgentSpec>(spec))),
+        ["spec.capabilities[1]", "spec.limits.parallelTasks"]
+    );
+}
