@@ -189,6 +189,7 @@ proptest! {
             proven |= matches!(&event, Event::Network(found) if found.enforced());
         }
         prop_assert!(asked <= 2 * turns);
-        prop_assert!(intents <= tool_calls);
+        // One that people approved is written down twice.
+            prop_assert!(intents <= 2 * tool_calls);
     }
 }
