@@ -93,6 +93,7 @@ fn pod(class: &SandboxClassSpec, sandbox: Option<SandboxSpec>, users: UserIds) -
             class: class.clone(),
             users,
             sandbox,
+            chosen: None,
             pinned: None,
             assignment: None,
             budget: oarmaster_protocol::admin::TaskBudget::default(),
