@@ -106,6 +106,7 @@ fn quote(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use oarmaster_crds::{Task, validate};
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -163,6 +164,30 @@ mod tests {
         ] {
             let line = read(&agent(), name, words).unwrap_err().line();
             assert!(line.contains(told), "{told}: {line}");
+        }
+    }
+
+    #[test]
+    fn the_samples_agent_has_no_problem_and_takes_what_its_task_gives() {
+        let agent = include_str!("../../../config/samples/commands/1-agent.yaml");
+        let task = include_str!("../../../config/samples/commands/2-task.yaml");
+        let agent: Agent = serde_saphyr::from_str(agent).unwrap();
+        let task: Task = serde_saphyr::from_str(task).unwrap();
+        assert_eq!(validate::agent(&agent.spec), []);
+        let call = task.spec.agent.unwrap();
+        let mut held = agent.spec.commands.iter();
+        let command = held.find(|held| Some(&held.name) == call.command.as_ref());
+        let prompt =
+            commands::prompt(command.unwrap(), "params", &task.spec.params.unwrap()).unwrap();
+        assert!(
+            prompt.starts_with("Write at most 6 unittest tests for the module slug."),
+            "{prompt}"
+        );
+        for command in &agent.spec.commands {
+            assert_eq!(
+                lines("python-coder", command, "").len(),
+                command.examples.len()
+            );
         }
     }
 

@@ -549,12 +549,14 @@ pub struct Pinned {
 pub struct PinnedRequests {
     /// The Agents that may be given work.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
     pub delegates: Vec<String>,
     /// The Agent that judges.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub judge: Option<String>,
     /// The tools whose calls need people's leave.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
     pub approvals: Vec<ToolApproval>,
     /// Who may answer its questions.
     #[serde(skip_serializing_if = "Option::is_none")]
