@@ -39,25 +39,33 @@ async fn install(cluster: &Cluster) -> Result<()> {
     webhook::answer(cluster).await
 }
 
-/// Waits until the API server holds its requests to the policies: it reads new ones a moment after they were written.
+/// Waits until the API server holds its requests to the policies: it reads new ones a moment after they were written, one after the other.
 async fn guarded(cluster: &Cluster) -> Result<()> {
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": "forged", "labels": {"oarmaster.dev/sandbox": "true"}},
         "spec": {"containers": [{"name": "c", "image": "i"}]},
     });
+    let mut child = crate::task::run();
+    child["metadata"]["labels"] = json!({"oarmaster.dev/depth": "1"});
+    let forged = [
+        (pod, "made by the Job controller only"),
+        (crate::approval::approval(), "made by the operator"),
+        (child, "made by the operator only"),
+    ];
     let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
-    loop {
-        match apply::dry_run(&cluster.client, "default", &pod.to_string()).await {
-            Err(error) if refused(&error).contains("made by the Job controller only") => {
-                return Ok(());
+    for (object, told) in forged {
+        loop {
+            match apply::dry_run(&cluster.client, "default", &object.to_string()).await {
+                Err(error) if refused(&error).contains(told) => break,
+                other if tokio::time::Instant::now() > deadline => {
+                    bail!("the policies are not in force after 30 s: {other:?}")
+                }
+                _ => tokio::time::sleep(Duration::from_millis(100)).await,
             }
-            other if tokio::time::Instant::now() > deadline => {
-                bail!("the policies are not in force after 30 s: {other:?}")
-            }
-            _ => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }
+    Ok(())
 }
 
 /// Runs a test in a namespace of its own.
