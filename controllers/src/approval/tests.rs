@@ -236,3 +236,17 @@ fn an_end_is_final_and_a_settled_one_needs_nothing() {
         assert_eq!(plan(&held, &at(seconds)), Plan::default());
     }
 }
+
+#[test]
+fn however_many_may_decide_the_command_is_whole() {
+    let groups: Vec<String> = (0..16).map(|n| format!("{n}{}", "g".repeat(250))).collect();
+    let held = approval(json!({"approvers": {"groups": groups, "count": 2}}));
+    let plan = plan(&held, &at(0));
+    let held = conditions::find(&status(&plan).conditions, conditions::READY).unwrap();
+    assert!(held.message.len() < 1024, "{}", held.message);
+    assert!(held.message.contains("2 of group 0g") && held.message.contains("and 12 more"));
+    assert!(
+        held.message
+            .contains("kubectl patch oappr fix-shell-1 -n team")
+    );
+}

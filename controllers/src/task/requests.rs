@@ -25,6 +25,8 @@ use std::time::Duration;
 pub const MAX_DEPTH: u32 = 3;
 /// Characters of all notes of an answer.
 const MAX_NOTES: usize = 4096;
+/// How many of those who may decide are named in a message.
+const NAMED: usize = 4;
 /// How user names of ServiceAccounts begin.
 const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
 
@@ -168,7 +170,7 @@ pub fn command(namespace: &str, name: &str) -> String {
     )
 }
 
-/// Who may decide, for a person.
+/// Who may decide, for a person: some of them, so that the command beside it is not cut off.
 #[must_use]
 pub fn who(approvers: &Approvers) -> String {
     let users = approvers.users.iter().cloned();
@@ -176,10 +178,16 @@ pub fn who(approvers: &Approvers) -> String {
         .groups
         .iter()
         .map(|group| format!("group {group}"));
-    let names: Vec<String> = users.chain(groups).collect();
+    let names = users.chain(groups);
+    let some: Vec<String> = names.take(NAMED).map(|name| shorten(&name, 64)).collect();
+    let all = approvers.users.len() + approvers.groups.len();
+    let mut text = some.join(", ");
+    if all > NAMED {
+        text.push_str(&format!(" and {} more", all - NAMED));
+    }
     match approvers.count {
-        ..=1 => names.join(", "),
-        count => format!("{count} of {}", names.join(", ")),
+        ..=1 => text,
+        count => format!("{count} of {text}"),
     }
 }
 

@@ -90,12 +90,12 @@ pub struct AcceptSpec {
     #[serde(default = "default_rounds")]
     #[schemars(range(min = 1, max = 10))]
     pub rounds: i64,
-    /// What happens when the judge accepts no round. `Fail`: the Task fails with NotAccepted. `Best`: the output with the best score is taken, of those that the check accepted. Default Fail.
+    /// What happens when the judge accepts no round: see its values. Default Fail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub otherwise: Option<Otherwise>,
 }
 
-/// What happens when a judge accepts no round.
+/// What happens when the judge accepts no round. `Fail`: the Task fails with NotAccepted. `Best`: the output with the best score is taken, of those that the check accepted. Default Fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Otherwise {
     /// The Task fails.

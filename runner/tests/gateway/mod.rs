@@ -11,6 +11,7 @@ use axum::routing::{get, post, put};
 use oarmaster_protocol::assignment::{AgentTarget, Assignment, Sandbox, Target, TaskRef};
 use oarmaster_protocol::digest;
 use oarmaster_protocol::journal::{Artifact, Blob, Body, CallUsage, Record};
+use oarmaster_protocol::request::{Answer, RequestState};
 use oarmaster_protocol::task::{
     Append, Appended, CALL_HEADER, Claim, ClaimRequest, EGRESS_PROTOCOL, Journal, NEXT_HEADER,
     SESSION_HEADER,
@@ -66,6 +67,8 @@ struct Inner {
     refuse: Option<(String, u16, u32)>,
     fence_after: Option<usize>,
     failed_handshakes: u32,
+    answer: Option<Answer>,
+    looks: u32,
     pilot_output: String,
     egress: Egress,
 }
@@ -237,6 +240,7 @@ impl Gateway {
                     .route("/task/v1/blobs/{digest}", get(kept))
                     .route("/task/v1/result", post(result))
                     .route("/task/v1/artifacts/{name}", put(artifact))
+                    .route("/task/v1/requests/{id}", get(request))
                     .route("/task/v1/egress", get(egress))
                     .route("/v1/chat/completions", post(chat))
                     .layer(DefaultBodyLimit::max(64 << 20))
@@ -273,6 +277,11 @@ impl Gateway {
     /// Serves programs of the sandbox.
     pub fn serve_egress(&self, egress: Egress) {
         lock(&self.inner).egress = egress;
+    }
+
+    /// Answers every request so, when it is looked for the second time.
+    pub fn answer_requests(&self, answer: Answer) {
+        lock(&self.inner).answer = Some(answer);
     }
 
     pub fn fail_every_second_request_with(&self, fault: Fault) {
@@ -560,6 +569,22 @@ async fn artifact(
             digest: digest(&body),
         })
         .into_response()
+    })
+}
+
+async fn request(
+    State(inner): State<Shared>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    guarded(&inner, &headers, true, |inner| {
+        let named = |body: &Body| matches!(body, Body::Asked { id: asked, .. } if *asked == id);
+        if !inner.records.iter().any(named) {
+            return refused(404, "not_found", None);
+        }
+        inner.looks += 1;
+        let answer = inner.answer.clone().filter(|_| inner.looks > 1);
+        axum::Json(RequestState { answer }).into_response()
     })
 }
 
