@@ -13,6 +13,7 @@ use kube::Api;
 use std::net::TcpListener as Port;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU16, Ordering};
 use tokio::process::Command;
 
 const PROGRAMS: [&str; 4] = [
@@ -126,19 +127,23 @@ pub(super) struct Ports {
     pub(super) admin: u16,
 }
 
+/// Below the ports that the kernel gives to connections (from 32768 on) and that Services have on nodes (from 30000 on): one of those could be
+/// somebody's by the time that the gateway listens, which then ends.
+const FIRST_PORT: u16 = 20_000;
+/// Each process looks through so many, beginning somewhere else, and each of its rigs goes on where the one before stopped.
+const SPREAD: u16 = 8_000;
+
 impl Ports {
     pub(super) fn free() -> Result<Self> {
-        let held: Vec<Port> = (0..3)
-            .map(|_| Port::bind(("127.0.0.1", 0)))
-            .collect::<Result<_, _>>()?;
-        let mut ports = held
-            .iter()
-            .map(|port| port.local_addr().map(|held| held.port()));
-        let mut next = || {
-            ports
-                .next()
-                .context("too few ports")?
-                .context("a port without number")
+        static NEXT: AtomicU16 = AtomicU16::new(0);
+        let begin = u16::try_from(std::process::id() % u32::from(SPREAD))?;
+        let next = || {
+            let candidates = (0..SPREAD).map(|_| {
+                let number = NEXT.fetch_add(1, Ordering::Relaxed);
+                FIRST_PORT + (begin + number % SPREAD) % SPREAD
+            });
+            let mut free = candidates.filter(|port| Port::bind(("127.0.0.1", *port)).is_ok());
+            free.next().context("no port is free")
         };
         Ok(Self {
             data: next()?,
