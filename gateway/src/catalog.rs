@@ -95,15 +95,16 @@ impl Snapshot {
         models.any(|model| model.price.as_ref().is_ok_and(Price::is_free))
     }
 
-    /// Most tokens of a call to the pool: those of the member that takes the most.
+    /// Most tokens of a call to the pool: those of the member that takes the most, where it is known of all of them.
     #[must_use]
     pub fn context(&self, pool: &Id) -> Option<u64> {
         let members = self.pools.get(pool)?.members.iter();
-        let context = members.filter_map(|member| {
+        let models = members.filter_map(|member| {
             let provider = self.providers.get(&member.provider)?;
-            Some(provider.models.get(&member.model)?.context)
+            provider.models.get(&member.model)
         });
-        context.max()
+        let contexts: Option<Vec<u64>> = models.map(|model| model.stated_context).collect();
+        contexts?.into_iter().max()
     }
 
     /// The Secrets that providers name, with what is a key in each.

@@ -234,7 +234,9 @@ async fn keep(
 ) -> Result<Json<Blob>, ApiFailure> {
     let pod = gateway.task(&headers).await?;
     let session = text(&headers, SESSION_HEADER)?;
-    let (body, _room) = gateway.body(&Caller::Task(pod.clone()), body).await?;
+    // Like artifacts, and unlike what a model is asked, it is bounded by what a Task may keep and not by its pace.
+    let group = Caller::Task(pod.clone());
+    let (body, _room) = gateway.bodies.read(body, || group.group()).await?;
     let kept = gateway
         .store
         .put_blob(&pod.task_uid, pod.attempt, session, &body)

@@ -36,10 +36,7 @@ fn ask(world: &World, method: &str, path: &str, session: &str) -> reqwest::Reque
 async fn the_journal_is_read_in_pages_by_the_newest_session_alone() {
     let world = world().await;
     let claim = world.task(TaskBudget::default()).await;
-    assert!(
-        claim.context_tokens.is_some(),
-        "as far as the pool is known"
-    );
+    assert_eq!(claim.context_tokens, None, "nobody says it of this model");
     world
         .call(&claim.session, claim.next_call, claim.next, "fix it")
         .await;
@@ -60,6 +57,24 @@ async fn the_journal_is_read_in_pages_by_the_newest_session_alone() {
         let refused = ask(&world, "GET", path, session).send().await.unwrap();
         assert!(refused.status().is_client_error(), "{path}");
     }
+}
+
+/// The window is that of the member that takes the most, and unknown where it is unknown of one.
+#[tokio::test]
+async fn a_claim_says_how_much_the_pool_takes() {
+    let world = World::start().await;
+    let of = |tokens: Value| {
+        let mut spec = scripted(json!([{"reply": {"text": "hi"}}]));
+        spec["models"][0]["contextTokens"] = tokens;
+        spec
+    };
+    world.provider("team", "small", of(json!(5000))).await;
+    world.provider("team", "large", of(json!(9000))).await;
+    world
+        .pool("team", "fast", members(&["small", "large"]))
+        .await;
+    let claim = world.task(TaskBudget::default()).await;
+    assert_eq!(claim.context_tokens, Some(9000));
 }
 
 #[tokio::test]

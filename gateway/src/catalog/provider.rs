@@ -46,8 +46,10 @@ pub struct Provider {
 pub struct Model {
     /// Its price, or why it has none.
     pub price: Result<Price, String>,
-    /// Most tokens of one call.
+    /// Most tokens of one call; assumed where nobody says it.
     pub context: u64,
+    /// The same, where the object or the built-in table says it.
+    pub stated_context: Option<u64>,
     /// What the built-in table knows of it.
     pub row: Option<&'static Row>,
     /// What the provider gives away.
@@ -143,11 +145,11 @@ impl Model {
             (None, None) => Err("states no price".to_owned()),
         };
         let known = row.and_then(|row| row.context_tokens).map(u64::from);
+        let stated = count(model.context_tokens).or(known);
         Self {
             price,
-            context: count(model.context_tokens)
-                .or(known)
-                .unwrap_or(DEFAULT_CONTEXT),
+            context: stated.unwrap_or(DEFAULT_CONTEXT),
+            stated_context: stated,
             row,
             free_quota: model
                 .free_quota
