@@ -35,8 +35,9 @@ async fn install(cluster: &Cluster) -> Result<()> {
             .success()
             .with_context(|| format!("failed to install chart {chart}"))?;
     }
-    guarded(cluster).await?;
-    webhook::answer(cluster).await
+    // Without its answer no Task is created, and no policy is asked about one.
+    webhook::answer(cluster).await?;
+    guarded(cluster).await
 }
 
 /// Waits until the API server holds its requests to the policies: it reads new ones a moment after they were written, one after the other.
