@@ -11,9 +11,9 @@ mod common;
 
 use clap::Parser as _;
 use common::kube::FakeKube;
+use common::port::free_address;
 use oarmaster_gateway::config::Args;
 use oarmaster_gateway::serve::run;
-use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
@@ -21,13 +21,6 @@ use tokio_util::sync::CancellationToken;
 fn certificate() -> (String, String) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     (made.cert.pem(), made.signing_key.serialize_pem())
-}
-
-fn free_port() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
 }
 
 async fn until<T, F: Future<Output = Option<T>>>(what: &str, step: impl Fn() -> F) -> T {
@@ -58,7 +51,7 @@ async fn it_serves_with_the_secrets_certificate_and_stops_cleanly() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (kube, kube_client) = FakeKube::start().await;
     let dir = tempfile::tempdir().unwrap();
-    let [data, read, admin, plain] = [(); 4].map(|()| free_port());
+    let [data, read, admin, plain] = [(); 4].map(|()| free_address());
     let text = [data, read, admin, plain].map(|address| address.to_string());
     let args = Args::parse_from([
         "oarmaster-gateway",

@@ -8,6 +8,7 @@
 )] // a helper of tests is a test
 
 pub mod kube;
+pub mod port;
 pub mod redis;
 pub mod sigv4;
 pub mod upstream;

@@ -2,6 +2,7 @@
 
 use crate::books::{Bill, Books};
 use crate::common::kube::FakeKube;
+use crate::common::port::free_address;
 use crate::common::upstream::{Reply, Upstream};
 use crate::common::{OPERATOR, PILOT, RELEASE, UID, assignment, http_provider, members, sandbox};
 use crate::crew::{Said, Session, Way};
@@ -10,7 +11,6 @@ use oarmaster_protocol::admin::{AttemptReport, OpenAttempt, RunsIn, TaskBudget};
 use oarmaster_protocol::task::Claim;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 /// USD per million tokens, of input and of output.
@@ -79,11 +79,6 @@ async fn upstreams() -> (Upstream, Upstream) {
     (good, bad)
 }
 
-fn free_port() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
-}
-
 impl Rig {
     /// A gateway that serves, with an attempt that is claimed. `limit`: most money of the Budget and of the Task; much where there is none.
     pub async fn start(price: Price, limit: Option<u64>) -> Self {
@@ -105,7 +100,7 @@ impl Rig {
         let dir = tempfile::tempdir().unwrap();
         // One authority in place of the system's: reading those takes longer than everything else of a start.
         std::fs::write(dir.path().join("roots.pem"), &pem).unwrap();
-        let [data, read, admin, plain] = [(); 4].map(|()| free_port());
+        let [data, read, admin, plain] = [(); 4].map(|()| free_address());
         let args = format!(
             "--namespace {RELEASE} --data-dir {} --data-addr {data} --read-addr {read} --admin-addr {admin} --metrics-addr {plain} --private-endpoints 127.0.0.0/8 --drain 5",
             dir.path().join("volume").display()
