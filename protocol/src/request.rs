@@ -62,11 +62,15 @@ impl Ask {
     /// Whether `id` is one that this request may have.
     #[must_use]
     pub fn is_named(&self, id: &str) -> bool {
-        let number = id
-            .split_once('-')
-            .and_then(|(number, _)| number.parse().ok());
-        number.is_some_and(|number| self.id(number) == id)
+        number(id).is_some_and(|number| self.id(number) == id)
     }
+}
+
+/// Which request of its Task it is, by its id.
+#[must_use]
+pub fn number(id: &str) -> Option<u32> {
+    let (number, _) = id.split_once('-')?;
+    number.parse().ok()
 }
 
 /// Digest of exactly one tool call: what an approval of it is bound to.

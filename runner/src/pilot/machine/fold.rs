@@ -12,6 +12,7 @@ use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::assignment::{Assignment, Target};
 use oarmaster_protocol::exec::Request;
 use oarmaster_protocol::journal::{About, Body, Record};
+use oarmaster_protocol::request::{self, Ask};
 use serde_json::{Value, json};
 
 /// What the model is told of a call of which nobody knows whether it was carried out.
@@ -86,13 +87,22 @@ impl Machine {
         }
         let mut fold = Fold::new(fresh());
         let mut before = 0;
+        let mut approvals = 0;
         for record in records {
+            if let Body::Asked {
+                id,
+                what: Ask::Approval { .. },
+            } = &record.body
+            {
+                approvals = approvals.max(request::number(id).map_or(0, |number| number + 1));
+            }
             if let Body::Result { outcome } = &record.body
                 && let Some(failure) = &outcome.failure
                 && failure.waits.is_none()
                 && !failure.class.is_transient()
             {
                 fold = Fold::new(fresh());
+                fold.machine.asks_from = approvals;
                 continue;
             }
             fold.take(&record.body);
@@ -276,7 +286,7 @@ impl Fold {
                 self.machine.tool_calls += 1;
                 self.call = self.begun(id);
             }
-            Body::ToolResult { ok, text, .. } => {
+            Body::ToolResult { text, .. } => {
                 if let Some((call, ran)) = self.call.take() {
                     if ran {
                         self.tools += 1;
@@ -284,7 +294,7 @@ impl Fold {
                         let may_change = tool.is_some_and(Tool::may_change);
                         self.machine.repeats.ran(&call, may_change, text);
                     }
-                    self.machine.observe(&call, *ok, text.clone());
+                    self.machine.show_result(&call, text);
                 }
             }
             Body::Observation { about, text } => {

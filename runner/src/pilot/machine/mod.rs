@@ -232,6 +232,8 @@ pub struct Machine {
     repeats: Repeats,
     turns: u32,
     tool_calls: u32,
+    /// Numbers below it are those of approvals that were asked for before the Task began anew.
+    asks_from: u32,
     unusable: u32,
     rounds: u32,
     /// What is taken if no round is accepted.
@@ -266,6 +268,7 @@ impl Machine {
             repeats: Repeats::default(),
             turns: 0,
             tool_calls: 0,
+            asks_from: 0,
             unusable: 0,
             rounds: 0,
             best: None,

@@ -72,7 +72,12 @@ impl Machine {
 
     /// Writes the request down and waits for its answer.
     fn write_down(&mut self, what: Ask, then: Then) -> Next {
-        let id = what.id(self.tool_calls);
+        // Who begins anew is given another agent's answer again, but leave was given for one run of the call.
+        let number = match what {
+            Ask::Approval { .. } => self.asks_from.saturating_add(self.tool_calls),
+            Ask::Delegate { .. } | Ask::Judge { .. } | Ask::Question { .. } => self.tool_calls,
+        };
+        let id = what.id(number);
         self.records.push(Body::Asked {
             id: id.clone(),
             what: what.clone(),

@@ -303,18 +303,25 @@ impl Machine {
     /// A call that exec saw has ended.
     pub(super) fn call_ended(&mut self, call: &Call, ok: bool, text: String) -> Next {
         let may_change = Tool::from_name(&call.name).is_some_and(Tool::may_change);
+        let text = noted(call, text);
         self.repeats.ran(call, may_change, &text);
-        self.observe(call, ok, text);
+        self.result(call, ok, text);
         self.next_call()
     }
 
-    /// The end of a tool call, for the journal and for the model.
-    pub(super) fn observe(&mut self, call: &Call, ok: bool, mut text: String) {
-        if let Some(what) = show::replaced_halves("arguments", call.replaced) {
-            text.push_str(&format!("\n[{what}]"));
-        }
+    /// The end of a tool call that nothing carried out, for the journal and for the model.
+    pub(super) fn observe(&mut self, call: &Call, ok: bool, text: String) {
+        self.result(call, ok, noted(call, text));
+    }
+
+    /// What the model sees of a call's end.
+    pub(super) fn show_result(&mut self, call: &Call, text: &str) {
         self.messages
             .push(json!({"role": "tool", "tool_call_id": call.id, "content": text}));
+    }
+
+    fn result(&mut self, call: &Call, ok: bool, text: String) {
+        self.show_result(call, &text);
         self.records.push(Body::ToolResult {
             id: call.id.clone(),
             tool: quoted(&call.name),
@@ -449,6 +456,14 @@ pub(super) fn too_large(output: &Value) -> bool {
 
 fn size_of(value: &Value) -> usize {
     serde_json::to_vec(value).map_or(usize::MAX, |bytes| bytes.len())
+}
+
+/// The result of a call, with what was replaced in its arguments.
+fn noted(call: &Call, mut text: String) -> String {
+    if let Some(what) = show::replaced_halves("arguments", call.replaced) {
+        text.push_str(&format!("\n[{what}]"));
+    }
+    text
 }
 
 /// Arguments for the journal. What is too large for a record is also too large to be carried out.

@@ -524,3 +524,31 @@ fn an_approved_call_is_made_once_at_most() {
         assert!(world.ran.len() == 1 || told, "cut at {cut}");
     }
 }
+
+#[test]
+fn a_note_about_arguments_is_part_of_a_result_once() {
+    let broken = said(calls(&[("Shell", r#"{"command": "a\ud800"}"#)]));
+    let script = vec![broken.clone(), broken, said(text("done"))];
+    cut_everywhere(&patient(agent(&["Shell"])), &script);
+}
+
+#[test]
+fn leave_is_asked_for_again_by_an_attempt_that_begins_anew() {
+    let mut assignment = patient(agent(&["Shell"]));
+    if let Target::Agent(agent) = &mut assignment.target {
+        agent.approvals = vec!["Shell".into()];
+    }
+    let refused = said(finish("", "content_filter"));
+    let mut world = World::new(
+        assignment,
+        vec![shell("order"), refused, shell("order"), said(text("done"))],
+    );
+    assert!(world.attempt(usize::MAX).unwrap().failure.is_some());
+    assert_eq!(world.attempt(usize::MAX).unwrap().failure, None);
+    let asked = |record: &Record| match &record.body {
+        Body::Asked { id, .. } => Some(id.clone()),
+        _ => None,
+    };
+    let ids: BTreeSet<_> = world.journal.iter().filter_map(asked).collect();
+    assert_eq!((ids.len(), world.ran.len()), (2, 2), "{ids:?}");
+}
