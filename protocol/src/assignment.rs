@@ -30,6 +30,9 @@ pub struct Assignment {
     /// The Task whose conversation, and workspace, this one begins with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continues: Option<TaskRef>,
+    /// How that Task is replayed, where this one does not follow it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<Replay>,
     /// Repositories to fetch into the workspace, before the files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repositories: Vec<Repository>,
@@ -45,6 +48,17 @@ pub struct Assignment {
     /// The sandbox beside the pilot; absent when the attempt needs none.
     #[serde(default)]
     pub sandbox: Option<Sandbox>,
+}
+
+/// How a Task goes through the journal of another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Replay {
+    /// Whether it asks the model where the record is left. Without it, it ends there.
+    pub live: bool,
+    /// Most answers of the model that are taken from the record; all where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u32>,
 }
 
 /// What an attempt runs.

@@ -83,6 +83,7 @@ fn assignment(uid: &str) -> Assignment {
             max_tool_calls: 20,
         }),
         continues: None,
+        replay: None,
         repositories: vec![],
         files: vec![],
         artifacts: vec![],

@@ -178,6 +178,7 @@ pub fn assignment() -> Assignment {
             max_tool_calls: 20,
         }),
         continues: None,
+        replay: None,
         repositories: vec![],
         files: vec![],
         artifacts: vec![],

@@ -81,6 +81,7 @@ pub fn run_assignment(uid: &str, code: &str) -> Assignment {
             env: Default::default(),
         }),
         continues: None,
+        replay: None,
         repositories: vec![],
         files: vec![],
         artifacts: vec![],

@@ -36,6 +36,12 @@ impl Machine {
         })
     }
 
+    /// Ends as it was found to have ended.
+    pub(super) fn over(&mut self, outcome: Outcome) -> Next {
+        self.phase = Phase::Ended;
+        Next::Finish(outcome)
+    }
+
     /// A Budget of the cluster has no room. The next attempt starts clean, so nothing is kept.
     pub(super) fn wait_for_budget(&mut self, message: &str) -> Next {
         self.phase = Phase::Ended;

@@ -7,11 +7,11 @@ use super::super::answer::{Answer, Call};
 use super::super::tools::Tool;
 use super::repeat::Verdict;
 use super::turn::Planned;
-use super::{MAX_UNUSABLE, Machine, Next, Phase, read};
+use super::{MAX_UNUSABLE, Machine, Next, Phase, failure, read};
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::assignment::{Assignment, Target};
 use oarmaster_protocol::exec::Request;
-use oarmaster_protocol::journal::{About, Body, Record};
+use oarmaster_protocol::journal::{About, Body, Outcome, Record};
 use oarmaster_protocol::request::{self, Ask};
 use serde_json::{Value, json};
 
@@ -36,14 +36,14 @@ pub(super) enum Left {
     Calls,
     /// The check of this output was being made, or its outcome drawn.
     Checking(Value),
-    /// What the Task was to go on from is not there.
-    Gone(String),
+    /// It is over before it began: what the Task was to go on from is not there, or was all that there was to do.
+    Over(Box<Outcome>),
 }
 
 impl Left {
-    /// Whether nothing can be gone on from.
-    pub(super) const fn is_gone(&self) -> bool {
-        matches!(self, Self::Gone(_))
+    /// Whether nothing is left to do.
+    pub(super) const fn is_over(&self) -> bool {
+        matches!(self, Self::Over(_))
     }
 }
 
@@ -51,15 +51,15 @@ impl Left {
 pub type Before = Result<(Assignment, Vec<Record>), String>;
 
 /// The records so far, folded.
-struct Fold {
-    machine: Machine,
+pub(super) struct Fold {
+    pub(super) machine: Machine,
     /// The newest model call that was made, while it has no answer.
-    asked: Option<u64>,
+    pub(super) asked: Option<u64>,
     /// The number of the newest model call.
     newest: Option<u64>,
     answer: Option<Value>,
     /// The text of the last answer without tool calls.
-    text: String,
+    pub(super) text: String,
     call: Option<(Call, bool)>,
     /// Whether that call was approved, and handed on.
     handed_on: bool,
@@ -72,16 +72,30 @@ impl Machine {
     /// everything; one that ended by itself leaves nothing, since the next one begins anew.
     #[must_use]
     pub fn resume(assignment: Assignment, before: Option<Before>, records: &[Record]) -> Self {
-        let begin = match before {
-            None => Self::new(assignment.clone()),
-            Some(Ok((theirs, journal))) => Self::follow(assignment.clone(), theirs, &journal),
-            Some(Err(why)) => {
-                let mut machine = Self::new(assignment);
-                machine.left = Some(Left::Gone(why));
-                return machine;
+        let begin = match (before, &assignment.replay) {
+            (None, _) => Self::new(assignment.clone()),
+            (Some(Ok((theirs, journal))), None) => {
+                Self::follow(assignment.clone(), theirs, &journal)
             }
+            (Some(Ok((theirs, journal))), Some(how)) => {
+                Self::replay(&assignment, &theirs, &journal, how)
+            }
+            (Some(Err(why)), _) => Self::gone_before(assignment.clone(), &why),
         };
-        let fresh = || begin.clone();
+        // What the gateway writes is no beginning of ours.
+        let began = |record: &Record| {
+            !matches!(
+                record.body,
+                Body::Opened { .. } | Body::Claimed { .. } | Body::Fenced { .. }
+            )
+        };
+        if begin.left.as_ref().is_some_and(Left::is_over) || !records.iter().any(began) {
+            return begin;
+        }
+        let fresh = || Self {
+            begins: None,
+            ..begin.clone()
+        };
         if matches!(assignment.target, Target::Run(_)) {
             return fresh();
         }
@@ -149,6 +163,10 @@ impl Machine {
 
     /// The first thing that an attempt does which goes on: it says so.
     pub(super) fn begin_again(&mut self) {
+        if let Some(text) = self.begins.take() {
+            self.note(text);
+            return;
+        }
         if self.left.is_none() {
             return;
         }
@@ -177,16 +195,24 @@ impl Machine {
             Some(Left::Called(call, handed_on)) => self.call_again(call, handed_on),
             Some(Left::Calls) => self.next_call(),
             Some(Left::Checking(output)) => self.accept(output),
-            Some(Left::Gone(why)) => self.gone_before(&why),
+            Some(Left::Over(outcome)) => self.over(*outcome),
         }
     }
 
     /// What the Task was to go on from is not there, which another attempt does not change.
-    pub(super) fn gone_before(&mut self, why: &str) -> Next {
-        self.finish_now(
-            FailureClass::InvalidInput,
-            &format!("continueFrom: {why}; create a Task that begins anew"),
-        )
+    fn gone_before(assignment: Assignment, why: &str) -> Self {
+        let message = match &assignment.replay {
+            None => format!("continueFrom: {why}; create a Task that begins anew"),
+            Some(_) => format!("replay: {why}"),
+        };
+        let outcome = Outcome {
+            failure: Some(failure(FailureClass::InvalidInput, &message)),
+            output: None,
+            artifacts: Vec::new(),
+        };
+        let mut machine = Self::new(assignment);
+        machine.left = Some(Left::Over(Box::new(outcome)));
+        machine
     }
 
     fn call_again(&mut self, call: Call, handed_on: bool) -> Next {
@@ -238,7 +264,7 @@ impl Machine {
 }
 
 impl Fold {
-    fn new(machine: Machine) -> Self {
+    pub(super) fn new(machine: Machine) -> Self {
         Self {
             machine,
             asked: None,
@@ -252,7 +278,7 @@ impl Fold {
         }
     }
 
-    fn take(&mut self, body: &Body) {
+    pub(super) fn take(&mut self, body: &Body) {
         if let Some(checkpoint) = body.checkpoint() {
             self.machine.layers.add(checkpoint);
         }
@@ -303,7 +329,7 @@ impl Fold {
                 match about {
                     About::Repair => self.machine.unusable += 1,
                     About::Check => self.machine.unusable = 0,
-                    About::Seam => {}
+                    About::Seam => self.machine.seam = None,
                 }
                 self.machine.tell(*about, text.clone());
             }
@@ -349,7 +375,7 @@ impl Fold {
     }
 
     /// Something was made of the last answer: it is a part of the conversation.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         let Some(response) = self.answer.take() else {
             return;
         };
@@ -373,7 +399,7 @@ impl Fold {
         machine.queue.extend(answer.calls);
     }
 
-    fn end(mut self, attempt: u32) -> Machine {
+    pub(super) fn end(mut self, attempt: u32) -> Machine {
         // Calls that were left when the model was asked again are none: a newer rule may have dropped them.
         let left = if let Some(response) = self.answer {
             Left::Answered(response)

@@ -7,6 +7,7 @@ mod fold;
 mod isolation;
 mod judge;
 mod repeat;
+mod replay;
 mod request;
 mod restart;
 mod save;
@@ -246,6 +247,8 @@ pub struct Machine {
     window: Window,
     /// Where this attempt goes on; absent where it began, and once it has gone on.
     left: Option<Left>,
+    /// What the transcript says at the beginning, of what this attempt begins with.
+    begins: Option<String>,
     /// What the model is to be told of the attempt before, once it is its turn to be told.
     seam: Option<String>,
     /// Records of the step that is being made.
@@ -279,6 +282,7 @@ impl Machine {
             layers: Layers::default(),
             window: Window::default(),
             left: None,
+            begins: None,
             seam: None,
             records: Vec::new(),
         }
@@ -299,11 +303,10 @@ impl Machine {
                 self.finish_now(FailureClass::Internal, "an event came after the end")
             }
             (Phase::Starting, Event::Begin) => {
-                if let Some(Left::Gone(why)) = self.left.take_if(|left| left.is_gone()) {
-                    return self.gone_before(&why);
-                }
                 self.begin_again();
-                if !self.has_sandbox() {
+                if self.left.as_ref().is_some_and(Left::is_over) {
+                    self.go_on()
+                } else if !self.has_sandbox() {
                     self.start()
                 } else if self.layers.is_empty() {
                     self.probe(After::Place(0))

@@ -175,7 +175,10 @@ impl Machine {
 
     pub(super) fn restored(&mut self, restored: Result<(), String>) -> Next {
         match restored {
-            Ok(()) if self.layers.are_inherited() => self.place(0),
+            // What a replay goes on with had its files from the beginning.
+            Ok(()) if self.layers.are_inherited() && self.assignment.replay.is_none() => {
+                self.place(0)
+            }
             Ok(()) => self.start(),
             Err(why) => self.finish_now(
                 FailureClass::StateRegressed,

@@ -7,10 +7,12 @@ mod fold;
 mod judge;
 mod network;
 mod repeat;
+mod replay;
 mod request;
 mod sandbox;
 mod turns;
 mod window;
+mod world;
 
 use super::*;
 use oarmaster_protocol::assignment::{
@@ -46,6 +48,7 @@ fn agent(tools: &[&str]) -> Assignment {
             max_tool_calls: 3,
         }),
         continues: None,
+        replay: None,
         repositories: vec![],
         files: vec![],
         artifacts: vec![],

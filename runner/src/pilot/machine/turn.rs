@@ -83,12 +83,18 @@ impl Machine {
     }
 
     pub(super) fn request(&self) -> Value {
+        let mut body = self.head();
+        body.insert("messages".to_owned(), json!(self.messages));
+        Value::Object(body)
+    }
+
+    /// What is the same in every call to the model.
+    pub(super) fn head(&self) -> Map<String, Value> {
         let Some(agent) = self.agent() else {
-            return Value::Null;
+            return Map::new();
         };
         let mut body = Map::from_iter([
             ("model".to_owned(), json!(agent.model)),
-            ("messages".to_owned(), json!(self.messages)),
             ("max_tokens".to_owned(), json!(agent.max_output_tokens)),
         ]);
         let temperature = agent
@@ -107,7 +113,7 @@ impl Machine {
         if !tools.is_empty() {
             body.insert("tools".to_owned(), json!(tools));
         }
-        Value::Object(body)
+        body
     }
 
     pub(super) fn model_failed(&mut self, again: bool, code: &str, message: &str) -> Next {

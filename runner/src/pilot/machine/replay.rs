@@ -1,0 +1,219 @@
+//! A replay: this Task's agent against the journal of another Task. What the model said and what came of its tool calls is taken from
+//! there, and what this agent would have asked is held against what was asked. Nothing is called, and nothing paid.
+
+use super::fold::{Fold, Left};
+use super::{Machine, failure};
+use oarmaster_protocol::FailureClass;
+use oarmaster_protocol::assignment::{Assignment, Replay};
+use oarmaster_protocol::journal::{Body, Outcome, Record};
+use std::collections::BTreeSet;
+
+/// Both agents, record by record.
+struct Replaying {
+    ours: Fold,
+    theirs: Fold,
+    /// Name of the other Task.
+    task: String,
+    /// Answers of the model so far.
+    answers: u32,
+    /// Whether an attempt has ended so that the next one begins anew.
+    anew: bool,
+    /// How the other Task ended by itself.
+    end: Option<Outcome>,
+}
+
+/// Where the record is left.
+enum Stop {
+    /// As many answers were taken as are to be.
+    Enough,
+    /// The first difference.
+    Differs(String),
+}
+
+impl Machine {
+    /// The state at the end of a record, or where it is left.
+    pub(super) fn replay(
+        ours: &Assignment,
+        theirs: &Assignment,
+        journal: &[Record],
+        how: &Replay,
+    ) -> Self {
+        let mut replaying = Replaying {
+            ours: Fold::new(Self::new(ours.clone())),
+            theirs: Fold::new(Self::new(theirs.clone())),
+            task: theirs.task.name.clone(),
+            answers: 0,
+            anew: false,
+            end: None,
+        };
+        let stop = journal.iter().find_map(|record| {
+            if replaying.anew {
+                replaying.ours = Fold::new(Self::new(ours.clone()));
+                replaying.theirs = Fold::new(Self::new(theirs.clone()));
+                replaying.anew = false;
+            }
+            replaying.take(&record.body, how)
+        });
+        let stop = stop.or_else(|| replaying.at_the_end());
+        let attempt = journal.last().map_or(0, |record| record.attempt);
+        replaying.ended(stop, how, attempt)
+    }
+}
+
+impl Replaying {
+    fn take(&mut self, body: &Body, how: &Replay) -> Option<Stop> {
+        match body {
+            // A program's has no digest; another hop of a call is the same call.
+            Body::Open { digest, .. } if !digest.is_empty() => {
+                self.ours.settle();
+                self.theirs.settle();
+                if how.until.is_some_and(|until| self.answers >= until) {
+                    return Some(Stop::Enough);
+                }
+                if let Some(what) = self.difference() {
+                    return Some(Stop::Differs(format!(
+                        "at model call {}: {what}",
+                        self.answers + 1
+                    )));
+                }
+            }
+            Body::Answer { call, .. } if self.theirs.asked == Some(*call) => self.answers += 1,
+            Body::Check { .. } | Body::Judged { .. } => {
+                if let Some(what) = self.other_acceptance() {
+                    return Some(Stop::Differs(what));
+                }
+            }
+            Body::Result { outcome } => {
+                let failure = outcome.failure.as_ref();
+                let waits = failure.is_some_and(|failure| failure.waits.is_some());
+                self.anew = failure.is_some_and(|failure| !waits && !failure.class.is_transient());
+                self.end = (!waits).then(|| outcome.clone());
+                return None;
+            }
+            Body::Opened { .. } | Body::Claimed { .. } | Body::Fenced { .. } => return None,
+            _ => {}
+        }
+        self.end = None;
+        self.ours.take(body);
+        self.theirs.take(body);
+        None
+    }
+
+    /// What this agent would have asked otherwise.
+    fn difference(&self) -> Option<String> {
+        let (ours, theirs) = (&self.ours.machine, &self.theirs.machine);
+        let turns = ours.agent().map_or(0, |agent| agent.max_turns);
+        if ours.turns >= turns {
+            return Some(format!(
+                "it has {turns} turns (limits.turns), and more were taken"
+            ));
+        }
+        let calls = ours.agent().map_or(0, |agent| agent.max_tool_calls);
+        if ours.tool_calls > calls {
+            return Some(format!(
+                "it has {calls} tool calls (limits.toolCalls), and more were made"
+            ));
+        }
+        let (head, their_head) = (ours.head(), theirs.head());
+        let keys = head.keys().chain(their_head.keys());
+        let keys: BTreeSet<&str> = keys
+            .filter(|key| head.get(*key) != their_head.get(*key))
+            .map(String::as_str)
+            .collect();
+        if !keys.is_empty() {
+            let keys: Vec<_> = keys.into_iter().collect();
+            return Some(format!("other {}", keys.join(", ")));
+        }
+        let most = ours.messages.len().max(theirs.messages.len());
+        let index =
+            (0..most).find(|index| ours.messages.get(*index) != theirs.messages.get(*index))?;
+        Some(match index {
+            0 => "other instructions".to_owned(),
+            1 => "another prompt".to_owned(),
+            _ => format!("message {} of the conversation is another one", index + 1),
+        })
+    }
+
+    fn other_acceptance(&self) -> Option<String> {
+        let accept = |fold: &Fold| fold.machine.assignment.accept.clone();
+        (accept(&self.ours) != accept(&self.theirs))
+            .then(|| "what accepts its answer is another check or judge (accept)".to_owned())
+    }
+
+    /// All records are taken: what came of them may still be another thing.
+    fn at_the_end(&mut self) -> Option<Stop> {
+        let end = self.end.as_ref()?;
+        if let Some(what) = self.other_acceptance() {
+            return Some(Stop::Differs(what));
+        }
+        let output = end.output.as_ref().filter(|_| end.failure.is_none())?;
+        let accept = self.ours.machine.assignment.accept.as_ref();
+        if accept.is_some_and(|accept| accept.best) {
+            return None; // the output may be an earlier one's
+        }
+        self.ours.settle();
+        let ours = self.ours.machine.output_of(&self.ours.text);
+        let same = ours.is_ok_and(|(ours, _)| ours == *output);
+        (!same).then(|| {
+            Stop::Differs(
+                "at the end: its answer does not lead to the same output (output.schema)"
+                    .to_owned(),
+            )
+        })
+    }
+
+    fn ended(mut self, stop: Option<Stop>, how: &Replay, attempt: u32) -> Machine {
+        let Self { task, answers, .. } = &self;
+        let so_far = format!("{answers} answers of the model as recorded in Task {task}");
+        let over = |mut machine: Machine, note: String, outcome: Outcome| {
+            machine.begins = Some(note);
+            machine.left = Some(Left::Over(Box::new(outcome)));
+            machine
+        };
+        let failed = |message: String| Outcome {
+            failure: Some(failure(FailureClass::NotAccepted, &message)),
+            output: None,
+            artifacts: Vec::new(),
+        };
+        let goes_on = match (&stop, &self.end) {
+            (Some(Stop::Enough), _) => "from here on it asks the model".to_owned(),
+            (Some(Stop::Differs(what)), _) if how.live => {
+                format!("it differs from there {what}; from here on it asks the model")
+            }
+            (Some(Stop::Differs(what)), _) => {
+                let message = format!("the replay differs from Task {task} {what}");
+                return over(
+                    self.ours.machine,
+                    format!("replayed {so_far}"),
+                    failed(message),
+                );
+            }
+            (None, Some(end)) => {
+                let outcome = Outcome {
+                    artifacts: Vec::new(),
+                    ..end.clone()
+                };
+                let note = format!("replayed {so_far}; nothing differs");
+                return over(self.ours.machine, note, outcome);
+            }
+            (None, None) if how.live => {
+                "its record ends there; from here on it asks the model".to_owned()
+            }
+            (None, None) => {
+                let message = format!(
+                    "the replay cannot come to an end: Task {task} was stopped from outside after {answers} answers of the model, with which this one agrees"
+                );
+                return over(
+                    self.ours.machine,
+                    format!("replayed {so_far}"),
+                    failed(message),
+                );
+            }
+        };
+        let note = format!("replayed {so_far}; {goes_on}");
+        self.ours.machine.layers = self.ours.machine.layers.inherited();
+        let mut machine = self.ours.end(attempt);
+        machine.begins = Some(note);
+        machine
+    }
+}
