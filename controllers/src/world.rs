@@ -280,10 +280,10 @@ impl World {
                 asked.tell(task);
                 if task.0.as_ref().is_ok_and(has_ended) {
                     touch(&tasks, &to, |other: &Task| {
-                        let continued = other.spec.continue_from.as_ref();
+                        let earlier = other.spec.earlier();
                         waits(other)
                             && other.namespace() == task.namespace()
-                            && continued.is_some_and(|named| named.name == task.name_any())
+                            && earlier.is_some_and(|(_, named)| named.name == task.name_any())
                     });
                 }
             })

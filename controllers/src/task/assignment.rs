@@ -4,11 +4,11 @@ use super::asked::Asked;
 use oarmaster_crds::kinds::agent::AgentCache;
 use oarmaster_crds::kinds::class::{Isolation, SandboxClassSpec};
 use oarmaster_crds::kinds::sandbox::{AcceptSpec, Otherwise, SandboxSpec};
-use oarmaster_crds::kinds::task::{Language, Pinned, RunSpec};
+use oarmaster_crds::kinds::task::{Language, Pinned, ReplayMode, ReplaySpec, RunSpec};
 use oarmaster_crds::{Agent, GepDuration, ModelPool, Task, access, validate};
 use oarmaster_protocol::assignment::{
-    Accept, AgentTarget, ArtifactRule, Assignment, File, Judge, Program, Repository, RunTarget,
-    Sandbox, Score, Target, TaskRef,
+    Accept, AgentTarget, ArtifactRule, Assignment, File, Judge, Program, Replay, Repository,
+    RunTarget, Sandbox, Score, Target, TaskRef,
 };
 use std::collections::BTreeMap;
 
@@ -129,6 +129,15 @@ pub fn build(
             .collect(),
         accept: accept.map(|accept| self::accept(accept, run.is_some())),
         sandbox: sandbox.map(|sandbox| limits(sandbox, class, programs)),
+    }
+}
+
+/// How another Task is replayed.
+#[must_use]
+pub fn replay(spec: &ReplaySpec) -> Replay {
+    Replay {
+        live: spec.mode == ReplayMode::RecordedThenLive,
+        until: spec.until,
     }
 }
 

@@ -220,8 +220,8 @@ async fn look(task: &Task, ctx: &Context, first: bool) -> Result<Looked> {
         uid_range: ctx.uid_range(namespace),
         ..Looked::default()
     };
-    if first && let Some(named) = &task.spec.continue_from {
-        looked.continued = readable(&ctx.stores.tasks, namespace, &named.name);
+    if first && let Some((_, named)) = task.spec.earlier() {
+        looked.earlier = readable(&ctx.stores.tasks, namespace, &named.name);
     }
     if first {
         looked.hired = hire::look(task, ctx);

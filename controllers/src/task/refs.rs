@@ -25,8 +25,8 @@ use std::sync::Arc;
 pub struct Looked {
     /// The Agent that the Task names, or that was chosen for it.
     pub hired: Hired,
-    /// The Task that the Task continues.
-    pub continued: Option<Arc<Task>>,
+    /// The Task that the Task continues, or replays.
+    pub earlier: Option<Arc<Task>>,
     /// The pool that the Agent means, or the `run`, if it may.
     pub pool: Option<Arc<ModelPool>>,
     /// The SandboxClass that applies.
@@ -101,9 +101,9 @@ fn pinned(task: &Task) -> Option<&Pinned> {
     task.status.as_ref()?.pinned.as_ref()
 }
 
-/// Whether what the Task continues can be continued.
-fn continued(task: &Task, found: Option<&Task>) -> Result<(), Refs> {
-    let Some(named) = &task.spec.continue_from else {
+/// Whether what the Task continues, or replays, is there and has what it takes.
+fn earlier(task: &Task, found: Option<&Task>) -> Result<(), Refs> {
+    let Some((field, named)) = task.spec.earlier() else {
         return Ok(());
     };
     let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
@@ -117,26 +117,32 @@ fn continued(task: &Task, found: Option<&Task>) -> Result<(), Refs> {
         .map(|status| status.conditions.as_slice());
     if !conditions::is_true(conditions.unwrap_or_default(), conditions::FINISHED) {
         return Err(Refs::Missing(format!(
-            "Task {} has not ended yet; what continues it begins when it has",
+            "{field}: Task {} has not ended yet; this one begins when it has",
             named.name
         )));
     }
     let began = found.status.as_ref().and_then(|status| status.attempt);
-    if found.spec.agent.is_none() || began.is_none() {
-        return Err(Refs::Refused(
+    let problem = if found.spec.agent.is_none() {
+        Some("ran code without an agent")
+    } else if began.is_none() {
+        Some("ended before its agent began")
+    } else if found.spec.replay.is_some() {
+        Some("is a replay")
+    } else if task.spec.replay.is_some() && found.spec.earlier().is_some() {
+        Some("begins with another Task's record itself")
+    } else {
+        None
+    };
+    match problem {
+        None => Ok(()),
+        Some(problem) => Err(Refs::Refused(
             FailureClass::InvalidInput,
             format!(
-                "continueFrom: Task {} has no conversation to go on from: it {}",
-                named.name,
-                if found.spec.agent.is_none() {
-                    "ran code without an agent"
-                } else {
-                    "ended before its agent began"
-                }
+                "{field}: Task {} has no record to begin with: it {problem}",
+                named.name
             ),
-        ));
+        )),
     }
-    Ok(())
 }
 
 /// What the first attempt begins with.
@@ -159,9 +165,13 @@ pub fn resolve_first(task: &Task, looked: &Looked) -> Refs {
         if let Some(refused) = agent_refused(agent) {
             return refused;
         }
-        pool(&mut missing, of_agent(agent), looked.pool.as_deref());
+        let found = looked.pool.as_deref();
+        match found {
+            Some(_) if task.spec.is_recorded() => {} // it is asked for nothing
+            _ => pool(&mut missing, of_agent(agent), found),
+        }
     }
-    match continued(task, looked.continued.as_deref()) {
+    match earlier(task, looked.earlier.as_deref()) {
         Ok(()) => {}
         Err(Refs::Missing(what)) => missing.push(what),
         Err(refused) => return refused,
@@ -206,7 +216,9 @@ pub fn resolve_first(task: &Task, looked: &Looked) -> Refs {
             return Refs::Refused(FailureClass::RefusedByPolicy, summary(&problems));
         }
     }
-    let pinned = match agent.map(|agent| pin(agent, &class_name, sandbox.clone())) {
+    // Nothing is run in what a record alone is held against.
+    let beside = sandbox.clone().filter(|_| !task.spec.is_recorded());
+    let pinned = match agent.map(|agent| pin(agent, &class_name, beside.clone())) {
         Some(Err(error)) => {
             return Refs::Refused(FailureClass::Internal, error.to_string());
         }
@@ -228,7 +240,8 @@ pub fn resolve_first(task: &Task, looked: &Looked) -> Refs {
         &class.spec,
     );
     let assignment = Assignment {
-        continues: looked.continued.as_deref().map(assignment::task_ref),
+        continues: looked.earlier.as_deref().map(assignment::task_ref),
+        replay: task.spec.replay.as_ref().map(assignment::replay),
         ..assignment
     };
     match serde_json::to_vec(&assignment) {
@@ -249,8 +262,8 @@ pub fn resolve_first(task: &Task, looked: &Looked) -> Refs {
         class_name,
         class: class.spec.clone(),
         users,
-        shared: sandbox.is_none() && class.spec.shared_pilots,
-        sandbox,
+        shared: beside.is_none() && class.spec.shared_pilots,
+        sandbox: beside,
         chosen: looked.hired.why().map(str::to_owned),
         pinned,
         assignment: Some(assignment),

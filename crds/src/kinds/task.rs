@@ -86,6 +86,10 @@ use std::collections::BTreeMap;
     validation = Rule::new("!has(oldSelf.budget) || !has(oldSelf.budget.usd) || !has(self.budget) || !has(self.budget.usd) || quantity(self.budget.usd).compareTo(quantity(oldSelf.budget.usd)) >= 0").message("budget.usd can only be raised"),
     validation = Rule::new("!has(self.continueFrom) || has(self.agent)").message("continueFrom is for an agent: code in run has no conversation to go on from"),
     validation = Rule::new("has(self.continueFrom) == has(oldSelf.continueFrom) && (!has(self.continueFrom) || self.continueFrom == oldSelf.continueFrom)").message("continueFrom cannot change after creation; create another Task"),
+    validation = Rule::new("!has(self.replay) || has(self.agent)").message("replay is for an agent: code in run has no record to be held against"),
+    validation = Rule::new("!has(self.replay) || !has(self.continueFrom)").message("set one of replay and continueFrom: a replay begins as the Task that it replays did"),
+    validation = Rule::new("!has(self.replay) || !has(self.replay.until) || self.replay.mode == 'RecordedThenLive'").message("replay.until says where the model is asked again: it needs replay.mode RecordedThenLive"),
+    validation = Rule::new("has(self.replay) == has(oldSelf.replay) && (!has(self.replay) || self.replay == oldSelf.replay)").message("replay cannot change after creation; create another Task"),
     validation = Rule::new("oldSelf.state != 'Cancelled' || self.state == 'Cancelled'").message("a cancelled Task cannot run again; create another Task"),
     validation = Rule::new("has(self.requestedBy) == has(oldSelf.requestedBy) && (!has(self.requestedBy) || self.requestedBy == oldSelf.requestedBy)").message("requestedBy cannot change after creation: it says who created the Task")
 )]
@@ -96,6 +100,9 @@ pub struct TaskSpec {
     /// A Task of this namespace that has ended: the agent goes on from its conversation and its workspace, and `params` are the next thing it is asked. Whoever creates this one must be allowed to read that one's transcript (`get` on `tasks/transcript`). Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continue_from: Option<LocalRef>,
+    /// Go through the record of another Task in place of asking the model: what this agent would ask is held against what was asked there, and the Task fails at the first difference, which it names. Costs nothing while recorded. Whoever creates this Task must be allowed to read the other one's transcript (`get` on `tasks/transcript`). Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<ReplaySpec>,
     /// Code that does it, without an Agent. Exactly one of agent and run. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunSpec>,
@@ -139,11 +146,30 @@ fn default_timeout() -> GepDuration {
     GepDuration::new("20m")
 }
 
+impl TaskSpec {
+    /// The Task whose record this one begins with, to follow it or to replay it, and the field that names it.
+    #[must_use]
+    pub fn earlier(&self) -> Option<(&'static str, &LocalRef)> {
+        let replay = self.replay.as_ref();
+        let replay = replay.map(|replay| ("replay", &replay.task));
+        let follow = self.continue_from.as_ref();
+        follow.map(|task| ("continueFrom", task)).or(replay)
+    }
+
+    /// Whether nothing but a record is gone through: no model, no sandbox.
+    #[must_use]
+    pub fn is_recorded(&self) -> bool {
+        let replay = self.replay.as_ref();
+        replay.is_some_and(|replay| replay.mode == ReplayMode::Recorded)
+    }
+}
+
 impl Default for TaskSpec {
     fn default() -> Self {
         Self {
             agent: None,
             continue_from: None,
+            replay: None,
             run: None,
             params: None,
             files: Vec::new(),
@@ -413,6 +439,31 @@ impl Default for Backoff {
             max: GepDuration::new("5m"),
         }
     }
+}
+
+/// Which Task is replayed, and how far.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplaySpec {
+    /// A Task of this namespace that has ended, of an agent, and that begins with no other Task's record itself.
+    pub task: LocalRef,
+    /// `Recorded`: nothing but the record; without a difference the Task ends as the other one did. `RecordedThenLive`: where the record is left, at `until` or at the first difference, the agent goes on with the model, in the workspace as it was there. Default Recorded.
+    #[serde(default)]
+    pub mode: ReplayMode,
+    /// Most answers of the model that are taken from the record, from 1; with mode RecordedThenLive. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub until: Option<u32>,
+}
+
+/// What a replay does where the record is left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ReplayMode {
+    /// It ends there.
+    #[default]
+    Recorded,
+    /// It goes on with the model.
+    RecordedThenLive,
 }
 
 /// What a Task should be doing.

@@ -4,8 +4,9 @@ use super::sim::{Sim, assert_end, idle};
 use crate::kit::events::Reason;
 use crate::task::plan::{hindered, plan};
 use crate::task::pod::{Pilot, Pull};
+use oarmaster_crds::LocalRef;
 use oarmaster_crds::conditions;
-use oarmaster_crds::kinds::task::{DesiredState, Phase};
+use oarmaster_crds::kinds::task::{DesiredState, Phase, ReplayMode, ReplaySpec};
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::admin::{Isolated, TaskBudget};
 use serde_json::json;
@@ -295,7 +296,7 @@ fn a_follow_up_waits_for_the_task_that_it_continues() {
 
     let mut earlier = Sim::new(json!({}));
     earlier.settle();
-    sim.continued = Some(earlier.task.clone());
+    sim.earlier = Some(earlier.task.clone());
     sim.later(6); // a message alone is written a little later
     sim.settle();
     let (_, _, message) = sim.condition(conditions::ACCEPTED);
@@ -305,7 +306,7 @@ fn a_follow_up_waits_for_the_task_that_it_continues() {
     earlier.settle();
     earlier.succeeds();
     earlier.settle();
-    sim.continued = Some(earlier.task.clone());
+    sim.earlier = Some(earlier.task.clone());
     let start = sim.pass().start.unwrap();
     let continues = start.resolved.assignment.unwrap().continues.unwrap();
     assert_eq!(continues.uid, "uid-1");
@@ -313,9 +314,56 @@ fn a_follow_up_waits_for_the_task_that_it_continues() {
     let mut sim = Sim::new(json!({ "continueFrom": { "name": "earlier" } }));
     let mut ran = earlier.task;
     (ran.spec.agent, ran.spec.run) = (None, Some(Default::default()));
-    sim.continued = Some(ran);
+    sim.earlier = Some(ran);
     sim.settle();
     assert_end(&sim, Phase::Failed, "InvalidInput");
+}
+
+/// A replay needs no sandbox beside it, and no model that answers; what goes on with the model after it needs both.
+#[test]
+fn a_replay_begins_with_what_another_task_has_done() {
+    let mut earlier = Sim::new(json!({}));
+    earlier.settle();
+    earlier.pilot_starts();
+    earlier.settle();
+    earlier.succeeds();
+    earlier.settle();
+    for (mode, live, sandbox) in [("Recorded", false, false), ("RecordedThenLive", true, true)] {
+        let replay = json!({ "task": { "name": "earlier" }, "mode": mode });
+        let mut sim = Sim::new(json!({ "replay": replay }));
+        sim.earlier = Some(earlier.task.clone());
+        let resolved = sim.pass().start.unwrap().resolved;
+        assert_eq!(resolved.sandbox.is_some(), sandbox, "{mode}");
+        let assignment = resolved.assignment.unwrap();
+        assert_eq!(assignment.continues.unwrap().uid, "uid-1");
+        assert_eq!(assignment.replay.unwrap().live, live);
+        // It is part of what the model is told.
+        assert!(assignment.sandbox.is_some());
+    }
+    for (field, spec) in [
+        (
+            "replay",
+            json!({ "replay": { "task": { "name": "earlier" } } }),
+        ),
+        (
+            "continueFrom",
+            json!({ "continueFrom": { "name": "earlier" } }),
+        ),
+    ] {
+        let mut sim = Sim::new(spec);
+        let mut replayed = earlier.task.clone();
+        replayed.spec.replay = Some(ReplaySpec {
+            task: LocalRef::new("first"),
+            mode: ReplayMode::Recorded,
+            until: None,
+        });
+        sim.earlier = Some(replayed);
+        sim.settle();
+        assert_end(&sim, Phase::Failed, "InvalidInput");
+        let message = sim.task.status.unwrap().failure.unwrap().message;
+        let wanted = format!("{field}: Task earlier has no record to begin with: it is a replay");
+        assert_eq!(message, wanted);
+    }
 }
 
 #[test]

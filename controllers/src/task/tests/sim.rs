@@ -24,7 +24,7 @@ pub struct Sim {
     pub task: Task,
     pub agent: Option<Agent>,
     /// The Task that it continues, where there is one.
-    pub continued: Option<Task>,
+    pub earlier: Option<Task>,
     pub pool: Option<ModelPool>,
     pub class: Option<SandboxClass>,
     pub config_maps: BTreeMap<String, BTreeMap<String, String>>,
@@ -93,7 +93,7 @@ impl Sim {
                 },
                 "spec": base,
             })),
-            continued: None,
+            earlier: None,
             agent: Some(object(json!({
                 "apiVersion": "oarmaster.dev/v1alpha1",
                 "kind": "Agent",
@@ -160,7 +160,7 @@ impl Sim {
                 agent: self.agent.clone().map(Arc::new),
                 choice: self.choice.clone(),
             },
-            continued: self.continued.clone().map(Arc::new),
+            earlier: self.earlier.clone().map(Arc::new),
             pool: self.pool.clone().map(Arc::new),
             class: self.class.clone().map(Arc::new),
             uid_range: self.uid_range.clone(),
