@@ -20,6 +20,7 @@ use futures::{StreamExt, TryStreamExt};
 use http::{HeaderMap, HeaderValue, header};
 use http_body_util::BodyExt;
 use oarmaster_protocol::admin::RunsIn;
+use oarmaster_protocol::assignment::TaskRef;
 use oarmaster_protocol::journal::{Artifact, Blob, Body as RecordBody};
 use oarmaster_protocol::request::{POLL, RequestState};
 use oarmaster_protocol::task::{
@@ -234,9 +235,7 @@ async fn keep(
 ) -> Result<Json<Blob>, ApiFailure> {
     let pod = gateway.task(&headers).await?;
     let session = text(&headers, SESSION_HEADER)?;
-    // Like artifacts, and unlike what a model is asked, it is bounded by what a Task may keep and not by its pace.
-    let group = Caller::Task(pod.clone());
-    let (body, _room) = gateway.bodies.read(body, || group.group()).await?;
+    let (body, _room) = gateway.checkpoint(&pod, body).await?;
     let kept = gateway
         .store
         .put_blob(&pod.task_uid, pod.attempt, session, &body)
@@ -258,28 +257,33 @@ async fn kept(
         return Ok(own?);
     }
     match continues(&gateway, &pod).await? {
-        Some(before) => Ok(store.blob(&before, &digest).await?),
+        Some(before) => {
+            gateway.continues(&pod, "artifacts", &before).await?;
+            Ok(store.blob(&before.uid, &digest).await?)
+        }
         None => Ok(own?),
     }
 }
 
-/// UID of the Task that this one continues. Whether it may was decided when it was created.
-async fn continues(gateway: &Gateway, pod: &SandboxPod) -> Result<Option<String>, ApiFailure> {
+/// The Task that this one continues. Whether it may was decided when it was created.
+async fn continues(gateway: &Gateway, pod: &SandboxPod) -> Result<Option<TaskRef>, ApiFailure> {
     let assignments = &gateway.assignments;
     let assigned = assignments.get(&gateway.store, &pod.task_uid, pod.attempt);
     Ok(assigned.await?.continues.clone())
 }
 
-/// The Task that this one continues, for its newest session.
+/// UID of the Task that this one continues, for its newest session, to read its transcript.
 async fn before(gateway: &Gateway, headers: &HeaderMap) -> Result<String, ApiFailure> {
     let pod = gateway.task(headers).await?;
     let session = text(headers, SESSION_HEADER)?;
     gateway
         .store
         .check_session(&pod.task_uid, pod.attempt, session)?;
-    continues(gateway, &pod)
+    let before = continues(gateway, &pod)
         .await?
-        .ok_or_else(|| ApiFailure::not_found("the Task continues no other"))
+        .ok_or_else(|| ApiFailure::not_found("the Task continues no other"))?;
+    gateway.continues(&pod, "transcript", &before).await?;
+    Ok(before.uid)
 }
 
 async fn continued(

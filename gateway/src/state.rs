@@ -28,6 +28,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use kube::Client;
 use oarmaster_protocol::admin::{Blocked, BudgetReport, RoomQuery};
+use oarmaster_protocol::assignment::TaskRef;
 use oarmaster_protocol::read::AuditAct;
 use oarmaster_protocol::task::ErrorCode;
 use oarmaster_protocol::{ADMIN_AUDIENCE, AUDIENCE};
@@ -48,6 +49,15 @@ const TASK: Pace = Pace {
 };
 /// Bytes of a body that are as much work as a request without any.
 const UNIT: usize = 16 << 10;
+/// Parts of checkpoints: what a Task may keep (256 MiB by default) at once, then 8 MiB a second, so that a workspace that is written whole again and again
+/// costs the disk no more. A unit is [`CHECKPOINT_UNIT`]. A pilot gives an upload up after a minute, and sends it again.
+const CHECKPOINTS: Pace = Pace {
+    every: Duration::from_micros(7_812),
+    burst: 4096,
+    longest: Duration::from_secs(15),
+};
+/// Bytes of a part of a checkpoint that are one unit.
+const CHECKPOINT_UNIT: usize = 64 << 10;
 
 /// The gateway: everything that outlives a request.
 pub struct Gateway {
@@ -100,6 +110,8 @@ pub struct Gateway {
     tasks: Paced<String>,
     /// Programs in their sandboxes, which do not keep the pilot beside them waiting.
     programs: Paced<String>,
+    /// The parts of Tasks' checkpoints, in bytes beyond their requests.
+    checkpoints: Paced<String>,
 }
 
 /// Who calls the data listener.
@@ -186,6 +198,7 @@ impl Gateway {
             sandboxes: Sandboxes::new(client),
             tasks: Paced::new(TASK),
             programs: Paced::new(TASK),
+            checkpoints: Paced::new(CHECKPOINTS),
         }
     }
 
@@ -295,6 +308,22 @@ impl Gateway {
             let what = of_pod(pod, &object);
             self.audit.refused(AuditAct::Claim, &who, what, reason);
         }
+    }
+
+    /// Notes, before it is done, that a Task reads what is kept of the one that it continues.
+    ///
+    /// # Errors
+    /// When that cannot be noted.
+    pub async fn continues(
+        &self,
+        pod: &SandboxPod,
+        subresource: &str,
+        before: &TaskRef,
+    ) -> Result<(), ApiFailure> {
+        let who = self.store.requested_by(&pod.task_uid).unwrap_or_default();
+        let object = format!("tasks/{subresource} {}", before.name);
+        let what = of_pod(pod, &object);
+        self.audit.allowed(AuditAct::Read, &who, what).await
     }
 
     /// The pod of a Task's open attempt.
@@ -508,6 +537,33 @@ impl Gateway {
         }
         Ok(read)
     }
+
+    /// The body of a part of a checkpoint, once the parts before it are paid for: at a pace of its own, since a Task that keeps its workspace is not to be
+    /// slow in what it asks a model.
+    ///
+    /// # Errors
+    /// As [`Gateway::body`].
+    pub async fn checkpoint(
+        &self,
+        pod: &Arc<SandboxPod>,
+        body: Body,
+    ) -> Result<(Bytes, Option<Room>), ApiFailure> {
+        self.checkpoints.take(&pod.task_uid, 0).await;
+        let group = Caller::Task(pod.clone());
+        let read = self.bodies.read(body, || group.group()).await?;
+        self.keeps(&pod.task_uid, read.0.len());
+        Ok(read)
+    }
+
+    /// Counts so many bytes of a Task's checkpoints, which delay the next ones.
+    pub fn keeps(&self, task_uid: &str, bytes: usize) {
+        let units = checkpoint_units(bytes);
+        self.checkpoints.took(&task_uid.to_owned(), units);
+    }
+}
+
+fn checkpoint_units(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(CHECKPOINT_UNIT)).unwrap_or(u32::MAX)
 }
 
 fn pod_of(caller: Caller) -> Result<Arc<SandboxPod>, ApiFailure> {
@@ -524,5 +580,33 @@ fn of_pod<'a>(pod: &'a SandboxPod, object: &'a str) -> What<'a> {
         namespace: &pod.namespace,
         task: &pod.task_uid,
         object,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CHECKPOINTS, checkpoint_units};
+    use std::time::{Duration, Instant};
+
+    const PART: usize = 8 << 20;
+
+    #[test]
+    fn ordinary_checkpoints_wait_for_nobody_and_endless_ones_have_a_pace() {
+        let begin = Instant::now();
+        let (mut paid, mut now) = (None, begin);
+        let mut keep = |parts: usize| {
+            let before = now;
+            for _ in 0..parts {
+                now += CHECKPOINTS.take(&mut paid, 0, now);
+                let _ = CHECKPOINTS.take(&mut paid, checkpoint_units(PART), now);
+            }
+            now - before
+        };
+        // A workspace of 80 MiB, three times in no time.
+        assert_eq!(keep(30), Duration::ZERO);
+        // And then for ever.
+        assert!(keep(1002) >= Duration::from_secs(995));
+        // A part with next to nothing in it is one, too.
+        assert_eq!((checkpoint_units(1), checkpoint_units(PART)), (1, 128));
     }
 }

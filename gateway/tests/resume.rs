@@ -10,10 +10,14 @@
 mod common;
 
 use common::{PILOT, UID, World, members, scripted};
-use oarmaster_protocol::admin::TaskBudget;
+use oarmaster_protocol::admin::{AttemptReport, TaskBudget};
+use oarmaster_protocol::assignment::Assignment;
 use oarmaster_protocol::journal::{Blob, Body};
-use oarmaster_protocol::task::Journal;
+use oarmaster_protocol::read::{AuditAct, AuditRecord};
+use oarmaster_protocol::task::{Claim, Journal};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 async fn world() -> World {
     let world = World::start().await;
@@ -103,27 +107,128 @@ async fn parts_of_checkpoints_come_back_and_are_nobody_elses() {
     assert_eq!(stranger.status(), 409);
 }
 
-/// A follow-up reads the journal, and the workspace, of the Task that its assignment names, and of no other.
+/// A Task that keeps its workspace again and again does so at a pace, and neither its other requests nor ordinary checkpoints wait for it.
+#[tokio::test]
+async fn parts_of_checkpoints_have_a_pace_of_their_own() {
+    const SECOND: usize = 8 << 20;
+    const AT_ONCE: usize = 256 << 20;
+    let world = world().await;
+    let claim = world.task(TaskBudget::default()).await;
+    let put = async |fill: u8| {
+        let part = ask(&world, "PUT", "blobs", &claim.session).body(vec![fill; SECOND]);
+        assert_eq!(part.send().await.unwrap().status(), 200);
+    };
+    let begun = std::time::Instant::now();
+    world.gateway.keeps(UID, AT_ONCE + 5 * SECOND);
+    // The first waits five seconds, which is long for a request on any machine.
+    let mut first = std::pin::pin!(put(1));
+    let other = async {
+        let page = ask(&world, "GET", "journal/0", &claim.session);
+        assert_eq!(page.send().await.unwrap().status(), 200);
+    };
+    tokio::select! {
+        biased;
+        () = other => {}
+        () = &mut first => panic!("another request waited for the checkpoint"),
+    }
+    first.await;
+    put(2).await; // for what the first one cost
+    let waited = begun.elapsed();
+    assert!(waited >= Duration::from_millis(5_990), "{waited:?}");
+}
+
+/// A follow-up reads the journal, and the workspace, of the Task that its assignment names, and of no other. The audit has it.
 #[tokio::test]
 async fn a_follow_up_reads_what_it_continues_and_nothing_else() {
+    const MINE: &str = "uid-follow";
+    const TOKEN: &str = "follow-up";
     let world = world().await;
     let first = world.task(TaskBudget::default()).await;
+    world
+        .call(&first.session, first.next_call, first.next, "fix it")
+        .await;
     let kept = ask(&world, "PUT", "blobs", &first.session).body("kept");
     let kept: Blob = kept.send().await.unwrap().json().await.unwrap();
     let alone = ask(&world, "GET", "continued", &first.session);
     assert_eq!(alone.send().await.unwrap().status(), 404);
+    let alone = ask(&world, "GET", "continued/0", &first.session);
+    assert_eq!(alone.send().await.unwrap().status(), 404);
 
-    let mut assignment = common::assignment();
-    let (mine, theirs) = ("uid-follow", assignment["task"].clone());
-    assignment["continues"] = theirs;
-    assignment["task"] = json!({"namespace": "team", "name": "follow", "uid": mine});
-    let store = &world.gateway.store;
-    let request = json!({"runsIn": {"job": "follow-1"}, "assignment": assignment, "budget": {}});
-    let request = serde_json::from_value(request).unwrap();
-    store.open_attempt(mine, 1, request).await.unwrap();
-    let assigned = world.gateway.assignments.get(store, mine, 1).await.unwrap();
-    assert_eq!(assigned.continues.as_deref(), Some(UID));
-    assert!(store.blob(mine, &kept.digest).await.is_err(), "not its own");
+    let theirs = common::assignment();
+    let mut assignment = theirs.clone();
+    assignment["continues"] = theirs["task"].clone();
+    assignment["task"] = json!({"namespace": "team", "name": "follow", "uid": MINE});
+    common::sandbox_of(&world.kube, ("follow", MINE), "follow", 1, TOKEN);
+    let request = json!({"runsIn": {"job": "follow-1"}, "assignment": assignment, "budget": {}, "requestedBy": "bob@acme"});
+    let opened = world
+        .http
+        .put(format!("{}/admin/v1/attempts/{MINE}/1", world.admin))
+        .bearer_auth(common::OPERATOR)
+        .json(&request);
+    let opened = opened.send().await.unwrap();
+    let opened: AttemptReport = opened.json().await.unwrap();
+    let claim = json!({"assignment": opened.assignment, "nonce": "n2"});
+    let claim = world.post("/task/v1/claim", TOKEN, claim).await;
+    let claim: Claim = claim.json().await.unwrap();
+
+    let get = async |token: &str, session: &str, path: &str| {
+        let url = format!("{}/task/v1/{path}", world.data);
+        let get = world.http.get(url).bearer_auth(token);
+        get.header("oarmaster-session", session)
+            .send()
+            .await
+            .unwrap()
+    };
+    let mine = async |path: &str| get(TOKEN, &claim.session, path).await;
+    let read: Assignment = mine("continued").await.json().await.unwrap();
+    assert_eq!(read.task.uid, UID);
+    let page: Journal = mine("continued/0").await.json().await.unwrap();
+    let of = |attempt| page.records.iter().filter(move |r| r.attempt == attempt);
+    assert_eq!(of(1).count(), 4, "{page:?}");
+    assert!(matches!(page.records[3].body, Body::Answer { .. }));
+    let rest: Journal = mine("continued/4").await.json().await.unwrap();
+    assert_eq!(rest, Journal::default());
+    let blob = format!("blobs/{}", kept.digest);
+    assert_eq!(mine(&blob).await.bytes().await.unwrap(), "kept");
+    // Its own journal is its own.
+    let own: Journal = mine("journal/0").await.json().await.unwrap();
+    assert!(own.records.len() < 4, "{own:?}");
+
+    // Nobody but its newest session, and the other way round nothing.
+    for path in ["continued", "continued/0", &*blob] {
+        let refused = get(TOKEN, "another", path).await;
+        assert_eq!(refused.status(), 409, "{path}");
+    }
+    let put = world.http.put(format!("{}/task/v1/blobs", world.data));
+    let put = put
+        .bearer_auth(TOKEN)
+        .header("oarmaster-session", &claim.session);
+    let put: Blob = put.body("mine").send().await.unwrap().json().await.unwrap();
+    let back = get(PILOT, &first.session, &format!("blobs/{}", put.digest)).await;
+    assert_eq!(back.status(), 404);
+
+    world.kube.token("auditor", "auditor", "api-server", None);
+    world.kube.allow("auditor get tasks/audit /");
+    world.gateway.audit.flush();
+    world.gateway.store.flush().await.unwrap();
+    let audit = format!("{}/read/v1/audit?from=0&to=9999999999999", world.read);
+    let audit = world.http.get(audit).bearer_auth("auditor").send().await;
+    let audit = audit.unwrap().text().await.unwrap();
+    let audit = audit
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
+    let reads: BTreeSet<(String, String, String)> = audit
+        .filter(|record: &AuditRecord| record.act == AuditAct::Read && record.task == MINE)
+        .map(|record| (record.who, record.namespace, record.object))
+        .collect();
+    let read = |what: &str| {
+        (
+            "bob@acme".to_owned(),
+            "team".to_owned(),
+            format!("tasks/{what} fix"),
+        )
+    };
+    assert_eq!(reads, [read("artifacts"), read("transcript")].into());
 }
 
 /// The next attempt has the answer of the one before under the number that it had.

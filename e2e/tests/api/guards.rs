@@ -464,36 +464,46 @@ async fn a_conversation_is_continued_by_those_who_may_read_it() -> Result<()> {
             ]
         };
         check(&eve, &space.name, &cases()).await?;
-        space
-            .kubectl(&[
-                "create",
-                "role",
-                "reader",
-                "--verb=get",
-                "--resource=tasks.oarmaster.dev/transcript",
-            ])
-            .await?;
-        space
-            .kubectl(&[
-                "create",
-                "rolebinding",
-                "reader",
-                "--role=reader",
-                "--user=eve",
-            ])
-            .await?;
+        let may_get = async |what: &str| -> Result<()> {
+            let resource = format!("--resource=tasks.oarmaster.dev/{what}");
+            space
+                .kubectl(&["create", "role", what, "--verb=get", &resource])
+                .await?;
+            let role = format!("--role={what}");
+            space
+                .kubectl(&["create", "rolebinding", what, &role, "--user=eve"])
+                .await?;
+            Ok(())
+        };
+        may_get("transcript").await?;
+        let denied = [denied(
+            "a follow-up of a Task whose files may not be read",
+            follow.clone(),
+            &[
+                "eve may not get tasks/artifacts of Task",
+                "/earlier, and so may not go on in its workspace; ask for that right",
+            ],
+        )];
+        // The authoriser hears of a new role a moment later.
+        let heard = async |cases: &[Case]| {
+            tokio::time::timeout(Duration::from_secs(30), async {
+                while check(&eve, &space.name, cases).await.is_err() {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            })
+            .await
+        };
+        heard(&denied)
+            .await
+            .context("eve may read the transcript, and the files are not asked for")?;
+        may_get("artifacts").await?;
         let taken = [taken(
             "a follow-up of a Task that may be read",
             follow.clone(),
         )];
-        // The authoriser hears of a new role a moment later.
-        tokio::time::timeout(Duration::from_secs(30), async {
-            while check(&eve, &space.name, &taken).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        })
-        .await
-        .context("eve may read the transcript and may not continue it")
+        heard(&taken)
+            .await
+            .context("eve may read transcript and files, and may not continue it")
     })
     .await
 }

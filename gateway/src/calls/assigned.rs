@@ -4,7 +4,7 @@ use crate::error::ApiFailure;
 use crate::request::Caching;
 use moka::future::Cache;
 use oarmaster_crds::DomainPattern;
-use oarmaster_protocol::assignment::{Assignment, Target};
+use oarmaster_protocol::assignment::{Assignment, Target, TaskRef};
 use oarmaster_store::Store;
 use std::sync::Arc;
 
@@ -21,8 +21,8 @@ pub struct Assigned {
     pub max_output: u64,
     /// What of the pool's cache the agent uses.
     pub caching: Caching,
-    /// UID of the Task that it continues.
-    pub continues: Option<String>,
+    /// The Task that it continues.
+    pub continues: Option<TaskRef>,
     /// Domains that its sandbox may reach.
     pub egress: Arc<[DomainPattern]>,
     /// `<namespace>/<pool>`: where model calls of programs in its sandbox go, if they may make any.
@@ -56,7 +56,7 @@ impl Assignments {
                     ApiFailure::internal(format!("failed to read the stored assignment: {error}"))
                 })?;
                 let sandbox = assignment.sandbox;
-                let continues = assignment.continues.map(|task| task.uid);
+                let continues = assignment.continues;
                 let (egress, programs) =
                     sandbox.map_or_else(Default::default, |sandbox| (sandbox.egress, sandbox.pool));
                 // One that cannot be read matches nothing.

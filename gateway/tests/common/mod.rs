@@ -388,21 +388,36 @@ impl World {
 
 /// The pod, Job and token of attempt `attempt`, as the cluster would have them.
 pub fn sandbox(kube: &FakeKube, attempt: u32) {
-    let labels = json!({"oarmaster.dev/sandbox": "true", "oarmaster.dev/task-uid": UID, "oarmaster.dev/attempt": attempt.to_string()});
-    let job = format!("job-{attempt}");
+    sandbox_of(kube, ("fix", UID), "job", attempt, &token(attempt));
+}
+
+/// As [`sandbox`], of this Task and with Jobs of this name.
+pub fn sandbox_of(
+    kube: &FakeKube,
+    (task, task_uid): (&str, &str),
+    job: &str,
+    attempt: u32,
+    token: &str,
+) {
+    let labels = json!({"oarmaster.dev/sandbox": "true", "oarmaster.dev/task-uid": task_uid, "oarmaster.dev/attempt": attempt.to_string()});
+    let (job_uid, pod_uid) = (
+        format!("{job}-uid-{attempt}"),
+        format!("{job}-pod-uid-{attempt}"),
+    );
+    let job = format!("{job}-{attempt}");
     kube.apply("jobs", json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {
-        "namespace": "team", "name": job, "uid": format!("job-uid-{attempt}"), "labels": labels,
-        "ownerReferences": [{"apiVersion": "oarmaster.dev/v1alpha1", "kind": "Task", "name": "fix", "uid": UID, "controller": true}],
+        "namespace": "team", "name": job, "uid": job_uid, "labels": labels,
+        "ownerReferences": [{"apiVersion": "oarmaster.dev/v1alpha1", "kind": "Task", "name": task, "uid": task_uid, "controller": true}],
     }}));
     kube.apply("pods", json!({"apiVersion": "v1", "kind": "Pod", "metadata": {
-        "namespace": "team", "name": format!("{job}-x"), "uid": format!("pod-uid-{attempt}"), "labels": labels,
-        "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": job, "uid": format!("job-uid-{attempt}"), "controller": true}],
+        "namespace": "team", "name": format!("{job}-x"), "uid": pod_uid, "labels": labels,
+        "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": job, "uid": job_uid, "controller": true}],
     }}));
     kube.token(
-        &token(attempt),
+        token,
         "system:serviceaccount:team:oarmaster-sandbox",
         "oarmaster-gateway",
-        Some((&format!("{job}-x"), &format!("pod-uid-{attempt}"))),
+        Some((&format!("{job}-x"), &pod_uid)),
     );
 }
 
