@@ -450,6 +450,8 @@ async fn a_conversation_is_continued_by_those_who_may_read_it() -> Result<()> {
         let eve = space.cluster.acting_as("eve", &["system:authenticated"])?;
         let mut follow = crate::task::agent();
         follow["spec"]["continueFrom"] = json!({"name": "earlier"});
+        let mut replay = crate::task::agent();
+        replay["spec"]["replay"] = json!({"task": {"name": "earlier"}});
         let cases = || {
             [
                 denied(
@@ -457,8 +459,13 @@ async fn a_conversation_is_continued_by_those_who_may_read_it() -> Result<()> {
                     follow.clone(),
                     &[
                         "eve may not get tasks/transcript of Task",
-                        "/earlier, and so may not go on from its conversation; ask for that right",
+                        "/earlier, and so may not begin with its conversation; ask for that right",
                     ],
+                ),
+                denied(
+                    "a replay of a Task whose transcript may not be read",
+                    replay.clone(),
+                    &["spec.replay: eve may not get tasks/transcript of Task"],
                 ),
                 taken("a Task of its own", crate::task::agent()),
             ]
@@ -481,7 +488,7 @@ async fn a_conversation_is_continued_by_those_who_may_read_it() -> Result<()> {
             follow.clone(),
             &[
                 "eve may not get tasks/artifacts of Task",
-                "/earlier, and so may not go on in its workspace; ask for that right",
+                "/earlier, and so may not begin in its workspace; ask for that right",
             ],
         )];
         // The authoriser hears of a new role a moment later.
@@ -497,10 +504,10 @@ async fn a_conversation_is_continued_by_those_who_may_read_it() -> Result<()> {
             .await
             .context("eve may read the transcript, and the files are not asked for")?;
         may_get("artifacts").await?;
-        let taken = [taken(
-            "a follow-up of a Task that may be read",
-            follow.clone(),
-        )];
+        let taken = [
+            taken("a follow-up of a Task that may be read", follow.clone()),
+            taken("a replay of a Task that may be read", replay.clone()),
+        ];
         heard(&taken)
             .await
             .context("eve may read transcript and files, and may not continue it")

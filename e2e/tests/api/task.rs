@@ -142,6 +142,25 @@ fn target() -> Vec<Case> {
             &["continueFrom is for an agent: code in run has no conversation to go on from"],
         ),
         denied(
+            "a run that replays a Task",
+            r(json!({"replay": {"task": {"name": "earlier"}}})),
+            &["replay is for an agent: code in run has no record to be held against"],
+        ),
+        denied(
+            "a replay that continues a Task",
+            a(
+                json!({"replay": {"task": {"name": "earlier"}}, "continueFrom": {"name": "earlier"}}),
+            ),
+            &["set one of replay and continueFrom"],
+        ),
+        denied(
+            "a replay of a part that asks no model after it",
+            a(json!({"replay": {"task": {"name": "earlier"}, "until": 3}})),
+            &[
+                "replay.until says where the model is asked again: it needs replay.mode RecordedThenLive",
+            ],
+        ),
+        denied(
             "an unknown field",
             a(json!({"agnt": {"name": "x"}})),
             &["unknown field \"spec.agnt\""],

@@ -93,6 +93,11 @@ fn changes() -> Vec<Change> {
             "continueFrom cannot change after creation; create another Task",
         ),
         task(
+            "another Task to replay",
+            json!({"replay": {"task": {"name": "earlier"}}}),
+            "replay cannot change after creation; create another Task",
+        ),
+        task(
             "another file",
             json!({"files": [{"path": "a", "content": "y"}]}),
             "files cannot change after creation; create another Task",

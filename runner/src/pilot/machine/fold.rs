@@ -64,7 +64,8 @@ pub(super) struct Fold {
     /// Whether that call was approved, and handed on.
     handed_on: bool,
     checked: bool,
-    tools: u32,
+    /// Whether something ran that may have left more than files: processes, `/tmp`.
+    touched: bool,
 }
 
 impl Machine {
@@ -274,7 +275,7 @@ impl Fold {
             call: None,
             handed_on: false,
             checked: false,
-            tools: 0,
+            touched: false,
         }
     }
 
@@ -315,9 +316,9 @@ impl Fold {
             Body::ToolResult { text, .. } => {
                 if let Some((call, ran)) = self.call.take() {
                     if ran {
-                        self.tools += 1;
                         let tool = Tool::from_name(&call.name);
                         let may_change = tool.is_some_and(Tool::may_change);
+                        self.touched |= may_change;
                         self.machine.repeats.ran(&call, may_change, text);
                     }
                     self.machine.show_result(&call, text);
@@ -425,7 +426,7 @@ impl Fold {
         if nothing {
             return machine;
         }
-        if self.tools > 0 && machine.assignment.sandbox.is_some() {
+        if self.touched && machine.assignment.sandbox.is_some() {
             machine.seam = Some(seam(machine.layers.is_behind(), attempt));
         }
         machine.left = Some(left);
