@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: the cases that `make test` has no time for. The targets are tests of the gateway (`gateway/tests/fuzz`), run with other seeds.
+//! `cargo xtask fuzz`: the cases that `make test` has no time for. The targets are tests of the gateway and of the pilot (`tests/fuzz`), run with other seeds.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -42,8 +42,20 @@ enum Target {
     Tokens,
     /// Translated requests, read again
     Translations,
+    /// Answers of a model to an agent
+    Turns,
     /// Embeddings
     Vectors,
+}
+
+impl Target {
+    /// Whose test it is.
+    const fn package(self) -> &'static str {
+        match self {
+            Self::Turns => "oarmaster-runner",
+            _ => "oarmaster-gateway",
+        }
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -64,7 +76,7 @@ pub fn run(Args { target, time, seed }: Args) -> Result<ExitCode> {
         let name = name.unwrap_or_default();
         println!("\n==> {name} for {each} s");
         let mut test = cmd::cargo();
-        test.args(["test", "--quiet", "--package", "oarmaster-gateway"])
+        test.args(["test", "--quiet", "--package", target.package()])
             .args(["--test", "fuzz", &format!("::{name}"), "--", "--nocapture"])
             .env("OARMASTER_FUZZ", each.to_string())
             .envs(seed.map(|seed| ("OARMASTER_FUZZ_SEED", seed.to_string())));
