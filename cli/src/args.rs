@@ -98,9 +98,9 @@ pub enum Command {
     Result(ResultArgs),
     /// Stop a Task for good
     Cancel(OneTask),
-    /// Stop a Task until it is resumed: its pod goes, and what it did stays
+    /// Stop a Task until it is resumed: its pod goes, and what an agent did stays; a `run` begins anew
     Pause(OneTask),
-    /// Let a paused Task go on where it stopped
+    /// Let a paused Task go on: an agent where it stopped, a `run` from its beginning
     Resume(OneTask),
     /// List the commands of Agents, or show one: what it takes, and how it is run
     Commands(Commands),

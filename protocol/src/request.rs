@@ -2,12 +2,15 @@
 //! leave, people's answers. A request and its answer are records of the Task's journal, so that neither is made twice.
 
 use crate::digest;
+use crate::text::visible_json;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;
 
 /// Largest request, serialised, in bytes. People are shown all of what they approve, and objects are small.
 pub const MAX_ASK_BYTES: usize = 64 << 10;
+/// Largest arguments, as people are [`shown`] them, in characters: what an Approval takes.
+pub const MAX_SHOWN: usize = 128 << 10;
 /// Largest answer, serialised, in bytes. An output of another agent has at most [`crate::journal::MAX_OUTPUT_BYTES`].
 pub const MAX_ANSWER_BYTES: usize = 64 << 10;
 /// Most requests of a Task that are open at once.
@@ -59,6 +62,17 @@ impl Ask {
         format!("{number}-{}", digits.get(..ID_DIGITS).unwrap_or_default())
     }
 
+    /// Whether it is larger than [`MAX_ASK_BYTES`], or than people can be shown ([`MAX_SHOWN`]).
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        let bytes = serde_json::to_vec(self).map_or(usize::MAX, |text| text.len());
+        let letters = match self {
+            Self::Approval { arguments, .. } => shown(arguments).chars().count(),
+            Self::Delegate { .. } | Self::Judge { .. } | Self::Question { .. } => 0,
+        };
+        bytes > MAX_ASK_BYTES || letters > MAX_SHOWN
+    }
+
     /// Whether `id` is one that this request may have.
     #[must_use]
     pub fn is_named(&self, id: &str) -> bool {
@@ -71,6 +85,13 @@ impl Ask {
 pub fn number(id: &str) -> Option<u32> {
     let (number, _) = id.split_once('-')?;
     number.parse().ok()
+}
+
+/// The arguments of a tool call for people who are to approve it: the JSON that they are, with what is not seen (as marks that turn the direction of a text
+/// around) as JSON's escapes.
+#[must_use]
+pub fn shown(arguments: &Value) -> String {
+    visible_json(&arguments.to_string()).into_owned()
 }
 
 /// Digest of exactly one tool call: what an approval of it is bound to.
@@ -150,6 +171,19 @@ mod tests {
             assert!(!ask("a").is_named(&other), "{other}");
         }
         assert_ne!(ask("a").id(4), id);
+    }
+
+    #[test]
+    fn what_people_cannot_be_shown_is_too_large() {
+        let ask = |text: String| Ask::Approval {
+            tool: "Shell".into(),
+            arguments: json!({ "command": text }),
+        };
+        assert!(!ask("x".repeat(60 << 10)).is_too_large());
+        assert!(ask("x".repeat(64 << 10)).is_too_large());
+        // Each is one byte, and six characters when it is written out.
+        assert!(!ask("\u{7f}".repeat(20 << 10)).is_too_large());
+        assert!(ask("\u{7f}".repeat(22 << 10)).is_too_large());
     }
 
     #[test]

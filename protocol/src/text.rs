@@ -5,6 +5,7 @@
 //! of a surrogate pair that stands alone in a JSON escape (as the API server reads it). Whoever replaces says so.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// Longest character in bytes.
 const LONGEST: usize = 4;
@@ -142,6 +143,50 @@ pub fn shorten(text: &str, most: usize) -> String {
     let mut short: String = text.chars().take(most.saturating_sub(1)).collect();
     short.push('…');
     short
+}
+
+/// Whether a letter is not seen, or changes how those around it are seen: control characters but for line ends and tabs, marks of direction, and letters
+/// without a width. Unlike a terminal's (`oar`), these have no exceptions for scripts and emoji that need joiners.
+#[must_use]
+pub const fn is_hidden(letter: char) -> bool {
+    matches!(letter,
+        '\0'..='\u{8}' | '\u{b}'..='\u{1f}' | '\u{7f}'..='\u{9f}' // controls
+        | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' // direction, and no width
+        | '\u{ad}' | '\u{2028}' | '\u{2029}' | '\u{2060}'..='\u{2065}' | '\u{206a}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// A text with each letter that [`is_hidden`] as `\u{202E}`, so that a person sees all of it.
+#[must_use]
+pub fn visible(text: &str) -> Cow<'_, str> {
+    escaped(text, |letter, seen| {
+        let _ = write!(seen, "\\u{{{:04X}}}", u32::from(letter)); // into a String: it cannot fail
+    })
+}
+
+/// The same for the text of JSON, with JSON's own escapes: it stays the same JSON.
+#[must_use]
+pub fn visible_json(json: &str) -> Cow<'_, str> {
+    escaped(json, |letter, seen| {
+        let mut units = [0; 2];
+        for unit in letter.encode_utf16(&mut units) {
+            let _ = write!(seen, "\\u{unit:04x}");
+        }
+    })
+}
+
+fn escaped(text: &str, escape: impl Fn(char, &mut String)) -> Cow<'_, str> {
+    if !text.contains(is_hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mut seen = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if is_hidden(letter) {
+            escape(letter, &mut seen);
+        } else {
+            seen.push(letter);
+        }
+    }
+    Cow::Owned(seen)
 }
 
 #[cfg(test)]

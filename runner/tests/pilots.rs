@@ -17,7 +17,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use oarmaster_protocol::assignment::{AgentTarget, Assignment, Target, TaskRef};
 use oarmaster_protocol::digest;
-use oarmaster_protocol::journal::{Body, Outcome, Record};
+use oarmaster_protocol::journal::{About, Body, CallUsage, Outcome, Record};
 use oarmaster_protocol::task::{
     Append, Appended, Capability, Claim, Journal, Release, SESSION_HEADER, Work,
 };
@@ -49,6 +49,11 @@ struct Inner {
     silent: BTreeSet<String>,
     asked_for_work: usize,
     model_calls: Vec<String>,
+    /// UIDs whose assignment was read, and those whose journal is being read.
+    assigned: BTreeSet<String>,
+    reading: BTreeSet<String>,
+    /// Whether journals that go on are not handed out.
+    closed: bool,
 }
 
 #[derive(Clone)]
@@ -130,6 +135,11 @@ impl Gateway {
     }
 
     fn offer_bytes(&self, uid: &str, assigned: Vec<u8>) {
+        self.offer_on(uid, assigned, Vec::new());
+    }
+
+    /// Offers an attempt of which these records are there already.
+    fn offer_on(&self, uid: &str, assigned: Vec<u8>, records: Vec<Body>) {
         let capability = format!("oarmaster-claim-{uid}");
         let work = Work {
             capability: Capability(capability.clone()),
@@ -138,7 +148,7 @@ impl Gateway {
             assignment: digest(&assigned),
             claim: Claim {
                 session: format!("session-{uid}"),
-                next: 2,
+                next: 2 + records.len() as u64,
                 next_call: 0,
                 context_tokens: None,
             },
@@ -146,7 +156,8 @@ impl Gateway {
         self.with(|inner| {
             let held = Held {
                 assigned,
-                ..Held::default()
+                records,
+                released: None,
             };
             inner.held.insert(capability, held);
             inner.queue.push_back(work);
@@ -232,6 +243,12 @@ fn bearer(headers: &HeaderMap) -> String {
     text.strip_prefix("Bearer ").unwrap().to_owned()
 }
 
+fn uid(headers: &HeaderMap) -> String {
+    let capability = bearer(headers);
+    let uid = capability.strip_prefix("oarmaster-claim-");
+    uid.unwrap().to_owned()
+}
+
 /// Does it for whoever holds a claim, if its session is named.
 fn held(
     gateway: &Gateway,
@@ -260,6 +277,22 @@ async fn so_far(
     headers: HeaderMap,
     Path(from): Path<usize>,
 ) -> Response {
+    let uid = uid(&headers);
+    let goes_on = |inner: &Inner| !inner.held[&bearer(&headers)].records.is_empty();
+    let mut news = gateway.news.subscribe();
+    gateway.with(|inner| {
+        if goes_on(inner) {
+            inner.reading.insert(uid.clone());
+        }
+    });
+    loop {
+        news.mark_unchanged();
+        let closed = |inner: &Inner| inner.closed && goes_on(inner);
+        if !closed(&gateway.inner.lock().unwrap()) {
+            break;
+        }
+        news.changed().await.unwrap();
+    }
     held(&gateway, &headers, |held| {
         let begin = [
             Body::Opened {
@@ -311,6 +344,7 @@ async fn release(State(gateway): State<Gateway>, headers: HeaderMap, body: Bytes
 }
 
 async fn assigned(State(gateway): State<Gateway>, headers: HeaderMap) -> Response {
+    gateway.with(|inner| inner.assigned.insert(uid(&headers)));
     held(&gateway, &headers, |held| {
         held.assigned.clone().into_response()
     })
@@ -449,4 +483,72 @@ async fn what_cannot_be_run_is_said_to_have_failed_and_the_others_go_on() {
             .unwrap()
             .contains("failed to read the assignment")
     );
+}
+
+fn said(text: &str) -> [Body; 2] {
+    [
+        Body::Open {
+            call: 0,
+            hop: 0,
+            provider: "team/p".into(),
+            model: "m".into(),
+            reason: String::new(),
+            digest: "d".into(),
+            reserved_pico: 0,
+        },
+        Body::Answer {
+            call: 0,
+            hop: 0,
+            model: "m".into(),
+            message: json!({"role": "assistant", "content": text}),
+            finish_reason: "stop".into(),
+            replaced: 0,
+            usage: CallUsage::default(),
+        },
+    ]
+}
+
+/// Each may be as large as all that the process is meant to hold. Who begins does not wait for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn journals_are_read_one_after_the_other() {
+    let gateway = Gateway::start().await;
+    gateway.with(|inner| inner.closed = true);
+    let names = ["a", "b", "c", "d"];
+    for uid in names {
+        let assigned = serde_json::to_vec(&assignment(uid)).unwrap();
+        gateway.offer_on(uid, assigned, said(&format!("known of {uid}")).into());
+    }
+    let _pilots = gateway.pilots(8);
+    let all = |inner: &Inner| (inner.assigned.len() == names.len()).then_some(());
+    gateway.until("all assignments", all).await;
+    gateway.offer("fresh");
+    gateway.outcome("fresh").await;
+    let reading = |inner: &Inner| (!inner.reading.is_empty()).then(|| inner.reading.len());
+    assert_eq!(gateway.until("a journal", reading).await, 1);
+    gateway.with(|inner| inner.closed = false);
+    for uid in names {
+        let output = gateway.outcome(uid).await.output;
+        assert_eq!(output, Some(json!({"text": format!("known of {uid}")})));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_that_is_too_large_for_many_is_not_gone_on_with() {
+    let gateway = Gateway::start().await;
+    let part = Body::Observation {
+        about: About::Check,
+        text: "x".repeat(1 << 20),
+    };
+    for (uid, parts) in [("large", 5), ("small", 1)] {
+        let mut records = vec![part.clone(); parts];
+        records.extend(said("done"));
+        let assigned = serde_json::to_vec(&assignment(uid)).unwrap();
+        gateway.offer_on(uid, assigned, records);
+    }
+    let _pilots = gateway.pilots(1);
+    let failure = gateway.outcome("large").await.failure.unwrap();
+    assert_eq!(failure.class.as_str(), "LimitReached");
+    assert!(failure.message.contains("sharedPilots"), "{failure:?}");
+    let output = gateway.outcome("small").await.output;
+    assert_eq!(output, Some(json!({"text": "done"})));
 }

@@ -61,7 +61,8 @@ pub struct Resolved {
     pub users: UserIds,
     /// The sandbox beside the pilot, if one is needed.
     pub sandbox: Option<SandboxSpec>,
-    /// Whether shared pilots run it: nothing of it needs a pod of its own, and the class allows it.
+    /// Whether shared pilots run it: nothing of it needs a pod of its own, and the class allows it. Holding an output against a schema may take any time,
+    /// as whoever wrote the schema chose.
     pub shared: bool,
     /// Why this agent was chosen, where one was.
     pub chosen: Option<String>,
@@ -218,7 +219,8 @@ pub fn resolve_first(task: &Task, looked: &Looked) -> Refs {
     }
     // Nothing is run in what a record alone is held against.
     let beside = sandbox.clone().filter(|_| !task.spec.is_recorded());
-    let pinned = match agent.map(|agent| pin(agent, &class_name, beside.clone())) {
+    let own_pod = asked.as_ref().is_some_and(|asked| asked.output.is_some());
+    let pinned = match agent.map(|agent| pin(agent, &class_name, beside.clone(), own_pod)) {
         Some(Err(error)) => {
             return Refs::Refused(FailureClass::Internal, error.to_string());
         }
@@ -262,7 +264,7 @@ pub fn resolve_first(task: &Task, looked: &Looked) -> Refs {
         class_name,
         class: class.spec.clone(),
         users,
-        shared: beside.is_none() && class.spec.shared_pilots,
+        shared: beside.is_none() && !own_pod && class.spec.shared_pilots,
         sandbox: beside,
         chosen: looked.hired.why().map(str::to_owned),
         pinned,
@@ -297,7 +299,9 @@ pub fn resolve_again(task: &Task, looked: &Looked) -> Refs {
         class_name,
         class: class.spec.clone(),
         users,
-        shared: sandbox.is_none() && class.spec.shared_pilots,
+        shared: sandbox.is_none()
+            && !pinned(task).is_some_and(|pinned| pinned.own_pod)
+            && class.spec.shared_pilots,
         sandbox,
         chosen: None,
         pinned: pinned(task).cloned(),
@@ -390,12 +394,14 @@ fn pin(
     agent: &Agent,
     class: &str,
     sandbox: Option<SandboxSpec>,
+    own_pod: bool,
 ) -> Result<Pinned, serde_json::Error> {
     let name = agent.metadata.name.as_deref().unwrap_or_default();
     Ok(Pinned {
         agent: format!("{name}@{}", names::spec_digest(&agent.spec)?),
         class: class.to_owned(),
         sandbox,
+        own_pod,
         requests: requests(agent),
     })
 }

@@ -14,8 +14,8 @@ use oarmaster_crds::kinds::approval::{ApprovalPhase, ApprovalSpec, Approvers, On
 use oarmaster_crds::kinds::task::{AgentCall, DesiredState, RequestKind, RequestStatus};
 use oarmaster_crds::{Approval, GepDuration, Task, TaskSpec, names};
 use oarmaster_protocol::admin::AttemptReport;
-use oarmaster_protocol::request::{Answer, Ask, OpenRequest, Waits, action};
-use oarmaster_protocol::text::shorten;
+use oarmaster_protocol::request::{Answer, Ask, OpenRequest, Waits, action, shown};
+use oarmaster_protocol::text::{shorten, visible};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -223,6 +223,10 @@ fn step(draft: &Draft<'_>, request: &OpenRequest) -> (RequestStatus, Option<Act>
                 refuse(entry, "it is not the judge")
             }
         }
+        // Of a pilot of another version.
+        Ask::Approval { .. } if request.what.is_too_large() => {
+            refuse(entry, "the call is larger than people can be shown")
+        }
         Ask::Approval { tool, arguments } => {
             let rule = allowed
                 .approvals
@@ -238,7 +242,7 @@ fn step(draft: &Draft<'_>, request: &OpenRequest) -> (RequestStatus, Option<Act>
                         ),
                         show: [
                             ("tool".to_owned(), tool.clone()),
-                            ("arguments".to_owned(), arguments.to_string()),
+                            ("arguments".to_owned(), shown(arguments)),
                         ]
                         .into(),
                         action: Some(action(tool, arguments)),
@@ -254,7 +258,7 @@ fn step(draft: &Draft<'_>, request: &OpenRequest) -> (RequestStatus, Option<Act>
             None => refuse(entry, "the Agent may not ask people"),
             Some(questions) => {
                 let wanted = Wanted {
-                    ask: shorten(ask, 4096),
+                    ask: shorten(&visible(ask), 4096),
                     show: BTreeMap::new(),
                     action: None,
                     approvers: &questions.approvers,
@@ -398,8 +402,8 @@ fn approve(
 fn spec(now: Timestamp, task: &Task, wanted: Wanted<'_>) -> ApprovalSpec {
     let requested_by = task.spec.requested_by.clone().unwrap_or_default();
     let mut approvers = wanted.approvers.clone();
-    // Nobody knows who wrote what a ServiceAccount applied: it may have been the one who approves.
-    if requested_by.starts_with(SERVICE_ACCOUNT) && approvers.users.is_empty() {
+    // Nobody knows who wrote what a ServiceAccount applied: it may have been the member of a group who approves. Users were named one by one.
+    if requested_by.starts_with(SERVICE_ACCOUNT) && !approvers.groups.is_empty() {
         approvers.count = approvers.count.max(2);
     }
     let timeout = wanted.timeout.get().unwrap_or_default();

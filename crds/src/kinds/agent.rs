@@ -241,7 +241,7 @@ impl Builtin {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OutputSpec {
-    /// JSON Schema (2020-12, without references to the network) that the answer must fit. Without one, the output is `{text: ...}`. At most 32 KiB.
+    /// JSON Schema (2020-12, without references to the network) that the answer must fit. Without one, the output is `{text: ...}`. Tasks with one have a pod of their own. At most 32 KiB.
     #[schemars(schema_with = "any_object")]
     pub schema: Value,
 }

@@ -51,10 +51,10 @@ pub struct ApprovalSpec {
     /// Who created the Task, or the one that it is a part of. Immutable.
     #[schemars(length(min = 1, max = 1024))]
     pub requested_by: String,
-    /// The question. 1 to 4096 characters. Immutable.
+    /// The question; letters that are not seen, or turn the direction of a text around, are written like `\u{202E}`. 1 to 4096 characters. Immutable.
     #[schemars(length(min = 1, max = 4096))]
     pub ask: String,
-    /// What it is about; of a tool call `tool` and `arguments`, all of them as JSON. At most 16 texts, each at most 131072 characters. Immutable.
+    /// What it is about; of a tool call `tool` and `arguments`, all of them as JSON, with JSON's escapes for what is not seen. At most 16 texts, each at most 131072 characters. Immutable.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "show_schema")]
     pub show: BTreeMap<String, String>,
@@ -100,7 +100,7 @@ pub struct Approvers {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 256)))]
     pub users: Vec<String>,
-    /// How many have to approve. At least 2 where the requester is a ServiceAccount and no users are named, since nobody knows then who wrote what it applied. 1 to 10, default 1.
+    /// How many have to approve. At least 2 where the requester is a ServiceAccount and groups are named, since nobody knows then who wrote what it applied. 1 to 10, default 1.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 10))]
     pub count: i64,
@@ -145,7 +145,7 @@ pub enum Verdict {
 
 fn show_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
-        "description": "What it is about; of a tool call `tool` and `arguments`, all of them as JSON. At most 16 texts, each at most 131072 characters. Immutable.",
+        "description": "What it is about; of a tool call `tool` and `arguments`, all of them as JSON, with JSON's escapes for what is not seen. At most 16 texts, each at most 131072 characters. Immutable.",
         "type": "object",
         "maxProperties": 16,
         "additionalProperties": { "type": "string", "maxLength": 131_072 },

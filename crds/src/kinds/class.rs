@@ -81,7 +81,7 @@ pub struct SandboxClassSpec {
     /// Whether a pod must prove that its NetworkPolicy is enforced before it runs code, beside the proof of its sandbox, which is always demanded. A pod that cannot within startupTimeout ends its Task as IsolationUnproven. Default false.
     #[serde(default)]
     pub require_network_policy: bool,
-    /// Whether Tasks that need no sandbox share pods: an agent without tools, and a Task without files, artifacts or check, runs in the Deployment oarmaster-pilots of the installation, and begins without a pod being started. false: each gets a pod of its own. Default true.
+    /// Whether Tasks that need no sandbox share pods: an agent without tools of the sandbox and without an output schema, and a Task without files, artifacts or check, runs in the Deployment oarmaster-pilots of the installation, and begins without a pod being started. false: each gets a pod of its own. Default true.
     #[serde(default = "yes")]
     pub shared_pilots: bool,
     /// What agents and runs may ask to reach (`sandbox.egress`). A Task that does needs Landlock of ABI 4 on its node, and proves that its NetworkPolicy is enforced, as with requireNetworkPolicy. Default: nothing.

@@ -283,7 +283,7 @@ pub struct ProviderModel {
     /// What it costs. Default: what the built-in table has for this id at this vendor, for Bedrock in the region. A model without a price is refused, since a budget could not hold; state "0" for a server of your own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pricing: Option<Pricing>,
-    /// Most input and output tokens of one call together. Default: what the built-in table has for this id at this vendor, else 128000.
+    /// Most input and output tokens of one call together. Default: what the built-in table has for this id at this vendor, else 128000; conversations of agents are shortened to fit a pool in time only where each of its members states it or is in the table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000_000))]
     pub context_tokens: Option<i64>,

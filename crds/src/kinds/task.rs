@@ -97,7 +97,7 @@ pub struct TaskSpec {
     /// The Agent that does it. Exactly one of agent and run. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentCall>,
-    /// A Task of this namespace that has ended: the agent goes on from its conversation and its workspace, and `params` are the next thing it is asked. Whoever creates this one must be allowed to read that one's transcript (`get` on `tasks/transcript`). Immutable.
+    /// A Task of this namespace that has ended: the agent goes on from its conversation and its workspace, and `params` are the next thing it is asked. Of a Task that continues another one, only what came after that one is gone on from. Whoever creates this one must be allowed to read that one's transcript and files (`get` on `tasks/transcript` and `tasks/artifacts`). Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continue_from: Option<LocalRef>,
     /// Go through the record of another Task in place of asking the model: what this agent would ask is held against what was asked there, and the Task fails at the first difference, which it names. Costs nothing while recorded. Whoever creates this Task must be allowed to read the other one's transcript (`get` on `tasks/transcript`). Immutable.
@@ -130,7 +130,7 @@ pub struct TaskSpec {
     /// New attempts after failures that may pass. Immutable.
     #[serde(default)]
     pub retry: RetrySpec,
-    /// `Running`, `Paused` to stop it until it is `Running` again, or `Cancelled` to stop it for good. A paused Task has no pod and goes on where it stopped; its time does not run. May change. Default Running.
+    /// `Running`, `Paused` to stop it until it is `Running` again, or `Cancelled` to stop it for good. A paused Task has no pod, and its time does not run; an agent goes on where it stopped, a `run` begins anew. May change. Default Running.
     #[serde(default)]
     pub state: DesiredState,
     /// Delete the Task this long after its end. Unset: it is kept. Not on objects that Argo CD, Flux or Helm track: they would create, and so run, it again. Immutable.
@@ -589,6 +589,9 @@ pub struct Pinned {
     /// The sandbox that the Agent asked for, so that every attempt runs in the same one. Absent when the Task needs none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<SandboxSpec>,
+    /// Whether each attempt has a pod of its own though the Task may need no sandbox: its output is held against `output.schema`. Absent means no.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_pod: bool,
     /// What the agent may ask for. Absent when it may ask for nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests: Option<PinnedRequests>,

@@ -189,3 +189,19 @@ proptest! {
         prop_assert!(short == text || text.starts_with(short.strip_suffix('…').unwrap()));
     }
 }
+
+#[test]
+fn what_is_not_seen_is_written_out() {
+    let text = "run\u{202e}sh.exe\u{202c}\u{200b}\tα\n\u{1b}[2J\u{9b}\u{feff}\u{e0041}é👩";
+    assert_eq!(
+        visible(text),
+        "run\\u{202E}sh.exe\\u{202C}\\u{200B}\tα\n\\u{001B}[2J\\u{009B}\\u{FEFF}\\u{E0041}é👩"
+    );
+    assert!(matches!(visible("plain, é\n"), Cow::Borrowed(_)));
+    let json = serde_json::json!({ "command": text, "\u{2066}key": 1 });
+    let seen = visible_json(&json.to_string()).into_owned();
+    assert!(!seen.contains(is_hidden), "{seen}");
+    assert!(seen.contains("run\\u202esh.exe"), "{seen}");
+    let back: serde_json::Value = serde_json::from_str(&seen).unwrap();
+    assert_eq!(back, json);
+}

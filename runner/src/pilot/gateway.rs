@@ -14,7 +14,9 @@ use reqwest::{Method, StatusCode, Upgraded, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 
 /// How long a gateway may be away.
@@ -34,6 +36,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 const MODEL_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Largest request to a model of an attempt that shares its process, in bytes.
 const MAX_CONVERSATION: usize = 2 << 20;
+/// Records of a journal in which nothing has happened yet: opened and claimed.
+const FRESH: u64 = 2;
 
 /// Why a call ended without what it was made for.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +67,8 @@ pub(crate) struct Gateway {
     context_tokens: Option<u64>,
     /// Largest request to a model.
     most: usize,
+    /// Whose turn it is to read a journal; absent where there is but one attempt.
+    turns: Option<Arc<Semaphore>>,
 }
 
 /// The way to the gateway for what programs of the sandbox say to their proxy.
@@ -141,11 +147,13 @@ impl Gateway {
             next_call: 0,
             context_tokens: None,
             most: usize::MAX,
+            turns: None,
         }
     }
 
-    /// For one that a shared pilot has claimed. Its conversation is bounded: all attempts of the process share its memory.
-    pub(crate) fn claimed(link: Link, token: Token, claim: &Claim) -> Self {
+    /// For one that a shared pilot has claimed. Its conversation is bounded, and its journal read in its turn: all attempts of the process share its
+    /// memory.
+    pub(crate) fn claimed(link: Link, token: Token, claim: &Claim, turns: Arc<Semaphore>) -> Self {
         let Claim {
             session,
             next,
@@ -158,6 +166,7 @@ impl Gateway {
             next_call,
             context_tokens,
             most: MAX_CONVERSATION,
+            turns: Some(turns),
             ..Self::new(link, token)
         }
     }
@@ -197,6 +206,21 @@ impl Gateway {
     /// Most tokens of a model call, where the gateway knows it.
     pub(crate) const fn context_tokens(&self) -> Option<u64> {
         self.context_tokens
+    }
+
+    /// Waits until it is this attempt's turn to hold a whole journal, unless nothing stands in its own and it `follows` no other Task. The turn is over when
+    /// this is dropped.
+    pub(crate) async fn turn(&self, follows: bool) -> Option<OwnedSemaphorePermit> {
+        let turns = self.turns.clone()?;
+        if self.next <= FRESH && !follows {
+            return None;
+        }
+        turns.acquire_owned().await.ok() // it is never closed
+    }
+
+    /// Most bytes of a conversation that is gone on with: what was asked, and as much again for what came of it.
+    pub(crate) const fn most_to_go_on_with(&self) -> usize {
+        self.most.saturating_mul(2)
     }
 
     /// Everything that stood in the Task's journal when it was claimed.

@@ -138,6 +138,7 @@ pub(crate) async fn attempt(
     if assignment.task.uid != task_uid {
         return Err(Error::WrongAssignment);
     }
+    let turn = gateway.turn(assignment.continues.is_some()).await;
     let so_far = gateway.journal_so_far().await?;
     let task = &assignment.task;
     let _ = writeln!(
@@ -159,5 +160,10 @@ pub(crate) async fn attempt(
     let mut machine = drive::unhurried(|| Machine::resume(assignment.clone(), before, &so_far));
     machine.set_context(gateway.context_tokens());
     drop(so_far);
+    if let Some(outcome) = machine.beyond(gateway.most_to_go_on_with()) {
+        drop((machine, turn));
+        return Ok(gateway.hand_in(outcome).await?);
+    }
+    drop(turn);
     drive::drive(gateway, machine, &assignment, socket, targets).await
 }

@@ -6,8 +6,10 @@ use crate::pilot::{self, Error};
 use oarmaster_protocol::task::{ApiError, CLAIM_LASTS, Release, Work};
 use reqwest::StatusCode;
 use std::io::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 /// How often a claim is renewed, and how soon again after a try without an answer: a gateway that comes back gives it [`CLAIM_LASTS`].
@@ -22,12 +24,19 @@ pub struct Claimed {
     link: Link,
     token: Token,
     work: Work,
+    /// Whose turn it is to read a journal.
+    turns: Arc<Semaphore>,
 }
 
 impl Claimed {
-    pub fn new(link: Link, work: Work) -> Self {
+    pub fn new(link: Link, work: Work, turns: Arc<Semaphore>) -> Self {
         let token = Token::Claim(work.capability.clone());
-        Self { link, token, work }
+        Self {
+            link,
+            token,
+            work,
+            turns,
+        }
     }
 
     /// Runs it until its result is handed in, the claim is over, or this process stops.
@@ -39,36 +48,22 @@ impl Claimed {
             claim,
             ..
         } = &self.work;
-        let gateway = Gateway::claimed(self.link.clone(), self.token.clone(), claim);
+        let (link, token) = (self.link.clone(), self.token.clone());
+        let mut kept = keep(link.clone(), token.clone(), RENEW);
+        let gateway = Gateway::claimed(link, token, claim, self.turns.clone());
         let running = pilot::attempt(gateway, (task_uid, *attempt), assignment, None, &[]);
         let (why, failed) = tokio::select! {
             ended = running => match ended {
                 Ok(()) => return,
                 Err(error) => (error.to_string(), is_final(&error)),
             },
-            why = self.keep() => (why, false),
+            Some(Ok(why)) = kept.join_next() => (why, false),
             () = stop(&mut stopped) => ("the process stops".to_owned(), false),
         };
         say(&format!(
             "attempt {attempt} of task {task_uid} is left: {why}"
         ));
         self.give_back(failed.then_some(why)).await;
-    }
-
-    /// Renews the claim until it is over; says why it is.
-    async fn keep(&self) -> String {
-        let mut pause = RENEW;
-        loop {
-            sleep(pause).await;
-            let renewed = self
-                .link
-                .post(&self.token, "/task/v1/renew", Vec::new(), WITHIN);
-            pause = match renewed.await {
-                Ok((status, _)) if status.is_success() => RENEW,
-                Ok((status, body)) if status.is_client_error() => return reason(status, &body),
-                _ => RENEW_AGAIN,
-            };
-        }
     }
 
     /// Gives the attempt back, so that another pilot has it at once; where it cannot be run at all, it ends. Tried once: a claim that is not
@@ -83,6 +78,25 @@ impl Claimed {
             .post(&self.token, "/task/v1/release", body, WITHIN)
             .await;
     }
+}
+
+/// Renews the claim until it is over, and says why it is; in a task of its own, which what the attempt does without a pause keeps from nothing. Until this is
+/// dropped.
+fn keep(link: Link, token: Token, every: Duration) -> JoinSet<String> {
+    let mut kept = JoinSet::new();
+    kept.spawn(async move {
+        let mut pause = every;
+        loop {
+            sleep(pause).await;
+            let renewed = link.post(&token, "/task/v1/renew", Vec::new(), WITHIN);
+            pause = match renewed.await {
+                Ok((status, _)) if status.is_success() => every,
+                Ok((status, body)) if status.is_client_error() => return reason(status, &body),
+                _ => RENEW_AGAIN,
+            };
+        }
+    });
+    kept
 }
 
 /// Whether another try would end as this one did.
@@ -109,4 +123,43 @@ pub fn reason(status: StatusCode, body: &[u8]) -> String {
 /// A line for the pod's log.
 pub fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}"); // nobody is left to tell when stderr is gone
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use axum::Router;
+    use axum::routing::post;
+    use oarmaster_protocol::task::Capability;
+    use std::sync::mpsc;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_claim_is_renewed_while_its_attempt_does_something_without_a_pause() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let (renewed, seen) = mpsc::channel();
+        let renew = move || {
+            let told = renewed.send(());
+            async move { told.map_err(|_| "the test is over".to_owned()) }
+        };
+        let router = Router::new().route("/task/v1/renew", post(renew));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let token = Token::Claim(Capability("mine".to_owned()));
+        let link = Link::new(&base, "").unwrap();
+        // As it is in the task that runs the attempt.
+        let attempt = tokio::spawn(async move {
+            let kept = keep(link, token, Duration::from_millis(1));
+            let soon = Duration::from_secs(60);
+            let done = tokio::task::block_in_place(|| {
+                seen.recv_timeout(soon)
+                    .and_then(|()| seen.recv_timeout(soon))
+            });
+            drop(kept);
+            done
+        });
+        attempt.await.unwrap().unwrap();
+    }
 }

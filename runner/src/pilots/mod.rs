@@ -88,6 +88,8 @@ async fn take(
 ) -> Result<(), Error> {
     let token = Token::File(args.token_file.clone());
     let slots = Arc::new(Semaphore::new(usize::from(args.slots)));
+    // A journal may be as large as all that the process is meant to hold: one is read at a time.
+    let turns = Arc::new(Semaphore::new(1));
     let mut trust = authority(None, args.ca_file.as_deref())?;
     let mut link = Link::new(&args.gateway, &trust)?;
     let mut pause = FIRST_PAUSE;
@@ -105,7 +107,7 @@ async fn take(
         match work(&link, &token).await {
             Ok(Some(work)) => {
                 pause = FIRST_PAUSE;
-                let claimed = Claimed::new(link.clone(), work);
+                let claimed = Claimed::new(link.clone(), work, turns.clone());
                 let stopped = stopped.clone();
                 attempts.spawn(async move {
                     claimed.run(stopped).await;

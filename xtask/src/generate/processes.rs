@@ -49,8 +49,8 @@ pub fn page(root: &Path) -> Result<String> {
         fs::read_to_string(root.join(file)).with_context(|| format!("failed to read {file}"))
     };
     let mut text = String::from(
-        "# Processes: flags, metrics, events\n\nEach process logs lines of JSON to standard error, the shared pilots plain ones. The environment variable `OARMASTER_LOG` filters them, like \
-         `info,oarmaster_gateway=debug`; without it they are those of `info` and above.\n",
+        "# Processes: flags, metrics, events\n\nOperator, gateway and webhook log lines of JSON to standard error. The environment variable `OARMASTER_LOG` filters them, like \
+         `info,oarmaster_gateway=debug`; without it they are those of `info` and above. The shared pilots write plain lines, which nothing filters.\n",
     );
     for (name, args, metrics) in PROCESSES {
         let found = flags(&read(args)?);

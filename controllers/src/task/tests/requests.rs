@@ -319,6 +319,44 @@ fn a_call_that_needs_leave_becomes_an_approval_of_exactly_that() {
     assert_eq!(sim.attempt(), 2);
 }
 
+/// A text that is read in another order than it is run in, or holds what is not seen, is shown as it is.
+#[test]
+fn people_see_what_they_approve() {
+    let mut sim = running();
+    let arguments = json!({"command": "echo \u{202e}fr- mr\u{202c}\u{200b}\n\u{9b}"});
+    sim.asks(Ask::Approval {
+        tool: "Shell".to_owned(),
+        arguments: arguments.clone(),
+    });
+    sim.settle();
+    let spec = approval(&sim).spec;
+    assert_eq!(
+        spec.show["arguments"],
+        r#"{"command":"echo \u202efr- mr\u202c\u200b\n\u009b"}"#
+    );
+    // What is run is the call itself.
+    assert_eq!(spec.action, Some(action("Shell", &arguments)));
+
+    let mut sim = running();
+    sim.asks(Ask::Question {
+        ask: "Is it \u{2067}x\u{2069}?\nOr\u{1b}".into(),
+    });
+    sim.settle();
+    assert_eq!(
+        approval(&sim).spec.ask,
+        "Is it \\u{2067}x\\u{2069}?\nOr\\u{001B}"
+    );
+
+    let mut sim = running();
+    let id = sim.asks(Ask::Approval {
+        tool: "Shell".to_owned(),
+        arguments: json!({"command": "\u{7f}".repeat(30 << 10)}),
+    });
+    sim.settle();
+    assert!(sim.made.approvals.is_empty());
+    assert!(!sim.answers[&id].ok);
+}
+
 #[test]
 fn rejected_and_expired_are_answers_too() {
     for (phase, wanted) in [
@@ -371,6 +409,7 @@ fn where_a_robot_asked_two_people_decide_unless_they_are_named() {
         (json!({"groups": ["leads"]}), 2),
         (json!({"groups": ["leads"], "count": 3}), 3),
         (json!({"users": ["carol"]}), 1),
+        (json!({"users": ["carol"], "groups": ["leads"]}), 2),
     ] {
         let mut sim = running();
         sim.task.spec.requested_by = Some("system:serviceaccount:argocd:app".into());

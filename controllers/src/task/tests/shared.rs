@@ -60,6 +60,33 @@ fn what_runs_code_or_has_files_has_a_pod_of_its_own_and_so_has_every_task_of_a_c
     }
 }
 
+/// What a schema's author chose may take any time to be held against an output: that is the pod's own time.
+#[test]
+fn whose_output_is_held_against_a_schema_has_a_pod_of_its_own_in_every_attempt() {
+    let schema = || serde_json::from_value(json!({ "schema": { "type": "object" } })).unwrap();
+    let own = |sim: &Sim, number: u32| matches!(sim.gateway[&number].runs_in, RunsIn::Job(_));
+    let mut sim = thinker(json!({ "retry": { "limit": 1 } }));
+    sim.agent.as_mut().unwrap().spec.output = Some(schema());
+    sim.settle();
+    assert!(own(&sim, 1));
+    // Later attempts know it from what was pinned, whatever the Agent says by then.
+    sim.agent.as_mut().unwrap().spec.output = None;
+    sim.fails(FailureClass::Internal);
+    sim.settle();
+    sim.later(60);
+    sim.settle();
+    assert!(own(&sim, 2));
+
+    // A command's own counts, too.
+    let mut sim =
+        thinker(json!({ "agent": { "name": "coder", "command": "judge" }, "params": null }));
+    let command = json!({ "name": "judge", "prompt": "Judge it.", "output": { "schema": { "type": "object" } } });
+    let commands = &mut sim.agent.as_mut().unwrap().spec.commands;
+    commands.push(serde_json::from_value(command).unwrap());
+    sim.settle();
+    assert!(own(&sim, 1));
+}
+
 #[test]
 fn where_an_attempt_was_opened_to_run_there_it_runs() {
     // The class changes between the open and the next pass.

@@ -128,15 +128,24 @@ impl Machine {
 
     /// A follow-up turn: the conversation of another Task, whatever its end, and then what this one is asked; its workspace, and then the files
     /// of this one.
-    fn follow(assignment: Assignment, theirs: Assignment, journal: &[Record]) -> Self {
+    fn follow(assignment: Assignment, mut theirs: Assignment, journal: &[Record]) -> Self {
         let end = |record: &Record| matches!(record.body, Body::Result { .. });
         let journal = match journal.split_last() {
             Some((last, rest)) if end(last) => rest,
             _ => journal,
         };
+        // Their output is not judged again, least of all by their schema in a process of many.
+        if let Target::Agent(agent) = &mut theirs.target {
+            agent.output_schema = None;
+        }
+        let files = std::mem::take(&mut theirs.files);
         let earlier = Self::resume(theirs, None, journal);
         let mut machine = Self::new(assignment);
         let asked = machine.messages.split_off(1);
+        if earlier.layers.is_empty() && machine.assignment.sandbox.is_some() {
+            // Nothing changed the workspace: it is what their Task said.
+            machine.assignment.files.splice(0..0, files);
+        }
         machine.layers = earlier.layers.clone().inherited();
         machine.messages.extend(earlier.conversation());
         machine.messages.extend(asked);

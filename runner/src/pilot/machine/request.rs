@@ -50,10 +50,9 @@ impl Machine {
             }),
             None => None,
         };
-        let size = |ask: &Ask| serde_json::to_vec(ask).map_or(usize::MAX, |text| text.len());
         match ask {
-            Some(ask) if size(&ask) > MAX_ASK_BYTES => Err(format!(
-                "The arguments of {} are larger than {MAX_ASK_BYTES} bytes, which is more than can be handed on. Make them smaller.",
+            Some(ask) if ask.is_too_large() => Err(format!(
+                "The arguments of {} are more than can be handed on: at most {MAX_ASK_BYTES} bytes, and less where characters are in them that people cannot see. Make them smaller.",
                 call.name
             )),
             ask => Ok(ask),

@@ -3,9 +3,9 @@
 //! The oldest results of tools give way first, then the oldest arguments, which models fill with whole files. What the model said and was told
 //! by people stays, as does everything since its last answer. Nothing goes silently: a marker stands in its place, and in the journal.
 
-use super::{Machine, Next, Phase};
+use super::{Machine, Next, Phase, failure};
 use oarmaster_protocol::FailureClass;
-use oarmaster_protocol::journal::{Body, Dropped, Part};
+use oarmaster_protocol::journal::{Body, Dropped, Outcome, Part};
 use serde_json::{Value, json};
 
 /// Bytes of a token, where nobody has counted: few enough for code and for most languages, so that the estimate is rather too large.
@@ -50,6 +50,26 @@ impl Machine {
 
     pub(super) fn measured(&mut self, tokens: u64) {
         self.window.counted = (tokens > 0).then(|| (tokens, self.bytes()));
+    }
+
+    /// The end of an attempt that goes on from a conversation of more than so many bytes, which others' memory is not to be taken for.
+    #[must_use]
+    pub fn beyond(&self, most: usize) -> Option<Outcome> {
+        let bytes = self.bytes();
+        if bytes <= u64::try_from(most).unwrap_or(u64::MAX) {
+            return None;
+        }
+        let failure = failure(
+            FailureClass::LimitReached,
+            &format!(
+                "the conversation to go on from has {bytes} bytes, and in a shared pilot at most {most}: give the agent a SandboxClass with sharedPilots: false"
+            ),
+        );
+        Some(Outcome {
+            failure: Some(failure),
+            output: None,
+            artifacts: Vec::new(),
+        })
     }
 
     fn bytes(&self) -> u64 {
@@ -159,7 +179,11 @@ impl Machine {
                 continue;
             };
             match part {
-                Part::Result => message["content"] = json!(text),
+                // A follow-up of a follow-up has fewer messages than the one whose record this is.
+                Part::Result if message["tool_call_id"] == id.as_str() => {
+                    message["content"] = json!(text);
+                }
+                Part::Result => {}
                 Part::Arguments => {
                     let calls = message["tool_calls"].as_array_mut();
                     for call in calls.into_iter().flatten() {

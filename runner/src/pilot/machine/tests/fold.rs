@@ -3,7 +3,7 @@
 use super::world::{World, conversation, patient, said, shell, two};
 use super::*;
 use oarmaster_protocol::assignment::{Judge, Score};
-use oarmaster_protocol::journal::Record;
+use oarmaster_protocol::journal::{Dropped, Part, Record};
 use oarmaster_protocol::request::Waits;
 use std::collections::BTreeSet;
 
@@ -216,6 +216,57 @@ fn a_follow_up_has_the_conversation_and_the_workspace() {
     assert_eq!(contents, wanted);
     for cut in 1..whole.journal.len() {
         assert_eq!(follow(cut).told(), whole.told(), "cut at {cut}");
+    }
+}
+
+/// A workspace that no tool changed has no checkpoint: it is what the Task said.
+#[test]
+fn a_follow_up_of_what_changed_nothing_has_the_files() {
+    let file = |path: &str| File {
+        path: path.into(),
+        content: String::new(),
+    };
+    let mut first = World::new(patient(agent(&["Shell"])), vec![said(text("I see"))]);
+    first.assignment.files = vec![file("given")];
+    first.attempt(usize::MAX).unwrap();
+    let script = vec![shell("look"), said(text("done"))];
+    let mut world = World::new(patient(agent(&["Shell"])), script);
+    world.assignment.files = vec![file("more")];
+    world.before = Some(Ok((first.assignment.clone(), first.journal.clone())));
+    world.attempt(usize::MAX).unwrap();
+    let printed = world.messages.last().unwrap()["content"].as_str().unwrap();
+    assert!(printed.ends_with("given,more,sh -c look"), "{printed}");
+
+    // One that runs no code has no workspace.
+    let mut world = World::new(patient(agent(&[])), vec![said(text("well"))]);
+    world.assignment.sandbox = None;
+    world.before = Some(Ok((first.assignment, first.journal)));
+    assert_eq!(world.attempt(usize::MAX).unwrap().failure, None);
+}
+
+/// The record of a follow-up counts its messages from the first one of what it continued, which its own follow-up has not.
+#[test]
+fn what_gave_way_elsewhere_gives_way_nowhere_else() {
+    let script = vec![shell("one"), said(text("done"))];
+    let mut world = World::new(patient(agent(&["Shell"])), script);
+    world.attempt(usize::MAX).unwrap();
+    world.journal.pop(); // its end
+    let id = world.messages[3]["tool_call_id"].as_str().unwrap();
+    for (id, left_out) in [(id.to_owned(), true), ("another".to_owned(), false)] {
+        let texts = vec![Dropped {
+            message: 3,
+            id,
+            part: Part::Result,
+            text: "left out".into(),
+        }];
+        let mut journal = world.journal.clone();
+        journal.push(Record {
+            body: Body::Dropped { texts },
+            ..journal[0].clone()
+        });
+        let machine = Machine::resume(world.assignment.clone(), None, &journal);
+        let is_left_out = machine.messages[3]["content"] == "left out";
+        assert_eq!(is_left_out, left_out);
     }
 }
 
