@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::pilots::{self, Pilots};
 use crate::provider::http::MAX_VECTORS;
 use crate::shared::Redis;
+use crate::tools::Tools;
 use crate::traces::Traces;
 use arc_swap::ArcSwap;
 use axum::body::Body;
@@ -95,6 +96,8 @@ pub struct Gateway {
     pub assignments: Assignments,
     /// Who has the attempts without a pod of their own.
     pub pilots: Pilots,
+    /// What tools of agents need.
+    pub tools: Tools,
     /// The way of sandboxes to domains.
     pub egress: Egress,
     /// Calls that run to their end even when their caller is gone.
@@ -188,6 +191,7 @@ impl Gateway {
             metrics,
             counting: tokio::sync::Mutex::default(),
             assignments: Assignments::default(),
+            tools: Tools::default(),
             egress: Egress::default(),
             calls: TaskTracker::new(),
             stopping: CancellationToken::new(),

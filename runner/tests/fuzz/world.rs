@@ -31,6 +31,7 @@ fn assignment(schema: bool) -> Assignment {
             tools: tools.map(str::to_owned).to_vec(),
             delegates: vec!["helper".into()],
             approvals: vec!["RunCode".into()],
+            mcp: vec![],
             output_schema: schema.then(|| json!({"type": "object", "required": ["n"]})),
             max_turns: TURNS,
             max_tool_calls: CALLS,

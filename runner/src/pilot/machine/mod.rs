@@ -11,6 +11,7 @@ mod replay;
 mod request;
 mod restart;
 mod save;
+mod serve;
 mod turn;
 mod window;
 
@@ -32,6 +33,7 @@ use oarmaster_protocol::journal::{Artifact, Blob, Body, Failure, Outcome};
 use oarmaster_protocol::probe::NetworkFindings;
 use oarmaster_protocol::request::Answer as Reply;
 use oarmaster_protocol::text::shorten;
+use oarmaster_protocol::tool::{Offer, ToolAnswer, ToolCall};
 use repeat::Repeats;
 use request::Asked;
 use save::Layers;
@@ -62,6 +64,10 @@ pub enum Event {
         /// Its text.
         message: String,
     },
+    /// The tools of the agent's MCP servers were found, as far as they are there.
+    Tools(Offer),
+    /// The gateway carried a tool call out, or could not.
+    Served(ToolAnswer),
     /// The operator answered a request.
     Replied(Reply),
     /// It did not, for as long as an attempt waits.
@@ -114,6 +120,17 @@ pub enum Next {
         call: u64,
         /// The body that it was asked with.
         body: Value,
+    },
+    /// Ask the gateway for the tools of the agent's MCP servers.
+    Tools,
+    /// Have the gateway carry out a tool call.
+    Serve {
+        /// Name of the tool.
+        name: String,
+        /// The call.
+        call: ToolCall,
+        /// It must not be made twice.
+        once: bool,
     },
     /// Ask exec.
     Exec(Request),
@@ -174,8 +191,12 @@ enum Phase {
     },
     /// A call to the model that an attempt before has made.
     Attaching,
+    /// The tools of MCP servers.
+    Learning,
     /// A tool call.
     Calling(Call),
+    /// A tool call that the gateway carries out.
+    Serving(Call),
     /// The answer to a request.
     Awaiting(Box<Asked>),
     /// The file that this call is to apply a diff to.
@@ -245,6 +266,8 @@ pub struct Machine {
     artifacts: Vec<Artifact>,
     layers: Layers,
     window: Window,
+    /// The tools of MCP servers, once they are known.
+    offer: Option<Offer>,
     /// Where this attempt goes on; absent where it began, and once it has gone on.
     left: Option<Left>,
     /// What the transcript says at the beginning, of what this attempt begins with.
@@ -281,6 +304,7 @@ impl Machine {
             artifacts: Vec::new(),
             layers: Layers::default(),
             window: Window::default(),
+            offer: None,
             left: None,
             begins: None,
             seam: None,
@@ -335,6 +359,8 @@ impl Machine {
                 let (ok, text) = show::show(&response, &self.sandbox);
                 self.call_ended(&call, ok, text)
             }
+            (Phase::Learning, Event::Tools(offer)) => self.learnt(offer),
+            (Phase::Serving(call), Event::Served(answer)) => self.served(&call, answer),
             (Phase::Awaiting(asked), Event::Replied(answer)) => self.replied(*asked, &answer),
             (Phase::Awaiting(asked), Event::NoReply) => self.park(*asked),
             (Phase::Editing(call, edit), Event::Exec(response)) => {
@@ -465,6 +491,7 @@ impl Machine {
             );
         }
         match &self.assignment.target {
+            Target::Agent(_) if self.has_to_learn() => self.learn_tools(),
             Target::Agent(_) => self.go_on(),
             Target::Run(RunTarget { program, env }) => {
                 let run = Run {

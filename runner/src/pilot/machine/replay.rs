@@ -120,6 +120,10 @@ impl Replaying {
             .filter(|key| head.get(*key) != their_head.get(*key))
             .map(String::as_str)
             .collect();
+        let servers = |machine: &Machine| machine.agent().map(|agent| agent.mcp.clone());
+        if servers(ours) != servers(theirs) {
+            return Some("other MCP servers".to_owned());
+        }
         if !keys.is_empty() {
             let keys: Vec<_> = keys.into_iter().collect();
             return Some(format!("other {}", keys.join(", ")));

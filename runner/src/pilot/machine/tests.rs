@@ -10,6 +10,7 @@ mod repeat;
 mod replay;
 mod request;
 mod sandbox;
+mod serve;
 mod turns;
 mod window;
 mod world;
@@ -41,6 +42,7 @@ fn agent(tools: &[&str]) -> Assignment {
             max_output_tokens: 100,
             no_cache: false,
             tools: tools.iter().map(|tool| (*tool).to_owned()).collect(),
+            mcp: vec![],
             delegates: vec![],
             approvals: vec![],
             output_schema: None,
