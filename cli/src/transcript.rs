@@ -252,7 +252,7 @@ impl Printer {
         let (head, text) = match what {
             Ask::Delegate { agent, prompt } => (format!("asks the agent {agent}"), prompt),
             Ask::Judge { agent, prompt } => (format!("asks the judge {agent}"), prompt),
-            Ask::Question { ask } => ("asks people".to_owned(), ask),
+            Ask::Question { ask, .. } => ("asks people".to_owned(), ask),
             // The call itself stands in its intent, just above.
             Ask::Approval { tool, .. } => return vec![format!("asks for approval of {tool}")],
         };

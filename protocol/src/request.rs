@@ -2,9 +2,10 @@
 //! leave, people's answers. A request and its answer are records of the Task's journal, so that neither is made twice.
 
 use crate::digest;
-use crate::text::visible_json;
+use crate::text::{visible, visible_json};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Largest request, serialised, in bytes. People are shown all of what they approve, and objects are small.
@@ -49,7 +50,51 @@ pub enum Ask {
     Question {
         /// The question.
         ask: String,
+        /// What they are to fill in.
+        #[serde(default, skip_serializing_if = "Form::is_empty")]
+        form: Form,
     },
+}
+
+/// Fields by name, with what can be chosen; any text where there is nothing to choose from.
+pub type Form = BTreeMap<String, Vec<String>>;
+
+/// Most fields of a form.
+pub const MAX_FIELDS: usize = 8;
+/// Most values that a field lets choose from.
+pub const MAX_CHOICES: usize = 32;
+/// Most characters of a field's name.
+pub const MAX_FIELD_NAME: usize = 63;
+/// Most characters of a value that can be chosen.
+pub const MAX_CHOICE: usize = 256;
+
+/// What is wrong with a form, if something is, as a sentence.
+#[must_use]
+pub fn form_problem(form: &Form) -> Option<String> {
+    let named = |name: &str| {
+        let word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+        !name.is_empty() && name.len() <= MAX_FIELD_NAME && name.chars().all(word)
+    };
+    let seen = |choice: &String| {
+        let letters = choice.chars().count();
+        (1..=MAX_CHOICE).contains(&letters) && visible(choice) == *choice
+    };
+    if form.len() > MAX_FIELDS {
+        return Some(format!("A form has at most {MAX_FIELDS} fields."));
+    }
+    form.iter().find_map(|(name, choices)| {
+        if !named(name) {
+            return Some(format!(
+                "The names of a form's fields have 1 to {MAX_FIELD_NAME} letters of a-z, A-Z, 0-9 and _."
+            ));
+        }
+        let fits = choices.len() <= MAX_CHOICES && choices.iter().all(seen);
+        (!fits).then(|| {
+            format!(
+                "A field of a form has at most {MAX_CHOICES} values to choose from, each with 1 to {MAX_CHOICE} visible characters."
+            )
+        })
+    })
 }
 
 impl Ask {
@@ -157,7 +202,10 @@ mod tests {
 
     #[test]
     fn an_id_is_that_of_one_request_alone() {
-        let ask = |text: &str| Ask::Question { ask: text.into() };
+        let ask = |text: &str| Ask::Question {
+            ask: text.into(),
+            form: Form::new(),
+        };
         let id = ask("a").id(3);
         assert!(id.starts_with("3-") && id.len() == 22, "{id}");
         assert!(ask("a").is_named(&id));

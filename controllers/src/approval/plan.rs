@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use oarmaster_crds::conditions::{self, reason};
 use oarmaster_crds::kinds::approval::{ApprovalPhase, OnTimeout, Verdict};
 use oarmaster_crds::{Approval, ApprovalStatus, Task};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -152,7 +153,7 @@ fn standing(approval: &Approval, seen: &Observed) -> Standing {
         (spec.approvers.allow_requester || *user != spec.requested_by)
             && !user.starts_with("system:serviceaccount:")
     };
-    let approved: Vec<String> = of(Verdict::Approve).filter(may).collect();
+    let approved = agreed(approval, of(Verdict::Approve).filter(may));
     let count = usize::try_from(spec.approvers.count.max(1)).unwrap_or(usize::MAX);
     if seen.now >= spec.expires_at.0 {
         return match spec.on_timeout {
@@ -188,7 +189,7 @@ fn standing(approval: &Approval, seen: &Observed) -> Standing {
         "waits until {} for {}{so_far}: {}",
         spec.expires_at.0.strftime("%Y-%m-%dT%H:%M:%SZ"),
         who(&spec.approvers),
-        command(namespace, name)
+        command(namespace, name, &spec.form)
     );
     stands(
         Some(ApprovalPhase::Waiting),
@@ -196,6 +197,20 @@ fn standing(approval: &Approval, seen: &Observed) -> Standing {
         &text,
         Vec::new(),
     )
+}
+
+/// Those who filled in the same; where they did not, the most of them.
+fn agreed(approval: &Approval, users: impl Iterator<Item = String>) -> Vec<String> {
+    let mut groups: BTreeMap<&BTreeMap<String, String>, Vec<String>> = BTreeMap::new();
+    for user in users {
+        if let Some(decision) = approval.spec.decisions.get(&user) {
+            groups.entry(&decision.values).or_default().push(user);
+        }
+    }
+    groups
+        .into_values()
+        .max_by_key(Vec::len)
+        .unwrap_or_default()
 }
 
 fn by(users: &[String]) -> String {

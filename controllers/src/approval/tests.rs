@@ -78,6 +78,11 @@ fn it_waits_and_says_how_to_decide_it() {
     let command = r#"kubectl patch oappr fix-shell-1 -n team --type=merge -p '{"spec":{"decisions":{"USER":{"decision":"Approve"}}}}'"#;
     assert!(held.message.contains(command), "{}", held.message);
     assert!(held.message.contains("group leads"), "{}", held.message);
+    let form = json!({"form": {"where": {"options": ["o'hare", "b"]}, "why": {}}});
+    let with_form = super::plan::plan(&approval(form), &at(0));
+    let held = conditions::find(&status(&with_form).conditions, conditions::READY).unwrap();
+    let values = r#"{"decision":"Approve","values":{"where":"o'\''hare","why":"..."}}"#;
+    assert!(held.message.contains(values), "{}", held.message);
     assert_eq!(plan.notes.len(), 1);
     assert!(plan.next.unwrap().as_secs() == 3600);
 }
@@ -110,6 +115,15 @@ fn decisions_decide() {
             0,
             Some(ApprovalPhase::Approved),
             "Approved",
+        ),
+        (
+            "two who did not fill in the same",
+            json!({"decisions": {
+                "alice": {"decision": "Approve", "values": {"where": "a"}}, "carol": {"decision": "Approve", "values": {"where": "b"}},
+            }, "approvers": {"groups": ["leads"], "count": 2}, "form": {"where": {"options": ["a", "b"]}}}),
+            0,
+            Some(ApprovalPhase::Waiting),
+            "Waiting",
         ),
         (
             "any rejection rejects",

@@ -10,13 +10,17 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use kube::Resource;
 use oarmaster_crds::conditions::{self, reason};
-use oarmaster_crds::kinds::approval::{ApprovalPhase, ApprovalSpec, Approvers, OnTimeout, TaskUid};
+use oarmaster_crds::kinds::approval::{
+    ApprovalPhase, ApprovalSpec, Approvers, FormField, OnTimeout, TaskUid,
+};
 use oarmaster_crds::kinds::task::{AgentCall, DesiredState, RequestKind, RequestStatus};
 use oarmaster_crds::{Approval, GepDuration, Task, TaskSpec, names};
 use oarmaster_protocol::admin::AttemptReport;
-use oarmaster_protocol::request::{Answer, Ask, OpenRequest, Waits, action, shown};
+use oarmaster_protocol::request::{
+    Answer, Ask, Form, OpenRequest, Waits, action, form_problem, shown,
+};
 use oarmaster_protocol::text::{shorten, visible};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -152,11 +156,13 @@ pub(super) fn awaited(draft: &Draft<'_>) -> Option<(&'static str, String)> {
         ),
         Ask::Approval { .. } | Ask::Question { .. } => {
             let approval = draft.seen.made.approvals.get(&name);
+            let form = approval.map(|approval| approval.spec.form.clone());
+            let command = command(namespace, &name, &form.unwrap_or_default());
             let approvers = approval.map(|approval| who(&approval.spec.approvers));
             let approvers = approvers.unwrap_or_else(|| "people".to_owned());
             (
                 reason::WAITING_FOR_APPROVAL,
-                format!("waits for {approvers}: {}", command(namespace, &name)),
+                format!("waits for {approvers}: {command}"),
             )
         }
     })
@@ -164,9 +170,24 @@ pub(super) fn awaited(draft: &Draft<'_>) -> Option<(&'static str, String)> {
 
 /// The command by which a person decides.
 #[must_use]
-pub fn command(namespace: &str, name: &str) -> String {
+pub fn command(namespace: &str, name: &str, form: &BTreeMap<String, FormField>) -> String {
+    let value = |(name, field): (&String, &FormField)| {
+        let first = field.options.first().map_or("...", String::as_str);
+        (name.clone(), json!(first))
+    };
+    let values: Map<String, Value> = form.iter().map(value).collect();
+    let (values, filled) = if values.is_empty() {
+        (String::new(), "")
+    } else {
+        // An apostrophe would end the shell's text.
+        let values = Value::Object(values).to_string().replace('\'', r"'\''");
+        (
+            format!(r#","values":{values}"#),
+            "; values are what spec.form asks for",
+        )
+    };
     format!(
-        r#"kubectl patch oappr {name} -n {namespace} --type=merge -p '{{"spec":{{"decisions":{{"USER":{{"decision":"Approve"}}}}}}}}' (USER is your own user name, as kubectl auth whoami says it; or Reject; "note" takes a text)"#
+        r#"kubectl patch oappr {name} -n {namespace} --type=merge -p '{{"spec":{{"decisions":{{"USER":{{"decision":"Approve"{values}}}}}}}}}' (USER is your own user name, as kubectl auth whoami says it; or Reject; "note" takes a text{filled})"#
     )
 }
 
@@ -240,6 +261,7 @@ fn step(draft: &Draft<'_>, request: &OpenRequest) -> (RequestStatus, Option<Act>
                             "Run {tool} for Task {}?",
                             task.metadata.name.as_deref().unwrap_or_default()
                         ),
+                        form: BTreeMap::new(),
                         show: [
                             ("tool".to_owned(), tool.clone()),
                             ("arguments".to_owned(), shown(arguments)),
@@ -254,11 +276,12 @@ fn step(draft: &Draft<'_>, request: &OpenRequest) -> (RequestStatus, Option<Act>
                 }
             }
         }
-        Ask::Question { ask } => match &allowed.questions {
+        Ask::Question { ask, form } => match &allowed.questions {
             None => refuse(entry, "the Agent may not ask people"),
             Some(questions) => {
                 let wanted = Wanted {
                     ask: shorten(&visible(ask), 4096),
+                    form: form_of(form),
                     show: BTreeMap::new(),
                     action: None,
                     approvers: &questions.approvers,
@@ -353,6 +376,7 @@ fn outcome(child: &Task) -> Option<(bool, Value)> {
 /// What an Approval is to say.
 struct Wanted<'a> {
     ask: String,
+    form: BTreeMap<String, FormField>,
     show: BTreeMap<String, String>,
     action: Option<String>,
     approvers: &'a Approvers,
@@ -415,6 +439,7 @@ fn spec(now: Timestamp, task: &Task, wanted: Wanted<'_>) -> ApprovalSpec {
         },
         requested_by,
         ask: wanted.ask,
+        form: wanted.form,
         show: wanted.show,
         action: wanted.action,
         approvers,
@@ -422,6 +447,19 @@ fn spec(now: Timestamp, task: &Task, wanted: Wanted<'_>) -> ApprovalSpec {
         on_timeout: wanted.on_timeout,
         decisions: BTreeMap::new(),
     }
+}
+
+/// The form that an agent asked for; what it would be refused for is not in it.
+fn form_of(form: &Form) -> BTreeMap<String, FormField> {
+    if form_problem(form).is_some() {
+        return BTreeMap::new(); // of a pilot of another version
+    }
+    let field = |options: &Vec<String>| FormField {
+        options: options.clone(),
+    };
+    form.iter()
+        .map(|(name, options)| (name.clone(), field(options)))
+        .collect()
 }
 
 /// What was decided, if it was: as the agent is told it.
@@ -442,7 +480,13 @@ fn decided(approval: &Approval) -> Option<(bool, Value)> {
     let notes: Vec<String> = notes
         .map(|decision| shorten(&decision.note, most))
         .collect();
-    let value = json!({"decision": phase, "by": status.by, "notes": notes});
+    let mut value = json!({"decision": phase, "by": status.by, "notes": notes});
+    // Those who approved filled in the same.
+    let first = status.by.first();
+    let filled_in = first.and_then(|user| approval.spec.decisions.get(user));
+    if let Some(decision) = filled_in.filter(|decision| !decision.values.is_empty()) {
+        value["values"] = json!(decision.values);
+    }
     Some((status.phase == Some(ApprovalPhase::Approved), value))
 }
 

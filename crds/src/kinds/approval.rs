@@ -42,8 +42,10 @@ pub const MAX_DECISIONS: usize = 32;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.task == oldSelf.task && self.requestedBy == oldSelf.requestedBy && self.ask == oldSelf.ask && has(self.show) == has(oldSelf.show) && (!has(self.show) || self.show == oldSelf.show) && has(self.action) == has(oldSelf.action) && (!has(self.action) || self.action == oldSelf.action) && self.approvers == oldSelf.approvers && self.expiresAt == oldSelf.expiresAt && self.onTimeout == oldSelf.onTimeout").message("only decisions can be added: the rest says what is asked, and of whom"),
-    validation = Rule::new("!has(oldSelf.decisions) || oldSelf.decisions.all(user, has(self.decisions) && user in self.decisions && self.decisions[user] == oldSelf.decisions[user])").message("a decision stands: it neither changes nor disappears")
+    validation = Rule::new("self.task == oldSelf.task && self.requestedBy == oldSelf.requestedBy && self.ask == oldSelf.ask && has(self.show) == has(oldSelf.show) && (!has(self.show) || self.show == oldSelf.show) && has(self.form) == has(oldSelf.form) && (!has(self.form) || self.form == oldSelf.form) && has(self.action) == has(oldSelf.action) && (!has(self.action) || self.action == oldSelf.action) && self.approvers == oldSelf.approvers && self.expiresAt == oldSelf.expiresAt && self.onTimeout == oldSelf.onTimeout").message("only decisions can be added: the rest says what is asked, and of whom"),
+    validation = Rule::new("!has(oldSelf.decisions) || oldSelf.decisions.all(user, has(self.decisions) && user in self.decisions && self.decisions[user] == oldSelf.decisions[user])").message("a decision stands: it neither changes nor disappears"),
+    validation = Rule::new("!has(self.form) || !has(self.decisions) || self.decisions.all(user, self.decisions[user].decision != 'Approve' || (has(self.decisions[user].values) && self.form.all(name, name in self.decisions[user].values && (!has(self.form[name].options) || size(self.form[name].options) == 0 || self.decisions[user].values[name] in self.form[name].options))))").message("whoever approves fills in spec.form: one of the options, or any text, for each of its names in the decision's values"),
+    validation = Rule::new("!has(self.decisions) || self.decisions.all(user, !has(self.decisions[user].values) || self.decisions[user].values.all(name, has(self.form) && name in self.form))").message("values are for the names of spec.form")
 )]
 pub struct ApprovalSpec {
     /// The Task that waits for it. Immutable.
@@ -58,6 +60,10 @@ pub struct ApprovalSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "show_schema")]
     pub show: BTreeMap<String, String>,
+    /// What whoever approves fills in, by name. At most 8. Immutable.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "form_schema")]
+    pub form: BTreeMap<String, FormField>,
     /// Digest of exactly what is done once it is approved: of a tool call, tool and arguments. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 71), regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
@@ -132,6 +138,18 @@ pub struct Decision {
     /// A text for whoever asked; the answer to a question.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
+    /// What was filled in.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub values: BTreeMap<String, String>,
+}
+
+/// A field of a form.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FormField {
+    /// What can be chosen; any text where there is nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
 }
 
 /// Yes or no.
@@ -149,6 +167,26 @@ fn show_schema(_: &mut SchemaGenerator) -> Schema {
         "type": "object",
         "maxProperties": 16,
         "additionalProperties": { "type": "string", "maxLength": 131_072 },
+    })
+}
+
+fn form_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "description": "What whoever approves fills in, by name. At most 8. Immutable.",
+        "type": "object",
+        "maxProperties": 8,
+        "additionalProperties": {
+            "description": "A field.",
+            "type": "object",
+            "properties": {
+                "options": {
+                    "description": "What can be chosen; any text where there is nothing. At most 32, each at most 256 characters.",
+                    "type": "array",
+                    "maxItems": 32,
+                    "items": { "type": "string", "maxLength": 256 },
+                },
+            },
+        },
     })
 }
 
@@ -172,6 +210,12 @@ fn decisions_schema(_: &mut SchemaGenerator) -> Schema {
                     "description": "A text for whoever asked; the answer to a question. At most 4096 characters.",
                     "type": "string",
                     "maxLength": 4096,
+                },
+                "values": {
+                    "description": "What was filled in, by the names of `form`; who approves fills in all of it. Each at most 1024 characters.",
+                    "type": "object",
+                    "maxProperties": 8,
+                    "additionalProperties": { "type": "string", "maxLength": 1024 },
                 },
             },
         },

@@ -87,6 +87,12 @@ impl Daemon {
         self.process.kill().await
     }
 
+    /// Its process id, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        *self.process.pid.borrow()
+    }
+
     /// How often it was started.
     #[must_use]
     pub fn starts(&self) -> usize {

@@ -1,24 +1,28 @@
 //! Everything that one matrix runs on. Dropped, it leaves no process behind.
 
 use super::files::{Files, kubelet_client, mount};
-use super::kubelet::{Kubelet, Settings};
+use super::kubelet::{Kubelet, Settings, logged};
 use super::process::Daemon;
 use super::programs::{Ports, gateway, localhost, operator, programs};
 use crate::cluster::{Cluster, crypto};
-use crate::gateway::{Gateway, Reader, token};
+use crate::gateway::{Gateway, Reader, token, token_of};
 use crate::installed::RELEASE;
 use crate::proxy::{Identity, Proxy, Rule, Switch, Upstream};
 use anyhow::{Context as _, Result};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::Api;
+use kube::api::ListParams;
 use oarmaster_protocol::admin::AttemptReport;
 use serde::de::DeserializeOwned;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::process::Command;
 
 /// How long a step may take on a machine that is busy with a build.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -38,6 +42,9 @@ pub struct Rig {
     admin: Gateway,
     admin_token: String,
     read: String,
+    data: String,
+    ca: String,
+    programs: PathBuf,
     dir: TempDir,
     _proxies: [Proxy; 2],
 }
@@ -88,6 +95,9 @@ impl Rig {
             admin: Gateway::at(&localhost(ports.admin), &leaf.ca)?,
             admin_token: files.admin_token.clone(),
             read: localhost(ports.read),
+            data: localhost(ports.data),
+            ca: leaf.ca,
+            programs,
             cluster,
             operator: Arc::new(operator),
             gateway: Arc::new(gateway),
@@ -96,6 +106,56 @@ impl Rig {
             dir,
             _proxies: [api, proxy],
         })
+    }
+
+    /// A process of shared pilots, under the name of a pod of their Deployment, for so many attempts at once.
+    ///
+    /// # Errors
+    /// When there is no such pod.
+    pub async fn pilots(&self, slots: u16) -> Result<Daemon> {
+        let ca = self.dir.path().join("pilots-ca.crt");
+        std::fs::write(&ca, &self.ca)?;
+        let token = self.dir.path().join("pilots.token");
+        let client = kubelet_client(&self.cluster)?;
+        let pods: Api<Pod> = Api::namespaced(client.clone(), RELEASE);
+        let pods = pods.list(&ListParams::default()).await?.items;
+        let account = "oarmaster-pilots";
+        let theirs = |pod: &&Pod| {
+            let spec = pod.spec.as_ref();
+            spec.and_then(|spec| spec.service_account_name.as_deref()) == Some(account)
+        };
+        let pod = pods
+            .iter()
+            .find(theirs)
+            .context("no pod of the Deployment of the shared pilots")?;
+        let audience = Some(oarmaster_protocol::AUDIENCE);
+        std::fs::write(
+            &token,
+            token_of(&client, RELEASE, account, audience, Some(pod)).await?,
+        )?;
+        let (program, log) = (
+            self.programs.join("oarmaster-runner"),
+            self.dir.path().join("pilots.log"),
+        );
+        let gateway = self.data.clone();
+        Ok(Daemon::start(move || {
+            let mut command = Command::new(&program);
+            command
+                .args([
+                    "pilots",
+                    "--gateway",
+                    &gateway,
+                    "--slots",
+                    &slots.to_string(),
+                ])
+                .arg("--token-file")
+                .arg(&token)
+                .arg("--ca-file")
+                .arg(&ca)
+                .stdin(Stdio::null());
+            logged(&mut command, &log);
+            command
+        }))
     }
 
     /// What the gateway knows of an attempt, as it tells the operator.
@@ -139,7 +199,7 @@ impl Rig {
         format!(
             "{}{}--- kubelet ---\n{kubelet}",
             last("operator.log"),
-            last("gateway.log")
+            last("gateway.log") + &last("pilots.log")
         )
     }
 }

@@ -250,6 +250,37 @@ async fn a_decision_stands() -> Result<()> {
 }
 
 #[tokio::test]
+async fn who_approves_fills_in_the_form() -> Result<()> {
+    in_space("form", async |space| {
+        let form = json!({"environment": {"options": ["staging", "prod"]}, "why": {}});
+        waiting(space, "form", json!({ "form": form })).await?;
+        waiting(space, "plain", json!({})).await?;
+        let alice = approver(space, "alice", &["leads"]).await?;
+        let says = |verdict: &str, values: Value| {
+            json!({"spec": {"decisions": {"alice": {"decision": verdict, "values": values}}}})
+        };
+        let whole = json!({"environment": "staging", "why": "it is late"});
+        let fills = "fills in spec.form";
+        for (name, patch, wanted) in [
+            ("form", says("Approve", whole.clone()), ""),
+            ("form", decision("alice", "Reject"), ""),
+            ("form", decision("alice", "Approve"), fills),
+            ("form", says("Approve", json!({"environment": "staging"})), fills),
+            ("form", says("Approve", json!({"environment": "moon", "why": "x"})), fills),
+            ("form", says("Reject", json!({"colour": "red"})), "values are for the names of spec.form"),
+            ("plain", says("Approve", whole), "values are for the names of spec.form"),
+            ("form", json!({"spec": {"form": {"environment": {"options": ["moon"]}}}}), ASKED),
+        ] {
+            let told = tried(space, &alice, name, &patch).await?;
+            let right = if wanted.is_empty() { told.is_empty() } else { told.contains(wanted) };
+            ensure!(right, "{name}: {patch}: {told}");
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn what_does_not_wait_is_not_decided() -> Result<()> {
     in_space("over", async |space| {
         waiting(space, "over", json!({})).await?;

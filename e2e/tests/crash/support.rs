@@ -2,16 +2,13 @@
 
 use anyhow::{Context as _, Result, ensure};
 use futures::FutureExt as _;
-use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
-use kube::api::{ListParams, PostParams};
-use kube::{Api, ResourceExt as _};
 use oarmaster_e2e::cluster::checkout;
 use oarmaster_e2e::crash::Rig;
 use oarmaster_e2e::crash::process::Daemon;
+use oarmaster_e2e::crash::scene::unasked;
 use oarmaster_e2e::installed::{AS_IS, RELEASE};
 use oarmaster_e2e::proxy::{Point, Rule, Side, Strike};
 use oarmaster_e2e::{Cluster, Space};
-use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, OnceCell};
@@ -56,24 +53,6 @@ async fn charts(cluster: &Cluster) -> Result<()> {
             .with_context(|| format!("failed to install chart {chart}"))?;
     }
     unasked(cluster).await
-}
-
-/// The API server has no pods that could answer for the webhook: Tasks state themselves who asks for them, which the policy holds them to.
-async fn unasked(cluster: &Cluster) -> Result<()> {
-    let all: Api<MutatingWebhookConfiguration> = Api::all(cluster.client.clone());
-    for mut found in all.list(&ListParams::default()).await? {
-        let name = found.name_any();
-        if !name.starts_with("oarmaster-webhook") {
-            continue;
-        }
-        for webhook in found.webhooks.iter_mut().flatten() {
-            webhook.namespace_selector = Some(serde_json::from_value(
-                json!({"matchLabels": {"nobody": "asks"}}),
-            )?);
-        }
-        all.replace(&name, &PostParams::default(), &found).await?;
-    }
-    Ok(())
 }
 
 /// Runs something in a namespace of its own, and hands out what it gives.

@@ -1,7 +1,9 @@
 //! The tools that are requests to the operator: what the model is told about them, how its arguments become a request, and what it is
 //! shown of the answer.
 
-use oarmaster_protocol::request::{Answer, Ask};
+use oarmaster_protocol::request::{
+    Answer, Ask, Form, MAX_CHOICE, MAX_CHOICES, MAX_FIELDS, form_problem,
+};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -26,6 +28,8 @@ struct Delegate {
 #[serde(deny_unknown_fields)]
 struct AskHuman {
     question: String,
+    #[serde(default)]
+    form: Form,
 }
 
 impl AskTool {
@@ -72,7 +76,14 @@ impl AskTool {
                 json!(["agent", "prompt"]),
             ),
             Self::AskHuman => (
-                json!({"question": {"type": "string", "minLength": 1, "maxLength": 4096, "description": "The question."}}),
+                json!({
+                    "question": {"type": "string", "minLength": 1, "maxLength": 4096, "description": "The question."},
+                    "form": {
+                        "type": "object", "maxProperties": MAX_FIELDS,
+                        "additionalProperties": {"type": "array", "maxItems": MAX_CHOICES, "items": {"type": "string", "minLength": 1, "maxLength": MAX_CHOICE}},
+                        "description": "What is to be filled in: names of fields, each with the values to choose from, or an empty list for any text. Example: {\"environment\": [\"staging\", \"prod\"], \"reason\": []}",
+                    },
+                }),
                 json!(["question"]),
             ),
         };
@@ -99,11 +110,17 @@ impl AskTool {
                 Ask::Delegate { agent, prompt }
             }
             Self::AskHuman => {
-                let AskHuman { question } = self.read(arguments, agents)?;
+                let AskHuman { question, form } = self.read(arguments, agents)?;
                 if question.is_empty() || question.chars().count() > 4096 {
                     return Err("A question has 1 to 4096 characters.".to_owned());
                 }
-                Ask::Question { ask: question }
+                if let Some(problem) = form_problem(&form) {
+                    return Err(problem);
+                }
+                Ask::Question {
+                    ask: question,
+                    form,
+                }
             }
         };
         Ok(ask)
@@ -150,7 +167,7 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// A decision of people, as the operator writes it: `{decision, by, notes}`.
+/// A decision of people, as the operator writes it: `{decision, by, notes, values}`.
 fn said(value: &Value) -> String {
     if let Value::String(text) = value {
         return text.clone();
@@ -172,6 +189,12 @@ fn said(value: &Value) -> String {
     let notes = names("notes");
     if !notes.is_empty() {
         text.push_str(&format!(": {}", notes.join("; ")));
+    }
+    for (field, value) in value["values"].as_object().into_iter().flatten() {
+        text.push_str(&format!(
+            "\n{field}: {}",
+            value.as_str().unwrap_or_default()
+        ));
     }
     text
 }
@@ -197,6 +220,27 @@ mod tests {
                 assert!(told.contains("JSON Schema"), "{told}");
             }
         }
+        let asked = |form: Value| {
+            AskTool::AskHuman.ask(&json!({"question": "Where?", "form": form}), &agents)
+        };
+        let form = json!({"environment": ["staging", "prod"], "why": []});
+        let Ask::Question { form, .. } = asked(form).unwrap() else {
+            panic!()
+        };
+        assert_eq!(form["environment"], ["staging", "prod"]);
+        let many: Form = (0..9)
+            .map(|number| (format!("f{number}"), vec![]))
+            .collect();
+        for (form, wanted) in [
+            (json!(many), "at most 8 fields"),
+            (json!({"a b": []}), "names of a form's fields"),
+            (json!({"a": [""]}), "at most 32 values"),
+            (json!({"a": ["x\u{202e}y"]}), "visible characters"),
+            (json!({"a": "staging"}), "JSON Schema"),
+        ] {
+            let told = asked(form).unwrap_err();
+            assert!(told.contains(wanted), "{told}");
+        }
         let other = json!({"agent": "root", "prompt": "x"});
         let told = AskTool::Delegate.ask(&other, &agents).unwrap_err();
         assert!(told.ends_with("The agents are: coder."), "{told}");
@@ -208,7 +252,10 @@ mod tests {
             agent: "coder".into(),
             prompt: "x".into(),
         };
-        let question = Ask::Question { ask: "x".into() };
+        let question = Ask::Question {
+            ask: "x".into(),
+            form: Form::new(),
+        };
         let approval = Ask::Approval {
             tool: "Shell".into(),
             arguments: json!({}),
@@ -227,6 +274,12 @@ mod tests {
                 true,
                 json!({"decision": "Approved", "by": ["alice"], "notes": ["the second"]}),
                 "Approved by alice: the second",
+            ),
+            (
+                &question,
+                true,
+                json!({"decision": "Approved", "by": ["alice"], "notes": [], "values": {"environment": "staging", "why": "it is late"}}),
+                "Approved by alice\nenvironment: staging\nwhy: it is late",
             ),
             (
                 &approval,

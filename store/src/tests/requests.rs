@@ -11,7 +11,10 @@ const CHILD: &str = "1f7c2c5e-0000-4000-8000-000000000002";
 const GRANDCHILD: &str = "1f7c2c5e-0000-4000-8000-000000000003";
 
 fn ask(text: &str) -> Ask {
-    Ask::Question { ask: text.into() }
+    Ask::Question {
+        ask: text.into(),
+        form: [].into(),
+    }
 }
 
 fn asked(number: u32, what: &Ask) -> Body {

@@ -2,16 +2,18 @@
 //! stays small; here are the things that it needs.
 
 mod gateway;
+mod pilot;
 mod sandbox;
 mod tasks;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
 
 use crate::cache::checkout;
+use crate::cluster::Measured;
 use crate::cmd;
 use crate::images::programs::{self, Profile};
 
@@ -26,16 +28,22 @@ pub struct Args {
 enum Which {
     /// The gateway beside a bare pass-through and LiteLLM, against a provider that is played
     Gateway(gateway::Args),
+    /// Agents: how soon and how many, what goes on costs, on an API server without nodes
+    Pilot(pilot::Args),
     /// Sandboxes, in pods of the local cluster
     Sandbox(sandbox::Args),
     /// Tasks, from their creation to their end, on an API server without nodes
     Tasks(tasks::Args),
 }
 
+/// The namespace of the charts.
+const RELEASE: &str = "oarmaster-system";
+
 /// Runs the command.
 pub fn run(args: Args) -> Result<ExitCode> {
     match args.command {
         Which::Gateway(args) => gateway::run(&args),
+        Which::Pilot(args) => pilot::run(&args),
         Which::Sandbox(args) => sandbox::run(&args),
         Which::Tasks(args) => tasks::run(&args),
     }
@@ -61,4 +69,17 @@ fn commit() -> Result<String> {
     git.args(["rev-parse", "--short", "HEAD"])
         .current_dir(checkout());
     Ok(cmd::output(&mut git)?.trim().to_owned())
+}
+
+/// Installs the charts; that their pods do not run here is seen to by the bench.
+fn charts(cluster: &Measured) -> Result<()> {
+    for chart in ["oarmaster-crds", "oarmaster"] {
+        let mut command: Command = cluster.helm()?;
+        command
+            .args(["install", chart, &format!("charts/{chart}")])
+            .args(["--namespace", RELEASE, "--create-namespace"])
+            .current_dir(checkout());
+        cmd::output(&mut command).with_context(|| format!("failed to install chart {chart}"))?;
+    }
+    Ok(())
 }

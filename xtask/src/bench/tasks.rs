@@ -2,17 +2,14 @@
 
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde_json::json;
 
-use crate::bench::{build, commit};
+use crate::bench::{build, charts, commit};
 use crate::cache::{self, checkout};
-use crate::cluster::{Measured, measured};
+use crate::cluster::measured;
 use crate::cmd;
 use crate::images::programs::{self, Profile};
-
-/// The namespace of the charts.
-const RELEASE: &str = "oarmaster-system";
 
 /// `cargo xtask bench tasks`.
 #[derive(clap::Args)]
@@ -68,17 +65,4 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         cmd::pass(Command::new(&bench).env("OARMASTER_BENCH", config.to_string()))
     })?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Installs the charts; that their pods do not run here is seen to by the bench.
-fn charts(cluster: &Measured) -> Result<()> {
-    for chart in ["oarmaster-crds", "oarmaster"] {
-        let mut command: Command = cluster.helm()?;
-        command
-            .args(["install", chart, &format!("charts/{chart}")])
-            .args(["--namespace", RELEASE, "--create-namespace"])
-            .current_dir(checkout());
-        cmd::output(&mut command).with_context(|| format!("failed to install chart {chart}"))?;
-    }
-    Ok(())
 }

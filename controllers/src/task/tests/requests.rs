@@ -340,6 +340,7 @@ fn people_see_what_they_approve() {
     let mut sim = running();
     sim.asks(Ask::Question {
         ask: "Is it \u{2067}x\u{2069}?\nOr\u{1b}".into(),
+        form: [].into(),
     });
     sim.settle();
     assert_eq!(
@@ -366,6 +367,7 @@ fn rejected_and_expired_are_answers_too() {
         let mut sim = running();
         let id = sim.asks(Ask::Question {
             ask: "Which?".into(),
+            form: [].into(),
         });
         sim.settle();
         let spec = approval(&sim).spec;
@@ -376,6 +378,27 @@ fn rejected_and_expired_are_answers_too() {
         let answer = &sim.answers[&id];
         assert!(!answer.ok && answer.value["decision"] == json!(wanted));
     }
+}
+
+#[test]
+fn what_people_filled_in_is_part_of_the_answer() {
+    let mut sim = running();
+    let form = [("where".to_owned(), vec!["a".to_owned(), "b".to_owned()])];
+    let id = sim.asks(Ask::Question {
+        ask: "Where?".into(),
+        form: form.into(),
+    });
+    sim.settle();
+    assert_eq!(approval(&sim).spec.form["where"].options, ["a", "b"]);
+    let name = approval(&sim).metadata.name.unwrap();
+    let mut made = approval(&sim);
+    let decision = json!({"decision": "Approve", "values": {"where": "b"}});
+    let decision = serde_json::from_value(decision).unwrap();
+    made.spec.decisions.insert("carol".into(), decision);
+    sim.made.approvals.insert(name, Arc::new(made));
+    decided(&mut sim, ApprovalPhase::Approved, &["carol"]);
+    sim.settle();
+    assert_eq!(sim.answers[&id].value["values"], json!({"where": "b"}));
 }
 
 #[test]
