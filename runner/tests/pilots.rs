@@ -524,7 +524,7 @@ async fn journals_are_read_one_after_the_other() {
     gateway.until("all assignments", all).await;
     gateway.offer("fresh");
     gateway.outcome("fresh").await;
-    let reading = |inner: &Inner| (!inner.reading.is_empty()).then(|| inner.reading.len());
+    let reading = |inner: &Inner| (!inner.reading.is_empty()).then_some(inner.reading.len());
     assert_eq!(gateway.until("a journal", reading).await, 1);
     gateway.with(|inner| inner.closed = false);
     for uid in names {

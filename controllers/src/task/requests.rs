@@ -480,14 +480,19 @@ fn decided(approval: &Approval) -> Option<(bool, Value)> {
     let notes: Vec<String> = notes
         .map(|decision| shorten(&decision.note, most))
         .collect();
-    let mut value = json!({"decision": phase, "by": status.by, "notes": notes});
+    let mut value = Map::from_iter([
+        ("decision".to_owned(), json!(phase)),
+        ("by".to_owned(), json!(status.by)),
+        ("notes".to_owned(), json!(notes)),
+    ]);
     // Those who approved filled in the same.
     let first = status.by.first();
     let filled_in = first.and_then(|user| approval.spec.decisions.get(user));
     if let Some(decision) = filled_in.filter(|decision| !decision.values.is_empty()) {
-        value["values"] = json!(decision.values);
+        value.insert("values".to_owned(), json!(decision.values));
     }
-    Some((status.phase == Some(ApprovalPhase::Approved), value))
+    let granted = status.phase == Some(ApprovalPhase::Approved);
+    Some((granted, Value::Object(value)))
 }
 
 /// The entry of a request, made for the `round`th time.

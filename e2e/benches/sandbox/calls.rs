@@ -2,6 +2,8 @@
 
 use crate::{ms, objects};
 use anyhow::{Context as _, Result, ensure};
+use oarmaster_crds::Task;
+use oarmaster_crds::kinds::task::Phase;
 use oarmaster_e2e::Space;
 use oarmaster_e2e::bench::cpu::memory;
 use oarmaster_e2e::bench::report::{Goal, Report, percentile, short};
@@ -133,6 +135,12 @@ fn calls(journal: &Journal) -> Vec<Call> {
 async fn resident(space: &Space, report: &mut Report) -> Result<()> {
     objects::agent(space, "holder", &[objects::python(HELD)]).await?;
     objects::task(space, "held", "holder").await?;
+    // Before that there is no journal.
+    let began = |task: &Task| {
+        let phase = task.status.as_ref().and_then(|status| status.phase);
+        phase == Some(Phase::Running)
+    };
+    space.task_until("held", "it runs", began).await?;
     let reader = space.reader().await?;
     let runs = |body: &Body| matches!(body, Body::ToolIntent { .. });
     reader.until("held", "a tool call", runs).await?;

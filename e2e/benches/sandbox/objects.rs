@@ -53,8 +53,8 @@ pub async fn task(space: &Space, name: &str, agent: &str) -> Result<()> {
     Ok(())
 }
 
-/// A pod of two containers as a Task's, a sidecar and a main one, that does nothing but say when it began.
-pub fn bare(name: &str) -> Value {
+/// A pod of two containers as a Task's, a sidecar and a main one, that does nothing but say when it began; or of three, with one that ends before them.
+pub fn bare(name: &str, before: bool) -> Value {
     let container = |name: &str, command: &[&str]| {
         json!({
             "name": name, "image": image("python"), "imagePullPolicy": "IfNotPresent", "command": command,
@@ -67,12 +67,16 @@ pub fn bare(name: &str) -> Value {
     if let Some(beside) = beside.as_object_mut() {
         beside.insert("restartPolicy".to_owned(), json!("Always"));
     }
+    let mut init = vec![beside];
+    if before {
+        init.insert(0, container("before", &["true"]));
+    }
     json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"bench": "bare"}},
         "spec": {
             "automountServiceAccountToken": false, "restartPolicy": "Never", "terminationGracePeriodSeconds": 0,
             "securityContext": {"runAsNonRoot": true, "runAsUser": 65533, "seccompProfile": {"type": "RuntimeDefault"}},
-            "initContainers": [beside],
+            "initContainers": init,
             "containers": [container("main", &["date", "+%s%N"])],
         },
     })

@@ -26,17 +26,21 @@ pub async fn run(space: &Space, report: &mut Report) -> Result<()> {
     let seen = Seen::default();
     let pods: Api<Pod> = space.api();
     let following = tokio::spawn(follow(pods.clone(), seen.clone()));
-    let (mut bare, mut ours) = (Vec::new(), Vec::new());
+    let (mut bare, mut three, mut ours) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..PODS {
         eprintln!("pods, {} of {PODS}", number + 1);
-        let name = format!("bare-{number}");
-        space.create(&objects::bare(&name).to_string()).await?;
-        let is_done = |pod: &Pod| phase(pod) == Some("Succeeded");
-        wait::until(pods.clone(), &name, "its end", SOON, is_done).await?;
-        let said = space.kubectl(&["logs", &name, "-c", "main"]).await?;
-        let nanos: f64 = said.trim().parse().context("the pod did not say when")?;
-        bare.push(nanos / 1e6 - first(&seen, &name)?);
-        pods.delete(&name, &DeleteParams::background()).await?;
+        for (kind, before, times) in [("bare", false, &mut bare), ("three", true, &mut three)] {
+            let name = format!("{kind}-{number}");
+            space
+                .create(&objects::bare(&name, before).to_string())
+                .await?;
+            let is_done = |pod: &Pod| phase(pod) == Some("Succeeded");
+            wait::until(pods.clone(), &name, "its end", SOON, is_done).await?;
+            let said = space.kubectl(&["logs", &name, "-c", "main"]).await?;
+            let nanos: f64 = said.trim().parse().context("the pod did not say when")?;
+            times.push(nanos / 1e6 - first(&seen, &name)?);
+            pods.delete(&name, &DeleteParams::background()).await?;
+        }
 
         let name = format!("task-{number}");
         objects::task(space, &name, "starter").await?;
@@ -63,6 +67,7 @@ pub async fn run(space: &Space, report: &mut Report) -> Result<()> {
     let head = ["pod created -> in it, ms", "p50", "p90", "max"];
     let rows = [
         row("two containers of nothing: the second one began", &bare),
+        row("three containers of nothing: the third one began", &three),
         row("a Task: the first tool is called", &ours),
     ];
     report.table(&head, &rows);

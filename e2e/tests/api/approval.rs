@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 
 const DECIDED: &str = "a decision stands: it neither changes nor disappears";
 const ASKED: &str = "only decisions can be added: the rest says what is asked, and of whom";
+const FILLED: &str = "whoever approves fills in spec.form: one of the options, or any text, for each of its names in the decision's values";
+const NAMED: &str = "values are for the names of spec.form";
 
 /// An Approval as the operator makes it.
 pub fn approval() -> Value {
@@ -59,7 +61,7 @@ pub fn cases() -> Vec<Case> {
 
 /// What the rules of the schema say to changes.
 pub fn told() -> Vec<&'static str> {
-    vec![DECIDED, ASKED]
+    vec![DECIDED, ASKED, FILLED, NAMED]
 }
 
 #[tokio::test]
@@ -260,15 +262,14 @@ async fn who_approves_fills_in_the_form() -> Result<()> {
             json!({"spec": {"decisions": {"alice": {"decision": verdict, "values": values}}}})
         };
         let whole = json!({"environment": "staging", "why": "it is late"});
-        let fills = "fills in spec.form";
         for (name, patch, wanted) in [
             ("form", says("Approve", whole.clone()), ""),
             ("form", decision("alice", "Reject"), ""),
-            ("form", decision("alice", "Approve"), fills),
-            ("form", says("Approve", json!({"environment": "staging"})), fills),
-            ("form", says("Approve", json!({"environment": "moon", "why": "x"})), fills),
-            ("form", says("Reject", json!({"colour": "red"})), "values are for the names of spec.form"),
-            ("plain", says("Approve", whole), "values are for the names of spec.form"),
+            ("form", decision("alice", "Approve"), FILLED),
+            ("form", says("Approve", json!({"environment": "staging"})), FILLED),
+            ("form", says("Approve", json!({"environment": "moon", "why": "x"})), FILLED),
+            ("form", says("Reject", json!({"colour": "red"})), NAMED),
+            ("plain", says("Approve", whole), NAMED),
             ("form", json!({"spec": {"form": {"environment": {"options": ["moon"]}}}}), ASKED),
         ] {
             let told = tried(space, &alice, name, &patch).await?;

@@ -151,7 +151,9 @@ fn target() -> Vec<Case> {
             a(
                 json!({"replay": {"task": {"name": "earlier"}}, "continueFrom": {"name": "earlier"}}),
             ),
-            &["set one of replay and continueFrom"],
+            &[
+                "set one of replay and continueFrom: a replay begins as the Task that it replays did",
+            ],
         ),
         denied(
             "a replay of a part that asks no model after it",
