@@ -39,6 +39,7 @@ pub mod shared;
 pub mod state;
 pub mod surface;
 pub mod tls;
+pub mod tools;
 pub mod traces;
 
 #[cfg(test)]

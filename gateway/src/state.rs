@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::pilots::{self, Pilots};
 use crate::provider::http::MAX_VECTORS;
 use crate::shared::Redis;
+use crate::tools::web::Web;
 use crate::traces::Traces;
 use arc_swap::ArcSwap;
 use axum::body::Body;
@@ -87,6 +88,8 @@ pub struct Gateway {
     pub pilots: Pilots,
     /// The way of sandboxes to domains.
     pub egress: Egress,
+    /// Searches, and pages that are fetched.
+    pub web: Web,
     /// Calls that run to their end even when their caller is gone.
     pub calls: TaskTracker,
     /// Cancelled when the process stops: endless streams end.
@@ -177,6 +180,7 @@ impl Gateway {
             counting: tokio::sync::Mutex::default(),
             assignments: Assignments::default(),
             egress: Egress::default(),
+            web: Web::default(),
             calls: TaskTracker::new(),
             stopping: CancellationToken::new(),
             access: Access::new(client),

@@ -1,0 +1,3 @@
+//! Tools of agents that the gateway carries out.
+
+pub mod web;
