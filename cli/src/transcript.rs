@@ -4,6 +4,7 @@ use crate::text::{bytes, clean, count, one_line};
 use oarmaster_crds::Usd;
 use oarmaster_protocol::journal::{Body, CallUsage, Checkpoint, Outcome, Record};
 use oarmaster_protocol::request::{Ask, Waits};
+use oarmaster_protocol::tool::Offer;
 use serde_json::Value;
 
 /// Lines that are shown of a long result unless everything is asked for: from its start, and from its end.
@@ -71,6 +72,7 @@ impl Printer {
                 lines
             }
             Body::Isolation { proven, findings } => self.isolation(*proven, findings),
+            Body::Tools { offer } => self.tools(offer),
             Body::ToolIntent {
                 tool, arguments, ..
             } => self.intent(tool, arguments),
@@ -232,6 +234,17 @@ impl Printer {
             }
         }
         lines.insert(0, head);
+        lines
+    }
+
+    fn tools(&self, offer: &Offer) -> Vec<String> {
+        let names: Vec<&str> = offer.tools.iter().map(|tool| &*tool.name).collect();
+        let most = if self.full { usize::MAX } else { LINE };
+        let mut lines = vec![one_line(
+            &format!("tools of MCP servers: {}", names.join(", ")),
+            most,
+        )];
+        self.text(&mut lines, &offer.missing.join("\n"));
         lines
     }
 

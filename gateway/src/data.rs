@@ -10,6 +10,7 @@ use crate::identity::sandbox::SandboxPod;
 use crate::pilots;
 use crate::state::{Caller, Gateway};
 use crate::surface::Surface;
+use crate::tools;
 use axum::Json;
 use axum::Router;
 use axum::body::Body;
@@ -64,6 +65,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/task/v1/requests/{id}", get(request))
         .route("/task/v1/egress", get(egress::open))
         .merge(pilots::route::router())
+        .merge(tools::route::router())
         .fallback(no_path)
         .method_not_allowed_fallback(no_method)
         .with_state(gateway)

@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::pilots::{self, Pilots};
 use crate::provider::http::MAX_VECTORS;
 use crate::shared::Redis;
+use crate::tools::Tools;
 use crate::tools::web::Web;
 use crate::traces::Traces;
 use arc_swap::ArcSwap;
@@ -86,6 +87,8 @@ pub struct Gateway {
     pub assignments: Assignments,
     /// Who has the attempts without a pod of their own.
     pub pilots: Pilots,
+    /// What tools of agents need.
+    pub tools: Tools,
     /// The way of sandboxes to domains.
     pub egress: Egress,
     /// Searches, and pages that are fetched.
@@ -179,6 +182,7 @@ impl Gateway {
             metrics,
             counting: tokio::sync::Mutex::default(),
             assignments: Assignments::default(),
+            tools: Tools::default(),
             egress: Egress::default(),
             web: Web::default(),
             calls: TaskTracker::new(),

@@ -80,6 +80,9 @@ pub struct AgentTarget {
     /// Tools, by the names of the Agent kind (`RunCode`, `Shell`, ...).
     #[serde(default)]
     pub tools: Vec<String>,
+    /// The MCP servers whose tools it may call, through the gateway.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mcp: Vec<McpServer>,
     /// The Agents that `Delegate` may name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub delegates: Vec<String>,
@@ -93,6 +96,35 @@ pub struct AgentTarget {
     pub max_turns: u32,
     /// Most tool calls.
     pub max_tool_calls: u32,
+}
+
+/// An MCP server, for the gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct McpServer {
+    /// What its tools' names begin with.
+    pub name: String,
+    /// Where it is, by streamable HTTP.
+    pub url: String,
+    /// Where its key is; without one, it is sent none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<SecretKey>,
+    /// The tools that may be called, by the server's names.
+    pub allow: Vec<String>,
+    /// Longest time of one call, in milliseconds.
+    pub timeout_ms: u64,
+}
+
+/// A key in a Secret, which the gateway reads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretKey {
+    /// Namespace of the Secret: the Agent's.
+    pub namespace: String,
+    /// Name of the Secret.
+    pub name: String,
+    /// The key in it.
+    pub key: String,
 }
 
 /// Code to run once.

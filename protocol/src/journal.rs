@@ -9,6 +9,7 @@
 use crate::assignment::Score;
 use crate::failure::FailureClass;
 use crate::request::{Ask, Waits};
+use crate::tool::Offer;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -106,6 +107,11 @@ pub enum Body {
         proven: bool,
         /// What was found, one line per probe.
         findings: Vec<String>,
+    },
+    /// The tools of the agent's MCP servers, as they were found. The model is offered these from here on.
+    Tools {
+        /// What was found.
+        offer: Offer,
     },
     /// The model asked for a tool call that is about to run.
     ToolIntent {
@@ -236,6 +242,8 @@ pub enum About {
     Check,
     /// Another attempt goes on, in another sandbox.
     Seam,
+    /// Tools that are not there.
+    Tools,
 }
 
 /// The workspace after a tool call. The layers of the last one with `base` and of those after it, one over the other, are all of it.

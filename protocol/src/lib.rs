@@ -13,6 +13,7 @@ pub mod read;
 pub mod request;
 pub mod task;
 pub mod text;
+pub mod tool;
 
 pub use failure::FailureClass;
 

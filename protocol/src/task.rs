@@ -19,6 +19,8 @@
 //! | `PUT /task/v1/artifacts/{name}` | the bytes, at most [`MAX_ARTIFACT_BYTES`] | [`crate::journal::Artifact`] |
 //! | `POST /task/v1/result` | [`Append`] with one `Result` record | [`Appended`] |
 //! | `GET /task/v1/requests/{id}` | held open until there is an answer, at most [`crate::request::POLL`] | [`crate::request::RequestState`] |
+//! | `GET /task/v1/tools` | - | [`crate::tool::Offer`] |
+//! | `POST /task/v1/tools/{name}` | [`crate::tool::ToolCall`] | [`crate::tool::ToolAnswer`], when the call has ended |
 //! | `GET /task/v1/egress` | upgraded to [`EGRESS_PROTOCOL`], with [`SESSION_HEADER`] | what one program of the sandbox and an HTTP proxy say to each other, or one call of a model |
 //! | `POST /v1/chat/completions` | OpenAI's, not streamed, with the headers below | OpenAI's, with [`NEXT_HEADER`] |
 

@@ -76,6 +76,7 @@ fn assignment(uid: &str) -> Assignment {
             max_output_tokens: 1000,
             no_cache: false,
             tools: vec![],
+            mcp: vec![],
             delegates: vec![],
             approvals: vec![],
             output_schema: None,

@@ -54,6 +54,7 @@ impl Note {
             !matches!(
                 record.body,
                 Body::Open { .. }
+                    | Body::Tools { .. }
                     | Body::ToolResult { .. }
                     | Body::Observation { .. }
                     | Body::Note { .. }

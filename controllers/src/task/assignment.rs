@@ -160,6 +160,7 @@ fn agent_target(work: Work<'_>, pool: Option<&ModelPool>) -> AgentTarget {
             .iter()
             .map(|tool| tool.builtin.as_str().to_owned())
             .collect(),
+        mcp: Vec::new(),
         delegates: pinned
             .requests
             .iter()

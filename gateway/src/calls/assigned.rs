@@ -1,10 +1,11 @@
-//! What a Task's assignment says about its model calls and its egress. An assignment never changes, so it is read once.
+//! What a Task's assignment says about its model calls, its egress and the tools that the gateway carries out. An assignment never changes, so it is read once.
 
 use crate::error::ApiFailure;
 use crate::request::Caching;
 use moka::future::Cache;
 use oarmaster_crds::DomainPattern;
-use oarmaster_protocol::assignment::{Assignment, Target};
+use oarmaster_protocol::assignment::{Assignment, McpServer, Target};
+use oarmaster_protocol::tool::GatewayTool;
 use oarmaster_store::Store;
 use std::sync::Arc;
 
@@ -27,6 +28,10 @@ pub struct Assigned {
     pub egress: Arc<[DomainPattern]>,
     /// `<namespace>/<pool>`: where model calls of programs in its sandbox go, if they may make any.
     pub programs: Option<String>,
+    /// The tools of the gateway that the agent has.
+    pub tools: Vec<GatewayTool>,
+    /// Its MCP servers.
+    pub mcp: Vec<McpServer>,
 }
 
 /// Assignments by Task and attempt.
@@ -76,6 +81,12 @@ impl Assignments {
                         continues,
                         egress,
                         programs,
+                        tools: agent
+                            .tools
+                            .iter()
+                            .filter_map(|name| GatewayTool::from_name(name))
+                            .collect(),
+                        mcp: agent.mcp,
                     },
                     Target::Run(_) => Assigned {
                         model: None,
@@ -85,6 +96,8 @@ impl Assignments {
                         continues,
                         egress,
                         programs,
+                        tools: Vec::new(),
+                        mcp: Vec::new(),
                     },
                 }))
             })

@@ -11,6 +11,7 @@ use oarmaster_protocol::assignment::Assignment;
 use oarmaster_protocol::exec::{Bytes, FailedCode, Request, Response};
 use oarmaster_protocol::journal::Blob;
 use oarmaster_protocol::task::{MAX_ARTIFACT_BYTES, MAX_BLOB_BYTES};
+use oarmaster_protocol::tool::{Offer, ToolAnswer};
 use std::path::Path;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::block_in_place;
@@ -76,6 +77,21 @@ pub(super) async fn drive(
                     machine.saved(driver.save(save).await?);
                 }
                 event
+            }
+            Next::Tools => Event::Tools(match driver.gateway.tools().await {
+                Ok(offer) => offer,
+                Err(GatewayError::Refused { message, .. }) => Offer {
+                    missing: vec![message],
+                    ..Offer::default()
+                },
+                Err(error) => return Err(error.into()),
+            }),
+            Next::Serve { name, call, once } => {
+                Event::Served(match driver.gateway.use_tool(&name, call, once).await {
+                    Ok(answer) => answer,
+                    Err(GatewayError::Refused { message, .. }) => ToolAnswer::failed(message),
+                    Err(error) => return Err(error.into()),
+                })
             }
             Next::Restore(blobs) => driver.restore(&blobs).await?,
             Next::Await { id } => match driver.gateway.await_answer(&id).await? {

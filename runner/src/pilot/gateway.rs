@@ -9,6 +9,7 @@ use oarmaster_protocol::task::{
     ApiError, Append, Appended, CALL_HEADER, Claim, ClaimRequest, EGRESS_PROTOCOL, Journal,
     NEXT_HEADER, SESSION_HEADER,
 };
+use oarmaster_protocol::tool::{Offer, TOOL_WAIT, ToolAnswer, ToolCall};
 use reqwest::header::{CONNECTION, CONTENT_TYPE, HeaderMap, UPGRADE};
 use reqwest::{Method, StatusCode, Upgraded, Url};
 use serde::Serialize;
@@ -32,6 +33,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// A model call may go over several hops, each with the provider's own bound (10 min by default).
 const MODEL_TIMEOUT: Duration = Duration::from_secs(3600);
+/// The gateway gives a tool call up after [`TOOL_WAIT`].
+const TOOL_TIMEOUT: Duration = TOOL_WAIT.saturating_add(Duration::from_secs(30));
 /// Largest request to a model of an attempt that shares its process, in bytes.
 const MAX_CONVERSATION: usize = 2 << 20;
 
@@ -116,6 +119,8 @@ struct Call<'a> {
     content_type: Option<&'static str>,
     /// Shared by all tries; an artifact is large.
     body: bytes::Bytes,
+    /// In place of the body, once a try before may have arrived.
+    body_again: Option<bytes::Bytes>,
     timeout: Duration,
 }
 
@@ -125,6 +130,8 @@ enum Tried {
     Again {
         error: GatewayError,
         patience: Duration,
+        /// Whether the gateway may have begun to do what it was asked.
+        begun: bool,
     },
     Over(GatewayError, Option<u64>),
 }
@@ -335,6 +342,34 @@ impl Gateway {
         }
     }
 
+    /// The tools of the agent's MCP servers.
+    pub(crate) async fn tools(&mut self) -> Result<Offer, GatewayError> {
+        let mut call = self.call(Method::GET, "/task/v1/tools");
+        call.timeout = TOOL_TIMEOUT;
+        self.typed(call).await
+    }
+
+    /// Has the gateway carry a tool call out; one that is to be made `once` is not made again where its answer was lost.
+    pub(crate) async fn use_tool(
+        &mut self,
+        name: &str,
+        call: ToolCall,
+        once: bool,
+    ) -> Result<ToolAnswer, GatewayError> {
+        const PATH: &str = "/task/v1/tools/";
+        let mut sent = self.json(Method::POST, PATH, &call)?;
+        if once {
+            let again = ToolCall {
+                again: true,
+                ..call
+            };
+            sent.body_again = Some(self.json(Method::POST, PATH, &again)?.body);
+        }
+        sent.name = name;
+        sent.timeout = TOOL_TIMEOUT;
+        self.typed(sent).await
+    }
+
     pub(crate) async fn store(
         &mut self,
         name: &str,
@@ -360,6 +395,7 @@ impl Gateway {
             headers,
             content_type: None,
             body: bytes::Bytes::new(),
+            body_again: None,
             timeout: CALL_TIMEOUT,
         }
     }
@@ -390,7 +426,7 @@ impl Gateway {
     }
 
     /// Sends until there is an answer or patience ends.
-    async fn send(&mut self, call: Call<'_>) -> Result<Vec<u8>, GatewayError> {
+    async fn send(&mut self, mut call: Call<'_>) -> Result<Vec<u8>, GatewayError> {
         let begin = Instant::now();
         let mut pause = FIRST_PAUSE;
         loop {
@@ -407,6 +443,7 @@ impl Gateway {
                     Tried::Again {
                         error,
                         patience: REFUSAL_PATIENCE,
+                        begun: false,
                     }
                 }
                 tried => tried,
@@ -424,7 +461,14 @@ impl Gateway {
                     }
                     return Err(error);
                 }
-                Tried::Again { error, patience } => {
+                Tried::Again {
+                    error,
+                    patience,
+                    begun,
+                } => {
+                    if begun && let Some(again) = call.body_again.take() {
+                        call.body = again;
+                    }
                     if begin.elapsed() + pause > patience {
                         return Err(error);
                     }
@@ -436,13 +480,14 @@ impl Gateway {
     }
 
     async fn try_once(&self, call: &Call<'_>) -> Tried {
-        let again = |why: String| Tried::Again {
+        let again = |why: String, begun: bool| Tried::Again {
             error: GatewayError::Unreachable(why),
             patience: PATIENCE,
+            begun,
         };
         let token = match self.token.read().await {
             Ok(token) => token,
-            Err(error) => return again(format!("failed to read the token: {error}")),
+            Err(error) => return again(format!("failed to read the token: {error}"), false),
         };
         let mut url = self.link.base.clone();
         url.set_path(&format!("{}{}", call.path, call.name));
@@ -462,13 +507,13 @@ impl Gateway {
         }
         let response = match request.send().await {
             Ok(response) => response,
-            Err(error) => return again(chain(&error)),
+            Err(error) => return again(chain(&error), !error.is_connect()),
         };
         let (status, headers) = (response.status(), response.headers().clone());
         match response.bytes().await {
             Ok(bytes) if status.is_success() => Tried::Done(headers, bytes.into()),
             Ok(bytes) => judge(status, &headers, &bytes),
-            Err(error) => again(chain(&error)),
+            Err(error) => again(chain(&error), true),
         }
     }
 }
@@ -490,7 +535,12 @@ fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Tried {
         code: code.clone(),
         message: message.clone(),
     };
-    let again = |error, patience| Tried::Again { error, patience };
+    let again = |error, patience| Tried::Again {
+        error,
+        patience,
+        // What is refused for its token, or its budget, was not begun.
+        begun: !matches!(code.as_str(), "unauthenticated" | "window_exceeded"),
+    };
     match (code.as_str(), status.as_u16()) {
         ("fenced" | "conflict", _) => Tried::Over(GatewayError::Fenced(message), None),
         ("unauthenticated", _) => again(refused, REFUSAL_PATIENCE),

@@ -14,6 +14,7 @@ pub mod patch;
 mod policy;
 pub mod repository;
 mod sandbox;
+pub mod served;
 pub mod show;
 pub mod tools;
 

@@ -16,6 +16,7 @@ use oarmaster_protocol::task::{
     Append, Appended, CALL_HEADER, Claim, ClaimRequest, EGRESS_PROTOCOL, Journal, NEXT_HEADER,
     SESSION_HEADER,
 };
+use oarmaster_protocol::tool::{OUTCOME_UNKNOWN, Offer, ToolAnswer, ToolCall};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -69,6 +70,12 @@ struct Inner {
     failed_handshakes: u32,
     answer: Option<Answer>,
     looks: u32,
+    offer: Offer,
+    /// Tool calls that were made, in their order, and their answers by number.
+    used: Vec<(String, ToolCall)>,
+    tool_answers: BTreeMap<u32, ToolAnswer>,
+    /// Answers of tool calls are forgotten at once, as by a gateway that was started again.
+    forgets: bool,
     pilot_output: String,
     egress: Egress,
 }
@@ -171,6 +178,7 @@ pub fn assignment() -> Assignment {
             ]
             .map(str::to_owned)
             .to_vec(),
+            mcp: vec![],
             delegates: vec![],
             approvals: vec![],
             output_schema: None,
@@ -241,6 +249,8 @@ impl Gateway {
                     .route("/task/v1/result", post(result))
                     .route("/task/v1/artifacts/{name}", put(artifact))
                     .route("/task/v1/requests/{id}", get(request))
+                    .route("/task/v1/tools", get(tools))
+                    .route("/task/v1/tools/{name}", post(use_tool))
                     .route("/task/v1/egress", get(egress))
                     .route("/v1/chat/completions", post(chat))
                     .layer(DefaultBodyLimit::max(64 << 20))
@@ -282,6 +292,21 @@ impl Gateway {
     /// Answers every request so, when it is looked for the second time.
     pub fn answer_requests(&self, answer: Answer) {
         lock(&self.inner).answer = Some(answer);
+    }
+
+    /// Offers these tools of MCP servers.
+    pub fn offer_tools(&self, offer: Offer) {
+        lock(&self.inner).offer = offer;
+    }
+
+    /// Forgets how tool calls ended.
+    pub fn forget_tool_calls(&self) {
+        lock(&self.inner).forgets = true;
+    }
+
+    /// The tool calls that were made.
+    pub fn tools_used(&self) -> Vec<(String, ToolCall)> {
+        lock(&self.inner).used.clone()
     }
 
     pub fn fail_every_second_request_with(&self, fault: Fault) {
@@ -585,6 +610,41 @@ async fn request(
         inner.looks += 1;
         let answer = inner.answer.clone().filter(|_| inner.looks > 1);
         axum::Json(RequestState { answer }).into_response()
+    })
+}
+
+async fn tools(State(inner): State<Shared>, headers: HeaderMap) -> Response {
+    guarded(&inner, &headers, true, |inner| {
+        axum::Json(inner.offer.clone()).into_response()
+    })
+}
+
+/// Makes a call once, and answers it again.
+async fn use_tool(
+    State(inner): State<Shared>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    guarded(&inner, &headers, true, |inner| {
+        let call: ToolCall = serde_json::from_slice(&body).unwrap();
+        let known = inner.tool_answers.get(&call.number).cloned();
+        let answer = match known {
+            Some(answer) => answer,
+            None if call.again => ToolAnswer::failed(OUTCOME_UNKNOWN),
+            None => {
+                let answer = ToolAnswer {
+                    ok: true,
+                    text: format!("{name} was call {}", call.number),
+                };
+                if !inner.forgets {
+                    inner.tool_answers.insert(call.number, answer.clone());
+                }
+                inner.used.push((name, call));
+                answer
+            }
+        };
+        axum::Json(answer).into_response()
     })
 }
 

@@ -248,6 +248,7 @@ impl Task {
             Body::Asked { id, what } => self.asked(id, what, record),
             Body::Answered { id, .. } => self.answered(id, record.seq)?,
             Body::ToolResult { .. }
+            | Body::Tools { .. }
             | Body::Observation { .. }
             | Body::Dropped { .. }
             | Body::Note { .. }

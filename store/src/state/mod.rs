@@ -340,6 +340,7 @@ impl State {
 pub const fn is_pilot(body: &Body) -> bool {
     match body {
         Body::Isolation { .. }
+        | Body::Tools { .. }
         | Body::ToolIntent { .. }
         | Body::ToolResult { .. }
         | Body::Asked { .. }

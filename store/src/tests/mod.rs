@@ -100,6 +100,7 @@ pub fn agent_assignment(uid: &str) -> Assignment {
             max_output_tokens: 100,
             no_cache: false,
             tools: vec![],
+            mcp: vec![],
             delegates: vec![],
             approvals: vec![],
             output_schema: Some(serde_json::json!({"type": "object", "x": 0.1})),

@@ -4,18 +4,15 @@
 //! could not be used, repetitions) is counted again by the rules of this one.
 
 use super::super::answer::{Answer, Call};
-use super::super::tools::Tool;
 use super::repeat::Verdict;
-use super::turn::Planned;
+use super::turn::{Planned, Work};
 use super::{MAX_UNUSABLE, Machine, Next, Phase, read};
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::assignment::{Assignment, Target};
 use oarmaster_protocol::exec::Request;
 use oarmaster_protocol::journal::{About, Body, Record};
+use oarmaster_protocol::tool::OUTCOME_UNKNOWN;
 use serde_json::{Value, json};
-
-/// What the model is told of a call of which nobody knows whether it was carried out.
-const OUTCOME_UNKNOWN: &str = "The outcome of this call is unknown: the agent was interrupted while it ran, and it may or may not have had its effect. It was not made again. Find out what is there before you go on.";
 
 /// What stands in place of a result that never was.
 const NOT_MADE: &str = "This call was not made: the task ended before it.";
@@ -183,15 +180,18 @@ impl Machine {
         match self.possible(&call) {
             // People approved one call, and what it did with others cannot be taken back.
             Ok(Planned::Ask(_)) if handed_on => self.unknown(&call),
-            Ok(Planned::Exec(Request::Run(_))) if self.sandbox.has_port() => self.unknown(&call),
+            Ok(Planned::Do(Work::Exec(Request::Run(_)))) if self.sandbox.has_port() => {
+                self.unknown(&call)
+            }
+            Ok(Planned::Do(Work::Serve(serve))) if serve.once => self.unknown(&call),
             // The same request: it may be answered by now.
             Ok(Planned::Ask(ask)) => self.ask_for(call, ask),
-            Ok(Planned::Exec(request)) => {
+            Ok(Planned::Do(work)) => {
                 self.note(format!(
                     "the call {} was being carried out, and is made again",
                     call.id
                 ));
-                self.carry_out(call, request)
+                self.carry_out(call, work)
             }
             Err(problem) => {
                 self.observe(&call, false, problem);
@@ -280,8 +280,7 @@ impl Fold {
                 if let Some((call, ran)) = self.call.take() {
                     if ran {
                         self.tools += 1;
-                        let tool = Tool::from_name(&call.name);
-                        let may_change = tool.is_some_and(Tool::may_change);
+                        let may_change = self.machine.may_change(&call);
                         self.machine.repeats.ran(&call, may_change, text);
                     }
                     self.machine.observe(&call, *ok, text.clone());
@@ -293,10 +292,11 @@ impl Fold {
                 match about {
                     About::Repair => self.machine.unusable += 1,
                     About::Check => self.machine.unusable = 0,
-                    About::Seam => {}
+                    About::Seam | About::Tools => {}
                 }
                 self.machine.tell(*about, text.clone());
             }
+            Body::Tools { offer } => self.machine.offer = Some(offer.clone()),
             Body::Dropped { texts } => {
                 self.settle();
                 self.machine.drop_texts(texts);

@@ -10,6 +10,7 @@ mod repeat;
 mod request;
 mod restart;
 mod save;
+mod serve;
 mod turn;
 mod window;
 
@@ -31,6 +32,7 @@ use oarmaster_protocol::journal::{Artifact, Blob, Body, Failure, Outcome};
 use oarmaster_protocol::probe::NetworkFindings;
 use oarmaster_protocol::request::Answer as Reply;
 use oarmaster_protocol::text::shorten;
+use oarmaster_protocol::tool::{Offer, ToolAnswer, ToolCall};
 use repeat::Repeats;
 use request::Asked;
 use save::Layers;
@@ -61,6 +63,10 @@ pub enum Event {
         /// Its text.
         message: String,
     },
+    /// The tools of the agent's MCP servers were found, as far as they are there.
+    Tools(Offer),
+    /// The gateway carried a tool call out, or could not.
+    Served(ToolAnswer),
     /// The operator answered a request.
     Replied(Reply),
     /// It did not, for as long as an attempt waits.
@@ -113,6 +119,17 @@ pub enum Next {
         call: u64,
         /// The body that it was asked with.
         body: Value,
+    },
+    /// Ask the gateway for the tools of the agent's MCP servers.
+    Tools,
+    /// Have the gateway carry out a tool call.
+    Serve {
+        /// Name of the tool.
+        name: String,
+        /// The call.
+        call: ToolCall,
+        /// It must not be made twice.
+        once: bool,
     },
     /// Ask exec.
     Exec(Request),
@@ -173,8 +190,12 @@ enum Phase {
     },
     /// A call to the model that an attempt before has made.
     Attaching,
+    /// The tools of MCP servers.
+    Learning,
     /// A tool call.
     Calling(Call),
+    /// A tool call that the gateway carries out.
+    Serving(Call),
     /// The answer to a request.
     Awaiting(Box<Asked>),
     /// The file that this call is to apply a diff to.
@@ -242,6 +263,8 @@ pub struct Machine {
     artifacts: Vec<Artifact>,
     layers: Layers,
     window: Window,
+    /// The tools of MCP servers, once they are known.
+    offer: Option<Offer>,
     /// Where this attempt goes on; absent where it began, and once it has gone on.
     left: Option<Left>,
     /// What the model is to be told of the attempt before, once it is its turn to be told.
@@ -275,6 +298,7 @@ impl Machine {
             artifacts: Vec::new(),
             layers: Layers::default(),
             window: Window::default(),
+            offer: None,
             left: None,
             seam: None,
             records: Vec::new(),
@@ -329,6 +353,8 @@ impl Machine {
                 let (ok, text) = show::show(&response, &self.sandbox);
                 self.call_ended(&call, ok, text)
             }
+            (Phase::Learning, Event::Tools(offer)) => self.learnt(offer),
+            (Phase::Serving(call), Event::Served(answer)) => self.served(&call, answer),
             (Phase::Awaiting(asked), Event::Replied(answer)) => self.replied(*asked, &answer),
             (Phase::Awaiting(asked), Event::NoReply) => self.park(*asked),
             (Phase::Editing(call, edit), Event::Exec(response)) => {
@@ -459,6 +485,7 @@ impl Machine {
             );
         }
         match &self.assignment.target {
+            Target::Agent(_) if self.has_to_learn() => self.learn_tools(),
             Target::Agent(_) => self.go_on(),
             Target::Run(RunTarget { program, env }) => {
                 let run = Run {

@@ -95,10 +95,10 @@ impl Machine {
         };
         if matches!(what, Ask::Approval { .. }) && answer.ok {
             return match self.planned(&call) {
-                Ok(request) => {
+                Ok(work) => {
                     // Written down once more: from here on it is not made again, whoever goes on.
                     self.intend(&call);
-                    self.carry_out(call, request)
+                    self.carry_out(call, work.once())
                 }
                 Err(problem) => self.call_ended(&call, false, problem),
             };

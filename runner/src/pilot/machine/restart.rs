@@ -25,6 +25,8 @@ impl Machine {
             | Phase::Holding(_)
             | Phase::Asking { .. }
             | Phase::Attaching
+            | Phase::Learning
+            | Phase::Serving(_)
             | Phase::Awaiting(_)
             | Phase::Ended => {
                 self.finish_now(FailureClass::Internal, "an event came that nothing waited for")
@@ -63,6 +65,8 @@ impl Machine {
             Phase::Holding(_)
             | Phase::Asking { .. }
             | Phase::Attaching
+            | Phase::Learning
+            | Phase::Serving(_)
             | Phase::Awaiting(_)
             | Phase::Keeping(_)
             | Phase::Ended => FailureClass::Internal,

@@ -9,6 +9,7 @@ mod network;
 mod repeat;
 mod request;
 mod sandbox;
+mod serve;
 mod turns;
 mod window;
 
@@ -39,6 +40,7 @@ fn agent(tools: &[&str]) -> Assignment {
             max_output_tokens: 100,
             no_cache: false,
             tools: tools.iter().map(|tool| (*tool).to_owned()).collect(),
+            mcp: vec![],
             delegates: vec![],
             approvals: vec![],
             output_schema: None,

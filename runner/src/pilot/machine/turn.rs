@@ -6,6 +6,7 @@ use super::super::patch::Edit;
 use super::super::show;
 use super::super::tools::Tool;
 use super::repeat::Verdict;
+use super::serve::Serve;
 use super::{MAX_UNUSABLE, Machine, Next, Phase, read};
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::assignment::{AgentTarget, Assignment, Target};
@@ -98,12 +99,7 @@ impl Machine {
         if let Some(temperature) = temperature {
             body.insert("temperature".to_owned(), json!(temperature));
         }
-        let egress = &self.sandbox.egress;
-        let tools = self.tools().into_iter();
-        let asks = self.ask_tools().into_iter();
-        let asks = asks.map(|tool| tool.definition(&agent.delegates));
-        let tools = tools.map(|tool| tool.definition(egress));
-        let tools: Vec<Value> = tools.chain(asks).collect();
+        let tools = self.definitions();
         if !tools.is_empty() {
             body.insert("tools".to_owned(), json!(tools));
         }
@@ -188,29 +184,25 @@ impl Machine {
     /// What a call means, or what is wrong with it.
     pub(super) fn possible(&self, call: &Call) -> Result<Planned, String> {
         let asks = AskTool::from_name(&call.name).filter(|tool| self.ask_tools().contains(tool));
-        let request = match asks {
+        let work = match asks {
             Some(_) => checked(call).map(|()| None)?,
             None => Some(self.planned(call)?),
         };
-        match (self.asks(call)?, request) {
+        match (self.asks(call)?, work) {
             (Some(ask), _) => Ok(Planned::Ask(ask)),
-            (None, Some(request)) => Ok(Planned::Exec(request)),
+            (None, Some(work)) => Ok(Planned::Do(work)),
             (None, None) => Err(format!("{} cannot be called now.", call.name)),
         }
     }
 
-    /// The request to exec that a call means, or what is wrong with it.
-    pub(super) fn planned(&self, call: &Call) -> Result<Request, String> {
-        let tools = self.tools();
-        let offered = || {
-            let asks = self.ask_tools();
-            let asks = asks.iter().map(|tool| tool.name());
-            let names = tools.iter().map(|tool| tool.name()).chain(asks);
-            names.collect::<Vec<_>>().join(", ")
-        };
-        let tool = Tool::from_name(&call.name).filter(|tool| tools.contains(tool));
+    /// The work that a call means, or what is wrong with it.
+    pub(super) fn planned(&self, call: &Call) -> Result<Work, String> {
+        if let Some(serve) = self.serves(call)? {
+            return Ok(Work::Serve(serve));
+        }
+        let tool = Tool::from_name(&call.name).filter(|tool| self.tools().contains(tool));
         let Some(tool) = tool else {
-            return Err(match offered() {
+            return Err(match self.tool_names().join(", ") {
                 none if none.is_empty() => format!(
                     "There is no tool `{}`, and no other. Give your final answer as text.",
                     quoted(&call.name)
@@ -222,7 +214,7 @@ impl Machine {
             });
         };
         checked(call)?;
-        tool.request(&call.arguments)
+        tool.request(&call.arguments).map(Work::Exec)
     }
 
     /// The next tool call that was asked for, or the model.
@@ -255,7 +247,7 @@ impl Machine {
                 Ok(_) if verdict == Verdict::Hint => {
                     self.observe(&call, false, REPEATED.to_owned());
                 }
-                Ok(Planned::Exec(request)) => return self.carry_out(call, request),
+                Ok(Planned::Do(work)) => return self.carry_out(call, work),
                 Ok(Planned::Ask(ask)) => return self.ask_for(call, ask),
                 Err(problem) => self.observe(&call, false, problem),
             }
@@ -272,8 +264,12 @@ impl Machine {
         });
     }
 
-    /// Hands a call to exec.
-    pub(super) fn carry_out(&mut self, call: Call, request: Request) -> Next {
+    /// Hands a call to whoever carries it out.
+    pub(super) fn carry_out(&mut self, call: Call, work: Work) -> Next {
+        let request = match work {
+            Work::Exec(request) => request,
+            Work::Serve(serve) => return self.hand_over(call, serve),
+        };
         let edit = Tool::from_name(&call.name).and_then(|tool| tool.edit(&call.arguments));
         let phase = match edit {
             Some(edit) => Phase::Editing(call, edit),
@@ -300,9 +296,9 @@ impl Machine {
         }
     }
 
-    /// A call that exec saw has ended.
+    /// A call that was carried out, or asked for, has ended.
     pub(super) fn call_ended(&mut self, call: &Call, ok: bool, text: String) -> Next {
-        let may_change = Tool::from_name(&call.name).is_some_and(Tool::may_change);
+        let may_change = self.may_change(call);
         self.repeats.ran(call, may_change, &text);
         self.observe(call, ok, text);
         self.next_call()
@@ -386,14 +382,35 @@ impl Machine {
 
 /// What a tool call means.
 pub(super) enum Planned {
-    /// This of exec.
-    Exec(Request),
-    /// This of the operator, and perhaps of exec after it.
+    /// This work.
+    Do(Work),
+    /// This of the operator, and perhaps work after it.
     Ask(Ask),
 }
 
+/// Work that a tool call is.
+pub(super) enum Work {
+    /// This of exec.
+    Exec(Request),
+    /// The same call of the gateway.
+    Serve(Serve),
+}
+
+impl Work {
+    /// The same, not to be done again, whatever becomes of it.
+    pub(super) fn once(self) -> Self {
+        match self {
+            Self::Serve(serve) => Self::Serve(Serve {
+                once: true,
+                ..serve
+            }),
+            Self::Exec(request) => Self::Exec(request),
+        }
+    }
+}
+
 /// Whether the arguments of a call can be read.
-fn checked(call: &Call) -> Result<(), String> {
+pub(super) fn checked(call: &Call) -> Result<(), String> {
     if size_of(&call.arguments) > MAX_ARGUMENTS {
         return Err(format!(
             "The arguments of {} are too large. Write large files in parts.",

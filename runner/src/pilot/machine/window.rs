@@ -64,10 +64,8 @@ impl Machine {
             // As many tokens for a byte as there were.
             Some((tokens, then)) => tokens.saturating_mul(bytes) / then.max(1),
             None => {
-                let egress = &self.sandbox.egress;
-                let tools = self.tools().into_iter();
-                let tools = tools.map(|tool| length(&tool.definition(egress)));
-                (bytes + tools.sum::<u64>()) / BYTES
+                let tools = self.definitions();
+                (bytes + tools.iter().map(length).sum::<u64>()) / BYTES
             }
         }
     }

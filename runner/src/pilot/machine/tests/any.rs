@@ -1,6 +1,8 @@
 //! Whatever the model and the sandbox do, every attempt ends.
 
 use super::*;
+use oarmaster_protocol::assignment::McpServer;
+use oarmaster_protocol::tool::Offered;
 
 #[test]
 fn events_that_nobody_waits_for_end_the_attempt() {
@@ -42,7 +44,7 @@ fn any_event(next: &Next, choice: u8, word: &str) -> Event {
         Next::Exec(Request::Read { .. }) if choice > 63 => content("one\ntwo\n"),
         Next::Exec(Request::Write { .. }) if choice > 63 => Event::Exec(Response::Done),
         Next::Exec(_) => exec(choice),
-        Next::Model(_) => match choice % 15 {
+        Next::Model(_) => match choice % 17 {
             0 => text(word),
             1 => text(""),
             2 => calls(&[("Shell", r#"{"command":"ls"}"#)]),
@@ -69,6 +71,8 @@ fn any_event(next: &Next, choice: u8, word: &str) -> Event {
                 "Delegate",
                 &json!({"agent": "coder", "prompt": word}).to_string(),
             )]),
+            14 => calls(&[("hub__open", &json!({ "id": word }).to_string())]),
+            15 => calls(&[("Remember", &json!({ "text": word }).to_string())]),
             13 => calls(&[("AskHuman", &json!({ "question": word }).to_string())]),
             _ => Event::ModelFailed {
                 code: word.into(),
@@ -86,6 +90,26 @@ fn any_event(next: &Next, choice: u8, word: &str) -> Event {
                 value: json!({ "decision": word, "by": [word], "score": f64::from(choice) / 200.0 }),
             }),
         },
+        Next::Tools => Event::Tools(match choice % 3 {
+            0 => Offer {
+                missing: vec![word.into()],
+                ..Offer::default()
+            },
+            _ => Offer {
+                tools: vec![Offered {
+                    name: "hub__open".into(),
+                    description: word.into(),
+                    parameters: json!({}),
+                    read_only: choice > 127,
+                    idempotent: false,
+                }],
+                missing: vec![],
+            },
+        }),
+        Next::Serve { .. } => Event::Served(ToolAnswer {
+            ok: choice > 127,
+            text: word.into(),
+        }),
         Next::Network => Event::Network(match choice % 4 {
             0 => network(&[Place::Dns], &[Place::ApiServer]),
             _ => network(&[], &[Place::ApiServer]),
@@ -111,7 +135,7 @@ proptest! {
     #[test]
     fn every_attempt_ends(
         choices in prop::collection::vec((any::<u8>(), ".{0,40}"), 1..60),
-        kind in 0u8..6,
+        kind in 0u8..7,
         rounds in 1u32..4,
         turns in 1u32..6,
         tool_calls in 0u32..6,
@@ -142,6 +166,20 @@ proptest! {
                 }
                 assignment
             }
+            6 => {
+                let mut assignment = agent(&["Shell", "Remember"]);
+                if let Target::Agent(agent) = &mut assignment.target {
+                    agent.mcp = vec![McpServer {
+                        name: "hub".into(),
+                        url: "https://mcp.example.com".into(),
+                        key: None,
+                        allow: vec!["open".into()],
+                        timeout_ms: 1000,
+                    }];
+                    agent.approvals = vec!["hub__open".into()];
+                }
+                assignment
+            }
             _ => checked(run_task(), rounds),
         };
         assignment.files = vec![File { path: "a".into(), content: "b".into() }];
@@ -156,9 +194,9 @@ proptest! {
             agent.max_turns = turns;
             agent.max_tool_calls = tool_calls;
         }
-        // Start, the network's proof, probes and restarts, repositories, files, turns with a repetition each, calls of two requests after leave for them, checks, artifacts.
+        // Start, tools of servers, the network's proof, probes and restarts, repositories, files, turns with a repetition each, calls of two requests after leave for them, checks, artifacts.
         let steps = 4 * u32::from(fetched);
-        let bound = 4 + steps * (MAX_RESTARTS + 1) + 2 * (MAX_RESTARTS + 1) + 1 + 2 * turns + 3 * tool_calls + 2 * rounds + 2;
+        let bound = 5 + steps * (MAX_RESTARTS + 1) + 2 * (MAX_RESTARTS + 1) + 1 + 2 * turns + 3 * tool_calls + 2 * rounds + 2;
         let mut machine = Machine::new(assignment);
         let mut event = Event::Begin;
         let mut asked = 0;
