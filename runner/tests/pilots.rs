@@ -67,7 +67,7 @@ fn assignment(uid: &str) -> Assignment {
             name: uid.into(),
             uid: uid.into(),
         },
-        target: Target::Agent(AgentTarget {
+        target: Target::Agent(Box::new(AgentTarget {
             pinned: "planner@sha256:1".into(),
             instructions: "Be careful.".into(),
             prompt: "Plan it.".into(),
@@ -79,10 +79,11 @@ fn assignment(uid: &str) -> Assignment {
             mcp: vec![],
             delegates: vec![],
             approvals: vec![],
+            pages: vec![],
             output_schema: None,
             max_turns: 10,
             max_tool_calls: 20,
-        }),
+        })),
         continues: None,
         repositories: vec![],
         files: vec![],

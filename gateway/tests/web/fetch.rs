@@ -2,7 +2,7 @@
 
 use crate::common::UID;
 use crate::egress::at;
-use crate::support::{KEY, Scene, whole};
+use crate::support::{KEY, Scene, Setting, whole};
 use oarmaster_protocol::read::{AuditAct, AuditRecord};
 use serde_json::json;
 
@@ -275,4 +275,31 @@ async fn audit_and_metrics_tell_where_and_never_what() {
     for text in [audit.as_str(), metrics.as_str()] {
         assert!(!text.contains("secret") && !text.contains(KEY), "{text}");
     }
+}
+
+/// What the administrator listed for providers and the Task's domains is not for whoever has a page in a search engine.
+#[tokio::test]
+async fn a_found_page_has_no_private_address_though_it_is_listed() {
+    let mut scene = Scene::with(Setting {
+        strangers: Vec::new(),
+        ..Setting::default()
+    })
+    .await;
+    scene.finds(&["https://found.test/a"]);
+    scene.search("a").await;
+    scene.server.page("https://found.test/a", "inside");
+    scene.server.page("https://docs.test/b", "listed");
+    let refused = scene.fetch("https://found.test/a").await.unwrap_err();
+    assert_eq!(refused.0, "unreachable");
+    assert!(
+        refused.1.contains("what a search returned may have none"),
+        "{refused:?}"
+    );
+    assert!(scene.fetch("https://docs.test/b").await.is_ok());
+    scene
+        .server
+        .leads("https://docs.test/to", "https://found.test/a");
+    assert!(scene.fetch("https://docs.test/to").await.is_err());
+    let asked = scene.server.asked();
+    assert!(!asked.iter().any(|url| url.contains("found")), "{asked:?}");
 }

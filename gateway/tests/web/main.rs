@@ -15,5 +15,6 @@ mod egress;
 
 mod fetch;
 mod hostile;
+mod seam;
 mod search;
 mod support;

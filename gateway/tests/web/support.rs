@@ -149,8 +149,12 @@ pub struct Scene {
 pub struct Setting {
     /// Whether there is a search endpoint.
     pub search: bool,
+    /// Whether the agent has the tools.
+    pub tools: bool,
     /// Private addresses that may be connected to.
     pub private: Vec<String>,
+    /// Private addresses of pages that a search returned.
+    pub strangers: Vec<String>,
     /// For each call.
     pub deadline: Duration,
 }
@@ -159,7 +163,9 @@ impl Default for Setting {
     fn default() -> Self {
         Self {
             search: true,
+            tools: true,
             private: vec!["127.0.0.0/8".to_owned()],
+            strangers: vec!["127.0.0.0/8".to_owned()],
             deadline: Duration::from_secs(60),
         }
     }
@@ -168,6 +174,18 @@ impl Default for Setting {
 impl Scene {
     pub async fn start() -> Self {
         Self::with(Setting::default()).await
+    }
+
+    pub async fn without_tools() -> Self {
+        Self::with(Setting {
+            tools: false,
+            ..Setting::default()
+        })
+        .await
+    }
+
+    pub fn session(&self) -> &str {
+        &self.session
     }
 
     pub async fn with(setting: Setting) -> Self {
@@ -208,10 +226,17 @@ impl Scene {
             names.answer(name, 443, &[https]);
             names.answer(name, 80, &[http]);
         }
-        let world = World::of_the_web(names.resolve(), web.within(setting.deadline)).await;
-        let claim = world
-            .task_with(TaskBudget::default(), with_egress(&DOMAINS))
-            .await;
+        let web = web
+            .within(setting.deadline)
+            .with_strangers_at(PrivateEndpoints::parse(&setting.strangers).unwrap());
+        let world = World::of_the_web(names.resolve(), web).await;
+        let mut assignment = with_egress(&DOMAINS);
+        if setting.tools {
+            let agent = &mut assignment["target"]["agent"];
+            agent["tools"] = json!(["WebSearch", "FetchPage"]);
+            agent["pages"] = json!(DOMAINS);
+        }
+        let claim = world.task_with(TaskBudget::default(), assignment).await;
         Self {
             world,
             server,

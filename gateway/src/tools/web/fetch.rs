@@ -69,7 +69,7 @@ impl Call<'_> {
     async fn follow(&self, asked: Target, grant: Grant) -> Result<(Target, Got), Failed> {
         let (mut at, mut grant) = (asked, grant);
         for _ in 0..=MAX_REDIRECTS {
-            let got = self.get(&at).await?;
+            let got = self.get(&at, grant).await?;
             let Some(location) = leads_to(&got) else {
                 return Ok((at, got));
             };
@@ -98,7 +98,7 @@ impl Call<'_> {
         ))
     }
 
-    async fn get(&self, target: &Target) -> Result<Got, Failed> {
+    async fn get(&self, target: &Target, grant: Grant) -> Result<Got, Failed> {
         begins(self.gateway, self.pod, target.domain().as_str()).await?;
         let Gateway {
             egress,
@@ -106,13 +106,12 @@ impl Call<'_> {
             web,
             ..
         } = self.gateway;
-        let got = get(
-            target,
-            &egress.resolve,
-            &settings.private_endpoints,
-            web.tls.as_ref(),
-        )
-        .await;
+        // The administrator chose the domains; whose pages a search returns, nobody did.
+        let guard = match grant {
+            Grant::Domain => &settings.private_endpoints,
+            Grant::Found => &web.strangers,
+        };
+        let got = get(target, &egress.resolve, guard, web.tls.as_ref()).await;
         let received = got.as_ref().map_or(0, Got::received);
         ended(self.gateway, self.pod, target.domain().as_str(), received);
         got

@@ -1,8 +1,9 @@
 //! One request for a page: a connection of its own to the addresses that were checked, an answer of bounded size, and nothing of the caller in it.
 
 use super::Failed;
+use super::clean::line;
 use super::target::Target;
-use crate::egress::names::{self, Resolve};
+use crate::egress::names::{self, NotReached, Resolve};
 use crate::provider::guard::PrivateEndpoints;
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
@@ -116,15 +117,15 @@ pub async fn get(
 ) -> Result<Got, Failed> {
     let domain = target.domain();
     let stream = names::connect(resolve, guard, domain, target.port()).await;
-    let stream = stream.map_err(|error| Failed::new("unreachable", error.to_string()))?;
+    let stream = stream.map_err(|error| Failed::new("unreachable", unreached(&error)))?;
     if !target.is_https() {
         return ask(target, stream).await;
     }
+    // What is wrong may be in the words of the other side's certificate.
     let unsafe_tls = |why: String| {
-        Failed::new(
-            "unreachable",
-            format!("{domain} does not speak TLS that can be trusted: {why}"),
-        )
+        let why = line(&why, 200);
+        let text = format!("{domain} does not speak TLS that can be trusted: {why}");
+        Failed::new("unreachable", text)
     };
     let name = domain.as_str().to_owned().try_into();
     let name = name
@@ -136,6 +137,16 @@ pub async fn get(
         stream.map_err(|error| unsafe_tls(error.to_string()))?,
     )
     .await
+}
+
+/// Why nobody was reached; the way out is the administrator's for the Task's domains alone.
+fn unreached(error: &NotReached) -> String {
+    match error {
+        NotReached::Private(domain) => format!(
+            "{domain} has a private address: pages of the task's domains may have one that the chart's gateway.privateEndpoints lists, and what a search returned may have none"
+        ),
+        other => other.to_string(),
+    }
 }
 
 async fn ask<S>(target: &Target, stream: S) -> Result<Got, Failed>

@@ -26,16 +26,17 @@ use crate::identity::sandbox::SandboxPod;
 use crate::provider::client::Client;
 use crate::provider::guard::PrivateEndpoints;
 use crate::state::Gateway;
+use crate::tools::Caller;
 use config::Search;
 use known::Known;
 use oarmaster_protocol::read::AuditAct;
+use oarmaster_protocol::tool::{ToolAnswer, ToolCall};
+use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-/// Longest text of an answer in bytes.
-pub const MAX_OBSERVATION: usize = 64 << 10;
 /// Searches and fetches at once: each may hold some megabytes.
 const AT_ONCE: usize = 32;
 /// Texts that are made of what was read at once.
@@ -54,6 +55,8 @@ pub struct Web {
     places: Semaphore,
     readers: Arc<Semaphore>,
     deadline: Duration,
+    /// Private addresses that pages which a search returned may have: whose they are, nobody here has said. None, but in tests.
+    strangers: PrivateEndpoints,
 }
 
 impl Default for Web {
@@ -65,6 +68,7 @@ impl Default for Web {
             places: Semaphore::new(AT_ONCE),
             readers: Arc::new(Semaphore::new(READ_AT_ONCE)),
             deadline: DEADLINE,
+            strangers: PrivateEndpoints::default(),
         }
     }
 }
@@ -98,6 +102,15 @@ impl Web {
     }
 }
 
+impl Web {
+    /// The same, where pages that a search returned may have these addresses, too. For tests, whose servers are on loopback.
+    #[must_use]
+    pub fn with_strangers_at(mut self, addresses: PrivateEndpoints) -> Self {
+        self.strangers = addresses;
+        self
+    }
+}
+
 /// A call that did not do what it was asked. The text is for the model.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
@@ -119,6 +132,45 @@ impl From<ApiFailure> for Failed {
     fn from(error: ApiFailure) -> Self {
         tracing::error!(%error, "a tool of the web failed");
         Self::new("failed", "the gateway cannot do this now; try again later")
+    }
+}
+
+/// A call of WebSearch.
+pub async fn search_for(gateway: &Gateway, caller: &Caller, call: &ToolCall) -> ToolAnswer {
+    let answer = match arguments(call) {
+        Ok(arguments) => search::search(gateway, &caller.pod, &arguments).await,
+        Err(failed) => Err(failed),
+    };
+    told(answer)
+}
+
+/// A call of FetchPage.
+pub async fn fetch_for(gateway: &Gateway, caller: &Caller, call: &ToolCall) -> ToolAnswer {
+    let SandboxPod {
+        task_uid, attempt, ..
+    } = &*caller.pod;
+    let assignments = &gateway.assignments;
+    let assigned = assignments.get(&gateway.store, task_uid, *attempt).await;
+    let answer = match (assigned, arguments(call)) {
+        (Ok(assigned), Ok(arguments)) => {
+            fetch::fetch(gateway, &caller.pod, &assigned.pages, &arguments).await
+        }
+        (Err(error), _) => Err(error.into()),
+        (_, Err(failed)) => Err(failed),
+    };
+    told(answer)
+}
+
+/// Arguments of a call; a pilot has compared them with the schema.
+fn arguments<T: DeserializeOwned>(call: &ToolCall) -> Result<T, Failed> {
+    let read = T::deserialize(&call.arguments);
+    read.map_err(|error| Failed::new("invalid", format!("the arguments cannot be used: {error}")))
+}
+
+fn told(answer: Result<String, Failed>) -> ToolAnswer {
+    match answer {
+        Ok(text) => ToolAnswer { ok: true, text },
+        Err(failed) => ToolAnswer::failed(failed.text),
     }
 }
 

@@ -4,10 +4,10 @@ mod charset;
 mod html;
 mod write;
 
-use super::MAX_OBSERVATION;
 use super::clean::{line, lines};
 use super::target::Target;
 use oarmaster_protocol::text;
+use oarmaster_protocol::tool::MAX_TOOL_TEXT;
 
 /// Bytes of a part, without its head and sources.
 const PART: usize = 44 << 10;
@@ -18,7 +18,7 @@ const NEAR: usize = 2 << 10;
 /// Longest title in characters.
 const MAX_TITLE: usize = 200;
 
-const _: () = assert!(PART + SOURCES + (8 << 10) <= MAX_OBSERVATION);
+const _: () = assert!(PART + SOURCES + (8 << 10) <= MAX_TOOL_TEXT);
 
 /// What can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

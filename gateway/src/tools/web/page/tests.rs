@@ -84,7 +84,7 @@ fn parts(page: &Page) -> Vec<String> {
     let mut offset = 0;
     loop {
         let told = part(page, &url(), offset).unwrap();
-        assert!(told.len() <= MAX_OBSERVATION, "{}", told.len());
+        assert!(told.len() <= MAX_TOOL_TEXT, "{}", told.len());
         let next = told.split_once("; read on with offset ");
         let next = next.map(|(_, rest)| rest.split_once('.').unwrap().0.parse::<usize>().unwrap());
         all.push(told);

@@ -127,7 +127,7 @@ fn a_list_is_never_longer_than_an_answer_of_a_tool() {
     let found = read_json(&json!({ "results": results }), 10).unwrap();
     assert_eq!(found.len(), 10);
     assert!(
-        show(&found).len() <= super::super::MAX_OBSERVATION,
+        show(&found).len() <= oarmaster_protocol::tool::MAX_TOOL_TEXT,
         "{}",
         show(&found).len()
     );
