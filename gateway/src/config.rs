@@ -2,11 +2,15 @@
 
 use crate::provider::aws::workload::Source;
 use crate::provider::guard::PrivateEndpoints;
+use crate::provider::keys::ApiKey;
 use crate::shared::Address;
+use crate::tools::web::config::{Search, SearchFlags};
+use anyhow::Context as _;
 use clap::Parser;
 use oarmaster_store::Retention;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The data plane of Oarmaster: it alone holds provider keys, meters every model call against the Task's budget, and keeps the journal.
 ///
@@ -81,9 +85,49 @@ pub struct Args {
         hide_env_values = true
     )]
     redis_url: Option<String>,
+    /// Where WebSearch searches: an address with {searchTerms} and, where the endpoint takes it, {count}, like
+    /// https://search.example/search?q={searchTerms}&format=json. Its answer is JSON. Without it, WebSearch finds nothing. A private address is listed in
+    /// --private-endpoints
+    #[arg(long, value_name = "URL", default_value = "")]
+    search_url: String,
+    /// Where in the answer the list of results stands: the name of a field, or a JSON pointer like /web/results
+    #[arg(long, value_name = "PLACE", default_value = "results")]
+    search_results: String,
+    /// Where in a result its title stands
+    #[arg(long, value_name = "PLACE", default_value = "title")]
+    search_title: String,
+    /// Where in a result its address stands
+    #[arg(long, value_name = "PLACE", default_value = "url")]
+    search_link: String,
+    /// Where in a result its text stands
+    #[arg(long, value_name = "PLACE", default_value = "content")]
+    search_text: String,
+    /// Header that carries the key of the search endpoint, like X-Subscription-Token. In Authorization the key begins with its scheme, like `Bearer ...`
+    #[arg(long, value_name = "NAME")]
+    search_key_header: Option<String>,
+    /// Key of the search endpoint
+    #[arg(
+        long,
+        value_name = "KEY",
+        env = "OARMASTER_SEARCH_KEY",
+        hide_env_values = true
+    )]
+    search_key: Option<String>,
     /// Seconds that running requests have to finish after SIGTERM
     #[arg(long, value_name = "SECONDS", default_value_t = 25)]
     drain: u64,
+}
+
+/// The key of a flag; an empty one is none.
+fn key(text: &str) -> Option<anyhow::Result<Arc<ApiKey>>> {
+    let read = || {
+        let key = ApiKey::new(text.as_bytes(), "");
+        let key = key.map_err(anyhow::Error::msg);
+        Ok(Arc::new(
+            key.context("OARMASTER_SEARCH_KEY cannot be used")?,
+        ))
+    };
+    (!text.is_empty()).then(read)
 }
 
 fn days() -> clap::builder::RangedI64ValueParser<u16> {
@@ -135,6 +179,8 @@ pub struct Config {
     pub workload: Result<Source, String>,
     /// Where traces go; absent where there are none.
     pub tracing: Option<Tracing>,
+    /// Where searches go; absent where there are none.
+    pub search: Option<Search>,
     /// Secret with the certificate.
     pub tls_secret: String,
     /// How long running requests have to finish after SIGTERM.
@@ -166,7 +212,7 @@ impl Args {
     /// The configuration.
     ///
     /// # Errors
-    /// When an entry of `--private-endpoints` is neither a CIDR, an address nor a host name, or the URL of Redis is none.
+    /// When an entry of `--private-endpoints` is neither a CIDR, an address nor a host name, the URL of Redis is none, or a flag of searches is wrong.
     pub fn resolve(self) -> anyhow::Result<Config> {
         let Self {
             data_addr,
@@ -189,8 +235,24 @@ impl Args {
             call_days,
             total_days,
             redis_url,
+            search_url,
+            search_results,
+            search_title,
+            search_link,
+            search_text,
+            search_key_header,
+            search_key,
             drain,
         } = self;
+        let search = Search::parse(SearchFlags {
+            url: search_url,
+            results: search_results,
+            title: search_title,
+            link: search_link,
+            text: search_text,
+            key_header: search_key_header,
+            key: search_key.as_deref().and_then(key).transpose()?,
+        })?;
         let ms = |days: u16| i64::from(days) * 24 * 3_600_000;
         Ok(Config {
             data_addr,
@@ -222,6 +284,7 @@ impl Args {
                 endpoint,
                 sampling: tracing_sampling,
             }),
+            search,
             tls_secret,
             drain: std::time::Duration::from_secs(drain),
         })

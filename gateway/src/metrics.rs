@@ -105,6 +105,12 @@ struct Egressed {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfWeb {
+    tool: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Carried {
     direction: &'static str,
 }
@@ -144,6 +150,7 @@ pub struct Metrics {
     volume_limit: Family<OfVolume, Gauge>,
     egress_connections: Family<Egressed, Counter>,
     egress_bytes: Family<Carried, Counter>,
+    web_calls: Family<OfWeb, Counter>,
     pilot_queue: Gauge,
 }
 
@@ -171,6 +178,7 @@ impl Default for Metrics {
             volume_limit: Family::default(),
             egress_connections: Family::default(),
             egress_bytes: Family::default(),
+            web_calls: Family::default(),
             pilot_queue: Gauge::default(),
             redis: RedisOperations::default(),
             registry: Registry::default(),
@@ -284,6 +292,11 @@ impl Default for Metrics {
             metrics.egress_bytes.clone(),
         );
         registry.register(
+            "web_calls",
+            "Calls of WebSearch and FetchPage, by how they ended: ok, or invalid (arguments), refused (an address that may not be fetched), unconfigured (no search endpoint, or none that can be used), unreachable, unreadable, too_slow, failed (the gateway itself)",
+            metrics.web_calls.clone(),
+        );
+        registry.register(
             "pilot_queue",
             "Attempts without a pod of their own that no shared pilot has: where it stays above 0, there are too few of them",
             metrics.pilot_queue.clone(),
@@ -330,6 +343,12 @@ impl Metrics {
             let carried = Carried { direction };
             self.egress_bytes.get_or_create(&carried).inc_by(bytes);
         }
+    }
+
+    /// A call of a tool of the web ended.
+    pub fn web_ended(&self, tool: &'static str, outcome: &'static str) {
+        let ended = OfWeb { tool, outcome };
+        self.web_calls.get_or_create(&ended).inc();
     }
 
     /// A member was chosen to be asked.

@@ -10,6 +10,7 @@ use crate::provider::aws::workload::Workload;
 use crate::shared;
 use crate::state::Gateway;
 use crate::tls::{self, client_config};
+use crate::tools::web::Web;
 use crate::{admin, data, plain, read, retention, traces};
 use anyhow::Context as _;
 use kube::Client;
@@ -47,6 +48,7 @@ pub async fn run(config: Config, client: Client, stop: CancellationToken) -> any
         settings,
         workload,
         tracing,
+        search,
         tls_secret,
         drain,
     } = config;
@@ -70,6 +72,8 @@ pub async fn run(config: Config, client: Client, stop: CancellationToken) -> any
     let traced = tracing.map(|tracing| traces::start(&tracing, &outbound.tls, dropped));
     let (traces, exporter) = traced.transpose()?.unzip();
     gateway.traces = traces;
+    let web = Web::new(search, &outbound.tls, &outbound.guard);
+    gateway.web = web.map_err(|error| anyhow::anyhow!("--search-url cannot be used: {error}"))?;
     let gateway = Arc::new(gateway);
     let spans_end = CancellationToken::new();
     let exporting = exporter.map(|exporter| tokio::spawn(exporter.run(spans_end.clone())));

@@ -22,6 +22,7 @@ use crate::pilots::{self, Pilots};
 use crate::provider::http::MAX_VECTORS;
 use crate::shared::Redis;
 use crate::tools::Tools;
+use crate::tools::web::Web;
 use crate::traces::Traces;
 use arc_swap::ArcSwap;
 use axum::body::Body;
@@ -100,6 +101,8 @@ pub struct Gateway {
     pub tools: Tools,
     /// The way of sandboxes to domains.
     pub egress: Egress,
+    /// Searches, and pages that are fetched.
+    pub web: Web,
     /// Calls that run to their end even when their caller is gone.
     pub calls: TaskTracker,
     /// Cancelled when the process stops: endless streams end.
@@ -193,6 +196,7 @@ impl Gateway {
             assignments: Assignments::default(),
             tools: Tools::default(),
             egress: Egress::default(),
+            web: Web::default(),
             calls: TaskTracker::new(),
             stopping: CancellationToken::new(),
             access: Access::new(client),

@@ -66,7 +66,7 @@ pub struct Replay {
 #[serde(rename_all = "camelCase")]
 pub enum Target {
     /// An agent: a loop of model calls and tool calls.
-    Agent(AgentTarget),
+    Agent(Box<AgentTarget>),
     /// Code, which may call models by itself where the sandbox has a pool.
     Run(RunTarget),
 }
@@ -103,6 +103,9 @@ pub struct AgentTarget {
     /// Tools whose calls need people's leave, each call of its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approvals: Vec<String>,
+    /// Domains whose pages FetchPage may read, beside those that a search returned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pages: Vec<String>,
     /// JSON Schema of the answer; without one the output is `{"text": ...}`.
     #[serde(default)]
     pub output_schema: Option<Value>,

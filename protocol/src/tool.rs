@@ -36,11 +36,20 @@ pub enum GatewayTool {
     Remember,
     /// Finds notes.
     Recall,
+    /// Searches the web.
+    WebSearch,
+    /// Reads a page.
+    FetchPage,
 }
 
 impl GatewayTool {
     /// Every one.
-    pub const ALL: [Self; 2] = [Self::Remember, Self::Recall];
+    pub const ALL: [Self; 4] = [
+        Self::Remember,
+        Self::Recall,
+        Self::WebSearch,
+        Self::FetchPage,
+    ];
 
     /// The tool's name in the Agent kind, and for the model.
     #[must_use]
@@ -48,6 +57,8 @@ impl GatewayTool {
         match self {
             Self::Remember => "Remember",
             Self::Recall => "Recall",
+            Self::WebSearch => "WebSearch",
+            Self::FetchPage => "FetchPage",
         }
     }
 

@@ -72,7 +72,7 @@ fn assignment(uid: &str) -> Assignment {
             name: uid.into(),
             uid: uid.into(),
         },
-        target: Target::Agent(AgentTarget {
+        target: Target::Agent(Box::new(AgentTarget {
             pinned: "planner@sha256:1".into(),
             instructions: "Be careful.".into(),
             prompt: "Plan it.".into(),
@@ -84,10 +84,11 @@ fn assignment(uid: &str) -> Assignment {
             mcp: vec![],
             delegates: vec![],
             approvals: vec![],
+            pages: vec![],
             output_schema: None,
             max_turns: 10,
             max_tool_calls: 20,
-        }),
+        })),
         continues: None,
         replay: None,
         repositories: vec![],

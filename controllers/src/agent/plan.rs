@@ -5,6 +5,7 @@ use crate::kit::ready::{self, Plan};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use oarmaster_crds::conditions::{self, reason};
+use oarmaster_crds::kinds::agent::Builtin;
 use oarmaster_crds::validate::{self, Problem, Rule, summary};
 use oarmaster_crds::{Agent, AgentStatus, ModelPool, SandboxClass, access, names};
 use std::sync::Arc;
@@ -83,11 +84,18 @@ fn ready(agent: &Agent, seen: &Observed, missing: &str) -> (Option<bool>, &'stat
         return (Some(false), reason::REFS_NOT_RESOLVED, missing.to_owned());
     };
     let class_name = &agent.spec.sandbox.class.name;
-    // An agent without tools and check runs no code, unless a Task brings files; then the Task's own pass looks.
-    let runs_code = !agent.spec.tools.is_empty() || agent.spec.accept.is_some();
-    let refused =
-        validate::within_class("spec.sandbox", &agent.spec.sandbox, class_name, &class.spec);
-    if runs_code && !refused.is_empty() {
+    let (tools, sandbox) = (&agent.spec.tools, &agent.spec.sandbox);
+    // An agent without tools of the sandbox and check runs no code, unless a Task brings files; then the Task's own pass looks.
+    let has = |wanted: fn(Builtin) -> bool| tools.iter().any(|tool| wanted(tool.builtin));
+    let refused = if has(Builtin::is_of_the_sandbox) || agent.spec.accept.is_some() {
+        validate::within_class("spec.sandbox", sandbox, class_name, &class.spec)
+    } else if has(|tool| tool == Builtin::FetchPage) {
+        let egress = &sandbox.egress;
+        validate::egress_within_class("spec.sandbox", egress, class_name, &class.spec)
+    } else {
+        Vec::new()
+    };
+    if !refused.is_empty() {
         return (Some(false), reason::REFUSED_BY_CLASS, summary(&refused));
     }
     let named = [

@@ -121,11 +121,31 @@ fn a_sandbox_beyond_its_class_is_refused_if_it_is_used() {
         reason_and_text(&after(&with, pool("True"), class("True"))).0,
         "RefusedByClass"
     );
-    let without = agent(json!({ "instructions": "x", "sandbox": sandbox }));
-    assert_eq!(
-        reason_and_text(&after(&without, pool("True"), class("True"))).0,
-        "Ready"
-    );
+    for tools in [
+        json!([]),
+        json!([{ "builtin": "WebSearch" }, { "builtin": "FetchPage" }]),
+    ] {
+        let without = agent(json!({ "instructions": "x", "tools": tools, "sandbox": sandbox }));
+        assert_eq!(
+            reason_and_text(&after(&without, pool("True"), class("True"))).0,
+            "Ready"
+        );
+    }
+}
+
+#[test]
+fn domains_beyond_the_class_are_refused_where_pages_of_them_are_read() {
+    let egress = json!({ "egress": { "domains": ["docs.example.com"] } });
+    for (tool, expected) in [("FetchPage", "RefusedByClass"), ("WebSearch", "Ready")] {
+        let tools = json!([{ "builtin": tool }]);
+        let reads = agent(json!({ "instructions": "x", "tools": tools, "sandbox": egress }));
+        let (why, text) = reason_and_text(&after(&reads, pool("True"), class("True")));
+        assert_eq!(why, expected);
+        let named = text.contains(
+            "spec.sandbox.egress.domains: docs.example.com is not allowed by SandboxClass default",
+        );
+        assert_eq!(named, expected == "RefusedByClass", "{text}");
+    }
 }
 
 #[test]

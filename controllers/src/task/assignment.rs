@@ -1,7 +1,7 @@
 //! The assignment of a Task's first attempt: pure.
 
 use super::asked::Asked;
-use oarmaster_crds::kinds::agent::AgentCache;
+use oarmaster_crds::kinds::agent::{AgentCache, Builtin};
 use oarmaster_crds::kinds::class::{Isolation, SandboxClassSpec};
 use oarmaster_crds::kinds::sandbox::{AcceptSpec, Otherwise, SandboxSpec};
 use oarmaster_crds::kinds::task::{Language, Pinned, ReplayMode, ReplaySpec, RunSpec};
@@ -111,7 +111,7 @@ pub fn build(
     Assignment {
         task: task_ref(task),
         target: match (work, run) {
-            (Some(work), _) => Target::Agent(agent_target(work, pool)),
+            (Some(work), _) => Target::Agent(Box::new(agent_target(work, pool))),
             (None, run) => Target::Run(run.map_or_else(nothing, run_target)),
         },
         continues: None,
@@ -150,6 +150,12 @@ fn named(pool: &ModelPool) -> String {
     )
 }
 
+/// Whether an agent reads pages of the domains of its egress.
+pub fn reads_pages(agent: &Agent) -> bool {
+    let mut tools = agent.spec.tools.iter();
+    tools.any(|tool| tool.builtin == Builtin::FetchPage)
+}
+
 fn agent_target(work: Work<'_>, pool: Option<&ModelPool>) -> AgentTarget {
     let Work {
         agent,
@@ -181,6 +187,11 @@ fn agent_target(work: Work<'_>, pool: Option<&ModelPool>) -> AgentTarget {
             .iter()
             .map(|approval| approval.tool.as_str().to_owned())
             .collect(),
+        pages: if reads_pages(agent) {
+            spec.sandbox.egress.domains.clone()
+        } else {
+            Vec::new()
+        },
         output_schema: asked.output.map(|output| output.schema.clone()),
         max_turns: bounded(spec.limits.turns),
         max_tool_calls: bounded(spec.limits.tool_calls),

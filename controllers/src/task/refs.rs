@@ -206,16 +206,21 @@ pub fn resolve_first(task: &Task, looked: &Looked) -> Refs {
         }
     }
     let sandbox = wanted_sandbox(task, agent);
-    if let Some(sandbox) = &sandbox {
-        let field = if agent.is_some() {
-            "the Agent's spec.sandbox"
-        } else {
-            "spec.run.sandbox"
-        };
-        let problems = validate::within_class(field, sandbox, &class_name, &class.spec);
-        if !problems.is_empty() {
-            return Refs::Refused(FailureClass::RefusedByPolicy, summary(&problems));
+    let field = if agent.is_some() {
+        "the Agent's spec.sandbox"
+    } else {
+        "spec.run.sandbox"
+    };
+    let problems = match (&sandbox, agent) {
+        (Some(sandbox), _) => validate::within_class(field, sandbox, &class_name, &class.spec),
+        (None, Some(agent)) if assignment::reads_pages(agent) => {
+            let egress = &agent.spec.sandbox.egress;
+            validate::egress_within_class(field, egress, &class_name, &class.spec)
         }
+        (None, _) => Vec::new(),
+    };
+    if !problems.is_empty() {
+        return Refs::Refused(FailureClass::RefusedByPolicy, summary(&problems));
     }
     // Nothing is run in what a record alone is held against.
     let beside = sandbox.clone().filter(|_| !task.spec.is_recorded());

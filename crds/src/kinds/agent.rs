@@ -155,7 +155,7 @@ impl Default for ModelSpec {
     validation = Rule::new("self.builtin == 'AskHuman' || !has(self.timeout)").message("timeout is for AskHuman")
 )]
 pub struct ToolSpec {
-    /// A tool that comes with Oarmaster. All but Delegate and AskHuman work in the sandbox.
+    /// A tool that comes with Oarmaster. Delegate, AskHuman, WebSearch and FetchPage need no sandbox; all others work in it.
     pub builtin: Builtin,
     /// For Delegate: the Agents of the same namespace that may be given work. 1 to 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -172,7 +172,7 @@ pub struct ToolSpec {
 /// A tool whose calls need people's leave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!(self.tool in ['Delegate', 'AskHuman'])").message("approvals are for tools of the sandbox"))]
+#[x_kube(validation = Rule::new("!(self.tool in ['Delegate', 'AskHuman'])").message("Delegate and AskHuman ask by themselves: approvals are for other tools"))]
 pub struct ToolApproval {
     /// The tool.
     pub tool: Builtin,
@@ -211,6 +211,10 @@ pub enum Builtin {
     Delegate,
     /// Ask people, and use their answer.
     AskHuman,
+    /// Search the web, at the endpoint that the administrator set (the chart's gateway.search).
+    WebSearch,
+    /// Read a page: one that a WebSearch of the same Task returned, or one of the domains in `sandbox.egress.domains`.
+    FetchPage,
 }
 
 impl Builtin {
@@ -227,13 +231,21 @@ impl Builtin {
             Self::SearchFiles => "SearchFiles",
             Self::Delegate => "Delegate",
             Self::AskHuman => "AskHuman",
+            Self::WebSearch => "WebSearch",
+            Self::FetchPage => "FetchPage",
         }
+    }
+
+    /// Whether it is a request to the operator.
+    #[must_use]
+    pub const fn is_a_request(self) -> bool {
+        matches!(self, Self::Delegate | Self::AskHuman)
     }
 
     /// Whether it works in the sandbox.
     #[must_use]
     pub const fn is_of_the_sandbox(self) -> bool {
-        !matches!(self, Self::Delegate | Self::AskHuman)
+        !self.is_a_request() && !matches!(self, Self::WebSearch | Self::FetchPage)
     }
 }
 

@@ -20,8 +20,8 @@ pub fn requests(problems: &mut Vec<Problem>, spec: &AgentSpec) {
     for (index, approval) in spec.approvals.iter().enumerate() {
         let field = format!("spec.approvals[{index}]");
         let name = approval.tool.as_str();
-        if !approval.tool.is_of_the_sandbox() {
-            let text = "approvals are for tools of the sandbox";
+        if approval.tool.is_a_request() {
+            let text = "Delegate and AskHuman ask by themselves: approvals are for other tools";
             problems.push(Problem::spec(format!("{field}.tool"), text));
         } else if !spec.tools.iter().any(|tool| tool.builtin == approval.tool) {
             let text = format!("{name} is not one of spec.tools; add it there");

@@ -165,25 +165,37 @@ pub fn within_class(
             beyond(&spec.call_timeout.0, &most.call_timeout.0),
         );
     }
-    // As above: what is no domain is a problem of the object that has it.
+    problems.extend(egress_within_class(field, &spec.egress, class_name, class));
+    problems
+}
+
+/// What a SandboxClass does not allow of the domains of a sandbox alone: for an Agent that runs no code, and reads pages of them. `field` is as in
+/// [`within_class`].
+#[must_use]
+pub fn egress_within_class(
+    field: &str,
+    spec: &Egress,
+    class_name: &str,
+    class: &SandboxClassSpec,
+) -> Vec<Problem> {
+    // What is no domain is a problem of the object that has it, found by its own check.
     let patterns = |egress: &Egress| -> Vec<DomainPattern> {
         let read = egress.domains.iter().map(|text| DomainPattern::parse(text));
         read.filter_map(Result::ok).collect()
     };
     let allowed = patterns(&class.egress);
-    for asked in patterns(&spec.egress) {
-        if !allowed.iter().any(|pattern| pattern.covers(&asked)) {
-            let allows = match allowed.as_slice() {
-                [] => "no domain".to_owned(),
-                _ => class.egress.domains.join(", "),
-            };
-            refuse(
-                "egress.domains",
-                format!(
-                    "{asked} is not allowed by SandboxClass {class_name}, which allows {allows}"
-                ),
+    let allows = match allowed.as_slice() {
+        [] => "no domain".to_owned(),
+        _ => class.egress.domains.join(", "),
+    };
+    let asked = patterns(spec).into_iter();
+    asked
+        .filter(|asked| !allowed.iter().any(|pattern| pattern.covers(asked)))
+        .map(|asked| {
+            let message = format!(
+                "{asked} is not allowed by SandboxClass {class_name}, which allows {allows}"
             );
-        }
-    }
-    problems
+            Problem::spec(format!("{field}.egress.domains"), message).of(Rule::Class)
+        })
+        .collect()
 }

@@ -65,7 +65,7 @@ pub fn cases() -> Vec<Case> {
         denied(
             "approval of a question",
             a(json!({"approvals": [{"tool": "AskHuman", "approvers": {"users": ["carol"]}}]})),
-            &["approvals are for tools of the sandbox"],
+            &["Delegate and AskHuman ask by themselves: approvals are for other tools"],
         ),
         denied(
             "no instructions",
@@ -79,7 +79,7 @@ pub fn cases() -> Vec<Case> {
         ),
         denied(
             "an unknown tool",
-            a(json!({"tools": [{"builtin": "WebSearch"}]})),
+            a(json!({"tools": [{"builtin": "Fly"}]})),
             &[
                 "spec.tools[0].builtin",
                 "Unsupported value",

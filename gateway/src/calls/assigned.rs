@@ -26,6 +26,8 @@ pub struct Assigned {
     pub continues: Option<TaskRef>,
     /// Domains that its sandbox may reach.
     pub egress: Arc<[DomainPattern]>,
+    /// Domains whose pages its agent may read.
+    pub pages: Arc<[DomainPattern]>,
     /// `<namespace>/<pool>`: where model calls of programs in its sandbox go, if they may make any.
     pub programs: Option<String>,
     /// The tools of the gateway that the agent has.
@@ -64,10 +66,7 @@ impl Assignments {
                 let continues = assignment.continues;
                 let (egress, programs) =
                     sandbox.map_or_else(Default::default, |sandbox| (sandbox.egress, sandbox.pool));
-                // One that cannot be read matches nothing.
-                let egress = egress.iter();
-                let egress = egress.filter_map(|text| DomainPattern::parse(text).ok());
-                let egress = egress.collect();
+                let egress = patterns(&egress);
                 Ok(Arc::new(match assignment.target {
                     Target::Agent(agent) => Assigned {
                         agent: agent.pinned.split('@').next().map(str::to_owned),
@@ -80,6 +79,7 @@ impl Assignments {
                         },
                         continues,
                         egress,
+                        pages: patterns(&agent.pages),
                         programs,
                         tools: agent
                             .tools
@@ -95,6 +95,7 @@ impl Assignments {
                         caching: Caching::Never,
                         continues,
                         egress,
+                        pages: patterns(&[]),
                         programs,
                         tools: Vec::new(),
                         mcp: Vec::new(),
@@ -104,4 +105,10 @@ impl Assignments {
             .await
             .map_err(|error: Arc<ApiFailure>| (*error).clone())
     }
+}
+
+/// What cannot be read matches nothing.
+fn patterns(texts: &[String]) -> Arc<[DomainPattern]> {
+    let read = texts.iter().map(|text| DomainPattern::parse(text));
+    read.filter_map(Result::ok).collect()
 }

@@ -5,6 +5,7 @@
 
 pub mod route;
 pub mod running;
+pub mod web;
 
 use crate::identity::sandbox::SandboxPod;
 use crate::state::Gateway;
@@ -44,15 +45,17 @@ pub enum Tool {
 
 /// Carries a call out. What it comes to is for the model.
 pub async fn carry_out(
-    _gateway: &Gateway,
-    _caller: &Caller,
+    gateway: &Gateway,
+    caller: &Caller,
     tool: &Tool,
-    _call: &ToolCall,
+    call: &ToolCall,
 ) -> ToolAnswer {
     match tool {
         Tool::Ours(GatewayTool::Remember | GatewayTool::Recall) => {
             ToolAnswer::failed("This gateway keeps no notes.")
         }
+        Tool::Ours(GatewayTool::WebSearch) => web::search_for(gateway, caller, call).await,
+        Tool::Ours(GatewayTool::FetchPage) => web::fetch_for(gateway, caller, call).await,
         Tool::Mcp(server, _) => ToolAnswer::failed(format!(
             "The MCP server {} cannot be asked by this gateway.",
             server.name

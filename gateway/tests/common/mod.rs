@@ -26,6 +26,7 @@ use oarmaster_gateway::provider::aws::workload::{Source, Workload};
 use oarmaster_gateway::provider::guard::PrivateEndpoints;
 use oarmaster_gateway::shared::{self, Address};
 use oarmaster_gateway::state::Gateway;
+use oarmaster_gateway::tools::web::Web;
 use oarmaster_gateway::{admin, data, read, tls, traces};
 use oarmaster_protocol::admin::{AttemptReport, CircuitHealth, OpenAttempt, RunsIn, TaskBudget};
 use oarmaster_protocol::task::Claim;
@@ -61,23 +62,32 @@ impl World {
 
     /// A gateway with an identity of its own at AWS.
     pub async fn with_identity(identity: Result<Source, String>) -> Self {
-        Self::with(identity, None, None, None).await
+        Self::with(identity, None, None, None, None).await
     }
 
     /// A gateway that sends traces to this collector.
     pub async fn traced(tracing: Tracing) -> Self {
-        Self::with(Err("no identity".to_owned()), Some(tracing), None, None).await
+        let identity = Err("no identity".to_owned());
+        Self::with(identity, Some(tracing), None, None, None).await
     }
 
     /// A gateway whose egress finds names in this way.
     pub async fn resolving(resolve: Resolve) -> Self {
-        Self::with(Err("no identity".to_owned()), None, None, Some(resolve)).await
+        let identity = Err("no identity".to_owned());
+        Self::with(identity, None, None, Some(resolve), None).await
+    }
+
+    /// As [`World::resolving`], with tools of the web.
+    pub async fn of_the_web(resolve: Resolve, web: Web) -> Self {
+        let identity = Err("no identity".to_owned());
+        Self::with(identity, None, None, Some(resolve), Some(web)).await
     }
 
     /// A gateway that shares limits and kept answers through Redis.
     pub async fn with_redis(url: &str) -> Self {
         let address = Address::parse(url).unwrap();
-        let world = Self::with(Err("no identity".to_owned()), None, Some(address), None).await;
+        let identity = Err("no identity".to_owned());
+        let world = Self::with(identity, None, Some(address), None, None).await;
         tokio::spawn(shared::run(world.gateway.clone()));
         world
     }
@@ -87,6 +97,7 @@ impl World {
         tracing: Option<Tracing>,
         redis: Option<Address>,
         resolve: Option<Resolve>,
+        web: Option<Web>,
     ) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (kube, client) = FakeKube::start().await;
@@ -126,6 +137,7 @@ impl World {
         if let Some(resolve) = resolve {
             gateway.egress.resolve = resolve;
         }
+        gateway.web = web.unwrap_or_default();
         let gateway = Arc::new(gateway);
         let outbound = Outbound {
             workload: Arc::new(Workload::new(identity, &tls)),

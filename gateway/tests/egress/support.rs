@@ -38,7 +38,7 @@ impl Names {
         answers.push(addresses.to_vec());
     }
 
-    fn resolve(&self) -> Resolve {
+    pub fn resolve(&self) -> Resolve {
         let names = self.0.clone();
         Arc::new(move |domain, port| {
             let mut names = names.lock().unwrap();

@@ -159,7 +159,7 @@ pub fn assignment() -> Assignment {
             name: "fix".into(),
             uid: "uid-1".into(),
         },
-        target: Target::Agent(AgentTarget {
+        target: Target::Agent(Box::new(AgentTarget {
             pinned: "agent@sha256:1".into(),
             instructions: "Be careful.".into(),
             prompt: "Repair it.".into(),
@@ -181,10 +181,11 @@ pub fn assignment() -> Assignment {
             mcp: vec![],
             delegates: vec![],
             approvals: vec![],
+            pages: vec![],
             output_schema: None,
             max_turns: 10,
             max_tool_calls: 20,
-        }),
+        })),
         continues: None,
         replay: None,
         repositories: vec![],

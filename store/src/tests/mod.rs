@@ -92,7 +92,7 @@ pub fn run_assignment(uid: &str, code: &str) -> Assignment {
 
 pub fn agent_assignment(uid: &str) -> Assignment {
     Assignment {
-        target: Target::Agent(AgentTarget {
+        target: Target::Agent(Box::new(AgentTarget {
             pinned: "fixer@sha256:aa".into(),
             instructions: "Fix \"it\".\n\u{7f}\u{85}\u{1F980}".into(),
             prompt: "now".into(),
@@ -104,10 +104,11 @@ pub fn agent_assignment(uid: &str) -> Assignment {
             mcp: vec![],
             delegates: vec![],
             approvals: vec![],
+            pages: vec![],
             output_schema: Some(serde_json::json!({"type": "object", "x": 0.1})),
             max_turns: 3,
             max_tool_calls: 3,
-        }),
+        })),
         ..run_assignment(uid, "")
     }
 }

@@ -35,7 +35,7 @@ fn sim(command: &str, params: Value) -> Sim {
 fn target(sim: &mut Sim) -> AgentTarget {
     let start = sim.pass().start.unwrap();
     match start.resolved.assignment.unwrap().target {
-        Target::Agent(target) => target,
+        Target::Agent(target) => *target,
         Target::Run(_) => panic!("a run"),
     }
 }

@@ -6,6 +6,7 @@ use oarmaster_crds::conditions;
 use oarmaster_crds::kinds::class::UsersFrom;
 use oarmaster_crds::kinds::task::Phase;
 use oarmaster_protocol::FailureClass;
+use oarmaster_protocol::assignment::Target;
 use serde_json::json;
 
 fn refuse(spec: serde_json::Value) -> Sim {
@@ -74,6 +75,45 @@ fn a_domain_that_the_class_does_not_allow_is_refused_by_policy() {
         sim.class.as_mut().unwrap().spec.egress.domains = vec!["*.pypi.org".to_owned()];
         sim.settle();
         assert_eq!(sim.created.len(), usize::from(allowed), "{asked}");
+    }
+}
+
+#[test]
+fn pages_of_a_domain_that_the_class_does_not_allow_are_refused_by_policy() {
+    for (tool, allowed, expected) in [
+        ("FetchPage", &[][..], None),
+        (
+            "FetchPage",
+            &["*.example.com"],
+            Some(vec!["docs.example.com".to_owned()]),
+        ),
+        ("WebSearch", &[], Some(Vec::new())),
+    ] {
+        let mut sim = Sim::new(json!({}));
+        sim.class.as_mut().unwrap().spec.egress.domains =
+            allowed.iter().map(|name| (*name).to_owned()).collect();
+        let agent = &mut sim.agent.as_mut().unwrap().spec;
+        agent.tools = serde_json::from_value(json!([{ "builtin": tool }])).unwrap();
+        agent.sandbox.egress.domains = vec!["docs.example.com".to_owned()];
+        let Some(expected) = expected else {
+            sim.settle();
+            assert_end(&sim, Phase::Failed, "RefusedByPolicy");
+            let text = sim.condition(conditions::READY).2;
+            assert!(
+                text.contains(
+                    "the Agent's spec.sandbox.egress.domains: docs.example.com is not allowed"
+                ),
+                "{text}"
+            );
+            continue;
+        };
+        let start = sim.pass().start.unwrap();
+        let assignment = start.resolved.assignment.unwrap();
+        assert_eq!(assignment.sandbox, None);
+        let Target::Agent(agent) = assignment.target else {
+            panic!("an agent")
+        };
+        assert_eq!(agent.pages, expected);
     }
 }
 

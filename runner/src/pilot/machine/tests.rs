@@ -33,7 +33,7 @@ fn agent(tools: &[&str]) -> Assignment {
             name: "t".into(),
             uid: "u".into(),
         },
-        target: Target::Agent(AgentTarget {
+        target: Target::Agent(Box::new(AgentTarget {
             pinned: "a@sha256:1".into(),
             instructions: "Be good.".into(),
             prompt: "Do it.".into(),
@@ -45,10 +45,11 @@ fn agent(tools: &[&str]) -> Assignment {
             mcp: vec![],
             delegates: vec![],
             approvals: vec![],
+            pages: vec![],
             output_schema: None,
             max_turns: 4,
             max_tool_calls: 3,
-        }),
+        })),
         continues: None,
         replay: None,
         repositories: vec![],
