@@ -20,7 +20,7 @@ fn assignment(schema: bool) -> Assignment {
             name: "t".into(),
             uid: "u".into(),
         },
-        target: Target::Agent(AgentTarget {
+        target: Target::Agent(Box::new(AgentTarget {
             pinned: "a@sha256:1".into(),
             instructions: "Be good.".into(),
             prompt: "Do it.".into(),
@@ -32,10 +32,11 @@ fn assignment(schema: bool) -> Assignment {
             delegates: vec!["helper".into()],
             approvals: vec!["RunCode".into()],
             mcp: vec![],
+            pages: vec![],
             output_schema: schema.then(|| json!({"type": "object", "required": ["n"]})),
             max_turns: TURNS,
             max_tool_calls: CALLS,
-        }),
+        })),
         continues: None,
         replay: None,
         repositories: vec![],
