@@ -72,7 +72,8 @@ fn decided(sim: &mut Sim, phase: ApprovalPhase, by: &[&str]) {
     for user in &by {
         let decision = json!({"decision": "Approve", "note": format!("so says {user}")});
         let decision = serde_json::from_value(decision).unwrap();
-        approval.spec.decisions.insert(user.clone(), decision);
+        let held = approval.spec.decisions.entry(user.clone());
+        held.or_insert(decision);
     }
     approval.status = Some(ApprovalStatus {
         phase: Some(phase),
