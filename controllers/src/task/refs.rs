@@ -363,7 +363,7 @@ fn wanted_sandbox(task: &Task, agent: Option<&Agent>) -> Option<SandboxSpec> {
     }
     let agent = agent?;
     let mut tools = agent.spec.tools.iter();
-    let needed = tools.any(|tool| tool.builtin.is_of_the_sandbox())
+    let needed = tools.any(|tool| tool.builtin.is_some_and(Builtin::is_of_the_sandbox))
         || !task.spec.files.is_empty()
         || !task.spec.artifacts.is_empty()
         || [&task.spec.accept, &agent.spec.accept]
@@ -391,7 +391,7 @@ fn pin(
 fn requests(agent: &Agent) -> Option<PinnedRequests> {
     let tool = |wanted: Builtin| {
         let mut tools = agent.spec.tools.iter();
-        tools.find(|tool| tool.builtin == wanted)
+        tools.find(|tool| tool.builtin == Some(wanted))
     };
     let delegates = tool(Builtin::Delegate).into_iter();
     let requests = PinnedRequests {

@@ -224,10 +224,7 @@ fn step(draft: &Draft<'_>, request: &OpenRequest) -> (RequestStatus, Option<Act>
             }
         }
         Ask::Approval { tool, arguments } => {
-            let rule = allowed
-                .approvals
-                .iter()
-                .find(|rule| rule.tool.as_str() == tool);
+            let rule = allowed.approvals.iter().find(|rule| rule.tool == *tool);
             match rule {
                 None => refuse(entry, "the Agent has no approvers for this tool"),
                 Some(rule) => {

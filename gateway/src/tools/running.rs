@@ -3,7 +3,7 @@
 
 use crate::state::Gateway;
 use crate::tools::{self, Caller, Tool, bounded};
-use futures::future::{BoxFuture, FutureExt as _, Shared};
+use futures::future::{BoxFuture, FutureExt as _, Shared, lazy};
 use moka::future::Cache;
 use moka::policy::EvictionPolicy;
 use oarmaster_protocol::digest;
@@ -46,7 +46,7 @@ impl Running {
         let answer = if call.again {
             self.0.get(&key).await
         } else {
-            let begin = async { begin(gateway.clone(), caller, tool, call) };
+            let begin = lazy(|_| begin(gateway.clone(), caller, tool, call));
             Some(self.0.get_with(key, begin).await)
         };
         match answer {
