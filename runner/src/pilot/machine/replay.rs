@@ -16,6 +16,8 @@ struct Replaying {
     task: String,
     /// Answers of the model so far.
     answers: u32,
+    /// Messages that both have, and have alike: what gives way among them later gives way in both.
+    alike: usize,
     /// Whether an attempt has ended so that the next one begins anew.
     anew: bool,
     /// How the other Task ended by itself.
@@ -38,18 +40,24 @@ impl Machine {
         journal: &[Record],
         how: &Replay,
     ) -> Self {
+        let fresh = || {
+            let begin = |assignment: &Assignment| Fold::new(Self::new(assignment.clone()));
+            (begin(ours), begin(theirs))
+        };
+        let (our_fold, their_fold) = fresh();
         let mut replaying = Replaying {
-            ours: Fold::new(Self::new(ours.clone())),
-            theirs: Fold::new(Self::new(theirs.clone())),
+            ours: our_fold,
+            theirs: their_fold,
             task: theirs.task.name.clone(),
             answers: 0,
+            alike: 0,
             anew: false,
             end: None,
         };
         let stop = journal.iter().find_map(|record| {
             if replaying.anew {
-                replaying.ours = Fold::new(Self::new(ours.clone()));
-                replaying.theirs = Fold::new(Self::new(theirs.clone()));
+                (replaying.ours, replaying.theirs) = fresh();
+                replaying.alike = 0;
                 replaying.anew = false;
             }
             replaying.take(&record.body, how)
@@ -100,7 +108,7 @@ impl Replaying {
     }
 
     /// What this agent would have asked otherwise.
-    fn difference(&self) -> Option<String> {
+    fn difference(&mut self) -> Option<String> {
         let (ours, theirs) = (&self.ours.machine, &self.theirs.machine);
         let turns = ours.agent().map_or(0, |agent| agent.max_turns);
         if ours.turns >= turns {
@@ -114,27 +122,20 @@ impl Replaying {
                 "it has {calls} tool calls (limits.toolCalls), and more were made"
             ));
         }
-        let (head, their_head) = (ours.head(), theirs.head());
-        let keys = head.keys().chain(their_head.keys());
-        let keys: BTreeSet<&str> = keys
-            .filter(|key| head.get(*key) != their_head.get(*key))
-            .map(String::as_str)
-            .collect();
-        let servers = |machine: &Machine| machine.agent().map(|agent| agent.mcp.clone());
-        if servers(ours) != servers(theirs) {
-            return Some("other MCP servers".to_owned());
-        }
-        if !keys.is_empty() {
-            let keys: Vec<_> = keys.into_iter().collect();
-            return Some(format!("other {}", keys.join(", ")));
+        // The same in every call.
+        if self.alike == 0
+            && let Some(what) = other_head(ours, theirs)
+        {
+            return Some(what);
         }
         let most = ours.messages.len().max(theirs.messages.len());
-        let index =
-            (0..most).find(|index| ours.messages.get(*index) != theirs.messages.get(*index))?;
-        Some(match index {
+        let other = (self.alike..most)
+            .find(|index| ours.messages.get(*index) != theirs.messages.get(*index));
+        self.alike = other.unwrap_or(most);
+        Some(match other? {
             0 => "other instructions".to_owned(),
             1 => "another prompt".to_owned(),
-            _ => format!("message {} of the conversation is another one", index + 1),
+            index => format!("message {} of the conversation is another one", index + 1),
         })
     }
 
@@ -167,57 +168,71 @@ impl Replaying {
     }
 
     fn ended(mut self, stop: Option<Stop>, how: &Replay, attempt: u32) -> Machine {
+        let end = self.end.take();
         let Self { task, answers, .. } = &self;
-        let so_far = format!("{answers} answers of the model as recorded in Task {task}");
-        let over = |mut machine: Machine, note: String, outcome: Outcome| {
-            machine.begins = Some(note);
-            machine.left = Some(Left::Over(Box::new(outcome)));
-            machine
-        };
         let failed = |message: String| Outcome {
             failure: Some(failure(FailureClass::NotAccepted, &message)),
             output: None,
             artifacts: Vec::new(),
         };
-        let goes_on = match (&stop, &self.end) {
-            (Some(Stop::Enough), _) => "from here on it asks the model".to_owned(),
-            (Some(Stop::Differs(what)), _) if how.live => {
-                format!("it differs from there {what}; from here on it asks the model")
-            }
+        let (then, over) = match (stop, end) {
+            (Some(Stop::Enough), _) => ("; from here on it asks the model".to_owned(), None),
+            (Some(Stop::Differs(what)), _) if how.live => (
+                format!("; it differs from there {what}; from here on it asks the model"),
+                None,
+            ),
             (Some(Stop::Differs(what)), _) => {
                 let message = format!("the replay differs from Task {task} {what}");
-                return over(
-                    self.ours.machine,
-                    format!("replayed {so_far}"),
-                    failed(message),
-                );
+                (String::new(), Some(failed(message)))
             }
             (None, Some(end)) => {
                 let outcome = Outcome {
                     artifacts: Vec::new(),
-                    ..end.clone()
+                    ..end
                 };
-                let note = format!("replayed {so_far}; nothing differs");
-                return over(self.ours.machine, note, outcome);
+                ("; nothing differs".to_owned(), Some(outcome))
             }
-            (None, None) if how.live => {
-                "its record ends there; from here on it asks the model".to_owned()
-            }
+            (None, None) if how.live => (
+                "; its record ends there; from here on it asks the model".to_owned(),
+                None,
+            ),
             (None, None) => {
                 let message = format!(
                     "the replay cannot come to an end: Task {task} was stopped from outside after {answers} answers of the model, with which this one agrees"
                 );
-                return over(
-                    self.ours.machine,
-                    format!("replayed {so_far}"),
-                    failed(message),
-                );
+                (String::new(), Some(failed(message)))
             }
         };
-        let note = format!("replayed {so_far}; {goes_on}");
-        self.ours.machine.layers = self.ours.machine.layers.inherited();
-        let mut machine = self.ours.end(attempt);
+        let note =
+            format!("replayed {answers} answers of the model as recorded in Task {task}{then}");
+        let mut machine = match over {
+            Some(outcome) => {
+                let mut machine = self.ours.machine;
+                machine.left = Some(Left::Over(Box::new(outcome)));
+                machine
+            }
+            None => {
+                self.ours.machine.layers = self.ours.machine.layers.inherited();
+                self.ours.end(attempt)
+            }
+        };
         machine.begins = Some(note);
         machine
     }
+}
+
+/// What is the same in every call of an agent, and another thing in those of the other.
+fn other_head(ours: &Machine, theirs: &Machine) -> Option<String> {
+    let servers = |machine: &Machine| machine.agent().map(|agent| agent.mcp.clone());
+    if servers(ours) != servers(theirs) {
+        return Some("other MCP servers".to_owned());
+    }
+    let (ours, theirs) = (ours.head(), theirs.head());
+    let keys = ours.keys().chain(theirs.keys());
+    let keys: BTreeSet<&str> = keys
+        .filter(|key| ours.get(*key) != theirs.get(*key))
+        .map(String::as_str)
+        .collect();
+    let keys: Vec<_> = keys.into_iter().collect();
+    (!keys.is_empty()).then(|| format!("other {}", keys.join(", ")))
 }
