@@ -24,7 +24,7 @@ pub use class::class;
 pub use git::reachable;
 pub use pool::pool;
 pub use provider::provider;
-pub use sandbox::{egress_within_class, threshold, within_class};
+pub use sandbox::{agent_within_class, threshold, within_class};
 pub use task::{MAX_TIMEOUT, TRACKING_ANNOTATIONS, TRACKING_LABELS, task};
 
 /// What kind of rule a [`Problem`] breaks; it decides the reason of the condition and the class of the failure.

@@ -5,7 +5,6 @@ use crate::kit::ready::{self, Plan};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use oarmaster_crds::conditions::{self, reason};
-use oarmaster_crds::kinds::agent::Builtin;
 use oarmaster_crds::validate::{self, Problem, Rule, summary};
 use oarmaster_crds::{Agent, AgentStatus, ModelPool, SandboxClass, access, names};
 use std::sync::Arc;
@@ -84,17 +83,11 @@ fn ready(agent: &Agent, seen: &Observed, missing: &str) -> (Option<bool>, &'stat
         return (Some(false), reason::REFS_NOT_RESOLVED, missing.to_owned());
     };
     let class_name = &agent.spec.sandbox.class.name;
-    let (tools, sandbox) = (&agent.spec.tools, &agent.spec.sandbox);
     // An agent without tools of the sandbox and check runs no code, unless a Task brings files; then the Task's own pass looks.
-    let has = |wanted: fn(Builtin) -> bool| tools.iter().any(|tool| wanted(tool.builtin));
-    let refused = if has(Builtin::is_of_the_sandbox) || agent.spec.accept.is_some() {
-        validate::within_class("spec.sandbox", sandbox, class_name, &class.spec)
-    } else if has(|tool| tool == Builtin::FetchPage) {
-        let egress = &sandbox.egress;
-        validate::egress_within_class("spec.sandbox", egress, class_name, &class.spec)
-    } else {
-        Vec::new()
-    };
+    let spec = &agent.spec;
+    let runs_code = spec.has_sandbox_tools() || spec.accept.is_some();
+    let field = "spec.sandbox";
+    let refused = validate::agent_within_class(field, spec, runs_code, class_name, &class.spec);
     if !refused.is_empty() {
         return (Some(false), reason::REFUSED_BY_CLASS, summary(&refused));
     }

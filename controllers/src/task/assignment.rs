@@ -1,7 +1,7 @@
 //! The assignment of a Task's first attempt: pure.
 
 use super::asked::Asked;
-use oarmaster_crds::kinds::agent::{AgentCache, Builtin};
+use oarmaster_crds::kinds::agent::AgentCache;
 use oarmaster_crds::kinds::class::{Isolation, SandboxClassSpec};
 use oarmaster_crds::kinds::sandbox::{AcceptSpec, Otherwise, SandboxSpec};
 use oarmaster_crds::kinds::task::{Language, Pinned, ReplayMode, ReplaySpec, RunSpec};
@@ -150,12 +150,6 @@ fn named(pool: &ModelPool) -> String {
     )
 }
 
-/// Whether an agent reads pages of the domains of its egress.
-pub fn reads_pages(agent: &Agent) -> bool {
-    let mut tools = agent.spec.tools.iter();
-    tools.any(|tool| tool.builtin == Builtin::FetchPage)
-}
-
 fn agent_target(work: Work<'_>, pool: Option<&ModelPool>) -> AgentTarget {
     let Work {
         agent,
@@ -187,7 +181,7 @@ fn agent_target(work: Work<'_>, pool: Option<&ModelPool>) -> AgentTarget {
             .iter()
             .map(|approval| approval.tool.as_str().to_owned())
             .collect(),
-        pages: if reads_pages(agent) {
+        pages: if spec.reads_pages() {
             spec.sandbox.egress.domains.clone()
         } else {
             Vec::new()

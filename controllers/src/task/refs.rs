@@ -206,18 +206,15 @@ pub fn resolve_first(task: &Task, looked: &Looked) -> Refs {
         }
     }
     let sandbox = wanted_sandbox(task, agent);
-    let field = if agent.is_some() {
-        "the Agent's spec.sandbox"
-    } else {
-        "spec.run.sandbox"
-    };
-    let problems = match (&sandbox, agent) {
-        (Some(sandbox), _) => validate::within_class(field, sandbox, &class_name, &class.spec),
-        (None, Some(agent)) if assignment::reads_pages(agent) => {
-            let egress = &agent.spec.sandbox.egress;
-            validate::egress_within_class(field, egress, &class_name, &class.spec)
+    let problems = match (agent, &sandbox) {
+        (Some(agent), _) => {
+            let (field, runs_code) = ("the Agent's spec.sandbox", sandbox.is_some());
+            validate::agent_within_class(field, &agent.spec, runs_code, &class_name, &class.spec)
         }
-        (None, _) => Vec::new(),
+        (None, Some(sandbox)) => {
+            validate::within_class("spec.run.sandbox", sandbox, &class_name, &class.spec)
+        }
+        (None, None) => Vec::new(),
     };
     if !problems.is_empty() {
         return Refs::Refused(FailureClass::RefusedByPolicy, summary(&problems));
@@ -384,8 +381,7 @@ fn wanted_sandbox(task: &Task, agent: Option<&Agent>) -> Option<SandboxSpec> {
         return Some(run.sandbox.clone());
     }
     let agent = agent?;
-    let mut tools = agent.spec.tools.iter();
-    let needed = tools.any(|tool| tool.builtin.is_of_the_sandbox())
+    let needed = agent.spec.has_sandbox_tools()
         || !task.spec.files.is_empty()
         || !task.spec.artifacts.is_empty()
         || [&task.spec.accept, &agent.spec.accept]

@@ -217,6 +217,23 @@ pub enum Builtin {
     FetchPage,
 }
 
+impl AgentSpec {
+    /// Whether it has a tool that works in the sandbox.
+    #[must_use]
+    pub fn has_sandbox_tools(&self) -> bool {
+        self.tools
+            .iter()
+            .any(|tool| tool.builtin.is_of_the_sandbox())
+    }
+
+    /// Whether it reads pages, those of the domains of its egress among them.
+    #[must_use]
+    pub fn reads_pages(&self) -> bool {
+        let mut tools = self.tools.iter();
+        tools.any(|tool| tool.builtin == Builtin::FetchPage)
+    }
+}
+
 impl Builtin {
     /// The name, as the model sees it.
     #[must_use]

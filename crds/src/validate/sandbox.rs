@@ -3,6 +3,7 @@
 use super::{Problem, Rule, bounds, image::Image};
 use crate::domain::DomainPattern;
 use crate::duration::GepDuration;
+use crate::kinds::agent::AgentSpec;
 use crate::kinds::class::SandboxClassSpec;
 use crate::kinds::sandbox::{AcceptSpec, Egress, SandboxSpec};
 use crate::names::is_dns_subdomain;
@@ -169,10 +170,26 @@ pub fn within_class(
     problems
 }
 
-/// What a SandboxClass does not allow of the domains of a sandbox alone: for an Agent that runs no code, and reads pages of them. `field` is as in
-/// [`within_class`].
+/// What a SandboxClass does not allow of an Agent's sandbox: all of it where code runs in it, and else the domains, where the Agent reads pages of them.
+/// `field` is as in [`within_class`].
 #[must_use]
-pub fn egress_within_class(
+pub fn agent_within_class(
+    field: &str,
+    agent: &AgentSpec,
+    runs_code: bool,
+    class_name: &str,
+    class: &SandboxClassSpec,
+) -> Vec<Problem> {
+    if runs_code {
+        within_class(field, &agent.sandbox, class_name, class)
+    } else if agent.reads_pages() {
+        egress_within_class(field, &agent.sandbox.egress, class_name, class)
+    } else {
+        Vec::new()
+    }
+}
+
+fn egress_within_class(
     field: &str,
     spec: &Egress,
     class_name: &str,
