@@ -17,6 +17,7 @@ pub mod budgets;
 pub mod cache;
 pub mod calls;
 pub mod catalog;
+mod checkpoints;
 pub mod clock;
 pub mod cluster;
 pub mod config;

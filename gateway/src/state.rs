@@ -7,6 +7,7 @@ use crate::cache::Cache;
 use crate::calls::allowed;
 use crate::calls::assigned::Assignments;
 use crate::catalog::{Snapshot, path};
+use crate::checkpoints;
 use crate::cluster::lookup::Lookup;
 use crate::config::Settings;
 use crate::egress::Egress;
@@ -51,15 +52,6 @@ const TASK: Pace = Pace {
 };
 /// Bytes of a body that are as much work as a request without any.
 const UNIT: usize = 16 << 10;
-/// Parts of checkpoints: what a Task may keep (256 MiB by default) at once, then 8 MiB a second, so that a workspace that is written whole again and again
-/// costs the disk no more. A unit is [`CHECKPOINT_UNIT`]. A pilot gives an upload up after a minute, and sends it again.
-const CHECKPOINTS: Pace = Pace {
-    every: Duration::from_micros(7_812),
-    burst: 4096,
-    longest: Duration::from_secs(15),
-};
-/// Bytes of a part of a checkpoint that are one unit.
-const CHECKPOINT_UNIT: usize = 64 << 10;
 
 /// The gateway: everything that outlives a request.
 pub struct Gateway {
@@ -117,7 +109,7 @@ pub struct Gateway {
     /// Programs in their sandboxes, which do not keep the pilot beside them waiting.
     programs: Paced<String>,
     /// The parts of Tasks' checkpoints, in bytes beyond their requests.
-    checkpoints: Paced<String>,
+    pub(crate) checkpoints: Paced<String>,
 }
 
 /// Who calls the data listener.
@@ -206,7 +198,7 @@ impl Gateway {
             sandboxes: Sandboxes::new(client),
             tasks: Paced::new(TASK),
             programs: Paced::new(TASK),
-            checkpoints: Paced::new(CHECKPOINTS),
+            checkpoints: Paced::new(checkpoints::PACE),
         }
     }
 
@@ -545,33 +537,6 @@ impl Gateway {
         }
         Ok(read)
     }
-
-    /// The body of a part of a checkpoint, once the parts before it are paid for: at a pace of its own, since a Task that keeps its workspace is not to be
-    /// slow in what it asks a model.
-    ///
-    /// # Errors
-    /// As [`Gateway::body`].
-    pub async fn checkpoint(
-        &self,
-        pod: &Arc<SandboxPod>,
-        body: Body,
-    ) -> Result<(Bytes, Option<Room>), ApiFailure> {
-        self.checkpoints.take(&pod.task_uid, 0).await;
-        let group = Caller::Task(pod.clone());
-        let read = self.bodies.read(body, || group.group()).await?;
-        self.keeps(&pod.task_uid, read.0.len());
-        Ok(read)
-    }
-
-    /// Counts so many bytes of a Task's checkpoints, which delay the next ones.
-    pub fn keeps(&self, task_uid: &str, bytes: usize) {
-        let units = checkpoint_units(bytes);
-        self.checkpoints.took(&task_uid.to_owned(), units);
-    }
-}
-
-fn checkpoint_units(bytes: usize) -> u32 {
-    u32::try_from(bytes.div_ceil(CHECKPOINT_UNIT)).unwrap_or(u32::MAX)
 }
 
 fn pod_of(caller: Caller) -> Result<Arc<SandboxPod>, ApiFailure> {
@@ -583,38 +548,11 @@ fn pod_of(caller: Caller) -> Result<Arc<SandboxPod>, ApiFailure> {
     }
 }
 
-fn of_pod<'a>(pod: &'a SandboxPod, object: &'a str) -> What<'a> {
+/// What the audit says of a Task's own act.
+pub(crate) fn of_pod<'a>(pod: &'a SandboxPod, object: &'a str) -> What<'a> {
     What {
         namespace: &pod.namespace,
         task: &pod.task_uid,
         object,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{CHECKPOINTS, checkpoint_units};
-    use std::time::{Duration, Instant};
-
-    const PART: usize = 8 << 20;
-
-    #[test]
-    fn ordinary_checkpoints_wait_for_nobody_and_endless_ones_have_a_pace() {
-        let begin = Instant::now();
-        let (mut paid, mut now) = (None, begin);
-        let mut keep = |parts: usize| {
-            let before = now;
-            for _ in 0..parts {
-                now += CHECKPOINTS.take(&mut paid, 0, now);
-                let _ = CHECKPOINTS.take(&mut paid, checkpoint_units(PART), now);
-            }
-            now - before
-        };
-        // A workspace of 80 MiB, three times in no time.
-        assert_eq!(keep(30), Duration::ZERO);
-        // And then for ever.
-        assert!(keep(1002) >= Duration::from_secs(995));
-        // A part with next to nothing in it is one, too.
-        assert_eq!((checkpoint_units(1), checkpoint_units(PART)), (1, 128));
     }
 }

@@ -13,7 +13,7 @@ use common::{PILOT, UID, World, members, scripted};
 use oarmaster_protocol::admin::{AttemptReport, TaskBudget};
 use oarmaster_protocol::assignment::Assignment;
 use oarmaster_protocol::journal::{Blob, Body};
-use oarmaster_protocol::read::{AuditAct, AuditRecord};
+use oarmaster_protocol::read::AuditAct;
 use oarmaster_protocol::task::{Claim, Journal};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -207,18 +207,10 @@ async fn a_follow_up_reads_what_it_continues_and_nothing_else() {
     let back = get(PILOT, &first.session, &format!("blobs/{}", put.digest)).await;
     assert_eq!(back.status(), 404);
 
-    world.kube.token("auditor", "auditor", "api-server", None);
-    world.kube.allow("auditor get tasks/audit /");
-    world.gateway.audit.flush();
-    world.gateway.store.flush().await.unwrap();
-    let audit = format!("{}/read/v1/audit?from=0&to=9999999999999", world.read);
-    let audit = world.http.get(audit).bearer_auth("auditor").send().await;
-    let audit = audit.unwrap().text().await.unwrap();
-    let audit = audit
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap());
+    let (_, audit) = world.audit().await;
     let reads: BTreeSet<(String, String, String)> = audit
-        .filter(|record: &AuditRecord| record.act == AuditAct::Read && record.task == MINE)
+        .into_iter()
+        .filter(|record| record.act == AuditAct::Read && record.task == MINE)
         .map(|record| (record.who, record.namespace, record.object))
         .collect();
     let read = |what: &str| {

@@ -29,6 +29,7 @@ use oarmaster_gateway::state::Gateway;
 use oarmaster_gateway::tools::web::Web;
 use oarmaster_gateway::{admin, data, read, tls, traces};
 use oarmaster_protocol::admin::{AttemptReport, CircuitHealth, OpenAttempt, RunsIn, TaskBudget};
+use oarmaster_protocol::read::AuditRecord;
 use oarmaster_protocol::task::Claim;
 use oarmaster_store::{Options, Store};
 use serde_json::{Value, json};
@@ -264,6 +265,20 @@ impl World {
         tokio::time::timeout(Duration::from_secs(60), wait)
             .await
             .expect("the gateway's state within a minute");
+    }
+
+    /// Everything that the audit has so far, as its reader gets it.
+    pub async fn audit(&self) -> (String, Vec<AuditRecord>) {
+        self.gateway.audit.flush();
+        self.gateway.store.flush().await.unwrap();
+        self.kube.token("auditor", "auditor", "api-server", None);
+        self.kube.allow("auditor get tasks/audit /");
+        let url = format!("{}/read/v1/audit?from=0&to=9999999999999", self.read);
+        let asked = self.http.get(url).bearer_auth("auditor").send().await;
+        let text = asked.unwrap().text().await.unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        let lines = lines.collect();
+        (text, lines)
     }
 
     /// The pod, Job and token of an attempt.

@@ -124,23 +124,7 @@ async fn the_audit_and_metrics_tell_where_and_how_much_and_never_what() {
                 && text.contains("egress_connections_total{outcome=\"refused\"} 1")
         })
         .await;
-    world.gateway.audit.flush();
-    world.gateway.store.flush().await.unwrap();
-    world.kube.token("auditor", "auditor", "api-server", None);
-    world.kube.allow("auditor get tasks/audit /");
-    let url = format!("{}/read/v1/audit?from=0&to=9999999999999", world.read);
-    let audit = world
-        .http
-        .get(url)
-        .bearer_auth("auditor")
-        .send()
-        .await
-        .unwrap();
-    let audit = audit.text().await.unwrap();
-    let lines = audit
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap());
-    let lines: Vec<oarmaster_protocol::read::AuditRecord> = lines.collect();
+    let (audit, lines) = world.audit().await;
     let of = |act: AuditAct| {
         lines
             .iter()

@@ -3,7 +3,7 @@
 use crate::common::UID;
 use crate::egress::at;
 use crate::support::{KEY, Scene, Setting, whole};
-use oarmaster_protocol::read::{AuditAct, AuditRecord};
+use oarmaster_protocol::read::AuditAct;
 use serde_json::json;
 
 #[tokio::test]
@@ -222,23 +222,7 @@ async fn audit_and_metrics_tell_where_and_never_what() {
         .await
         .unwrap_err();
     let world = &scene.world;
-    world.gateway.audit.flush();
-    world.gateway.store.flush().await.unwrap();
-    world.kube.token("auditor", "auditor", "api-server", None);
-    world.kube.allow("auditor get tasks/audit /");
-    let url = format!("{}/read/v1/audit?from=0&to=9999999999999", world.read);
-    let audit = world
-        .http
-        .get(url)
-        .bearer_auth("auditor")
-        .send()
-        .await
-        .unwrap();
-    let audit = audit.text().await.unwrap();
-    let lines: Vec<AuditRecord> = audit
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let (audit, lines) = world.audit().await;
     let of = |act: AuditAct| -> Vec<(bool, &str, &str, &str, &str)> {
         let lines = lines.iter().filter(|line| line.act == act);
         lines

@@ -20,12 +20,11 @@ mod results;
 pub mod search;
 mod target;
 
-use crate::audit::What;
 use crate::error::ApiFailure;
 use crate::identity::sandbox::SandboxPod;
 use crate::provider::client::Client;
 use crate::provider::guard::PrivateEndpoints;
-use crate::state::Gateway;
+use crate::state::{Gateway, of_pod};
 use crate::tools::Caller;
 use config::Search;
 use known::Known;
@@ -100,9 +99,7 @@ impl Web {
         self.deadline = deadline;
         self
     }
-}
 
-impl Web {
     /// The same, where pages that a search returned may have these addresses, too. For tests, whose servers are on loopback.
     #[must_use]
     pub fn with_strangers_at(mut self, addresses: PrivateEndpoints) -> Self {
@@ -224,14 +221,14 @@ async fn begins(gateway: &Gateway, pod: &SandboxPod, host: &str) -> Result<(), F
     let who = requester(gateway, pod);
     let noted = gateway
         .audit
-        .allowed(AuditAct::Egress, &who, what(pod, host));
+        .allowed(AuditAct::Egress, &who, of_pod(pod, host));
     Ok(noted.await?)
 }
 
 /// Notes that something was refused to a Task. What it asked for is a model's own text, and has no place here.
 fn refused(gateway: &Gateway, pod: &SandboxPod, reason: &str) {
     let who = requester(gateway, pod);
-    let what = what(pod, "no page of the Task");
+    let what = of_pod(pod, "no page of the Task");
     gateway.audit.refused(AuditAct::Egress, &who, what, reason);
 }
 
@@ -241,18 +238,10 @@ fn ended(gateway: &Gateway, pod: &SandboxPod, host: &str, received: usize) {
     let object = format!("{host} received {received}");
     gateway
         .audit
-        .ended(AuditAct::EgressEnd, &who, what(pod, &object), "");
+        .ended(AuditAct::EgressEnd, &who, of_pod(pod, &object), "");
 }
 
 fn requester(gateway: &Gateway, pod: &SandboxPod) -> String {
     let requester = gateway.store.requested_by(&pod.task_uid);
     requester.unwrap_or_default()
-}
-
-fn what<'a>(pod: &'a SandboxPod, object: &'a str) -> What<'a> {
-    What {
-        namespace: &pod.namespace,
-        task: &pod.task_uid,
-        object,
-    }
 }
