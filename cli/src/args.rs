@@ -3,10 +3,12 @@
 mod audit;
 mod commands;
 mod cost;
+mod memory;
 
 pub use audit::{Audit, AuditCommand, AuditFormat, Verify};
 pub use commands::{Commands, CommandsFormat};
 pub use cost::{By, Cost, CostCommand, CostFormat, Reconcile};
+pub use memory::{Memory, MemoryCommand, MemoryDelete, MemoryList, Whose};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
@@ -106,6 +108,8 @@ pub enum Command {
     Commands(Commands),
     /// Stop the model calls of pools, take them again, or forget answers that were kept
     Pools(Pools),
+    /// List or delete what agents remember
+    Memory(Memory),
     /// Sum up what model calls have cost
     Cost(Cost),
     /// Show who called, read, was let in or refused, and whether that record is whole

@@ -6,6 +6,7 @@ mod cost;
 mod get;
 mod list;
 mod logs;
+mod memory;
 mod params;
 mod pools;
 mod result;
@@ -36,6 +37,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
         Command::Resume(args) => state::run(&cluster, &args.task, State::Running).await,
         Command::Commands(args) => agent_commands::run(&cluster, args).await,
         Command::Pools(args) => pools::run(&cluster, args).await,
+        Command::Memory(args) => memory::run(&cluster, args).await,
         Command::Cost(args) => cost::run(&cluster, args).await,
         Command::Audit(args) => audit::run(&cluster, args).await,
     }

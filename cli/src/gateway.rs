@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::token;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HOST};
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -72,6 +72,10 @@ impl Gateway {
 
     /// Asks for a path of the read API. An answer other than 200 is an error.
     pub async fn get(&self, path: &str) -> Result<Incoming, Error> {
+        self.ask(Method::GET, path).await
+    }
+
+    async fn ask(&self, method: Method, path: &str) -> Result<Incoming, Error> {
         let work = async {
             let bearer = token::bearer(&self.cluster).await?;
             let stream = self.tunnel().await?;
@@ -80,7 +84,7 @@ impl Gateway {
                 .connect(self.server.clone(), stream)
                 .await
                 .map_err(|error| unreachable("failed to connect to the gateway").source(error))?;
-            request(stream, path, bearer, &self.server.to_str()).await
+            request(stream, (method, path), bearer, &self.server.to_str()).await
         };
         match tokio::time::timeout(WAIT, work).await {
             Ok(done) => done,
@@ -90,12 +94,12 @@ impl Gateway {
 
     /// The whole answer.
     pub async fn get_all(&self, path: &str) -> Result<Bytes, Error> {
-        let body = self.get(path).await?;
-        http_body_util::Limited::new(body, MAX_BODY)
-            .collect()
-            .await
-            .map(http_body_util::Collected::to_bytes)
-            .map_err(|error| unreachable("failed to read the gateway's answer").source(error))
+        whole(self.get(path).await?).await
+    }
+
+    /// Deletes what a path of the read API stands for; the answer to that.
+    pub async fn delete(&self, path: &str) -> Result<Bytes, Error> {
+        whole(self.ask(Method::DELETE, path).await?).await
     }
 
     async fn tunnel(&self) -> Result<impl AsyncRead + AsyncWrite + Unpin + Send + 'static, Error> {
@@ -155,10 +159,19 @@ You need the Role oarmaster-cli there. An administrator grants it with the chart
     }
 }
 
+/// The whole body.
+async fn whole(body: Incoming) -> Result<Bytes, Error> {
+    http_body_util::Limited::new(body, MAX_BODY)
+        .collect()
+        .await
+        .map(http_body_util::Collected::to_bytes)
+        .map_err(|error| unreachable("failed to read the gateway's answer").source(error))
+}
+
 /// One request over one connection.
 async fn request(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    path: &str,
+    (method, path): (Method, &str),
     bearer: http::HeaderValue,
     host: &str,
 ) -> Result<Incoming, Error> {
@@ -168,7 +181,9 @@ async fn request(
         .map_err(failed)?;
     // Ends with the body or with the sender; its error reaches us through them.
     tokio::spawn(connection);
-    let request = Request::get(path)
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
         .header(HOST, host)
         .header(AUTHORIZATION, bearer)
         .body(Empty::<Bytes>::new())
@@ -196,7 +211,7 @@ fn answered(status: StatusCode, body: &[u8]) -> Error {
             "The gateway asks Kubernetes who you are. Log in again, or name a ServiceAccount with --token-from NAMESPACE/NAME.",
         ),
         403 => Error::cluster(message).next(
-            "You need the verb get on tasks/transcript, tasks/artifacts or tasks/usage (group oarmaster.dev) in the Task's namespace, or on tasks/audit in all of them: ask its administrator.",
+            "You need the verb get on tasks/transcript, tasks/artifacts or tasks/usage (group oarmaster.dev) in the Task's namespace, on agents/memory there, or on tasks/audit in all of them: ask its administrator.",
         ),
         404 => Error::cluster(message).absent(),
         408 | 429 | 500..=599 => Error::cluster(message).transient(),

@@ -62,7 +62,8 @@ pub fn child_name(parent: &str, uid: &str, agent: &str, request: &str) -> String
 #[must_use]
 pub fn approval_name(task: &str, uid: &str, tool: &str, request: &str, round: i64) -> String {
     let hash = base32(format!("{uid}\n{request}").as_bytes(), 10);
-    let tool = tool.to_ascii_lowercase();
+    // Those of MCP servers have underscores, which no name has.
+    let tool = tool.to_ascii_lowercase().replace('_', "-");
     format!("{}-{}-{hash}-{round}", part(task, 30), part(&tool, 12))
 }
 
@@ -170,4 +171,18 @@ pub fn is_dns_subdomain(text: &str) -> bool {
 fn is_part(text: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     !text.is_empty() && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
+}
+/// Between the name of an MCP server and that of its tool.
+pub const MCP_SEPARATOR: &str = "__";
+
+/// The name of an MCP server's tool for the model: in the characters that every model's API takes.
+#[must_use]
+pub fn mcp_tool(server: &str, tool: &str) -> String {
+    let letters = tool.chars().map(|letter| match letter {
+        letter if letter.is_ascii_alphanumeric() || letter == '-' => letter,
+        _ => '_',
+    });
+    let mut name = format!("{server}{MCP_SEPARATOR}");
+    name.extend(letters);
+    name
 }

@@ -12,6 +12,7 @@ mod cloud;
 mod command;
 mod git;
 pub mod image;
+mod mcp;
 mod pool;
 mod provider;
 mod requests;

@@ -14,8 +14,8 @@ use futures::StreamExt as _;
 use http::{HeaderMap, HeaderValue, header};
 use oarmaster_protocol::admin::TaskUsage;
 use oarmaster_protocol::journal::Artifact;
-use oarmaster_protocol::read::{AuditCheck, AuditRecord, CostBy, CostLine};
-use oarmaster_store::{CostQuery, Refusal};
+use oarmaster_protocol::read::{AuditCheck, AuditRecord, CostBy, CostLine, Deleted, NoteLine};
+use oarmaster_store::{CostQuery, NoteQuery, Refusal};
 use serde::Deserialize;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -30,6 +30,10 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
     Router::new()
         .route("/read/v1/costs", get(all_costs))
         .route("/read/v1/namespaces/{namespace}/costs", get(costs))
+        .route(
+            "/read/v1/namespaces/{namespace}/memory",
+            get(notes).delete(forget),
+        )
         .route("/read/v1/audit", get(audit))
         .route("/read/v1/audit/verify", get(verify))
         .route(&format!("{task}/transcript"), get(transcript))
@@ -111,6 +115,68 @@ async fn sum(
     // Each reads much of the log: one at a time.
     let _turn = gateway.counting.lock().await;
     Ok(Json(gateway.store.costs(query).await?))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Meant {
+    agent: Option<String>,
+    requester: Option<String>,
+    id: Option<String>,
+}
+
+impl Meant {
+    fn query(self, namespace: String) -> NoteQuery {
+        let Self {
+            agent,
+            requester,
+            id,
+        } = self;
+        NoteQuery {
+            namespace,
+            agent,
+            requester,
+            id,
+        }
+    }
+}
+
+async fn notes(
+    State(gateway): Shared,
+    Path(namespace): Path<String>,
+    Query(meant): Query<Meant>,
+    headers: HeaderMap,
+) -> Result<Json<Vec<NoteLine>>, ApiFailure> {
+    let query = meant.query(namespace);
+    let agent = query.agent.as_deref().unwrap_or_default();
+    gateway
+        .keeper(&headers, "get", &query.namespace, agent)
+        .await?;
+    let notes = gateway.store.notes(&query, usize::MAX).await?;
+    let lines = notes.into_iter().map(|note| NoteLine {
+        id: note.id,
+        agent: note.owner.agent,
+        requester: note.owner.requester,
+        task: note.task,
+        at_ms: note.at_ms,
+        text: note.text,
+    });
+    Ok(Json(lines.collect()))
+}
+
+async fn forget(
+    State(gateway): Shared,
+    Path(namespace): Path<String>,
+    Query(meant): Query<Meant>,
+    headers: HeaderMap,
+) -> Result<Json<Deleted>, ApiFailure> {
+    let query = meant.query(namespace);
+    let agent = query.agent.as_deref().unwrap_or_default();
+    gateway
+        .keeper(&headers, "delete", &query.namespace, agent)
+        .await?;
+    let notes = gateway.store.forget(&query).await? as u64;
+    Ok(Json(Deleted { notes }))
 }
 
 #[derive(Deserialize)]

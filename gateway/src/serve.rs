@@ -62,12 +62,12 @@ pub async fn run(config: Config, client: Client, stop: CancellationToken) -> any
     let tls = client_config()?;
     let outbound = Outbound {
         workload: Arc::new(Workload::new(workload, &tls)),
-        tls: Arc::new(tls),
+        tls: Arc::new(tls.clone()),
         guard: Arc::new(settings.private_endpoints.clone()),
         namespace: settings.namespace.clone(),
     };
     let release = settings.namespace.clone();
-    let mut gateway = Gateway::new(settings, store, &client);
+    let mut gateway = Gateway::new(settings, store, &client, tls);
     let dropped = gateway.metrics.spans_dropped();
     let traced = tracing.map(|tracing| traces::start(&tracing, &outbound.tls, dropped));
     let (traces, exporter) = traced.transpose()?.unzip();

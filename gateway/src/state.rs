@@ -22,8 +22,8 @@ use crate::metrics::Metrics;
 use crate::pilots::{self, Pilots};
 use crate::provider::http::MAX_VECTORS;
 use crate::shared::Redis;
-use crate::tools::Tools;
 use crate::tools::web::Web;
+use crate::tools::{self, Tools, mcp};
 use crate::traces::Traces;
 use arc_swap::ArcSwap;
 use axum::body::Body;
@@ -162,11 +162,22 @@ impl Caller {
 }
 
 impl Gateway {
-    /// A gateway that asks the API server with `client`.
+    /// A gateway that asks the API server with `client`, and trusts MCP servers by `tls`.
     #[must_use]
-    pub fn new(settings: Settings, store: Store, client: &Client) -> Self {
+    pub fn new(
+        settings: Settings,
+        store: Store,
+        client: &Client,
+        tls: rustls::ClientConfig,
+    ) -> Self {
         let metrics = Metrics::default();
         let redis = settings.redis.clone();
+        let outbound = mcp::Outbound::new(
+            client.clone(),
+            &settings.namespace,
+            settings.private_endpoints.clone(),
+            tls,
+        );
         let redis = redis.map(|address| Arc::new(Redis::new(address, metrics.redis.clone())));
         Self {
             cache: Cache::new(settings.cache_bytes, redis.clone()),
@@ -186,7 +197,7 @@ impl Gateway {
             metrics,
             counting: tokio::sync::Mutex::default(),
             assignments: Assignments::default(),
-            tools: Tools::default(),
+            tools: Tools::new(outbound),
             egress: Egress::default(),
             web: Web::default(),
             calls: TaskTracker::new(),
@@ -298,6 +309,16 @@ impl Gateway {
         };
         let who = self.store.requested_by(&pod.task_uid).unwrap_or_default();
         self.audit.refused(act, &who, of_pod(pod, &pool), reason);
+    }
+
+    /// Notes that a tool of an MCP server is about to be called.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub async fn tool_called(&self, caller: &tools::Caller, tool: &str) -> Result<(), ApiFailure> {
+        let what = of_pod(&caller.pod, tool);
+        let act = AuditAct::Tool;
+        self.audit.allowed(act, &caller.requester, what).await
     }
 
     /// Notes that a pilot may not claim its attempt.
@@ -473,6 +494,48 @@ impl Gateway {
                 user.name
             )))
         }
+    }
+
+    /// Somebody who may `get` or `delete` what an agent remembers, of all agents of the namespace where none is named. The audit knows of it
+    /// before anything is read or deleted.
+    ///
+    /// # Errors
+    /// `unauthenticated`, `forbidden`.
+    pub async fn keeper(
+        &self,
+        headers: &HeaderMap,
+        verb: &str,
+        namespace: &str,
+        agent: &str,
+    ) -> Result<(), ApiFailure> {
+        let user = self.read_tokens.review(bearer(headers)?).await;
+        let user = user.inspect_err(|error| self.unknown("read", "", error))?;
+        let object = format!("agents/memory {agent}");
+        let what = What {
+            namespace,
+            object: object.trim_end(),
+            ..What::default()
+        };
+        let audited = match verb {
+            "delete" => AuditAct::Forget,
+            _ => AuditAct::Read,
+        };
+        let act = crate::identity::access::Act {
+            verb,
+            resource: "agents",
+            subresource: "memory",
+            namespace,
+            name: agent,
+        };
+        if self.access.may(&user, act).await? {
+            return self.audit.allowed(audited, &user.name, what).await;
+        }
+        let reason = ErrorCode::Forbidden.as_str();
+        self.audit.refused(audited, &user.name, what, reason);
+        Err(ApiFailure::forbidden(format!(
+            "{} may not {verb} agents/memory in namespace {namespace}: a Role with resources [agents/memory] and verbs [{verb}] in apiGroups [oarmaster.dev] allows it, like ClusterRole oarmaster-memory",
+            user.name
+        )))
     }
 
     /// Whether a user may use a pool.

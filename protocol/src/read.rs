@@ -1,5 +1,6 @@
 //! The read API of the gateway: for people and their tools, with the bearer token of their kubeconfig (own listener). Guarded by
-//! SubjectAccessReview: `get` on `tasks/transcript`, `tasks/artifacts`, `tasks/usage` of the Task, and on `tasks/audit` in all namespaces.
+//! SubjectAccessReview: `get` on `tasks/transcript`, `tasks/artifacts`, `tasks/usage` of the Task, and on `tasks/audit` in all namespaces;
+//! `get` and `delete` on `agents/memory` of the Agent, or of all in the namespace where none is named.
 //!
 //! | call | answer |
 //! |---|---|
@@ -11,6 +12,8 @@
 //! | `GET /read/v1/namespaces/{ns}/costs?by=&label=&from=&to=` | the same of what one namespace pays; `get` on its `tasks/usage` |
 //! | `GET /read/v1/audit?from=&to=` | lines of JSON, one [`AuditRecord`] each, in order |
 //! | `GET /read/v1/audit/verify?frame=` | [`AuditCheck`]; with the hash of that frame of the log |
+//! | `GET /read/v1/namespaces/{ns}/memory?agent=&requester=` | list of [`NoteLine`], the newest first |
+//! | `DELETE /read/v1/namespaces/{ns}/memory?agent=&requester=&id=` | [`Deleted`]: the notes that are meant, all of the namespace where nothing is named |
 //!
 //! `by` is a [`CostBy`], `label` the key that it needs for [`CostBy::Label`], `from` and `to` are milliseconds since the Unix epoch, the
 //! latter excluded.
@@ -67,6 +70,32 @@ pub struct CostLine {
 /// The virtual resources that RBAC guards, as subresources of `tasks`.
 pub const SUBRESOURCES: [&str; 4] = ["transcript", "artifacts", "usage", "audit"];
 
+/// A note of an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NoteLine {
+    /// Its id.
+    pub id: String,
+    /// Name of the agent.
+    pub agent: String,
+    /// Who asked for the Task that kept it; who alone the agent recalls it for.
+    pub requester: String,
+    /// UID of that Task.
+    pub task: String,
+    /// When, in milliseconds since the Unix epoch.
+    pub at_ms: i64,
+    /// What it says. A model wrote it.
+    pub text: String,
+}
+
+/// How many notes were deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Deleted {
+    /// The number.
+    pub notes: u64,
+}
+
 /// What somebody did, or was kept from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -97,6 +126,12 @@ pub enum AuditAct {
     Egress,
     /// Such a connection ended.
     EgressEnd,
+    /// An agent kept a note.
+    Remember,
+    /// Notes were deleted, or gave way to newer ones.
+    Forget,
+    /// An agent called a tool of an MCP server, or was kept from it.
+    Tool,
 }
 
 impl AuditAct {
@@ -117,6 +152,9 @@ impl AuditAct {
             Self::Retain => "retain",
             Self::Egress => "egress",
             Self::EgressEnd => "egressEnd",
+            Self::Remember => "remember",
+            Self::Forget => "forget",
+            Self::Tool => "tool",
         }
     }
 }

@@ -23,8 +23,6 @@ pub const TOOL_WAIT: Duration = Duration::from_secs(10 * 60);
 pub const ANSWER_KEPT: Duration = Duration::from_secs(15 * 60);
 /// Most tools of an agent's MCP servers together.
 pub const MAX_OFFERED: usize = 128;
-/// Between the name of an MCP server and that of its tool, in the name that the model uses.
-pub const SEPARATOR: &str = "__";
 
 /// What the model is told of a call of which nobody knows whether it was carried out.
 pub const OUTCOME_UNKNOWN: &str = "The outcome of this call is unknown: the agent was interrupted while it ran, and it may or may not have had its effect. It was not made again. Find out what is there before you go on.";

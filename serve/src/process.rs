@@ -3,6 +3,10 @@
 use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// rmcp logs what MCP servers say.
+const QUIET: [&str; 2] = ["rmcp=off", "sse_stream=off"];
 
 /// Logs as JSON to standard error, as `OARMASTER_LOG` filters them; `info` without it.
 pub fn logs() {
@@ -12,12 +16,20 @@ pub fn logs() {
         // The facts stand in each line; the spans of libraries would repeat them twice.
         .with_current_span(false)
         .with_span_list(false)
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("OARMASTER_LOG")
-                .unwrap_or_else(|_| "info".into()),
-        )
+        .with_env_filter(filter())
         .with_writer(io::stderr)
         .init();
+}
+
+/// As `OARMASTER_LOG` says, and never what a library logs that repeats texts of others.
+fn filter() -> EnvFilter {
+    let filter = EnvFilter::try_from_env("OARMASTER_LOG").unwrap_or_else(|_| "info".into());
+    QUIET
+        .iter()
+        .fold(filter, |filter, quiet| match quiet.parse() {
+            Ok(directive) => filter.add_directive(directive),
+            Err(_) => filter,
+        })
 }
 
 /// Cancelled by SIGTERM or SIGINT.

@@ -287,6 +287,20 @@ impl<'a> View<'a> {
                 count: tasks.len() as u64,
                 ..line(AuditAct::Retain)
             },
+            Entry::Note(note) => AuditRecord {
+                who: note.owner.requester,
+                namespace: note.owner.namespace,
+                task: note.task,
+                object: format!("note {} of agent {}", note.id, note.owner.agent),
+                ..line(AuditAct::Remember)
+            },
+            // Who wanted it stands in a line of its own.
+            Entry::Forgotten { owner, notes, .. } => AuditRecord {
+                namespace: owner.namespace,
+                object: format!("notes of agent {} for {}", owner.agent, owner.requester),
+                count: notes.len() as u64,
+                ..line(AuditAct::Forget)
+            },
             Entry::Artifact { .. }
             | Entry::Blob { .. }
             | Entry::Condensed { .. }

@@ -255,6 +255,8 @@ impl<'a> Sum<'a> {
             | Entry::Stop { .. }
             | Entry::Audit { .. }
             | Entry::Released { .. }
+            | Entry::Note(_)
+            | Entry::Forgotten { .. }
             | Entry::Expired { .. }
             | Entry::Condensed { .. } => {}
         }

@@ -1,5 +1,6 @@
 //! What the log holds. One frame is a list of entries that are applied together or not at all.
 
+use crate::notes::{Note, NoteOwner};
 use crate::scope::CounterId;
 use crate::state::add;
 use oarmaster_protocol::admin::{RunsIn, TaskBudget};
@@ -169,6 +170,17 @@ pub enum Entry {
         at_ms: i64,
         /// Their numbers, and the SHA-256 of each file in hexadecimal digits.
         segments: BTreeMap<u32, String>,
+    },
+    /// An agent keeps a note.
+    Note(Box<Note>),
+    /// These notes of an owner are no longer kept.
+    Forgotten {
+        /// Milliseconds since the Unix epoch.
+        at_ms: i64,
+        /// Whose they were.
+        owner: NoteOwner,
+        /// Their ids.
+        notes: Vec<String>,
     },
     /// What is left of the rows of money that were in this segment.
     Totals(Box<Totals>),
@@ -454,6 +466,8 @@ impl Entry {
             | Self::Released { .. }
             | Self::Expired { .. }
             | Self::Condensed { .. }
+            | Self::Note(_)
+            | Self::Forgotten { .. }
             | Self::Totals(_) => "",
         }
     }
@@ -472,7 +486,9 @@ impl Entry {
             | Self::Audit { at_ms, .. }
             | Self::Released { at_ms, .. }
             | Self::Expired { at_ms, .. }
+            | Self::Forgotten { at_ms, .. }
             | Self::Condensed { at_ms, .. } => Some(*at_ms),
+            Self::Note(note) => Some(note.at_ms),
             Self::Budget { at_ms, .. } => *at_ms,
             Self::Artifact { .. } | Self::Blob { .. } | Self::Totals(_) => None,
         }
@@ -496,6 +512,8 @@ impl Entry {
             | Self::Released { .. }
             | Self::Expired { .. }
             | Self::Condensed { .. }
+            | Self::Note(_)
+            | Self::Forgotten { .. }
             | Self::Totals(_) => None,
         }
     }
@@ -518,6 +536,8 @@ impl Entry {
             | Self::Released { .. }
             | Self::Expired { .. }
             | Self::Condensed { .. }
+            | Self::Note(_)
+            | Self::Forgotten { .. }
             | Self::Totals(_) => None,
         }
     }

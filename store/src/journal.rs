@@ -143,7 +143,7 @@ impl Store {
     }
 
     /// The entries there, each frame read once.
-    async fn entries(&self, places: Vec<At>) -> Result<Vec<Entry>, Refusal> {
+    pub(crate) async fn entries(&self, places: Vec<At>) -> Result<Vec<Entry>, Refusal> {
         self.blocking(move |store| {
             let mut entries = Vec::with_capacity(places.len());
             for frame in places.chunk_by(|a, b| a.frame == b.frame) {

@@ -20,6 +20,7 @@ mod hops;
 mod hub;
 mod journal;
 mod log;
+mod notes;
 mod options;
 mod programs;
 mod requests;
@@ -44,6 +45,9 @@ pub use costs::CostQuery;
 pub use entry::{Audited, SdkTotal};
 pub use error::{Refusal, StoreError, Unit};
 pub use hops::{Billing, HopEnd, HopRequest, HopTicket, Settled};
+pub use notes::{
+    MAX_NAMESPACE_BYTES, MAX_NOTE_BYTES, MAX_NOTES, MAX_OWNER_BYTES, Note, NoteOwner, NoteQuery,
+};
 pub use options::{Clock, Limits, Options, Retention};
 pub use programs::ProgramCall;
 pub use retention::Swept;

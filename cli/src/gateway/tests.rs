@@ -49,7 +49,7 @@ async fn ask(name: &str, answer: &'static str) -> Result<Incoming, Error> {
         .map_err(|error| unreachable("failed to connect to the gateway").source(error))?;
     request(
         stream,
-        "/read/v1/x",
+        (Method::GET, "/read/v1/x"),
         HeaderValue::from_static("Bearer abc"),
         "host",
     )

@@ -1,14 +1,14 @@
 //! The assignment of a Task's first attempt: pure.
 
 use super::asked::Asked;
-use oarmaster_crds::kinds::agent::AgentCache;
+use oarmaster_crds::kinds::agent::{AgentCache, McpTool};
 use oarmaster_crds::kinds::class::{Isolation, SandboxClassSpec};
 use oarmaster_crds::kinds::sandbox::{AcceptSpec, Otherwise, SandboxSpec};
 use oarmaster_crds::kinds::task::{Language, Pinned, ReplayMode, ReplaySpec, RunSpec};
 use oarmaster_crds::{Agent, GepDuration, ModelPool, Task, access, validate};
 use oarmaster_protocol::assignment::{
-    Accept, AgentTarget, ArtifactRule, Assignment, File, Judge, Program, Replay, Repository,
-    RunTarget, Sandbox, Score, Target, TaskRef,
+    Accept, AgentTarget, ArtifactRule, Assignment, File, Judge, McpServer, Program, Replay,
+    Repository, RunTarget, Sandbox, Score, SecretKey, Target, TaskRef,
 };
 use std::collections::BTreeMap;
 
@@ -168,9 +168,10 @@ fn agent_target(work: Work<'_>, pool: Option<&ModelPool>) -> AgentTarget {
         tools: spec
             .tools
             .iter()
-            .map(|tool| tool.builtin.as_str().to_owned())
+            .filter_map(|tool| tool.builtin)
+            .map(|builtin| builtin.as_str().to_owned())
             .collect(),
-        mcp: Vec::new(),
+        mcp: servers(agent),
         delegates: pinned
             .requests
             .iter()
@@ -179,7 +180,7 @@ fn agent_target(work: Work<'_>, pool: Option<&ModelPool>) -> AgentTarget {
         approvals: spec
             .approvals
             .iter()
-            .map(|approval| approval.tool.as_str().to_owned())
+            .map(|approval| approval.tool.clone())
             .collect(),
         pages: if spec.reads_pages() {
             spec.sandbox.egress.domains.clone()
@@ -190,6 +191,24 @@ fn agent_target(work: Work<'_>, pool: Option<&ModelPool>) -> AgentTarget {
         max_turns: bounded(spec.limits.turns),
         max_tool_calls: bounded(spec.limits.tool_calls),
     }
+}
+
+/// The MCP servers of an agent, whose keys are in the agent's namespace.
+fn servers(agent: &Agent) -> Vec<McpServer> {
+    let namespace = agent.metadata.namespace.as_deref().unwrap_or_default();
+    let servers = agent.spec.tools.iter().filter_map(|tool| tool.mcp.as_ref());
+    let server = |mcp: &McpTool| McpServer {
+        name: mcp.name.clone(),
+        url: mcp.url.clone(),
+        key: mcp.secret_key_ref.as_ref().map(|named| SecretKey {
+            namespace: namespace.to_owned(),
+            name: named.name.clone(),
+            key: named.key.clone(),
+        }),
+        allow: mcp.allow.clone(),
+        timeout_ms: millis(&mcp.timeout),
+    };
+    servers.map(server).collect()
 }
 
 fn run_target(run: &RunSpec) -> RunTarget {

@@ -411,7 +411,7 @@ fn pin(
 fn requests(agent: &Agent) -> Option<PinnedRequests> {
     let tool = |wanted: Builtin| {
         let mut tools = agent.spec.tools.iter();
-        tools.find(|tool| tool.builtin == wanted)
+        tools.find(|tool| tool.builtin == Some(wanted))
     };
     let delegates = tool(Builtin::Delegate).into_iter();
     let requests = PinnedRequests {

@@ -249,10 +249,7 @@ fn step(draft: &Draft<'_>, request: &OpenRequest) -> (RequestStatus, Option<Act>
             refuse(entry, "the call is larger than people can be shown")
         }
         Ask::Approval { tool, arguments } => {
-            let rule = allowed
-                .approvals
-                .iter()
-                .find(|rule| rule.tool.as_str() == tool);
+            let rule = allowed.approvals.iter().find(|rule| rule.tool == *tool);
             match rule {
                 None => refuse(entry, "the Agent has no approvers for this tool"),
                 Some(rule) => {

@@ -3,7 +3,9 @@
 use super::approval::{Approvers, OnTimeout};
 use super::command::CommandSpec;
 use super::sandbox::{AcceptSpec, SandboxSpec};
-use crate::common::{Allowance, LocalRef, NamespacedRef, any_object, conditions_schema};
+use crate::common::{
+    Allowance, LocalRef, NamespacedRef, SecretKeyRef, any_object, conditions_schema,
+};
 use crate::duration::GepDuration;
 use crate::names;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -50,7 +52,12 @@ use serde_json::Value;
     )
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.approvals) || self.approvals.all(one, has(self.tools) && self.tools.exists(tool, has(tool.builtin) && tool.builtin == one.tool))").message("each tool of approvals must be one of tools"))]
+#[x_kube(
+    validation = Rule::new("!has(self.approvals) || self.approvals.all(one, has(self.tools) && self.tools.exists(tool, has(tool.builtin) ? tool.builtin == one.tool : has(tool.mcp) && tool.mcp.allow.exists(name, tool.mcp.name + '__' + name.replace('.', '_').replace('/', '_') == one.tool)))").message("each tool of approvals must be one of tools: a builtin, or <mcp.name>__<tool>"),
+    validation = Rule::new("!has(self.tools) || self.tools.filter(tool, has(tool.builtin)).all(tool, self.tools.exists_one(other, has(other.builtin) && other.builtin == tool.builtin))").message("a builtin tool is there once"),
+    validation = Rule::new("!has(self.tools) || self.tools.filter(tool, has(tool.mcp)).all(tool, self.tools.exists_one(other, has(other.mcp) && other.mcp.name == tool.mcp.name))").message("each mcp has a name of its own"),
+    validation = Rule::new("!has(self.tools) || self.tools.filter(tool, has(tool.mcp)).size() <= 8").message("at most 8 tools are mcp")
+)]
 pub struct AgentSpec {
     /// What the agent is for, in a sentence.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -62,9 +69,9 @@ pub struct AgentSpec {
     /// Which models answer, and how.
     #[serde(default)]
     pub model: ModelSpec,
-    /// The tools that the model may call. Without any, the agent answers from its prompt alone. At most 32.
+    /// The tools that the model may call. Without any, the agent answers from its prompt alone. At most 32, of which 8 may be MCP servers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["builtin"]))]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
     pub tools: Vec<ToolSpec>,
     /// What it can do, for Tasks that name capabilities instead of an agent (`agent.select`). Lower-case letters, digits and hyphens, each at most 63 characters. At most 32.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -150,13 +157,18 @@ impl Default for ModelSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("(self.builtin == 'Delegate') == has(self.agents)").message("agents goes with Delegate, which needs it: the Agents that may be given work"),
-    validation = Rule::new("(self.builtin == 'AskHuman') == has(self.approvers)").message("approvers goes with AskHuman, which needs it: who may answer"),
-    validation = Rule::new("self.builtin == 'AskHuman' || !has(self.timeout)").message("timeout is for AskHuman")
+    validation = Rule::new("has(self.builtin) != has(self.mcp)").message("write one of builtin and mcp"),
+    validation = Rule::new("(has(self.builtin) && self.builtin == 'Delegate') == has(self.agents)").message("agents goes with Delegate, which needs it: the Agents that may be given work"),
+    validation = Rule::new("(has(self.builtin) && self.builtin == 'AskHuman') == has(self.approvers)").message("approvers goes with AskHuman, which needs it: who may answer"),
+    validation = Rule::new("(has(self.builtin) && self.builtin == 'AskHuman') || !has(self.timeout)").message("timeout is for AskHuman")
 )]
 pub struct ToolSpec {
-    /// A tool that comes with Oarmaster. Delegate, AskHuman, WebSearch and FetchPage need no sandbox; all others work in it.
-    pub builtin: Builtin,
+    /// A tool that comes with Oarmaster. Delegate, AskHuman, Remember, Recall, WebSearch and FetchPage need no sandbox; all others work in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub builtin: Option<Builtin>,
+    /// Tools of an MCP server, which the gateway calls: they need no sandbox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mcp: Option<McpTool>,
     /// For Delegate: the Agents of the same namespace that may be given work. 1 to 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 16))]
@@ -169,13 +181,71 @@ pub struct ToolSpec {
     pub timeout: Option<GepDuration>,
 }
 
+/// Tools of an MCP server. The gateway connects to it, by streamable HTTP, and alone has its key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.allow.all(name, self.name.size() + name.size() <= 62)").message("name and the name of a tool have at most 62 characters together"))]
+pub struct McpTool {
+    /// What its tools' names begin with: the model, `approvals` and transcripts have `<name>__<tool>`, with `_` for dots and slashes. A lower-case letter, then at most 15 lower-case letters and digits. Each server of an Agent has its own.
+    #[schemars(length(min = 1, max = 16), regex(pattern = r"^[a-z][a-z0-9]*$"))]
+    pub name: String,
+    /// Where it is, like `https://mcp.example.com/mcp`. http only for an address that the chart's `gateway.privateEndpoints` lists; a private address is refused unless it is listed.
+    #[schemars(
+        length(min = 1, max = 1024),
+        regex(pattern = r"^https?://[^\s/?#@]+(/[^\s?#]*)?(\?[^\s#]*)?$")
+    )]
+    pub url: String,
+    /// Its key, sent as a bearer token. Whoever writes this must be allowed to `get` the Secret, and the gateway needs the same right: ClusterRole `oarmaster-gateway-keys`. Default: none is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_key_ref: Option<SecretKeyRef>,
+    /// The tools that may be called, by the server's names, each in full. Others are not shown to the model. 1 to 32, each of 1 to 61 letters, digits, dots, slashes, hyphens and underscores.
+    #[schemars(schema_with = "allow_schema")]
+    pub allow: Vec<String>,
+    /// How long a call may take. 1s to 10m, default 60s.
+    #[serde(default = "default_call_timeout")]
+    pub timeout: GepDuration,
+}
+
+/// Names of tools, as an MCP server has them.
+pub(crate) const MCP_TOOL: &str = "^[A-Za-z0-9_./-]+$";
+
+fn allow_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 32,
+        "items": { "type": "string", "minLength": 1, "maxLength": 61, "pattern": MCP_TOOL },
+        "x-kubernetes-list-type": "set",
+    })
+}
+
+fn default_call_timeout() -> GepDuration {
+    GepDuration::new("60s")
+}
+
+impl ToolSpec {
+    /// The names of its tools for the model.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        let builtin = self
+            .builtin
+            .iter()
+            .map(|builtin| builtin.as_str().to_owned());
+        let mcp = self.mcp.iter().flat_map(|mcp| {
+            let tools = mcp.allow.iter();
+            tools.map(|tool| names::mcp_tool(&mcp.name, tool))
+        });
+        builtin.chain(mcp)
+    }
+}
+
 /// A tool whose calls need people's leave.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!(self.tool in ['Delegate', 'AskHuman'])").message("Delegate and AskHuman ask by themselves: approvals are for other tools"))]
 pub struct ToolApproval {
-    /// The tool.
-    pub tool: Builtin,
+    /// The tool: a builtin, or `<mcp.name>__<tool>`. 1 to 64 characters.
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_-]+$"))]
+    pub tool: String,
     /// Who may decide.
     pub approvers: Approvers,
     /// How long a decision is waited for. Default 1h.
@@ -211,6 +281,10 @@ pub enum Builtin {
     Delegate,
     /// Ask people, and use their answer.
     AskHuman,
+    /// Keep a note for later Tasks: of this agent, for the same requester.
+    Remember,
+    /// Find notes that were kept.
+    Recall,
     /// Search the web, at the endpoint that the administrator set (the chart's gateway.search).
     WebSearch,
     /// Read a page: one that a WebSearch of the same Task returned, or one of the domains in `sandbox.egress.domains`.
@@ -221,16 +295,17 @@ impl AgentSpec {
     /// Whether it has a tool that works in the sandbox.
     #[must_use]
     pub fn has_sandbox_tools(&self) -> bool {
-        self.tools
-            .iter()
-            .any(|tool| tool.builtin.is_of_the_sandbox())
+        self.builtins().any(Builtin::is_of_the_sandbox)
     }
 
     /// Whether it reads pages, those of the domains of its egress among them.
     #[must_use]
     pub fn reads_pages(&self) -> bool {
-        let mut tools = self.tools.iter();
-        tools.any(|tool| tool.builtin == Builtin::FetchPage)
+        self.builtins().any(|tool| tool == Builtin::FetchPage)
+    }
+
+    fn builtins(&self) -> impl Iterator<Item = Builtin> {
+        self.tools.iter().filter_map(|tool| tool.builtin)
     }
 }
 
@@ -248,6 +323,8 @@ impl Builtin {
             Self::SearchFiles => "SearchFiles",
             Self::Delegate => "Delegate",
             Self::AskHuman => "AskHuman",
+            Self::Remember => "Remember",
+            Self::Recall => "Recall",
             Self::WebSearch => "WebSearch",
             Self::FetchPage => "FetchPage",
         }
@@ -262,7 +339,15 @@ impl Builtin {
     /// Whether it works in the sandbox.
     #[must_use]
     pub const fn is_of_the_sandbox(self) -> bool {
-        !self.is_a_request() && !matches!(self, Self::WebSearch | Self::FetchPage)
+        !matches!(
+            self,
+            Self::Delegate
+                | Self::AskHuman
+                | Self::Remember
+                | Self::Recall
+                | Self::WebSearch
+                | Self::FetchPage
+        )
     }
 }
 

@@ -1,11 +1,10 @@
 //! Checks of an Agent.
 
 use super::requests::requests;
-use super::{Problem, bounds, command, sandbox};
+use super::{Problem, bounds, command, mcp, sandbox};
 use crate::kinds::agent::AgentSpec;
 use crate::names::is_dns_label;
 use serde_json::Value;
-use std::collections::BTreeSet;
 
 /// Largest output schema in bytes of JSON.
 pub const MAX_OUTPUT_SCHEMA_BYTES: usize = 32 << 10;
@@ -39,15 +38,7 @@ pub fn agent(spec: &AgentSpec) -> Vec<Problem> {
         ));
     }
     bounds::list(&mut problems, "spec.tools", &spec.tools, 32);
-    let mut seen = BTreeSet::new();
-    for (index, tool) in spec.tools.iter().enumerate() {
-        if !seen.insert(tool.builtin.as_str()) {
-            problems.push(Problem::spec(
-                format!("spec.tools[{index}]"),
-                format!("{} is there twice", tool.builtin.as_str()),
-            ));
-        }
-    }
+    mcp::tools(&mut problems, &spec.tools);
     capabilities(&mut problems, "spec.capabilities", &spec.capabilities);
     command::commands(&mut problems, &spec.commands);
     requests(&mut problems, spec);

@@ -20,10 +20,16 @@ pub fn requests(problems: &mut Vec<Problem>, spec: &AgentSpec) {
     for (index, approval) in spec.approvals.iter().enumerate() {
         let field = format!("spec.approvals[{index}]");
         let name = approval.tool.as_str();
-        if approval.tool.is_a_request() {
+        let request = [Builtin::Delegate, Builtin::AskHuman];
+        if request.iter().any(|tool| tool.as_str() == name) {
             let text = "Delegate and AskHuman ask by themselves: approvals are for other tools";
             problems.push(Problem::spec(format!("{field}.tool"), text));
-        } else if !spec.tools.iter().any(|tool| tool.builtin == approval.tool) {
+        } else if !spec
+            .tools
+            .iter()
+            .flat_map(ToolSpec::names)
+            .any(|tool| tool == name)
+        {
             let text = format!("{name} is not one of spec.tools; add it there");
             problems.push(Problem::spec(format!("{field}.tool"), text));
         }
@@ -39,7 +45,7 @@ pub fn requests(problems: &mut Vec<Problem>, spec: &AgentSpec) {
 
 fn tool(problems: &mut Vec<Problem>, field: &str, tool: &ToolSpec) {
     let agents = format!("{field}.agents");
-    if (tool.builtin == Builtin::Delegate) == tool.agents.is_empty() {
+    if (tool.builtin == Some(Builtin::Delegate)) == tool.agents.is_empty() {
         let text = "goes with Delegate, which needs it: the Agents that may be given work";
         problems.push(Problem::spec(&agents, text));
     }
@@ -52,7 +58,7 @@ fn tool(problems: &mut Vec<Problem>, field: &str, tool: &ToolSpec) {
         problems.push(Problem::spec(&agents, "write names of Agents, like coder"));
     }
     let people = format!("{field}.approvers");
-    match (&tool.approvers, tool.builtin == Builtin::AskHuman) {
+    match (&tool.approvers, tool.builtin == Some(Builtin::AskHuman)) {
         (Some(found), true) => approvers(problems, &people, found),
         (None, false) => {}
         _ => {
@@ -64,7 +70,7 @@ fn tool(problems: &mut Vec<Problem>, field: &str, tool: &ToolSpec) {
         let field = format!("{field}.timeout");
         let (least, most) = TIMES;
         bounds::duration(problems, &field, timeout, least, most);
-        if tool.builtin != Builtin::AskHuman {
+        if tool.builtin != Some(Builtin::AskHuman) {
             problems.push(Problem::spec(field, "is for AskHuman"));
         }
     }

@@ -67,6 +67,56 @@ pub fn cases() -> Vec<Case> {
             a(json!({"approvals": [{"tool": "AskHuman", "approvers": {"users": ["carol"]}}]})),
             &["Delegate and AskHuman ask by themselves: approvals are for other tools"],
         ),
+        taken(
+            "tools of the gateway, and approval of some",
+            a(json!({
+                "tools": [
+                    {"builtin": "Remember"},
+                    {"builtin": "Recall"},
+                    {"mcp": {"name": "hub", "url": "https://mcp.example.com/mcp", "secretKeyRef": {"name": "hub", "key": "token"}, "allow": ["search", "open.all"]}},
+                    {"mcp": {"name": "docs", "url": "http://docs.tools.svc:8080/mcp", "allow": ["find"], "timeout": "5m"}},
+                ],
+                "approvals": [
+                    {"tool": "hub__open_all", "approvers": {"users": ["carol"]}},
+                    {"tool": "Remember", "approvers": {"users": ["carol"]}},
+                ],
+            })),
+        ),
+        denied(
+            "approval of a server's tool that is not allowed",
+            a(json!({
+                "tools": [{"mcp": {"name": "hub", "url": "https://mcp.example.com", "allow": ["search"]}}],
+                "approvals": [{"tool": "hub__drop", "approvers": {"users": ["carol"]}}],
+            })),
+            &["each tool of approvals must be one of tools"],
+        ),
+        denied(
+            "two servers of one name",
+            a(json!({"tools": [
+                {"mcp": {"name": "hub", "url": "https://a.example", "allow": ["x"]}},
+                {"mcp": {"name": "hub", "url": "https://b.example", "allow": ["x"]}},
+            ]})),
+            &["each mcp has a name of its own"],
+        ),
+        denied(
+            "a server without tools",
+            a(json!({"tools": [{"mcp": {"name": "hub", "url": "https://a.example"}}]})),
+            &["spec.tools[0].mcp.allow: Required value"],
+        ),
+        denied(
+            "a server by another protocol",
+            a(
+                json!({"tools": [{"mcp": {"name": "hub", "url": "ws://a.example", "allow": ["x"]}}]}),
+            ),
+            &["spec.tools[0].mcp.url", "should match"],
+        ),
+        denied(
+            "a tool that is both",
+            a(
+                json!({"tools": [{"builtin": "Shell", "mcp": {"name": "hub", "url": "https://a.example", "allow": ["x"]}}]}),
+            ),
+            &["write one of builtin and mcp"],
+        ),
         denied(
             "no instructions",
             a(json!({"instructions": null})),
@@ -94,7 +144,7 @@ pub fn cases() -> Vec<Case> {
         denied(
             "the same tool twice",
             a(json!({"tools": [{"builtin": "Shell"}, {"builtin": "Shell"}]})),
-            &["spec.tools[1]", "Duplicate value"],
+            &["a builtin tool is there once"],
         ),
         taken("a temperature", temperature(json!("0.7"))),
         denied(

@@ -1,11 +1,11 @@
 //! Who may have the gateway send a Secret somewhere: only who may read it.
 
 use crate::provider;
-use crate::support::{check, denied, in_space, refused, taken, with, with_spec};
+use crate::support::{check, denied, in_space, object, refused, taken, with, with_spec};
 use anyhow::{Context as _, Result, ensure};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
-use oarmaster_crds::ModelProvider;
+use oarmaster_crds::{Agent, ModelProvider};
 use oarmaster_e2e::Space;
 use serde_json::{Value, json};
 
@@ -145,6 +145,80 @@ async fn a_key_in_place_is_not_sent_elsewhere() -> Result<()> {
             .await
             .context("a timeout")?;
         patch(json!({"spec": {"keys": null}}))
+            .await
+            .context("no key any more")?;
+        Ok(())
+    })
+    .await
+}
+
+/// An Agent with an MCP server for each of these Secrets.
+fn connected(secrets: &[&str]) -> Value {
+    let tools: Vec<Value> = secrets
+        .iter()
+        .enumerate()
+        .map(|(index, secret)| {
+            let key = json!({"name": secret, "key": "token"});
+            json!({"mcp": {"name": format!("hub{index}"), "url": "https://mcp.example.com", "allow": ["search"], "secretKeyRef": key}})
+        })
+        .collect();
+    object("Agent", json!({"instructions": "x", "tools": tools}))
+}
+
+#[tokio::test]
+async fn an_agents_key_is_sent_only_by_who_may_read_it() -> Result<()> {
+    in_space("agent-secrets", async |space| {
+        let user = writer(space).await?;
+        let told: &'static str = format!("mallory may not get Secret {}/theirs", space.name).leak();
+        let mut last = vec!["own"; 8];
+        let eight = connected(&last);
+        last[7] = "theirs";
+        check(
+            &user,
+            &space.name,
+            &[
+                taken(
+                    "no key",
+                    with_spec(&connected(&[]), json!({"tools": [{"builtin": "Recall"}]})),
+                ),
+                taken("a Secret of one's own", connected(&["own"])),
+                denied("another Secret", connected(&["theirs"]), &[told]),
+                taken("8 servers", eight),
+                denied(
+                    "another Secret in the last place",
+                    connected(&last),
+                    &[told],
+                ),
+            ],
+        )
+        .await?;
+        space
+            .create(&with(&connected(&["theirs"]), json!({"metadata": {"name": "a"}})).to_string())
+            .await?;
+        let agents: Api<Agent> = Api::namespaced(user, &space.name);
+        let patch = async |patch: Value| {
+            agents
+                .patch("a", &PatchParams::default(), &Patch::Merge(patch))
+                .await
+        };
+        let mut elsewhere = connected(&["theirs"]);
+        elsewhere["spec"]["tools"][0]["mcp"]["url"] = json!("https://mallory.example.com");
+        let mut more = connected(&["theirs"]);
+        more["spec"]["tools"][0]["mcp"]["allow"] = json!(["search", "drop"]);
+        for attack in [elsewhere, more] {
+            let attack = json!({"spec": {"tools": attack["spec"]["tools"]}});
+            let error = anyhow::Error::from(
+                patch(attack.clone())
+                    .await
+                    .err()
+                    .with_context(|| format!("{attack} was taken"))?,
+            );
+            ensure!(refused(&error).contains(told), "{error:#}");
+        }
+        patch(json!({"spec": {"instructions": "y"}}))
+            .await
+            .context("the instructions")?;
+        patch(json!({"spec": {"tools": null}}))
             .await
             .context("no key any more")?;
         Ok(())

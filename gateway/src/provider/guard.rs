@@ -74,13 +74,7 @@ impl PrivateEndpoints {
     /// [`PrivateAddress`] when it may not.
     pub fn check(&self, host: &str, address: IpAddr) -> Result<(), PrivateAddress> {
         let address = address.to_canonical();
-        let name = host.trim_end_matches('.');
-        let listed = self.nets.iter().any(|net| net.contains(&address))
-            || self
-                .hosts
-                .iter()
-                .any(|listed| listed.eq_ignore_ascii_case(name));
-        if listed || is_public(address) {
+        if self.lists(host, address) || is_public(address) {
             Ok(())
         } else {
             Err(PrivateAddress {
@@ -88,6 +82,16 @@ impl PrivateEndpoints {
                 address,
             })
         }
+    }
+
+    /// Whether `address` of `host` is listed.
+    #[must_use]
+    pub fn lists(&self, host: &str, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        let name = host.trim_end_matches('.');
+        let mut hosts = self.hosts.iter();
+        self.nets.iter().any(|net| net.contains(&address))
+            || hosts.any(|listed| listed.eq_ignore_ascii_case(name))
     }
 
     /// Checks the host of a URL where it is an address; names are checked by [`GuardedResolver`] when they are resolved.

@@ -105,6 +105,17 @@ impl ApiKey {
         self.parts().into_iter().any(|part| text.contains(part))
     }
 
+    /// The text with something else in place of the key, wherever the whole of it stands.
+    #[must_use]
+    pub fn hide(&self, mut text: String) -> String {
+        for part in self.parts() {
+            if text.contains(part) {
+                text = text.replace(part, "[redacted]");
+            }
+        }
+        text
+    }
+
     /// Whether the text and the key share `length` characters in a row, or the text has the whole of a shorter key in it.
     #[must_use]
     pub fn shares(&self, text: &str, length: usize) -> bool {

@@ -3,24 +3,46 @@
 //!
 //! Whatever a tool comes to is an answer for the model. Arguments and answers are in the Task's journal, which the pilot writes, and in no log.
 
+pub mod mcp;
+mod memory;
 pub mod route;
 pub mod running;
 pub mod web;
 
 use crate::identity::sandbox::SandboxPod;
 use crate::state::Gateway;
+use mcp::Servers;
+use oarmaster_crds::names::mcp_tool;
 use oarmaster_protocol::assignment::McpServer;
-use oarmaster_protocol::tool::{GatewayTool, MAX_TOOL_TEXT, SEPARATOR, ToolAnswer, ToolCall};
+use oarmaster_protocol::tool::{GatewayTool, MAX_TOOL_TEXT, ToolAnswer, ToolCall};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
+/// Searches in notes at once.
+const SEARCHES: usize = 2;
 /// What stands at the end of a text that was cut.
 const CUT: &str = "\n[The rest was left out: the answer is longer than the gateway passes on.]";
 
 /// What the tools of all agents have beside their calls.
-#[derive(Default)]
 pub struct Tools {
     /// The calls.
     pub running: running::Running,
+    /// MCP servers.
+    pub servers: Servers,
+    /// Turns of searches in notes.
+    searches: Semaphore,
+}
+
+impl Tools {
+    /// Tools that reach others so.
+    #[must_use]
+    pub fn new(outbound: mcp::Outbound) -> Self {
+        Self {
+            running: running::Running::default(),
+            servers: Servers::new(outbound),
+            searches: Semaphore::new(SEARCHES),
+        }
+    }
 }
 
 /// Whose call it is.
@@ -50,29 +72,26 @@ pub async fn carry_out(
     tool: &Tool,
     call: &ToolCall,
 ) -> ToolAnswer {
+    let (store, searches) = (&gateway.store, &gateway.tools.searches);
     match tool {
-        Tool::Ours(GatewayTool::Remember | GatewayTool::Recall) => {
-            ToolAnswer::failed("This gateway keeps no notes.")
+        Tool::Ours(GatewayTool::Remember) => memory::remember(store, caller, call).await,
+        Tool::Ours(GatewayTool::Recall) => memory::recall(store, searches, caller, call).await,
+        Tool::Mcp(server, name) => {
+            let shown = mcp_tool(&server.name, name);
+            match gateway.tool_called(caller, &shown).await {
+                Ok(()) => {
+                    let servers = &gateway.tools.servers;
+                    servers.call(caller, (server, name), call).await
+                }
+                // What cannot be noted is not done.
+                Err(_) => {
+                    ToolAnswer::failed("The gateway cannot note the call, and did not make it.")
+                }
+            }
         }
         Tool::Ours(GatewayTool::WebSearch) => web::search_for(gateway, caller, call).await,
         Tool::Ours(GatewayTool::FetchPage) => web::fetch_for(gateway, caller, call).await,
-        Tool::Mcp(server, _) => ToolAnswer::failed(format!(
-            "The MCP server {} cannot be asked by this gateway.",
-            server.name
-        )),
     }
-}
-
-/// The name of an MCP server's tool for the model: in the characters that every model's API takes.
-#[must_use]
-pub fn exposed(server: &str, tool: &str) -> String {
-    let letters = tool.chars().map(|letter| match letter {
-        letter if letter.is_ascii_alphanumeric() || letter == '-' => letter,
-        _ => '_',
-    });
-    let mut name = format!("{server}{SEPARATOR}");
-    name.extend(letters);
-    name
 }
 
 /// A text of at most [`MAX_TOOL_TEXT`] bytes.

@@ -11,10 +11,9 @@ use axum::extract::{Path, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::HeaderMap;
+use oarmaster_crds::names::{MCP_SEPARATOR, mcp_tool};
 use oarmaster_protocol::task::SESSION_HEADER;
-use oarmaster_protocol::tool::{
-    GatewayTool, MAX_TOOL_ARGUMENTS, Offer, SEPARATOR, ToolAnswer, ToolCall,
-};
+use oarmaster_protocol::tool::{GatewayTool, MAX_TOOL_ARGUMENTS, Offer, ToolAnswer, ToolCall};
 use std::sync::Arc;
 
 /// The routes.
@@ -44,17 +43,9 @@ async fn caller(
 }
 
 async fn offer(State(gateway): Shared, headers: HeaderMap) -> Result<Json<Offer>, ApiFailure> {
-    let (_, assigned) = caller(&gateway, &headers).await?;
-    let missing = assigned.mcp.iter().map(|server| {
-        format!(
-            "The MCP server {} cannot be asked by this gateway.",
-            server.name
-        )
-    });
-    Ok(Json(Offer {
-        tools: Vec::new(),
-        missing: missing.collect(),
-    }))
+    let (caller, assigned) = caller(&gateway, &headers).await?;
+    let servers = &gateway.tools.servers;
+    Ok(Json(servers.offer(&caller, &assigned.mcp).await))
 }
 
 async fn call(
@@ -86,11 +77,11 @@ fn tool(assigned: &Assigned, name: &str) -> Option<Tool> {
     if let Some(tool) = GatewayTool::from_name(name).filter(|tool| assigned.tools.contains(tool)) {
         return Some(Tool::Ours(tool));
     }
-    let (server, _) = name.split_once(SEPARATOR)?;
+    let (server, _) = name.split_once(MCP_SEPARATOR)?;
     let server = assigned.mcp.iter().find(|known| known.name == server)?;
     let tool = server
         .allow
         .iter()
-        .find(|tool| super::exposed(&server.name, tool) == name)?;
+        .find(|tool| mcp_tool(&server.name, tool) == name)?;
     Some(Tool::Mcp(Arc::new(server.clone()), tool.clone()))
 }

@@ -125,10 +125,10 @@ impl World {
             cache_bytes: 1 << 20,
             redis,
         };
-        let mut gateway = Gateway::new(settings, store, &client);
+        let tls = tls::client_config().unwrap();
+        let mut gateway = Gateway::new(settings, store, &client, tls.clone());
         let still = ahead.clone();
         gateway.pilots.clock = Arc::new(move || still.load(Ordering::SeqCst));
-        let tls = tls::client_config().unwrap();
         if let Some(tracing) = tracing {
             let dropped = gateway.metrics.spans_dropped();
             let (traces, exporter) = traces::start(&tracing, &tls, dropped).unwrap();

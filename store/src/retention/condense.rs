@@ -140,6 +140,9 @@ impl Marked {
                     None => known.row(segment.known.since),
                 },
                 [] => {}
+                [Entry::Note(note)] => {
+                    part.goes |= !(rules.noted)(&note.owner, &note.id, frame.number);
+                }
                 entries => part.goes |= entries.iter().all(|entry| rules.goes(entry)),
             }
             if !part.goes {

@@ -117,6 +117,8 @@ impl Store {
             term,
             gone: &|uid| leaving.contains(uid),
             whose: &|uid, attempt| self.whose(uid, attempt),
+            noted: &|owner, id, frame| self.lock().state.notes.is_at(owner, id, frame),
+            stands: &|ids| self.lock().state.notes.stands(ids),
             asked: &asked,
             told: &|entry| view.borrow_mut().told(entry),
         };

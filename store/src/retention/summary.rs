@@ -4,6 +4,7 @@ use crate::audit::Told;
 use crate::entry::{
     Audited, Cost, CounterTotal, DayKey, DayTotal, Entry, Reserve, SdkId, SdkRow, SdkTotal, Totals,
 };
+use crate::notes::NoteOwner;
 use crate::rows::{self, Asked, Ended, HopKey};
 use crate::scope::CounterId;
 use crate::state::is_kept;
@@ -28,6 +29,10 @@ pub struct Rules<'a> {
     pub gone: &'a dyn Fn(&str) -> bool,
     /// Whose an attempt of such a Task is.
     pub whose: &'a dyn Fn(&str, u32) -> Option<Whose>,
+    /// Whether an owner has a note, in this frame.
+    pub noted: &'a dyn Fn(&NoteOwner, &str, u64) -> bool,
+    /// Whether one of these notes stands in a segment still, though it is no longer kept.
+    pub stands: &'a dyn Fn(&[String]) -> bool,
     /// What such Tasks' hops asked for.
     pub asked: &'a HashMap<HopKey, Asked>,
     /// The audit's line of an entry.
@@ -53,6 +58,10 @@ impl Rules<'_> {
     pub fn is_old(&self, entry: &Entry) -> bool {
         match entry {
             Entry::Audit { at_ms, .. } => *at_ms < self.totals_before,
+            // What it says must be known for as long as a note could come back.
+            Entry::Forgotten { at_ms, notes, .. } => {
+                *at_ms < self.totals_before && !(self.stands)(notes)
+            }
             Entry::Totals(totals) => totals.days.iter().any(|day| self.is_past(&day.of)),
             _ => false,
         }

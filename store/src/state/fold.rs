@@ -32,6 +32,14 @@ impl State {
                 self.apply_totals(totals, at);
                 return Ok(());
             }
+            Entry::Note(note) => {
+                self.apply_note(note, at);
+                return Ok(());
+            }
+            Entry::Forgotten { owner, notes, .. } => {
+                self.apply_forgotten(owner, notes);
+                return Ok(());
+            }
             Entry::Attempt { task, .. } if !self.tasks.contains_key(&task.uid) => {
                 let name = (task.namespace.clone(), task.name.clone());
                 self.names.insert(name, task.uid.clone());
@@ -153,6 +161,8 @@ impl Task {
             | Entry::Released { .. }
             | Entry::Expired { .. }
             | Entry::Condensed { .. }
+            | Entry::Note(_)
+            | Entry::Forgotten { .. }
             | Entry::Totals(_) => {}
         }
         Ok(())

@@ -6,6 +6,7 @@ mod attempts;
 mod calls;
 mod fold;
 mod journal;
+mod notes;
 mod requests;
 mod retention;
 mod scopes;
@@ -18,6 +19,7 @@ pub use calls::{Standing, Wanted, diverged};
 pub use fold::add;
 pub use journal::AppendDecision;
 pub use journal::check_artifact_name;
+pub use notes::{NoteAt, Notes};
 pub use requests::RequestAt;
 pub use retention::Due;
 pub use scopes::{Counters, is_kept};
@@ -66,11 +68,13 @@ pub struct State {
     /// Counters of budgets over all callers.
     pub counters: Counters,
     pub sdk: Sdk,
+    /// What agents remember.
+    pub notes: Notes,
     /// Tasks whose journals are no longer kept, and still in segments.
     pub leaving: BTreeMap<String, Task>,
     /// Bytes of the blobs of all Tasks; those of two count twice.
     pub blob_bytes: u64,
-    /// Bytes of the journals of all Tasks.
+    /// Bytes of the journals of all Tasks, and of the notes.
     pub task_bytes: u64,
     /// By number.
     pub segments: BTreeMap<u32, Segment>,
@@ -87,7 +91,7 @@ pub struct Segment {
     pub rows: u32,
     /// The first segment that one of them began in.
     pub since: Option<u32>,
-    /// How many entries are for the audit alone.
+    /// How many entries are for the audit alone, or say that notes are gone.
     pub audit: u32,
 }
 
@@ -111,7 +115,9 @@ impl Segment {
             time(at_ms);
         }
         match entry {
-            Entry::Audit { .. } => self.audit = self.audit.saturating_add(1),
+            Entry::Audit { .. } | Entry::Forgotten { .. } => {
+                self.audit = self.audit.saturating_add(1)
+            }
             Entry::Totals(totals) => {
                 for day in &totals.days {
                     // Found by whoever asks for any part of the day.

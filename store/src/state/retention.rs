@@ -46,6 +46,7 @@ impl State {
             let (first, last) = task.segments;
             stale.extend(first..=last);
         }
+        stale.extend(self.notes.stale());
         for (segment, known) in &self.segments {
             let older = |at_ms: Option<i64>, than: i64| {
                 at_ms.is_some_and(|at_ms| now.saturating_sub(at_ms) >= than)
@@ -82,6 +83,7 @@ impl State {
 
     /// Every segment before this one was written anew as far as it had to be: these Tasks have left.
     pub fn left(&mut self, full: u32) -> Vec<Task> {
+        self.notes.left(full);
         let gone = self
             .leaving
             .extract_if(.., |_, task| task.segments.1 < full);

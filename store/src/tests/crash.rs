@@ -62,6 +62,13 @@ enum Op {
     Artifact {
         name: u8,
     },
+    Remember {
+        owner: u8,
+        text: u8,
+    },
+    Forget {
+        owner: u8,
+    },
     Result {
         on: bool,
     },
@@ -98,6 +105,8 @@ fn op() -> impl Strategy<Value = Op> {
         10 => (any::<u8>(), end).prop_map(|(pick, end)| Op::SdkSettle { pick, end }),
         2 => (1..40_u8).prop_map(|hours| Op::Wait { hours }),
         3 => (0..3_u8).prop_map(|name| Op::Artifact { name }),
+        3 => (0..2_u8, 0..4_u8).prop_map(|(owner, text)| Op::Remember { owner, text }),
+        1 => (0..2_u8).prop_map(|owner| Op::Forget { owner }),
         1 => any::<bool>().prop_map(|on| Op::Result { on }),
     ]
 }
@@ -293,6 +302,22 @@ impl World {
                 if let Err(refused) = put.await {
                     expected(&refused);
                 }
+            }
+            Op::Remember { owner, text } => {
+                let owner = super::notes::owner(&format!("user-{owner}"));
+                let text = format!("note {text}");
+                let kept = store.remember(&owner, UID, &text).await;
+                assert_eq!(kept.unwrap(), 0);
+            }
+            Op::Forget { owner } => {
+                let requester = format!("user-{owner}");
+                let of = super::notes::owner(&requester);
+                let query = crate::NoteQuery {
+                    namespace: of.namespace.clone(),
+                    requester: Some(requester),
+                    ..crate::NoteQuery::default()
+                };
+                store.forget(&query).await.unwrap();
             }
         }
     }

@@ -10,6 +10,7 @@ mod costs;
 mod crash;
 mod failure;
 mod journal;
+mod notes;
 mod programs;
 mod requests;
 mod scopes;

@@ -39,10 +39,41 @@ pub fn run(report: &mut Report) {
     report.stage("dependencies", dependencies);
     report.stage("redis", redis);
     report.stage("languages", languages);
-    report.command(
-        "unit tests",
-        &mut cargo(&["test", "--workspace", "--exclude", "oarmaster-e2e"]),
-    );
+    let mut tests = cargo(&["test", "--workspace", "--exclude", "oarmaster-e2e"]);
+    report.stage("MCP servers", || {
+        match servers() {
+            Ok(folder) => tests.env("OARMASTER_MCP_SERVERS", folder),
+            Err(error) => {
+                return Ok(Outcome::Skipped(format!(
+                    "tests with MCP servers of others do nothing: {error:#}"
+                )));
+            }
+        };
+        Ok(Outcome::Passed)
+    });
+    report.command("unit tests", &mut tests);
+}
+
+/// The MCP servers that the gateway's tests talk to, from the locks beside them.
+fn servers() -> Result<PathBuf> {
+    let locks = checkout().join("gateway/tests/tools/servers");
+    let key = cache::Key::default().add_files(&locks, |name| name != "server.py")?;
+    cache::once(&format!("mcp-servers/{}", key.finish()), |folder| {
+        let (javascript, python) = (folder.join("javascript"), folder.join("python"));
+        std::fs::create_dir_all(&javascript).context("failed to make a folder")?;
+        for name in ["package.json", "package-lock.json"] {
+            std::fs::copy(locks.join(name), javascript.join(name))
+                .with_context(|| format!("failed to copy {name}"))?;
+        }
+        // What is installed has the digests of the locks, and runs nothing while it is.
+        let npm = ["ci", "--ignore-scripts", "--no-audit", "--no-fund"];
+        cmd::pass(cmd::command("npm").args(npm).current_dir(&javascript))?;
+        cmd::pass(cmd::command("python3").args(["-m", "venv"]).arg(&python))?;
+        let mut pip = cmd::command(python.join("bin/pip"));
+        pip.args(["install", "--quiet", "--no-input", "--require-hashes"]);
+        pip.args(["--only-binary=:all:", "--requirement"]);
+        cmd::pass(pip.arg(locks.join("requirements.txt")))
+    })
 }
 
 /// The server that the gateway's tests start. Debian's redis-tools have it, and run none by themselves.

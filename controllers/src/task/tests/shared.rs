@@ -5,6 +5,7 @@ use oarmaster_crds::conditions;
 use oarmaster_crds::kinds::task::Phase;
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::admin::RunsIn;
+use oarmaster_protocol::assignment::Target;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -189,4 +190,42 @@ fn one_that_was_stopped_at_the_gateway_is_begun_anew_unless_it_was_cancelled() {
     assert!(sim.pass().fence.is_some());
     sim.settle();
     assert_end(&sim, Phase::Cancelled, "Cancelled");
+}
+
+#[test]
+fn tools_of_the_gateway_need_no_sandbox_and_their_keys_are_of_the_agents_namespace() {
+    let mut sim = thinker(json!({}));
+    let agent = sim.agent.as_mut().unwrap();
+    agent.spec.tools = serde_json::from_value(json!([
+        { "builtin": "Remember" },
+        { "mcp": {
+            "name": "hub", "url": "https://mcp.example.com/mcp", "secretKeyRef": { "name": "hub", "key": "token" },
+            "allow": ["search"], "timeout": "90s",
+        } },
+        { "mcp": { "name": "docs", "url": "https://docs.example.com", "allow": ["find"] } },
+    ]))
+    .unwrap();
+    let namespace = agent.metadata.namespace.clone().unwrap();
+    let start = sim.pass().start.unwrap();
+    let Target::Agent(target) = start.resolved.assignment.unwrap().target else {
+        panic!("a run")
+    };
+    assert_eq!(target.tools, ["Remember"]);
+    let [hub, docs] = &target.mcp[..] else {
+        panic!("{:?}", target.mcp)
+    };
+    let key = hub.key.as_ref().unwrap();
+    assert_eq!(
+        (&key.namespace, &*key.name, &*key.key),
+        (&namespace, "hub", "token")
+    );
+    assert_eq!(
+        (&*hub.url, hub.timeout_ms),
+        ("https://mcp.example.com/mcp", 90_000)
+    );
+    assert_eq!((&docs.key, docs.timeout_ms), (&None, 60_000));
+
+    sim.settle();
+    assert_eq!(sim.gateway[&1].runs_in, RunsIn::Shared);
+    assert!(sim.created.is_empty());
 }

@@ -33,6 +33,74 @@ fn a_sandbox_is_held_to_its_class() {
 }
 
 #[test]
+fn servers_of_tools_are_checked_beyond_their_schema() {
+    let agent = |changes: Value, approvals: Value| {
+        let mcp = with(
+            json!({ "name": "hub", "url": "https://mcp.example.com/mcp", "allow": ["search", "a.b"] }),
+            changes,
+        );
+        let spec = json!({ "instructions": "x", "tools": [{ "builtin": "Recall" }, { "mcp": mcp }], "approvals": approvals });
+        validate::agent(&parse::<AgentSpec>(spec))
+    };
+    let leave = |tool: &str| json!([{ "tool": tool, "approvers": { "users": ["carol"] } }]);
+    for tool in ["hub__search", "hub__a_b", "Recall"] {
+        assert_eq!(agent(json!({}), leave(tool)), [], "{tool}");
+    }
+    for tool in ["hub__drop", "search", "Remember", "AskHuman"] {
+        let problems = agent(json!({}), leave(tool));
+        assert_eq!(fields(&problems), ["spec.approvals[0].tool"], "{tool}");
+    }
+    let key = |name: &str| json!({ "secretKeyRef": { "name": name, "key": "token" } });
+    assert_eq!(agent(key("hub"), json!([])), []);
+    let long = "x".repeat(60);
+    for (changes, field) in [
+        (json!({ "name": "Hub" }), "name"),
+        (json!({ "name": "a_b" }), "name"),
+        (json!({ "url": "ftp://mcp.example.com" }), "url"),
+        (json!({ "url": "https://key@mcp.example.com" }), "url"),
+        (json!({ "url": "https:///mcp" }), "url"),
+        (key(""), "secretKeyRef.name"),
+        (json!({ "allow": [] }), "allow"),
+        (json!({ "allow": ["*"] }), "allow[0]"),
+        (json!({ "allow": ["two words"] }), "allow[0]"),
+        (json!({ "timeout": "11m" }), "timeout"),
+    ] {
+        let problems = agent(changes.clone(), json!([]));
+        assert_eq!(
+            fields(&problems),
+            [format!("spec.tools[1].mcp.{field}")],
+            "{changes}"
+        );
+    }
+    for changes in [
+        json!({ "allow": ["a.b", "a/b"] }),
+        json!({ "allow": [long] }),
+    ] {
+        let problems = agent(changes.clone(), json!([]));
+        assert_eq!(fields(&problems), ["spec.tools[1]"], "{changes}");
+    }
+    let server =
+        |name: &str| json!({ "mcp": { "name": name, "url": "https://a.example", "allow": ["x"] } });
+    let tools = |tools: Vec<Value>| {
+        let spec = json!({ "instructions": "x", "tools": tools });
+        let problems = validate::agent(&parse::<AgentSpec>(spec));
+        problems
+            .into_iter()
+            .map(|problem| problem.field)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(tools(vec![server("a"), server("b")]), [""; 0]);
+    let twice = tools(vec![server("a"), server("a")]);
+    assert_eq!(twice[0], "spec.tools[1].mcp.name");
+    let nine = (b'a'..=b'i').map(|letter| server(&char::from(letter).to_string()));
+    assert_eq!(tools(nine.collect()), ["spec.tools"]);
+    let mut both = server("a");
+    both["builtin"] = json!("Shell");
+    assert_eq!(tools(vec![both]), ["spec.tools[0]"]);
+    assert_eq!(tools(vec![json!({})]), ["spec.tools[0]"]);
+}
+
+#[test]
 fn an_agent_is_checked_beyond_its_schema() {
     let agent = |changes: Value| {
         validate::agent(&parse::<AgentSpec>(with(

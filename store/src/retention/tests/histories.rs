@@ -23,8 +23,14 @@ fn essence(state: &State, now: i64) -> impl PartialEq + std::fmt::Debug + use<> 
     let tasks: BTreeMap<_, _> = state.tasks.clone().into_iter().collect();
     let names: BTreeMap<_, _> = state.names.clone().into_iter().collect();
     let sdk = &state.sdk;
+    let notes: Vec<_> = state
+        .notes
+        .of(&notes_of(None))
+        .map(|(owner, id, _)| (owner.clone(), id.to_owned()))
+        .collect();
     (
-        (counters, tasks, names, state.blob_bytes),
+        (counters, tasks, names, notes),
+        (state.blob_bytes, state.task_bytes),
         (sdk.total, sdk.reserved, sdk.open.clone()),
         (sdk.term, sdk.running, sdk.first.is_some()),
     )
@@ -48,6 +54,8 @@ enum Op {
     Note(u8, usize),
     End(u8),
     Deny,
+    Remember(u8, u8),
+    Forget(u8, u8),
     Pass(i64),
     Restart,
     Sweep,
@@ -64,6 +72,8 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (task(), 1..200_usize).prop_map(|(task, size)| Op::Note(task, size)),
         3 => task().prop_map(Op::End),
         1 => Just(Op::Deny),
+        3 => (0..2_u8, 0..4_u8).prop_map(|(owner, which)| Op::Remember(owner, which)),
+        2 => (0..2_u8, 0..4_u8).prop_map(|(owner, which)| Op::Forget(owner, which)),
         3 => (0..3_i64).prop_map(Op::Pass),
         1 => Just(Op::Restart),
         1 => Just(Op::Sweep),
@@ -82,6 +92,8 @@ async fn run(ops: Vec<Op>) -> World {
             Op::Note(task, size) => world.note(task, size).await,
             Op::End(task) => world.end(task).await,
             Op::Deny => world.store.audit(denied()).unwrap(),
+            Op::Remember(owner, which) => world.remember(owner, which).await,
+            Op::Forget(owner, which) => world.forget(owner, which).await,
             Op::Pass(days) => world.pass(days),
             Op::Restart => world.restart().await,
             Op::Sweep => drop(world.sweep().await),

@@ -3,6 +3,44 @@
 use super::*;
 
 #[tokio::test]
+async fn notes_that_are_deleted_leave_the_log_and_the_others_stay() {
+    let world = World::new().await;
+    for which in 0..4 {
+        world.remember(0, which).await;
+        world.remember(1, which).await;
+    }
+    world.forget(0, 1).await;
+    world.forget(0, 2).await;
+    world.remember(0, 2).await; // once more
+    let told = audit(&world.store).await;
+    world.pass(1);
+    assert!(world.sweep().await.segments > 0);
+    world.store.flush().await.unwrap();
+    let bytes = |dir: &Path| -> String {
+        let files = segments(dir).into_iter();
+        let texts = files.map(|name| std::fs::read(dir.join(name)).unwrap());
+        texts
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .collect()
+    };
+    let count = |dir: &Path, owner, which| bytes(dir).matches(&text_of(owner, which)).count();
+    let dir = world.dir.path();
+    assert_eq!([0, 1, 2, 3].map(|which| count(dir, 0, which)), [1, 0, 1, 1]);
+    assert_eq!([0, 1, 2, 3].map(|which| count(dir, 1, which)), [1; 4]);
+    assert_eq!(audit(&world.store).await, told);
+    assert!(told.iter().all(|line| !line.object.contains("remembered")));
+    let remembered = told.iter().filter(|line| line.act == AuditAct::Remember);
+    assert_eq!(remembered.count(), 9);
+    let ticks = Arc::clone(&world.ticks);
+    let again = copy(dir);
+    let store = Store::open(options(again.path(), &ticks)).await.unwrap();
+    let kept = store.notes(&notes_of(Some(0)), 10).await.unwrap();
+    let texts: Vec<_> = kept.into_iter().map(|note| note.text).collect();
+    assert_eq!(texts, [2, 3, 0].map(|which| text_of(0, which)));
+    assert_eq!(world.sweep().await.segments, 0, "nothing is left to do");
+}
+
+#[tokio::test]
 async fn a_journal_stays_until_its_task_is_over_and_then_for_its_time() {
     let mut world = World::new().await;
     for task in [0, 1, 2] {

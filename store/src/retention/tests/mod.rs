@@ -15,7 +15,10 @@ use crate::tests::{
     answer, append, failed, frames, hop_in, note, open_request, options_at, result, scope,
     sdk_caller, usd, used,
 };
-use crate::{Billing, CallState, CostQuery, Limits, Options, Retention, Scope, SdkTicket, Window};
+use crate::{
+    Billing, CallState, CostQuery, Limits, NoteOwner, NoteQuery, Options, Retention, Scope,
+    SdkTicket, Window,
+};
 use oarmaster_protocol::admin::OpenAttempt;
 use oarmaster_protocol::read::{AuditAct, AuditRecord, CostBy, CostLine};
 use oarmaster_protocol::task::{ClaimRequest, ErrorCode};
@@ -172,6 +175,24 @@ impl World {
         }
     }
 
+    async fn remember(&self, owner: u8, which: u8) {
+        let (text, uid, owner) = (text_of(owner, which), uid(0), owner_of(owner));
+        self.store.remember(&owner, &uid, &text).await.unwrap();
+    }
+
+    async fn forget(&self, owner: u8, which: u8) {
+        let all = self.store.notes(&notes_of(Some(owner)), usize::MAX).await;
+        for note in all.unwrap() {
+            if note.text == text_of(owner, which) {
+                let one = NoteQuery {
+                    id: Some(note.id),
+                    ..notes_of(Some(owner))
+                };
+                assert_eq!(self.store.forget(&one).await.unwrap(), 1);
+            }
+        }
+    }
+
     async fn end(&mut self, task: u8) {
         if let Some((session, _)) = self.tasks.remove(&task) {
             let uid = uid(task);
@@ -202,6 +223,26 @@ impl World {
 
     fn now(&self) -> i64 {
         self.ticks.load(Ordering::SeqCst)
+    }
+}
+
+fn owner_of(owner: u8) -> NoteOwner {
+    NoteOwner {
+        namespace: "team".into(),
+        agent: "writer".into(),
+        requester: format!("user-{owner}"),
+    }
+}
+
+fn text_of(owner: u8, which: u8) -> String {
+    format!("note {which} of {owner}: {}", "remembered ".repeat(20))
+}
+
+fn notes_of(owner: Option<u8>) -> NoteQuery {
+    NoteQuery {
+        namespace: "team".into(),
+        requester: owner.map(|owner| owner_of(owner).requester),
+        ..NoteQuery::default()
     }
 }
 

@@ -1,36 +1,10 @@
-//! Tools that the gateway carries out, as pilots call them.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)] // a helper of tests is a test
+//! Who may call what, and how often a call is made.
 
-mod common;
-
-use common::{PILOT, World, assignment};
+use super::{post, with_tools};
+use crate::common::{PILOT, World};
 use oarmaster_protocol::admin::TaskBudget;
 use oarmaster_protocol::tool::{MAX_TOOL_ARGUMENTS, OUTCOME_UNKNOWN, ToolAnswer};
-use serde_json::{Value, json};
-
-fn with_tools(tools: &[&str]) -> Value {
-    let mut assignment = assignment();
-    assignment["target"]["agent"]["tools"] = json!(tools);
-    assignment
-}
-
-async fn post(
-    world: &World,
-    (token, session): (&str, &str),
-    name: &str,
-    body: &Value,
-) -> (u16, Value) {
-    let url = format!("{}/task/v1/tools/{name}", world.data);
-    let request = world.http.post(url).bearer_auth(token).json(body);
-    let answer = request.header("oarmaster-session", session).send();
-    let answer = answer.await.unwrap();
-    (answer.status().as_u16(), answer.json().await.unwrap())
-}
+use serde_json::json;
 
 #[tokio::test]
 async fn only_the_pilot_of_the_attempt_calls_and_only_tools_of_its_agent() {
