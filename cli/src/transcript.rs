@@ -87,8 +87,15 @@ impl Printer {
                 self.text(&mut lines, text);
                 lines
             }
-            Body::Asked { what, .. } => self.asked(what),
-            Body::Answered { ok, value, .. } => {
+            Body::Asked {
+                what, checkpoint, ..
+            } => self.asked(what, checkpoint.as_ref()),
+            Body::Answered {
+                ok,
+                value,
+                workspace,
+                ..
+            } => {
                 let mut lines = vec![
                     if *ok {
                         "answered: granted"
@@ -97,6 +104,9 @@ impl Printer {
                     }
                     .to_owned(),
                 ];
+                if workspace.is_some() {
+                    lines.extend(Some("    with the files that it left".to_owned()));
+                }
                 self.text(&mut lines, &plain(value));
                 lines
             }
@@ -248,9 +258,21 @@ impl Printer {
         lines
     }
 
-    fn asked(&self, what: &Ask) -> Vec<String> {
+    fn asked(&self, what: &Ask, checkpoint: Option<&Checkpoint>) -> Vec<String> {
         let (head, text) = match what {
-            Ask::Delegate { agent, prompt } => (format!("asks the agent {agent}"), prompt),
+            Ask::Delegate {
+                agent,
+                prompt,
+                workspace,
+            } => {
+                let files = if workspace.is_some() {
+                    ", with its files"
+                } else {
+                    ""
+                };
+                let kept = kept(checkpoint);
+                (format!("asks the agent {agent}{files}{kept}"), prompt)
+            }
             Ask::Judge { agent, prompt } => (format!("asks the judge {agent}"), prompt),
             Ask::Question { ask, .. } => ("asks people".to_owned(), ask),
             // The call itself stands in its intent, just above.

@@ -19,12 +19,14 @@ pub const PROBE_ANNOTATION: &str = "oarmaster.dev/probe";
 pub const PROBE_SERVICE_ACCOUNT: &str = "oarmaster-probe";
 /// The one container of such a pod.
 pub const PROBE_CONTAINER: &str = "probe";
-/// Label of a Task that another one asked for: UID of that one. Guarded by an admission policy, as are the two below.
+/// Label of a Task that another one asked for: UID of that one. Guarded by an admission policy, as are the three below.
 pub const PARENT_UID_LABEL: &str = "oarmaster.dev/parent-uid";
 /// Label of such a Task: UID of the Task at the root of the tree.
 pub const ROOT_UID_LABEL: &str = "oarmaster.dev/root-uid";
 /// Label of such a Task: how many Tasks are above it.
 pub const DEPTH_LABEL: &str = "oarmaster.dev/depth";
+/// Label of such a Task that is handed files: id of the request whose files they are. Guarded as they are.
+pub const FILES_LABEL: &str = "oarmaster.dev/files-of";
 /// On a ModelPool: when its cache was emptied last. Any change of it has the gateway give no answer again that it kept before.
 pub const CACHE_FLUSHED_ANNOTATION: &str = "oarmaster.dev/cache-flushed";
 /// Field manager of everything the operator writes.

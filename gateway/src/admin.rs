@@ -16,7 +16,7 @@ use oarmaster_protocol::admin::{
     RoomQuery, RunsIn, TaskBudget,
 };
 use oarmaster_protocol::assignment::MAX_ASSIGNMENT_BYTES;
-use oarmaster_protocol::request::Answer;
+use oarmaster_protocol::request::Reply;
 use oarmaster_store::Event;
 use serde::Deserialize;
 use std::convert::Infallible;
@@ -106,7 +106,7 @@ async fn answer(
     body: Body,
 ) -> Result<Json<AttemptReport>, ApiFailure> {
     gateway.operator(&headers).await?;
-    let answer: Answer = parse(&bodies::read(body, MAX_BODY).await?)?;
+    let answer: Reply = parse(&bodies::read(body, MAX_BODY).await?)?;
     Ok(Json(gateway.store.answer(&uid, &id, &answer).await?))
 }
 

@@ -2,6 +2,7 @@
 
 use crate::bodies::{self, too_large};
 use crate::calls;
+use crate::calls::assigned::Assigned;
 use crate::calls::call::text;
 use crate::catalog::Id;
 use crate::egress;
@@ -21,7 +22,6 @@ use futures::{StreamExt, TryStreamExt};
 use http::{HeaderMap, HeaderValue, header};
 use http_body_util::BodyExt;
 use oarmaster_protocol::admin::RunsIn;
-use oarmaster_protocol::assignment::TaskRef;
 use oarmaster_protocol::journal::{Artifact, Blob, Body as RecordBody};
 use oarmaster_protocol::request::{POLL, RequestState};
 use oarmaster_protocol::task::{
@@ -59,6 +59,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/task/v1/journal/{from}", get(journal))
         .route("/task/v1/continued", get(continued))
         .route("/task/v1/continued/{from}", get(continued_journal))
+        .route("/task/v1/handed", get(handed))
         .route("/task/v1/blobs", put(keep))
         .route("/task/v1/blobs/{digest}", get(kept))
         .route("/task/v1/result", post(result))
@@ -258,20 +259,44 @@ async fn kept(
     if own.is_ok() {
         return Ok(own?);
     }
-    match continues(&gateway, &pod).await? {
-        Some(before) => {
-            gateway.continues(&pod, "artifacts", &before).await?;
-            Ok(store.blob(&before.uid, &digest).await?)
-        }
+    let assigned = assigned(&gateway, &pod).await?;
+    if let Some(before) = &assigned.continues {
+        gateway.continues(&pod, "artifacts", before).await?;
+        return Ok(store.blob(&before.uid, &digest).await?);
+    }
+    // What is handed on is named by a request or its answer, which nobody else has.
+    if let Some(handed) = &assigned.handed
+        && store
+            .handed(&handed.task, &handed.request)?
+            .iter()
+            .any(|blob| blob.digest == digest)
+    {
+        return Ok(store.blob(&handed.task, &digest).await?);
+    }
+    match store.left_by(&pod.task_uid, &digest)? {
+        Some(child) => Ok(store.blob(&child, &digest).await?),
         None => Ok(own?),
     }
 }
 
-/// The Task that this one continues. Whether it may was decided when it was created.
-async fn continues(gateway: &Gateway, pod: &SandboxPod) -> Result<Option<TaskRef>, ApiFailure> {
+async fn handed(
+    State(gateway): State<Arc<Gateway>>,
+    headers: HeaderMap,
+) -> Result<Json<Vec<Blob>>, ApiFailure> {
+    let pod = gateway.task(&headers).await?;
+    let session = text(&headers, SESSION_HEADER)?;
+    let store = &gateway.store;
+    store.check_session(&pod.task_uid, pod.attempt, session)?;
+    let assigned = assigned(&gateway, &pod).await?;
+    let handed = assigned.handed.as_ref();
+    let handed = handed.ok_or_else(|| ApiFailure::not_found("the Task was handed no files"))?;
+    Ok(Json(store.handed(&handed.task, &handed.request)?))
+}
+
+async fn assigned(gateway: &Gateway, pod: &SandboxPod) -> Result<Arc<Assigned>, ApiFailure> {
     let assignments = &gateway.assignments;
     let assigned = assignments.get(&gateway.store, &pod.task_uid, pod.attempt);
-    Ok(assigned.await?.continues.clone())
+    assigned.await
 }
 
 /// UID of the Task that this one continues, for its newest session, to read its transcript.
@@ -281,9 +306,9 @@ async fn before(gateway: &Gateway, headers: &HeaderMap) -> Result<String, ApiFai
     gateway
         .store
         .check_session(&pod.task_uid, pod.attempt, session)?;
-    let before = continues(gateway, &pod)
-        .await?
-        .ok_or_else(|| ApiFailure::not_found("the Task continues no other"))?;
+    // Whether it may was decided when it was created.
+    let before = assigned(gateway, &pod).await?.continues.clone();
+    let before = before.ok_or_else(|| ApiFailure::not_found("the Task continues no other"))?;
     gateway.continues(&pod, "transcript", &before).await?;
     Ok(before.uid)
 }

@@ -11,7 +11,7 @@ mod common;
 use common::{OPERATOR, PILOT, UID, World};
 use oarmaster_protocol::admin::{AttemptReport, TaskBudget};
 use oarmaster_protocol::journal::Body;
-use oarmaster_protocol::request::{Answer, Ask, RequestState};
+use oarmaster_protocol::request::{Ask, Reply, RequestState};
 use oarmaster_protocol::task::{Append, Claim};
 use serde_json::json;
 use std::time::Duration;
@@ -20,6 +20,7 @@ fn what() -> Ask {
     Ask::Delegate {
         agent: "coder".into(),
         prompt: "fix it".into(),
+        workspace: None,
     }
 }
 
@@ -30,6 +31,7 @@ async fn ask(world: &World, claim: &Claim) -> String {
         records: vec![Body::Asked {
             id: id.clone(),
             what: what(),
+            checkpoint: None,
         }],
     };
     let url = format!("{}/task/v1/journal", world.data);
@@ -47,9 +49,10 @@ fn look(world: &World, session: &str, id: &str) -> reqwest::RequestBuilder {
 
 fn answer(world: &World, token: &str, id: &str) -> reqwest::RequestBuilder {
     let url = format!("{}/admin/v1/tasks/{UID}/requests/{id}", world.admin);
-    let answer = Answer {
+    let answer = Reply {
         ok: true,
         value: json!({"text": "fixed"}),
+        task: None,
     };
     world.http.put(url).bearer_auth(token).json(&answer)
 }

@@ -12,8 +12,9 @@ mod common;
 use common::{PILOT, UID, World, members, scripted};
 use oarmaster_protocol::admin::{AttemptReport, TaskBudget};
 use oarmaster_protocol::assignment::Assignment;
-use oarmaster_protocol::journal::{Blob, Body};
+use oarmaster_protocol::journal::{Blob, Body, Checkpoint, Outcome};
 use oarmaster_protocol::read::AuditAct;
+use oarmaster_protocol::request::{Ask, Reply, RequestState};
 use oarmaster_protocol::task::{Claim, Journal};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -259,4 +260,117 @@ async fn another_attempt_is_given_what_was_answered() {
     assert_eq!(again.status(), 200);
     assert_eq!(again.json::<Value>().await.unwrap(), first.2);
     assert_eq!(world.gateway.store.usage(UID).await.unwrap().calls, 1);
+}
+
+/// A child Task reads the parts of the workspace that its request names, and no other of its parent's; the parent those that its child left, once it has ended.
+#[tokio::test]
+async fn files_are_handed_on_and_come_back() {
+    const CHILD: &str = "uid-child";
+    const TOKEN: &str = "child";
+    let world = world().await;
+    let first = world.task(TaskBudget::default()).await;
+    let blobs = async |token: &str, session: &str, body: &'static str| -> Blob {
+        let put = world.http.put(format!("{}/task/v1/blobs", world.data));
+        let put = put.bearer_auth(token).header("oarmaster-session", session);
+        put.body(body).send().await.unwrap().json().await.unwrap()
+    };
+    let get = async |token: &str, session: &str, path: &str| {
+        let url = format!("{}/task/v1/{path}", world.data);
+        let get = world.http.get(url).bearer_auth(token);
+        let get = get.header("oarmaster-session", session);
+        get.send().await.unwrap()
+    };
+    let append = async |token: &str, path: &str, claim: &Claim, body: &Body| {
+        let url = format!("{}/task/v1/{path}", world.data);
+        let append = json!({"next": claim.next, "records": [body]});
+        let post = world.http.post(url).bearer_auth(token).json(&append);
+        let post = post.header("oarmaster-session", &claim.session);
+        post.send().await.unwrap().status()
+    };
+    let handed = blobs(PILOT, &first.session, "handed").await;
+    let other = blobs(PILOT, &first.session, "other").await;
+    let asks = |blobs: Vec<Blob>| {
+        let what = Ask::Delegate {
+            agent: "coder".into(),
+            prompt: "fix it".into(),
+            workspace: Some(blobs),
+        };
+        let id = what.id(1);
+        let checkpoint = None;
+        (
+            id.clone(),
+            Body::Asked {
+                id,
+                what,
+                checkpoint,
+            },
+        )
+    };
+    let missing = Blob {
+        digest: "sha256:none".into(),
+        size: 1,
+    };
+    let (_, unknown) = asks(vec![missing]);
+    assert_eq!(append(PILOT, "journal", &first, &unknown).await, 400);
+    let (id, asked) = asks(vec![handed.clone()]);
+    assert_eq!(append(PILOT, "journal", &first, &asked).await, 200);
+    assert_eq!(get(PILOT, &first.session, "handed").await.status(), 404);
+
+    let mut assignment = common::assignment();
+    assignment["handed"] = json!({"task": UID, "request": id});
+    assignment["task"] = json!({"namespace": "team", "name": "child", "uid": CHILD});
+    common::sandbox_of(&world.kube, ("child", CHILD), "child", 1, TOKEN);
+    let request = json!({"runsIn": {"job": "child-1"}, "assignment": assignment, "budget": {}, "requestedBy": "bob@acme", "parent": UID});
+    let opened = world
+        .http
+        .put(format!("{}/admin/v1/attempts/{CHILD}/1", world.admin))
+        .bearer_auth(common::OPERATOR)
+        .json(&request);
+    let opened: AttemptReport = opened.send().await.unwrap().json().await.unwrap();
+    let claim = json!({"assignment": opened.assignment, "nonce": "n2"});
+    let claim = world.post("/task/v1/claim", TOKEN, claim).await;
+    let claim: Claim = claim.json().await.unwrap();
+    let list: Vec<Blob> = get(TOKEN, &claim.session, "handed")
+        .await
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(list, std::slice::from_ref(&handed));
+    let part = |blob: &Blob| format!("blobs/{}", blob.digest);
+    let read = get(TOKEN, &claim.session, &part(&handed)).await;
+    assert_eq!(read.bytes().await.unwrap(), "handed");
+    assert_eq!(
+        get(TOKEN, &claim.session, &part(&other)).await.status(),
+        404
+    );
+    assert_eq!(get(TOKEN, "another", "handed").await.status(), 409);
+
+    let left = blobs(TOKEN, &claim.session, "left").await;
+    let secret = blobs(TOKEN, &claim.session, "not left").await;
+    let workspace = Checkpoint::Layer {
+        base: true,
+        blobs: vec![left.clone()],
+    };
+    let outcome = Outcome {
+        workspace: Some(workspace.clone()),
+        ..Outcome::default()
+    };
+    assert_eq!(get(PILOT, &first.session, &part(&left)).await.status(), 404);
+    let ended = Body::Result { outcome };
+    assert_eq!(append(TOKEN, "result", &claim, &ended).await, 200);
+    let reply = Reply {
+        ok: true,
+        value: json!({"text": "fixed"}),
+        task: Some(CHILD.to_owned()),
+    };
+    world.gateway.store.answer(UID, &id, &reply).await.unwrap();
+    let told = get(PILOT, &first.session, &format!("requests/{id}")).await;
+    let told: RequestState = told.json().await.unwrap();
+    assert_eq!(told.answer.unwrap().workspace, Some(workspace));
+    let back = get(PILOT, &first.session, &part(&left)).await;
+    assert_eq!(back.bytes().await.unwrap(), "left");
+    let hidden = get(PILOT, &first.session, &part(&secret)).await;
+    assert_eq!(hidden.status(), 404);
+    // What was asked is answered: nobody begins with it any more.
+    assert!(world.gateway.store.handed(UID, &id).is_err());
 }

@@ -6,7 +6,7 @@
 //! | `GET /admin/v1/attempts/{taskUid}/{n}` | - | [`AttemptReport`] |
 //! | `PUT /admin/v1/attempts/{taskUid}/{n}/fence` | [`Fence`] | [`AttemptReport`]; idempotent |
 //! | `PUT /admin/v1/tasks/{taskUid}/budget` | [`TaskBudget`] | [`AttemptReport`] of the newest attempt; only a raise has an effect |
-//! | `PUT /admin/v1/tasks/{taskUid}/requests/{id}` | [`crate::request::Answer`] | [`AttemptReport`] of the newest attempt; the first answer stays |
+//! | `PUT /admin/v1/tasks/{taskUid}/requests/{id}` | [`crate::request::Reply`] | [`AttemptReport`] of the newest attempt; the first answer stays |
 //! | `GET /admin/v1/attempts?open=true` | - | list of [`OpenAttemptRef`] |
 //! | `GET /admin/v1/providers` | - | [`Health`] |
 //! | `GET /admin/v1/budgets` | - | list of [`BudgetReport`] |

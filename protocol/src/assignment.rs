@@ -19,6 +19,16 @@ pub struct TaskRef {
     pub uid: String,
 }
 
+/// A request by which a workspace is handed on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Handed {
+    /// UID of the Task that made it.
+    pub task: String,
+    /// Its id.
+    pub request: String,
+}
+
 /// Everything a pilot needs to know about its attempt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -30,6 +40,9 @@ pub struct Assignment {
     /// The Task whose conversation, and workspace, this one begins with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continues: Option<TaskRef>,
+    /// The request of another Task whose workspace this one begins with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handed: Option<Handed>,
     /// How that Task is replayed, where this one does not follow it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay: Option<Replay>,
@@ -48,6 +61,15 @@ pub struct Assignment {
     /// The sandbox beside the pilot; absent when the attempt needs none.
     #[serde(default)]
     pub sandbox: Option<Sandbox>,
+}
+
+impl Assignment {
+    /// Whether code is run in its sandbox, if it has one: a replay that ends with the record runs none.
+    #[must_use]
+    pub fn runs_code(&self) -> bool {
+        let recorded = self.replay.as_ref().is_some_and(|replay| !replay.live);
+        self.sandbox.is_some() && !recorded
+    }
 }
 
 /// How a Task goes through the journal of another one.

@@ -142,6 +142,9 @@ pub enum Body {
         id: String,
         /// What is asked for.
         what: Ask,
+        /// The workspace that is handed on, where it was not kept before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        checkpoint: Option<Checkpoint>,
     },
     /// (gateway) The operator's answer to a request.
     Answered {
@@ -151,6 +154,9 @@ pub enum Body {
         ok: bool,
         /// What came of it.
         value: Value,
+        /// What became of the workspace that was handed on, where it was changed: the other Task's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        workspace: Option<Checkpoint>,
     },
     /// Text that the pilot adds to the conversation by itself.
     Observation {
@@ -287,9 +293,10 @@ impl Body {
     #[must_use]
     pub const fn checkpoint(&self) -> Option<&Checkpoint> {
         match self {
-            Self::ToolResult { checkpoint, .. } | Self::Check { checkpoint, .. } => {
-                checkpoint.as_ref()
-            }
+            Self::ToolResult { checkpoint, .. }
+            | Self::Check { checkpoint, .. }
+            | Self::Asked { checkpoint, .. } => checkpoint.as_ref(),
+            Self::Result { outcome } => outcome.workspace.as_ref(),
             _ => None,
         }
     }
@@ -312,7 +319,7 @@ pub struct CallUsage {
 }
 
 /// How an attempt ended.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Outcome {
     /// Absent when the attempt succeeded.
@@ -324,6 +331,9 @@ pub struct Outcome {
     /// The artifacts that were uploaded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<Artifact>,
+    /// What became of the workspace that the Task was handed: all that is needed to have it; absent where it changed nothing, or was handed none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<Checkpoint>,
 }
 
 /// Largest output of an [`Outcome`], serialised, in bytes.

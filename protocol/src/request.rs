@@ -2,6 +2,7 @@
 //! leave, people's answers. A request and its answer are records of the Task's journal, so that neither is made twice.
 
 use crate::digest;
+use crate::journal::{Blob, Checkpoint};
 use crate::text::{visible, visible_json};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -31,6 +32,9 @@ pub enum Ask {
         agent: String,
         /// What it is to do.
         prompt: String,
+        /// The parts of the layers of the workspace that it begins with, in order; absent where it is handed none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        workspace: Option<Vec<Blob>>,
     },
     /// A judgement by another agent, as a child Task. The answer is its output: `{score, feedback}`.
     Judge {
@@ -118,6 +122,18 @@ impl Ask {
         bytes > MAX_ASK_BYTES || letters > MAX_SHOWN
     }
 
+    /// Whether it hands a workspace on.
+    #[must_use]
+    pub const fn hands_on(&self) -> bool {
+        matches!(
+            self,
+            Self::Delegate {
+                workspace: Some(_),
+                ..
+            }
+        )
+    }
+
     /// Whether `id` is one that this request may have.
     #[must_use]
     pub fn is_named(&self, id: &str) -> bool {
@@ -159,6 +175,34 @@ pub struct Answer {
     pub ok: bool,
     /// What came of it: an output, a decision, or a text that says why not.
     pub value: Value,
+    /// What became of the workspace that was handed to the other agent, where that changed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<Checkpoint>,
+}
+
+impl Answer {
+    /// An answer with which no files come.
+    #[must_use]
+    pub const fn new(ok: bool, value: Value) -> Self {
+        Self {
+            ok,
+            value,
+            workspace: None,
+        }
+    }
+}
+
+/// An answer as the operator gives it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reply {
+    /// Whether it was granted.
+    pub ok: bool,
+    /// What came of it.
+    pub value: Value,
+    /// UID of the child Task that did it, whose files come with its answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
 }
 
 /// How a request stands.

@@ -14,6 +14,7 @@
 //! | `GET /task/v1/journal/{from}` | - | [`Journal`]: records from this number on; empty at the end |
 //! | `GET /task/v1/continued` | - | the assignment of the Task that this one continues |
 //! | `GET /task/v1/continued/{from}` | - | [`Journal`] of that Task |
+//! | `GET /task/v1/handed` | - | the [`crate::journal::Blob`]s of the workspace that this Task was handed |
 //! | `PUT /task/v1/blobs` | the bytes of a part of a checkpoint, at most [`MAX_BLOB_BYTES`] | [`crate::journal::Blob`] |
 //! | `GET /task/v1/blobs/{digest}` | - | the bytes |
 //! | `PUT /task/v1/artifacts/{name}` | the bytes, at most [`MAX_ARTIFACT_BYTES`] | [`crate::journal::Artifact`] |

@@ -90,6 +90,7 @@ fn assignment(uid: &str) -> Assignment {
             max_tool_calls: 20,
         })),
         continues: None,
+        handed: None,
         replay: None,
         repositories: vec![],
         files: vec![],

@@ -37,10 +37,7 @@ fn an_answer_is_awaited_and_shown_whatever_the_gateway_loses() {
         let arguments = json!({"agent": "coder", "prompt": "fix it"});
         let script = vec![call("Delegate", arguments), final_text("done")];
         let gateway = Gateway::start(asking(), script);
-        gateway.answer_requests(Answer {
-            ok: true,
-            value: json!({"text": "fixed"}),
-        });
+        gateway.answer_requests(Answer::new(true, json!({"text": "fixed"})));
         if let Some(fault) = fault {
             gateway.fail_every_second_request_with(fault);
         }
@@ -48,6 +45,7 @@ fn an_answer_is_awaited_and_shown_whatever_the_gateway_loses() {
         let what = Ask::Delegate {
             agent: "coder".into(),
             prompt: "fix it".into(),
+            workspace: None,
         };
         let kinds: Vec<_> = gateway
             .records()

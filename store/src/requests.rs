@@ -3,8 +3,8 @@
 use crate::state::By;
 use crate::{Refusal, Store};
 use oarmaster_protocol::admin::AttemptReport;
-use oarmaster_protocol::journal::Body;
-use oarmaster_protocol::request::Answer;
+use oarmaster_protocol::journal::{Blob, Body};
+use oarmaster_protocol::request::{Answer, Reply};
 
 impl Store {
     /// Answers a request; the report is that of the Task's newest attempt. The first answer stays.
@@ -12,7 +12,7 @@ impl Store {
         &self,
         task_uid: &str,
         id: &str,
-        answer: &Answer,
+        answer: &Reply,
     ) -> Result<AttemptReport, Refusal> {
         let now = self.now();
         self.change(
@@ -24,6 +24,24 @@ impl Store {
             },
         )
         .await?
+    }
+
+    /// The parts of the workspace that an open request hands on.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] where it is not open, or hands none on.
+    pub fn handed(&self, task_uid: &str, id: &str) -> Result<Vec<Blob>, Refusal> {
+        let core = self.lock();
+        core.state.handed(task_uid, id).cloned()
+    }
+
+    /// The Task below `task_uid` that left a workspace with this part.
+    ///
+    /// # Errors
+    /// When the store is closed.
+    pub fn left_by(&self, task_uid: &str, digest: &str) -> Result<Option<String>, Refusal> {
+        let core = self.lock();
+        Ok(core.state.left_by(task_uid, digest))
     }
 
     /// The answer to a request, once there is one.
@@ -53,7 +71,16 @@ impl Store {
             return Ok(None);
         };
         match self.record(at).await?.body {
-            Body::Answered { ok, value, .. } => Ok(Some(Answer { ok, value })),
+            Body::Answered {
+                ok,
+                value,
+                workspace,
+                ..
+            } => Ok(Some(Answer {
+                ok,
+                value,
+                workspace,
+            })),
             _ => Err(Refusal::Internal(
                 "the record of an answer holds none".into(),
             )),

@@ -134,8 +134,7 @@ fn long_results_are_cut_in_the_middle_and_nothing_acts_on_the_terminal() {
 fn an_end_says_why() {
     let mut outcome = Outcome {
         failure: None,
-        output: None,
-        artifacts: Vec::new(),
+        ..Outcome::default()
     };
     let lines = Printer::new(false).lines(&record(Body::Result {
         outcome: outcome.clone(),

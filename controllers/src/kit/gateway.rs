@@ -7,7 +7,7 @@ use oarmaster_protocol::admin::{
     AttemptReport, BudgetReport, Change, Fence, Health, OpenAttempt, OpenAttemptRef, Room,
     RoomQuery, TaskBudget,
 };
-use oarmaster_protocol::request::Answer;
+use oarmaster_protocol::request::Reply;
 use oarmaster_protocol::task::ApiError;
 use reqwest::{Certificate, Client, Method, RequestBuilder, Response};
 use serde::Serialize;
@@ -141,7 +141,7 @@ impl Gateway {
         &self,
         uid: &str,
         id: &str,
-        answer: &Answer,
+        answer: &Reply,
     ) -> Result<Option<AttemptReport>> {
         let act = format!("answer request {id} of {uid}");
         let path = format!("/admin/v1/tasks/{uid}/requests/{id}");

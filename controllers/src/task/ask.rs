@@ -7,7 +7,7 @@ use crate::kit::{Context, Result};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Resource};
 use oarmaster_crds::{Approval, Task, names};
-use oarmaster_protocol::request::Answer;
+use oarmaster_protocol::request::Reply;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -29,9 +29,10 @@ pub async fn carry_out(task: &Task, ctx: &Context, act: Act) -> Result<()> {
         Act::Cancel { name } => return cancel(&tasks, &name).await,
     };
     if let Some(why) = refused {
-        let answer = Answer {
+        let answer = Reply {
             ok: false,
             value: json!(why),
+            task: None,
         };
         ctx.gateway.answer(uid, &id, &answer).await?;
     }

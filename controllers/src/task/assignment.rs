@@ -115,6 +115,7 @@ pub fn build(
             (None, run) => Target::Run(run.map_or_else(nothing, run_target)),
         },
         continues: None,
+        handed: None,
         replay: None,
         repositories: repositories(task),
         files,

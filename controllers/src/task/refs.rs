@@ -4,6 +4,7 @@ use super::asked::asked;
 use super::assignment::{self, Work};
 use super::census;
 use super::hire::Hired;
+use super::requests;
 use crate::agent::pool::{Named, of_agent, of_run};
 use oarmaster_crds::kinds::agent::Builtin;
 use oarmaster_crds::kinds::class::SandboxClassSpec;
@@ -245,6 +246,7 @@ pub fn resolve_first(task: &Task, looked: &Looked) -> Refs {
     );
     let assignment = Assignment {
         continues: looked.earlier.as_deref().map(assignment::task_ref),
+        handed: requests::handed(task),
         replay: task.spec.replay.as_ref().map(assignment::replay),
         ..assignment
     };
@@ -382,6 +384,7 @@ fn wanted_sandbox(task: &Task, agent: Option<&Agent>) -> Option<SandboxSpec> {
     }
     let agent = agent?;
     let needed = agent.spec.has_sandbox_tools()
+        || requests::handed(task).is_some()
         || !task.spec.files.is_empty()
         || !task.spec.artifacts.is_empty()
         || [&task.spec.accept, &agent.spec.accept]

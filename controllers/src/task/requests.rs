@@ -16,8 +16,9 @@ use oarmaster_crds::kinds::approval::{
 use oarmaster_crds::kinds::task::{AgentCall, DesiredState, RequestKind, RequestStatus};
 use oarmaster_crds::{Approval, GepDuration, Task, TaskSpec, names};
 use oarmaster_protocol::admin::AttemptReport;
+use oarmaster_protocol::assignment::Handed;
 use oarmaster_protocol::request::{
-    Answer, Ask, Form, OpenRequest, Waits, action, form_problem, shown,
+    Ask, Form, OpenRequest, Reply, Waits, action, form_problem, shown,
 };
 use oarmaster_protocol::text::{shorten, visible};
 use serde_json::{Map, Value, json};
@@ -65,7 +66,7 @@ pub enum Act {
         /// Id of the request.
         id: String,
         /// The answer.
-        answer: Answer,
+        answer: Reply,
     },
     /// Stop this child Task.
     Cancel {
@@ -228,9 +229,13 @@ fn step(draft: &Draft<'_>, request: &OpenRequest) -> (RequestStatus, Option<Act>
         .and_then(|pinned| pinned.requests.clone());
     let allowed = allowed.unwrap_or_default();
     match &request.what {
-        Ask::Delegate { agent, prompt } => {
+        Ask::Delegate {
+            agent,
+            prompt,
+            workspace,
+        } => {
             if allowed.delegates.contains(agent) {
-                delegate(draft, entry, (agent, prompt))
+                delegate(draft, entry, (agent, prompt), workspace.is_some())
             } else {
                 refuse(entry, "the Agent may not give it work")
             }
@@ -239,7 +244,7 @@ fn step(draft: &Draft<'_>, request: &OpenRequest) -> (RequestStatus, Option<Act>
             let own = task.spec.accept.as_ref();
             let own = own.map(|accept| accept.judge.as_ref().map(|judge| &judge.name));
             if own.unwrap_or(allowed.judge.as_ref()) == Some(agent) {
-                delegate(draft, entry, (agent, prompt))
+                delegate(draft, entry, (agent, prompt), false)
             } else {
                 refuse(entry, "it is not the judge")
             }
@@ -296,9 +301,14 @@ fn refuse(entry: RequestStatus, why: &str) -> (RequestStatus, Option<Act>) {
 }
 
 fn answer(entry: RequestStatus, ok: bool, value: Value) -> (RequestStatus, Option<Act>) {
+    let task = None;
+    reply(entry, Reply { ok, value, task })
+}
+
+fn reply(entry: RequestStatus, answer: Reply) -> (RequestStatus, Option<Act>) {
     let act = Act::Answer {
         id: entry.id.clone(),
-        answer: Answer { ok, value },
+        answer,
     };
     (entry, Some(act))
 }
@@ -307,6 +317,7 @@ fn delegate(
     draft: &Draft<'_>,
     mut entry: RequestStatus,
     (agent, prompt): (&str, &str),
+    files: bool,
 ) -> (RequestStatus, Option<Act>) {
     let task = draft.task;
     let depth = depth(task);
@@ -320,7 +331,10 @@ fn delegate(
             refuse(entry, &text)
         }
         Some(child) => match outcome(child) {
-            Some((ok, value)) => answer(entry, ok, value),
+            Some((ok, value)) => {
+                let task = child.metadata.uid.clone().filter(|_| files);
+                reply(entry, Reply { ok, value, task })
+            }
             None => {
                 entry.uid.clone_from(&child.metadata.uid);
                 (entry, None)
@@ -328,9 +342,13 @@ fn delegate(
         },
         None if entry.uid.is_some() => refuse(entry, "its Task was deleted"),
         None => {
+            let mut labels = child_labels(task, depth + 1);
+            if files {
+                labels.insert(names::FILES_LABEL.to_owned(), entry.id.clone());
+            }
             let child = Task {
                 metadata: ObjectMeta {
-                    labels: Some(child_labels(task, depth + 1)),
+                    labels: Some(labels),
                     ..made_for(task, &entry.name)
                 },
                 spec: TaskSpec {
@@ -561,6 +579,17 @@ fn is_ours<K: Resource>(task: &Task, object: &K) -> bool {
     let mut owners = object.meta().owner_references.iter().flatten();
     let uid = task.metadata.uid.as_ref();
     owners.any(|owner| owner.controller == Some(true) && Some(&owner.uid) == uid)
+}
+
+/// The request that a Task begins with the files of, if it is handed any.
+#[must_use]
+pub fn handed(task: &Task) -> Option<Handed> {
+    let above = parent(task)?;
+    let request = task.metadata.labels.as_ref()?.get(names::FILES_LABEL)?;
+    Some(Handed {
+        task: above.uid.clone(),
+        request: request.clone(),
+    })
 }
 
 /// UID of the Task above a Task.

@@ -289,7 +289,7 @@ impl Pilot {
         let outcome = Outcome {
             failure: None,
             output: Some(json!({"text": "I am done."})),
-            artifacts: Vec::new(),
+            ..Outcome::default()
         };
         let append = Append {
             next,

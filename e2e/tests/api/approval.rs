@@ -314,7 +314,11 @@ async fn what_does_not_wait_is_not_decided() -> Result<()> {
 async fn nobody_makes_a_task_that_another_one_did_not_ask_for() -> Result<()> {
     in_space("child", async |space| {
         let eve = editor(space).await?;
-        let owner = json!([{"apiVersion": "oarmaster.dev/v1alpha1", "kind": "Task", "name": "t", "uid": "6b1ef02c-0000-4000-8000-000000000000"}]);
+        // One that is there: the garbage collector lets no others' children be.
+        let own: Api<Task> = Api::namespaced(eve.clone(), &space.name);
+        let owner = serde_json::from_value(with(&task::run(), json!({"metadata": {"name": "t"}})))?;
+        let owner: Task = own.create(&PostParams::default(), &owner).await?;
+        let owner = json!([{"apiVersion": "oarmaster.dev/v1alpha1", "kind": "Task", "name": "t", "uid": owner.metadata.uid}]);
         let only = "are made by the operator only";
         let forged = |name, patch: Value| denied(name, with(&task::run(), patch), &[only]);
         let cases = [
@@ -324,6 +328,7 @@ async fn nobody_makes_a_task_that_another_one_did_not_ask_for() -> Result<()> {
             forged("a parent", json!({"metadata": {"labels": {"oarmaster.dev/parent-uid": "u"}}})),
             forged("a root", json!({"metadata": {"labels": {"oarmaster.dev/root-uid": "u"}}})),
             forged("a depth", json!({"metadata": {"labels": {"oarmaster.dev/depth": "0"}}})),
+            forged("another one's files", json!({"metadata": {"labels": {"oarmaster.dev/files-of": "1-x"}}})),
         ];
         check(&eve, &space.name, &cases).await?;
         let operator = account(space, RELEASE, "oarmaster-operator")?;
@@ -341,7 +346,6 @@ async fn nobody_makes_a_task_that_another_one_did_not_ask_for() -> Result<()> {
         let child = serde_json::from_value(with(&child, json!({"metadata": {"name": "made"}})))?;
         let theirs: Api<Task> = Api::namespaced(operator, &space.name);
         theirs.create(&PostParams::default(), &child).await?;
-        let own: Api<Task> = Api::namespaced(eve, &space.name);
         let params = PatchParams {
             dry_run: true,
             ..PatchParams::default()
@@ -351,6 +355,7 @@ async fn nobody_makes_a_task_that_another_one_did_not_ask_for() -> Result<()> {
             (json!({"metadata": {"labels": {"team": "red"}}}), true),
             (json!({"metadata": {"labels": {"oarmaster.dev/depth": "0"}}}), false),
             (json!({"metadata": {"labels": {"oarmaster.dev/parent-uid": "v"}}}), false),
+            (json!({"metadata": {"labels": {"oarmaster.dev/files-of": "2-x"}}}), false),
             (json!({"metadata": {"ownerReferences": null}}), false),
         ] {
             let done = own.patch("made", &params, &Patch::Merge(&patch)).await;

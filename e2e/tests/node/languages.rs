@@ -21,7 +21,7 @@ const PORT: u16 = 8080;
 const REGISTRY: &str = include_str!("../../fixtures/languages/registry.py");
 
 /// The files of a program in `e2e/fixtures/languages`, each with its path in the workspace.
-fn program(name: &str) -> Result<Vec<(String, String)>> {
+pub fn program(name: &str) -> Result<Vec<(String, String)>> {
     fn walk(folder: &Path, all: &mut Vec<PathBuf>) -> Result<()> {
         for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
             let path = entry?.path();
@@ -85,7 +85,7 @@ async fn built(
     said(&space.complete("work").await?)
 }
 
-fn contents(program: Vec<(String, String)>) -> Vec<Value> {
+pub fn contents(program: Vec<(String, String)>) -> Vec<Value> {
     let file = |(path, content)| json!({"path": path, "content": content});
     program.into_iter().map(file).collect()
 }

@@ -12,6 +12,7 @@ mod cancel;
 mod certs;
 mod class;
 mod cli;
+mod cycle;
 mod deletion;
 mod disrupted;
 mod doors;

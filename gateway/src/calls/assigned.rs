@@ -4,7 +4,7 @@ use crate::error::ApiFailure;
 use crate::request::Caching;
 use moka::future::Cache;
 use oarmaster_crds::DomainPattern;
-use oarmaster_protocol::assignment::{Assignment, McpServer, Target, TaskRef};
+use oarmaster_protocol::assignment::{Assignment, Handed, McpServer, Target, TaskRef};
 use oarmaster_protocol::tool::GatewayTool;
 use oarmaster_store::Store;
 use std::sync::Arc;
@@ -24,6 +24,8 @@ pub struct Assigned {
     pub caching: Caching,
     /// The Task that it continues.
     pub continues: Option<TaskRef>,
+    /// The request whose workspace it was handed.
+    pub handed: Option<Handed>,
     /// Domains that its sandbox may reach.
     pub egress: Arc<[DomainPattern]>,
     /// Domains whose pages its agent may read.
@@ -63,7 +65,7 @@ impl Assignments {
                     ApiFailure::internal(format!("failed to read the stored assignment: {error}"))
                 })?;
                 let sandbox = assignment.sandbox;
-                let continues = assignment.continues;
+                let (continues, handed) = (assignment.continues, assignment.handed);
                 let (egress, programs) =
                     sandbox.map_or_else(Default::default, |sandbox| (sandbox.egress, sandbox.pool));
                 let egress = patterns(&egress);
@@ -78,6 +80,7 @@ impl Assignments {
                             Caching::Allowed
                         },
                         continues,
+                        handed,
                         egress,
                         pages: patterns(&agent.pages),
                         programs,
@@ -94,6 +97,7 @@ impl Assignments {
                         max_output: 0,
                         caching: Caching::Never,
                         continues,
+                        handed,
                         egress,
                         pages: patterns(&[]),
                         programs,

@@ -126,8 +126,7 @@ async fn fail(
         };
         let outcome = Outcome {
             failure: Some(failure),
-            output: None,
-            artifacts: Vec::new(),
+            ..Outcome::default()
         };
         let append = Append {
             next: gateway.store.next(uid).await?,

@@ -1,6 +1,7 @@
 //! The tools that are requests to the operator: what the model is told about them, how its arguments become a request, and what it is
 //! shown of the answer.
 
+use oarmaster_protocol::journal::{Blob, Checkpoint};
 use oarmaster_protocol::request::{
     Answer, Ask, Form, MAX_CHOICE, MAX_CHOICES, MAX_FIELDS, form_problem,
 };
@@ -22,6 +23,17 @@ pub enum AskTool {
 struct Delegate {
     agent: String,
     prompt: String,
+    #[serde(default)]
+    files: bool,
+}
+
+/// What an agent has to ask with.
+#[derive(Clone, Debug, Default)]
+pub struct Means {
+    /// The agents that it may give work.
+    pub agents: Vec<String>,
+    /// The parts of the layers of its workspace, in order; absent where it has no sandbox.
+    pub workspace: Option<Vec<Blob>>,
 }
 
 #[derive(Deserialize)]
@@ -49,10 +61,13 @@ impl AskTool {
         all.into_iter().find(|tool| tool.name() == name)
     }
 
-    /// The tool in the form of OpenAI's `tools`, where these agents may be named.
+    /// The tool in the form of OpenAI's `tools`, for an agent with these means.
     #[must_use]
-    pub fn definition(self, agents: &[String]) -> Value {
+    pub fn definition(self, means: &Means) -> Value {
         let description = match self {
+            Self::Delegate if means.workspace.is_some() => {
+                "Gives a piece of work to another agent, waits until it has ended, and returns its output. The other agent knows nothing of this conversation: say everything that it needs in the prompt. With files: true it begins with a copy of your workspace, and when it has succeeded your workspace is what it left; else it sees none of your files."
+            }
             Self::Delegate => {
                 "Gives a piece of work to another agent, waits until it has ended, and returns its output. The other agent knows nothing of this conversation, and sees none of your files: say everything that it needs in the prompt."
             }
@@ -62,19 +77,22 @@ impl AskTool {
         };
         json!({
             "type": "function",
-            "function": {"name": self.name(), "description": description, "parameters": self.parameters(agents)},
+            "function": {"name": self.name(), "description": description, "parameters": self.parameters(means)},
         })
     }
 
-    fn parameters(self, agents: &[String]) -> Value {
+    fn parameters(self, means: &Means) -> Value {
         let (properties, required) = match self {
-            Self::Delegate => (
-                json!({
-                    "agent": {"type": "string", "enum": agents, "description": "Name of the agent."},
-                    "prompt": {"type": "string", "minLength": 1, "description": "What the agent is to do."},
-                }),
-                json!(["agent", "prompt"]),
-            ),
+            Self::Delegate => {
+                let agent = json!({"type": "string", "enum": means.agents, "description": "Name of the agent."});
+                let prompt = json!({"type": "string", "minLength": 1, "description": "What the agent is to do."});
+                let files = json!({"type": "boolean", "description": "Whether it works on your files; false by default."});
+                let properties = match means.workspace {
+                    Some(_) => json!({"agent": agent, "prompt": prompt, "files": files}),
+                    None => json!({"agent": agent, "prompt": prompt}),
+                };
+                (properties, json!(["agent", "prompt"]))
+            }
             Self::AskHuman => (
                 json!({
                     "question": {"type": "string", "minLength": 1, "maxLength": 4096, "description": "The question."},
@@ -94,23 +112,34 @@ impl AskTool {
     ///
     /// # Errors
     /// A sentence that tells the model what is wrong with its arguments.
-    pub fn ask(self, arguments: &Value, agents: &[String]) -> Result<Ask, String> {
+    pub fn ask(self, arguments: &Value, means: &Means) -> Result<Ask, String> {
         let ask = match self {
             Self::Delegate => {
-                let Delegate { agent, prompt } = self.read(arguments, agents)?;
-                if !agents.contains(&agent) {
+                let Delegate {
+                    agent,
+                    prompt,
+                    files,
+                } = self.read(arguments, means)?;
+                if !means.agents.contains(&agent) {
                     return Err(format!(
                         "There is no agent of that name to delegate to. The agents are: {}.",
-                        agents.join(", ")
+                        means.agents.join(", ")
                     ));
+                }
+                if files && means.workspace.is_none() {
+                    return Err("You have no files to hand on. Leave files out.".to_owned());
                 }
                 if prompt.is_empty() {
                     return Err("The prompt is empty. Say what the agent is to do.".to_owned());
                 }
-                Ask::Delegate { agent, prompt }
+                Ask::Delegate {
+                    agent,
+                    prompt,
+                    workspace: means.workspace.clone().filter(|_| files),
+                }
             }
             Self::AskHuman => {
-                let AskHuman { question, form } = self.read(arguments, agents)?;
+                let AskHuman { question, form } = self.read(arguments, means)?;
                 if question.is_empty() || question.chars().count() > 4096 {
                     return Err("A question has 1 to 4096 characters.".to_owned());
                 }
@@ -126,12 +155,12 @@ impl AskTool {
         Ok(ask)
     }
 
-    fn read<T: DeserializeOwned>(self, arguments: &Value, agents: &[String]) -> Result<T, String> {
+    fn read<T: DeserializeOwned>(self, arguments: &Value, means: &Means) -> Result<T, String> {
         T::deserialize(arguments).map_err(|error| {
             format!(
                 "The arguments of {} are not usable: {error}. They must match this JSON Schema: {}",
                 self.name(),
-                self.parameters(agents)
+                self.parameters(means)
             )
         })
     }
@@ -140,7 +169,7 @@ impl AskTool {
 /// What the model is shown of an answer, and whether the request came to what was wanted.
 #[must_use]
 pub fn shown(what: &Ask, answer: &Answer) -> (bool, String) {
-    let text = match what {
+    let mut text = match what {
         Ask::Delegate { agent, .. } | Ask::Judge { agent, .. } if !answer.ok => {
             format!(
                 "The agent {agent} did not succeed: {}",
@@ -155,6 +184,18 @@ pub fn shown(what: &Ask, answer: &Answer) -> (bool, String) {
         ),
         Ask::Question { .. } => said(&answer.value),
     };
+    if let Ask::Delegate {
+        workspace: Some(_), ..
+    } = what
+    {
+        text.push_str(&match &answer.workspace {
+            Some(Checkpoint::Layer { .. }) => "\n[Your files are as it left them.]".to_owned(),
+            Some(Checkpoint::Failed { why }) => format!(
+                "\n[It changed files, which could not be kept, so that yours are as they were: {why}]"
+            ),
+            None => "\n[Your files are as they were.]".to_owned(),
+        });
+    }
     (answer.ok, text)
 }
 
@@ -205,7 +246,10 @@ mod tests {
 
     #[test]
     fn definitions_are_schemas_that_accept_their_own_examples() {
-        let agents = ["coder".to_owned()];
+        let agents = Means {
+            agents: vec!["coder".to_owned()],
+            workspace: None,
+        };
         for (tool, arguments) in [
             (AskTool::Delegate, json!({"agent": "coder", "prompt": "x"})),
             (AskTool::AskHuman, json!({"question": "Which one?"})),
@@ -251,6 +295,12 @@ mod tests {
         let delegate = Ask::Delegate {
             agent: "coder".into(),
             prompt: "x".into(),
+            workspace: None,
+        };
+        let with_files = Ask::Delegate {
+            agent: "coder".into(),
+            prompt: "x".into(),
+            workspace: Some(vec![]),
         };
         let question = Ask::Question {
             ask: "x".into(),
@@ -288,8 +338,58 @@ mod tests {
                 "This call was not run: nobody decided in time. Do not make it again in another form; try another way, or say in your answer what was not approved.",
             ),
         ] {
-            let answer = Answer { ok, value };
+            let answer = Answer::new(ok, value);
             assert_eq!(shown(what, &answer), (ok, wanted.to_owned()));
         }
+        let left = |workspace| {
+            let value = json!({"text": "done"});
+            let answer = Answer {
+                ok: true,
+                value,
+                workspace,
+            };
+            shown(&with_files, &answer).1
+        };
+        assert_eq!(left(None), "done\n[Your files are as they were.]");
+        let layer = Checkpoint::Layer {
+            base: true,
+            blobs: vec![],
+        };
+        assert_eq!(left(Some(layer)), "done\n[Your files are as it left them.]");
+        let why = "the quota".to_owned();
+        let lost = left(Some(Checkpoint::Failed { why }));
+        assert!(
+            lost.contains("could not be kept") && lost.contains("the quota"),
+            "{lost}"
+        );
+    }
+
+    #[test]
+    fn files_are_handed_on_by_whoever_has_some() {
+        let blob = Blob {
+            digest: "sha256:x".into(),
+            size: 1,
+        };
+        let mut means = Means {
+            agents: vec!["coder".into()],
+            workspace: Some(vec![blob.clone()]),
+        };
+        let asked = |means: &Means, files: Value| {
+            let arguments = json!({"agent": "coder", "prompt": "x", "files": files});
+            let schema = AskTool::Delegate.definition(means)["function"]["parameters"].clone();
+            let valid = jsonschema::is_valid(&schema, &arguments);
+            (valid, AskTool::Delegate.ask(&arguments, means))
+        };
+        let workspace = |asked: Result<Ask, String>| match asked {
+            Ok(Ask::Delegate { workspace, .. }) => workspace,
+            other => panic!("{other:?}"),
+        };
+        let (valid, with) = asked(&means, json!(true));
+        assert_eq!((valid, workspace(with)), (true, Some(vec![blob])));
+        let (valid, without) = asked(&means, json!(false));
+        assert_eq!((valid, workspace(without)), (true, None));
+        means.workspace = None;
+        let (valid, refused) = asked(&means, json!(true));
+        assert!(!valid && refused.unwrap_err().contains("no files"));
     }
 }

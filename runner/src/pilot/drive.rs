@@ -93,6 +93,7 @@ pub(super) async fn drive(
                     Err(error) => return Err(error.into()),
                 })
             }
+            Next::Save(save) => Event::Saved(driver.save(save).await?),
             Next::Restore(blobs) => driver.restore(&blobs).await?,
             Next::Await { id } => match driver.gateway.await_answer(&id).await? {
                 Some(answer) => Event::Replied(answer),

@@ -262,6 +262,12 @@ impl Gateway {
         }
     }
 
+    /// The parts of the workspace that this Task was handed.
+    pub(crate) async fn handed(&mut self) -> Result<Vec<Blob>, GatewayError> {
+        let call = self.call(Method::GET, "/task/v1/handed");
+        self.typed(call).await
+    }
+
     async fn page(&mut self, path: &'static str, from: usize) -> Result<Vec<Record>, GatewayError> {
         let from = from.to_string();
         let mut call = self.call(Method::GET, path);

@@ -21,7 +21,7 @@ pub mod tools;
 use crate::network;
 use gateway::{Gateway, GatewayError};
 use link::{Link, Token, authority};
-use machine::Machine;
+use machine::{Before, Machine};
 use oarmaster_protocol::assignment::Assignment;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -150,13 +150,20 @@ pub(crate) async fn attempt(
         task.namespace,
         task.name
     );
-    let before = match &assignment.continues {
-        None => None,
-        Some(_) => Some(match gateway.continued().await {
-            Ok(before) => Ok(before),
-            Err(GatewayError::Refused { message, .. }) => Err(message),
-            Err(error) => return Err(error.into()),
-        }),
+    let before = match (&assignment.continues, &assignment.handed) {
+        (Some(_), _) => gateway
+            .continued()
+            .await
+            .map(|(theirs, journal)| Some(Before::Task(Box::new(theirs), journal))),
+        (None, Some(_)) => gateway
+            .handed()
+            .await
+            .map(|blobs| Some(Before::Workspace(blobs))),
+        (None, None) => Ok(None),
+    };
+    let before = match before {
+        Err(GatewayError::Refused { message, .. }) => Some(Before::Gone(message)),
+        before => before?,
     };
     let mut machine = drive::unhurried(|| Machine::resume(assignment.clone(), before, &so_far));
     machine.set_context(gateway.context_tokens());

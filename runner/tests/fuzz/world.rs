@@ -38,6 +38,7 @@ fn assignment(schema: bool) -> Assignment {
             max_tool_calls: CALLS,
         })),
         continues: None,
+        handed: None,
         replay: None,
         repositories: vec![],
         files: vec![],
@@ -168,10 +169,7 @@ pub fn attempt(answers: &[Value], schema: bool, cut: u32) -> Case {
                 Event::Answered(answer)
             }
             Next::Exec(request) => Event::Exec(exec(&request)),
-            Next::Await { .. } => Event::Replied(Answer {
-                ok: true,
-                value: json!({"text": "yes"}),
-            }),
+            Next::Await { .. } => Event::Replied(Answer::new(true, json!({"text": "yes"}))),
             other => panic!("{other:?}"),
         };
     };

@@ -187,6 +187,7 @@ pub fn assignment() -> Assignment {
             max_tool_calls: 20,
         })),
         continues: None,
+        handed: None,
         replay: None,
         repositories: vec![],
         files: vec![],

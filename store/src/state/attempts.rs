@@ -41,7 +41,7 @@ impl State {
                     text.len()
                 )));
             }
-            if request.runs_in == RunsIn::Shared && assignment.sandbox.is_some() {
+            if request.runs_in == RunsIn::Shared && assignment.runs_code() {
                 return Err(Refusal::Invalid(
                     "an assignment with a sandbox needs a pod of its own: runsIn must name its job"
                         .into(),

@@ -166,6 +166,11 @@ fn missing_blob<'b>(task: &Task, body: &'b Body) -> Option<&'b str> {
     let Some(Checkpoint::Layer { blobs, .. }) = body.checkpoint() else {
         return None;
     };
+    missing(task, blobs)
+}
+
+/// The first of these that the Task does not have.
+pub(super) fn missing<'b>(task: &Task, blobs: &'b [Blob]) -> Option<&'b str> {
     let missing = |blob: &&Blob| task.blobs.get(&blob.digest) != Some(&blob.size);
     blobs.iter().find(missing).map(|blob| blob.digest.as_str())
 }

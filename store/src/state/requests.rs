@@ -4,9 +4,9 @@ use super::attempts::Records;
 use super::{Below, State, Task};
 use crate::Refusal;
 use crate::entry::{Entry, Reserve};
-use oarmaster_protocol::journal::{Body, CallUsage, Record};
+use oarmaster_protocol::journal::{Blob, Body, CallUsage, Checkpoint, Record};
 use oarmaster_protocol::request::{
-    Answer, Ask, MAX_ANSWER_BYTES, MAX_ASK_BYTES, MAX_OPEN, OpenRequest,
+    Ask, MAX_ANSWER_BYTES, MAX_ASK_BYTES, MAX_OPEN, OpenRequest, Reply,
 };
 
 /// Most Tasks above one another that are looked at: more than the operator makes, and an end where a log has a ring of them.
@@ -29,7 +29,7 @@ impl State {
         &self,
         uid: &str,
         id: &str,
-        answer: &Answer,
+        answer: &Reply,
         now: i64,
     ) -> Result<Vec<Entry>, Refusal> {
         let task = self.task(uid)?;
@@ -37,13 +37,17 @@ impl State {
             .attempts
             .last_key_value()
             .ok_or_else(|| Refusal::NotFound(format!("Task {uid} has no attempt")))?;
-        if task.request(id)?.answer.is_some() {
+        let request = task.request(id)?;
+        if request.answer.is_some() {
             return Ok(Vec::new());
         }
+        let handed = request.what.as_ref().is_some_and(Ask::hands_on);
+        let child = answer.task.as_deref().filter(|_| handed && answer.ok);
         let body = Body::Answered {
             id: id.to_owned(),
             ok: answer.ok,
             value: answer.value.clone(),
+            workspace: child.and_then(|child| self.left_of(uid, child)),
         };
         if serde_json::to_vec(&body).map_or(true, |text| text.len() > MAX_ANSWER_BYTES) {
             return Err(Refusal::TooLarge(format!(
@@ -54,6 +58,40 @@ impl State {
             task: uid.to_owned(),
             record: Records::new(Some(task), now).next(*attempt, body),
         }])
+    }
+
+    /// The parts of the workspace that an open request hands on.
+    pub fn handed(&self, uid: &str, id: &str) -> Result<&Vec<Blob>, Refusal> {
+        match &self.task(uid)?.request(id)?.what {
+            Some(Ask::Delegate {
+                workspace: Some(workspace),
+                ..
+            }) => Ok(workspace),
+            _ => Err(Refusal::NotFound(format!(
+                "the request {id} is not open, or hands no files on"
+            ))),
+        }
+    }
+
+    /// What a Task below another one left of the workspace that it was handed.
+    fn left_of(&self, uid: &str, child: &str) -> Option<Checkpoint> {
+        let child = self.tasks.get(child);
+        let child = child.filter(|child| child.parent.as_deref() == Some(uid))?;
+        let (_, newest) = child.attempts.last_key_value()?;
+        newest.outcome.as_ref()?.workspace.clone()
+    }
+
+    /// The Task below `uid` whose outcome names this part of a workspace.
+    pub fn left_by(&self, uid: &str, digest: &str) -> Option<String> {
+        let names = |child: &&Task| match self.left_of(uid, &child.task.uid) {
+            Some(Checkpoint::Layer { blobs, .. }) => blobs.iter().any(|blob| blob.digest == digest),
+            _ => false,
+        };
+        let mut below = self
+            .tasks
+            .values()
+            .filter(|child| child.parent.as_deref() == Some(uid));
+        below.find(names).map(|child| child.task.uid.clone())
     }
 
     /// The Tasks whose budgets count what this one spends, the nearest first.
@@ -122,7 +160,7 @@ impl Task {
     pub(super) fn check_asked(&self, records: &[Body]) -> Result<(), Refusal> {
         let mut more = 0;
         for (index, body) in records.iter().enumerate() {
-            let Body::Asked { id, what } = body else {
+            let Body::Asked { id, what, .. } = body else {
                 continue;
             };
             if !what.is_named(id) {
@@ -133,6 +171,16 @@ impl Task {
             if serde_json::to_vec(what).map_or(true, |text| text.len() > MAX_ASK_BYTES) {
                 return Err(Refusal::TooLarge(format!(
                     "records[{index}] asks for more than {MAX_ASK_BYTES} bytes"
+                )));
+            }
+            if let Ask::Delegate {
+                workspace: Some(blobs),
+                ..
+            } = what
+                && let Some(missing) = super::journal::missing(self, blobs)
+            {
+                return Err(Refusal::Invalid(format!(
+                    "records[{index}] hands on {missing}, which was not uploaded"
                 )));
             }
             more += usize::from(!self.requests.contains_key(id));

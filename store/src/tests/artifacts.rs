@@ -39,9 +39,8 @@ async fn an_artifact_is_kept_by_content() {
 
     // A result may name what is stored, and nothing else.
     let mut outcome = Outcome {
-        failure: None,
-        output: None,
         artifacts: vec![replaced],
+        ..Outcome::default()
     };
     let end = |outcome: &Outcome| {
         append(

@@ -89,8 +89,7 @@ async fn what_a_pilot_may_not_write_is_refused() {
     let outcome = |outcome| vec![Body::Result { outcome }];
     let fine = Outcome {
         failure: None,
-        output: None,
-        artifacts: vec![],
+        ..Outcome::default()
     };
     let cases = [
         (vec![], ErrorCode::InvalidRequest),

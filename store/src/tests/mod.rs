@@ -82,6 +82,7 @@ pub fn run_assignment(uid: &str, code: &str) -> Assignment {
             env: Default::default(),
         }),
         continues: None,
+        handed: None,
         replay: None,
         repositories: vec![],
         files: vec![],
@@ -168,7 +169,7 @@ pub fn result() -> Body {
         outcome: Outcome {
             failure: None,
             output: Some(serde_json::json!({"text": "done"})),
-            artifacts: vec![],
+            ..Outcome::default()
         },
     }
 }

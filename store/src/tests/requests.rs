@@ -3,7 +3,8 @@
 use super::*;
 use crate::Event;
 use crate::entry::Entry;
-use oarmaster_protocol::request::{Answer, Ask, MAX_ANSWER_BYTES, MAX_ASK_BYTES, MAX_OPEN};
+use oarmaster_protocol::journal::{Blob, Checkpoint, Outcome};
+use oarmaster_protocol::request::{Answer, Ask, MAX_ANSWER_BYTES, MAX_ASK_BYTES, MAX_OPEN, Reply};
 use oarmaster_protocol::task::ErrorCode;
 use serde_json::json;
 
@@ -21,13 +22,15 @@ fn asked(number: u32, what: &Ask) -> Body {
     Body::Asked {
         id: what.id(number),
         what: what.clone(),
+        checkpoint: None,
     }
 }
 
-fn yes(text: &str) -> Answer {
-    Answer {
+fn yes(text: &str) -> Reply {
+    Reply {
         ok: true,
         value: json!(text),
+        task: None,
     }
 }
 
@@ -66,7 +69,10 @@ async fn a_request_is_open_until_it_is_answered_and_the_first_answer_stays() {
     assert_eq!(report.next, next + 1);
     let again = store.answer(UID, &id, &yes("two")).await.unwrap();
     assert_eq!(again.next, report.next, "nothing was written");
-    assert_eq!(answered().await.unwrap(), Some(yes("one")));
+    assert_eq!(
+        answered().await.unwrap(),
+        Some(Answer::new(true, json!("one")))
+    );
     // The pilot has not seen the gateway's record, and goes on from what it knows.
     appended(&store, &claim, next, vec![note("on")])
         .await
@@ -75,7 +81,7 @@ async fn a_request_is_open_until_it_is_answered_and_the_first_answer_stays() {
     drop(store);
     let store = Store::open(options(dir.path())).await.unwrap();
     let answered = store.answered(UID, 1, &claim.session, &id).await;
-    assert_eq!(answered.unwrap(), Some(yes("one")));
+    assert_eq!(answered.unwrap(), Some(Answer::new(true, json!("one"))));
 }
 
 #[tokio::test]
@@ -98,7 +104,7 @@ async fn the_same_request_of_an_attempt_that_begins_anew_is_the_one_that_there_i
     store.append(UID, 2, &second.session, again).await.unwrap();
     assert!(store.report(UID, 2).await.unwrap().requests.is_empty());
     let answered = store.answered(UID, 2, &second.session, &id).await.unwrap();
-    assert_eq!(answered, Some(yes("one")));
+    assert_eq!(answered, Some(Answer::new(true, json!("one"))));
     let late = store
         .answered(UID, 1, &first.session, &id)
         .await
@@ -114,6 +120,7 @@ async fn what_cannot_be_asked_or_answered_is_refused() {
     let renamed = Body::Asked {
         id: ask("other").id(1),
         what: ask("which?"),
+        checkpoint: None,
     };
     let many = (0..=MAX_OPEN as u32)
         .map(|n| asked(n, &ask("which?")))
@@ -122,6 +129,7 @@ async fn what_cannot_be_asked_or_answered_is_refused() {
         id: "x".into(),
         ok: true,
         value: json!(null),
+        workspace: None,
     };
     for (bodies, wanted) in [
         (vec![asked(1, &large)], ErrorCode::TooLarge),
@@ -247,4 +255,66 @@ async fn a_childs_journal_is_kept_as_long_as_its_parents() {
     let place = store.lock().state.tasks[UID].records[0].at;
     store.lock().state.apply(&gone, place).unwrap();
     assert_eq!(due(&store), [CHILD]);
+}
+
+/// Only what a Task below it left, and only where files were handed on.
+#[tokio::test]
+async fn files_come_with_the_answer_of_whoever_was_handed_some() {
+    let layer = |digest: &str| Checkpoint::Layer {
+        base: true,
+        blobs: vec![Blob {
+            digest: digest.to_owned(),
+            size: 4,
+        }],
+    };
+    for (files, from, wanted) in [
+        (true, CHILD, true),
+        (false, CHILD, false),
+        (true, GRANDCHILD, false),
+        (true, "none", false),
+    ] {
+        let (dir, store) = store().await;
+        let claim = begin(&store, usd(100)).await;
+        let what = Ask::Delegate {
+            agent: "coder".into(),
+            prompt: "fix it".into(),
+            workspace: files.then(Vec::new),
+        };
+        let id = what.id(1);
+        appended(&store, &claim, claim.next, vec![asked(1, &what)])
+            .await
+            .unwrap();
+        let below = child(&store, CHILD, UID, usd(90)).await;
+        let deeper = child(&store, GRANDCHILD, CHILD, usd(90)).await;
+        let mut left = String::new();
+        for (uid, claim) in [(CHILD, below), (GRANDCHILD, deeper)] {
+            let blob = store
+                .put_blob(uid, 1, &claim.session, b"left")
+                .await
+                .unwrap();
+            left.clone_from(&blob.digest);
+            let outcome = Outcome {
+                workspace: Some(layer(&blob.digest)),
+                ..Outcome::default()
+            };
+            let next = store.next(uid).await.unwrap();
+            let mut unknown = outcome.clone();
+            unknown.workspace = Some(layer("sha256:none"));
+            let refused = append(next, vec![Body::Result { outcome: unknown }]);
+            let refused = store.append(uid, 1, &claim.session, refused).await;
+            assert_eq!(refused.unwrap_err().code(), ErrorCode::InvalidRequest);
+            let ended = append(next, vec![Body::Result { outcome }]);
+            store.append(uid, 1, &claim.session, ended).await.unwrap();
+        }
+        let reply = Reply {
+            task: Some(from.to_owned()),
+            ..yes("done")
+        };
+        store.answer(UID, &id, &reply).await.unwrap();
+        drop(store);
+        let store = Store::open(options(dir.path())).await.unwrap();
+        let answered = store.answered(UID, 1, &claim.session, &id).await.unwrap();
+        let wanted = wanted.then(|| layer(&left));
+        assert_eq!(answered.unwrap().workspace, wanted, "{files} {from}");
+    }
 }

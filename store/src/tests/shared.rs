@@ -1,4 +1,5 @@
 use super::*;
+use oarmaster_protocol::assignment::{Replay, Sandbox};
 use oarmaster_protocol::task::ErrorCode;
 
 fn shared_in(namespace: &str, uid: &str) -> OpenAttempt {
@@ -73,11 +74,7 @@ async fn an_attempt_that_ended_or_was_followed_by_another_is_none_of_them() {
     };
     assert_eq!((second.attempt, &second.assignment), (2, &digest));
     let claimed = claim(&store, 2, &digest, "n").await.unwrap();
-    let outcome = Outcome {
-        failure: None,
-        output: None,
-        artifacts: vec![],
-    };
+    let outcome = Outcome::default();
     let end = Append {
         next: claimed.next,
         records: vec![Body::Result { outcome }],
@@ -101,4 +98,24 @@ async fn what_was_claimed_too_often_is_left_to_its_time_and_keeps_nobody_waiting
     let younger = shared_in("team", "younger");
     store.open_attempt("younger", 1, younger).await.unwrap();
     assert_eq!(open(&store, ""), ["younger"]);
+}
+
+#[tokio::test]
+async fn what_runs_code_has_a_pod_of_its_own_and_what_a_record_is_held_against_has_none() {
+    let replayed = |live| Some(Replay { live, until: None });
+    for (replay, taken) in [
+        (None, false),
+        (replayed(true), false),
+        (replayed(false), true),
+    ] {
+        let (_dir, store) = store().await;
+        let mut request = shared_in("team", UID);
+        if let Some(assignment) = &mut request.assignment {
+            assignment.sandbox = Some(Sandbox::default());
+            assignment.replay = replay;
+        }
+        let opened = store.open_attempt(UID, 1, request).await;
+        let refused = opened.err().map(|refused| refused.code());
+        assert_eq!(refused, (!taken).then_some(ErrorCode::InvalidRequest));
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::sim::{Sim, assert_end, idle};
 use crate::task::plan::plan;
-use crate::task::requests::{MAX_DEPTH, parent};
+use crate::task::requests::{MAX_DEPTH, handed, parent};
 use oarmaster_crds::conditions;
 use oarmaster_crds::kinds::approval::{ApprovalPhase, OnTimeout};
 use oarmaster_crds::kinds::task::{DesiredState, Phase, RequestKind};
@@ -16,6 +16,7 @@ fn delegate(agent: &str) -> Ask {
     Ask::Delegate {
         agent: agent.to_owned(),
         prompt: "fix the parser".to_owned(),
+        workspace: None,
     }
 }
 
@@ -115,6 +116,37 @@ fn a_delegation_becomes_a_child_task_and_its_output_the_answer() {
     assert_eq!((answer.ok, &answer.value), (true, &json!({"text": "done"})));
     assert!(sim.task.status.as_ref().unwrap().requests.is_empty());
     assert!(idle(&plan(&sim.task, &sim.observe())));
+}
+
+/// The child says whose files it begins with, and the answer whose come back.
+#[test]
+fn files_go_with_a_delegation_and_come_back() {
+    let mut sim = running();
+    let Ask::Delegate { agent, prompt, .. } = delegate("coder") else {
+        unreachable!()
+    };
+    let workspace = Some(vec![]);
+    let id = sim.asks(Ask::Delegate {
+        agent,
+        prompt,
+        workspace,
+    });
+    sim.settle();
+    let made = child(&sim);
+    let labels = made.metadata.labels.clone().unwrap();
+    assert_eq!(labels[names::FILES_LABEL], id);
+    let whose = handed(&made).unwrap();
+    assert_eq!((&*whose.task, whose.request), ("uid-1", id.clone()));
+
+    let done = json!({"conditions": [condition("Finished", true), condition("Complete", true)], "output": {"text": "done"}});
+    ends(&mut sim, done);
+    sim.settle();
+    assert_eq!(sim.answers[&id].task, made.metadata.uid);
+
+    // The label alone, of a Task that nobody owns, hands nothing on.
+    let mut own = made;
+    own.metadata.owner_references = None;
+    assert_eq!(handed(&own), None);
 }
 
 #[test]

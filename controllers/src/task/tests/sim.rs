@@ -14,7 +14,7 @@ use oarmaster_crds::{Agent, Approval, ModelPool, SandboxClass, Task, names};
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::admin::{AttemptReport, Blocked, RunsIn, TaskUsage};
 use oarmaster_protocol::journal::{Failure, Outcome};
-use oarmaster_protocol::request::{Answer, Ask, OpenRequest, Waits};
+use oarmaster_protocol::request::{Ask, OpenRequest, Reply, Waits};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -51,7 +51,7 @@ pub struct Sim {
     /// What was made for requests.
     pub made: Made,
     /// What the gateway was told, by request.
-    pub answers: BTreeMap<String, Answer>,
+    pub answers: BTreeMap<String, Reply>,
     written: Option<Timestamp>,
     uids: u32,
     ran: BTreeSet<String>,
@@ -446,7 +446,7 @@ impl Sim {
                 output: failure
                     .is_none()
                     .then(|| json!({ "text": "done", "nothing": null })),
-                artifacts: Vec::new(),
+                ..Outcome::default()
             });
         }
     }

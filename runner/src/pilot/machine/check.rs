@@ -36,7 +36,7 @@ impl Machine {
             Some(failure) => self.keep(Outcome {
                 failure: Some(failure),
                 output: Some(output),
-                artifacts: Vec::new(),
+                ..Outcome::default()
             }),
             None => self.accept(output),
         }
@@ -122,7 +122,7 @@ impl Machine {
         self.keep(Outcome {
             failure: Some(failure(FailureClass::NotAccepted, &message)),
             output: Some(output),
-            artifacts: Vec::new(),
+            ..Outcome::default()
         })
     }
 }

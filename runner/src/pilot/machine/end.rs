@@ -13,7 +13,7 @@ impl Machine {
         self.keep(Outcome {
             failure: None,
             output: Some(output),
-            artifacts: Vec::new(),
+            ..Outcome::default()
         })
     }
 
@@ -21,8 +21,7 @@ impl Machine {
     pub(super) fn fail(&mut self, class: FailureClass, message: &str) -> Next {
         self.keep(Outcome {
             failure: Some(failure(class, message)),
-            output: None,
-            artifacts: Vec::new(),
+            ..Outcome::default()
         })
     }
 
@@ -33,6 +32,7 @@ impl Machine {
             failure: Some(failure(class, message)),
             output: None,
             artifacts: std::mem::take(&mut self.artifacts),
+            ..Outcome::default()
         })
     }
 
@@ -50,8 +50,7 @@ impl Machine {
                 waits: Some(Waits::Budget),
                 ..failure(FailureClass::BudgetExceeded, message)
             }),
-            output: None,
-            artifacts: Vec::new(),
+            ..Outcome::default()
         })
     }
 
@@ -91,6 +90,9 @@ impl Machine {
         match self.to_keep.front().cloned() {
             None => {
                 outcome.artifacts = std::mem::take(&mut self.artifacts);
+                if outcome.failure.is_none() && self.assignment.handed.is_some() {
+                    outcome.workspace = self.layers.left();
+                }
                 self.phase = Phase::Ended;
                 Next::Finish(outcome)
             }

@@ -6,12 +6,13 @@
 use super::super::answer::{Answer, Call};
 use super::super::tools::Tool;
 use super::repeat::Verdict;
+use super::save::Layers;
 use super::turn::{Planned, Work};
 use super::{MAX_UNUSABLE, Machine, Next, Phase, failure, read};
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::assignment::{Assignment, Target};
 use oarmaster_protocol::exec::Request;
-use oarmaster_protocol::journal::{About, Body, Outcome, Record};
+use oarmaster_protocol::journal::{About, Blob, Body, Outcome, Record};
 use oarmaster_protocol::request::{self, Ask};
 use oarmaster_protocol::tool::OUTCOME_UNKNOWN;
 use serde_json::{Value, json};
@@ -45,8 +46,16 @@ impl Left {
     }
 }
 
-/// What a Task goes on from: assignment and journal of another one, or why they cannot be had.
-pub type Before = Result<(Assignment, Vec<Record>), String>;
+/// What a Task begins with of another one.
+#[derive(Clone, Debug)]
+pub enum Before {
+    /// Its assignment and journal.
+    Task(Box<Assignment>, Vec<Record>),
+    /// The workspace that it hands on.
+    Workspace(Vec<Blob>),
+    /// It cannot be had, and why.
+    Gone(String),
+}
 
 /// The records so far, folded.
 pub(super) struct Fold {
@@ -73,13 +82,17 @@ impl Machine {
     pub fn resume(assignment: Assignment, before: Option<Before>, records: &[Record]) -> Self {
         let begin = match (before, &assignment.replay) {
             (None, _) => Self::new(assignment.clone()),
-            (Some(Ok((theirs, journal))), None) => {
-                Self::follow(assignment.clone(), theirs, &journal)
+            (Some(Before::Task(theirs, journal)), None) => {
+                Self::follow(assignment.clone(), *theirs, &journal)
             }
-            (Some(Ok((theirs, journal))), Some(how)) => {
+            (Some(Before::Task(theirs, journal)), Some(how)) => {
                 Self::replay(&assignment, &theirs, &journal, how)
             }
-            (Some(Err(why)), _) => Self::gone_before(assignment.clone(), &why),
+            (Some(Before::Workspace(blobs)), _) => Self {
+                layers: Layers::handed(blobs),
+                ..Self::new(assignment.clone())
+            },
+            (Some(Before::Gone(why)), _) => Self::gone_before(assignment.clone(), &why),
         };
         // What the gateway writes is no beginning of ours.
         let began = |record: &Record| {
@@ -105,6 +118,7 @@ impl Machine {
             if let Body::Asked {
                 id,
                 what: Ask::Approval { .. },
+                ..
             } = &record.body
             {
                 approvals = approvals.max(request::number(id).map_or(0, |number| number + 1));
@@ -209,14 +223,14 @@ impl Machine {
 
     /// What the Task was to go on from is not there, which another attempt does not change.
     fn gone_before(assignment: Assignment, why: &str) -> Self {
-        let message = match &assignment.replay {
-            None => format!("continueFrom: {why}; create a Task that begins anew"),
-            Some(_) => format!("replay: {why}"),
+        let message = match (&assignment.replay, &assignment.handed) {
+            (Some(_), _) => format!("replay: {why}"),
+            (None, Some(_)) => format!("the files that it was to be handed are not there: {why}"),
+            (None, None) => format!("continueFrom: {why}; create a Task that begins anew"),
         };
         let outcome = Outcome {
             failure: Some(failure(FailureClass::InvalidInput, &message)),
-            output: None,
-            artifacts: Vec::new(),
+            ..Outcome::default()
         };
         let mut machine = Self::new(assignment);
         machine.left = Some(Left::Over(Box::new(outcome)));

@@ -48,6 +48,7 @@ impl Machine {
         match after {
             After::Place(index) => self.place(index),
             After::Restore => self.restore(),
+            After::TakeOver(taken) => self.take_over(*taken),
             After::Call(call) => self.call_ended(&call, false, RESTARTED.to_owned()),
             After::Check(output) => self.check_ended(output, None, RESTARTED.to_owned()),
             After::Again(held) => self.exec(held.phase, held.request),

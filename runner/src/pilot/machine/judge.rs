@@ -117,7 +117,7 @@ impl Machine {
         self.keep(Outcome {
             failure: Some(super::failure(class, text)),
             output: Some(output),
-            artifacts: Vec::new(),
+            ..Outcome::default()
         })
     }
 }

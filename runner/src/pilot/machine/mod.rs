@@ -35,7 +35,7 @@ use oarmaster_protocol::request::Answer as Reply;
 use oarmaster_protocol::text::shorten;
 use oarmaster_protocol::tool::{Offer, ToolAnswer, ToolCall};
 use repeat::Repeats;
-use request::Asked;
+use request::{Asked, TakenOver};
 use save::Layers;
 pub use save::{Save, Saved};
 use serde_json::Value;
@@ -86,6 +86,8 @@ pub enum Event {
     Kept(Kept),
     /// The workspace was made what it was at the last checkpoint, or could not be.
     Restored(Result<(), String>),
+    /// A checkpoint that was to be taken is, or could not be.
+    Saved(Saved),
 }
 
 /// How keeping an artifact ended.
@@ -134,6 +136,8 @@ pub enum Next {
     },
     /// Ask exec.
     Exec(Request),
+    /// Take a checkpoint of the workspace.
+    Save(Save),
     /// Make the workspace what it was, from the layers of its checkpoints.
     Restore(Vec<Blob>),
     /// Wait for the answer to a request, a minute at most.
@@ -197,8 +201,12 @@ enum Phase {
     Calling(Call),
     /// A tool call that the gateway carries out.
     Serving(Call),
+    /// A checkpoint of the workspace that this call hands on.
+    Handing(Call),
     /// The answer to a request.
     Awaiting(Box<Asked>),
+    /// The files that another agent left.
+    TakingOver(Box<TakenOver>),
     /// The file that this call is to apply a diff to.
     Editing(Call, Edit),
     /// The program of a `run`.
@@ -224,6 +232,8 @@ enum After {
     Place(usize),
     /// The attempt goes on where another stopped.
     Restore,
+    /// The sandbox was restarted while these were put into it.
+    TakeOver(Box<TakenOver>),
     /// The sandbox was restarted in this call.
     Call(Call),
     /// The sandbox was restarted in the check of this output.
@@ -361,6 +371,11 @@ impl Machine {
             }
             (Phase::Learning, Event::Tools(offer)) => self.learnt(offer),
             (Phase::Serving(call), Event::Served(answer)) => self.served(&call, answer),
+            (Phase::Handing(call), Event::Saved(saved)) => self.handed_on(call, saved),
+            (Phase::TakingOver(taken), Event::Restored(restored)) => {
+                self.took_over(*taken, restored)
+            }
+            (Phase::TakingOver(taken), Event::Saved(saved)) => self.kept_over(*taken, saved),
             (Phase::Awaiting(asked), Event::Replied(answer)) => self.replied(*asked, &answer),
             (Phase::Awaiting(asked), Event::NoReply) => self.park(*asked),
             (Phase::Editing(call, edit), Event::Exec(response)) => {
@@ -480,6 +495,7 @@ impl Machine {
                         .accept
                         .as_ref()
                         .is_some_and(|accept| !accept.command.is_empty())
+                    || self.assignment.handed.is_some()
                     || !self.assignment.files.is_empty()
                     || !self.assignment.repositories.is_empty()
             }

@@ -172,8 +172,7 @@ impl Replaying {
         let Self { task, answers, .. } = &self;
         let failed = |message: String| Outcome {
             failure: Some(failure(FailureClass::NotAccepted, &message)),
-            output: None,
-            artifacts: Vec::new(),
+            ..Outcome::default()
         };
         let (then, over) = match (stop, end) {
             (Some(Stop::Enough), _) => ("; from here on it asks the model".to_owned(), None),

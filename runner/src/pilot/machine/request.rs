@@ -2,10 +2,10 @@
 //! it ends, and the Task waits without a pod.
 
 use super::super::answer::Call;
-use super::super::asks::{self, AskTool};
-use super::{Machine, Next, Phase, failure};
+use super::super::asks::{self, AskTool, Means};
+use super::{Machine, Next, Phase, Save, Saved, failure};
 use oarmaster_protocol::FailureClass;
-use oarmaster_protocol::journal::{Body, Failure, Outcome};
+use oarmaster_protocol::journal::{Blob, Body, Checkpoint, Failure, Outcome};
 use oarmaster_protocol::request::{Answer, Ask, MAX_ASK_BYTES, Waits};
 use serde_json::Value;
 
@@ -15,6 +15,17 @@ pub(super) struct Asked {
     id: String,
     what: Ask,
     then: Then,
+}
+
+/// Files that another agent left are being taken over.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct TakenOver {
+    /// The call that gave it work.
+    call: Call,
+    /// What the model is shown of its answer.
+    text: String,
+    /// What it left.
+    blobs: Vec<Blob>,
 }
 
 /// What an answer is for.
@@ -27,6 +38,23 @@ enum Then {
 }
 
 impl Machine {
+    /// What requests are made with.
+    pub(super) fn means(&self) -> Means {
+        Means {
+            agents: self
+                .agent()
+                .map(|agent| agent.delegates.clone())
+                .unwrap_or_default(),
+            workspace: self.assignment.sandbox.as_ref().map(|_| self.layers.all()),
+        }
+    }
+
+    pub(super) fn take_over(&mut self, taken: TakenOver) -> Next {
+        let blobs = taken.blobs.clone();
+        self.phase = Phase::TakingOver(Box::new(taken));
+        Next::Restore(blobs)
+    }
+
     /// The tools that are requests, as the model may call them.
     pub(super) fn ask_tools(&self) -> Vec<AskTool> {
         let names = self.agent().map(|agent| agent.tools.as_slice());
@@ -43,7 +71,7 @@ impl Machine {
             return Ok(None);
         };
         let ask = match AskTool::from_name(&call.name) {
-            Some(tool) => Some(tool.ask(&call.arguments, &agent.delegates)?),
+            Some(tool) => Some(tool.ask(&call.arguments, &self.means())?),
             None if agent.approvals.contains(&call.name) => Some(Ask::Approval {
                 tool: call.name.clone(),
                 arguments: call.arguments.clone(),
@@ -59,9 +87,49 @@ impl Machine {
         }
     }
 
-    /// Asks for what a tool call needs.
+    /// Asks for what a tool call needs. The workspace that is handed on is kept before it is asked for.
     pub(super) fn ask_for(&mut self, call: Call, what: Ask) -> Next {
+        if what.hands_on() && !self.layers.are_whole() {
+            self.phase = Phase::Handing(call);
+            return Next::Save(Save { base: true });
+        }
         self.write_down(what, Then::Call(call))
+    }
+
+    /// The workspace that this call hands on is kept, or could not be.
+    pub(super) fn handed_on(&mut self, call: Call, saved: Saved) -> Next {
+        let problem = match &saved {
+            Saved::Failed(why) => Some(format!(
+                "Your files could not be kept, and so not be handed on: {why}"
+            )),
+            Saved::Same | Saved::Taken { .. } => None,
+        };
+        self.saved(saved);
+        match problem.map_or_else(|| self.asks(&call), Err) {
+            Ok(Some(what)) => self.write_down(what, Then::Call(call)),
+            Ok(None) => self.call_ended(&call, false, "There is nothing to ask for.".to_owned()),
+            Err(problem) => self.call_ended(&call, false, problem),
+        }
+    }
+
+    /// What another agent left is put into the workspace, and kept as this Task's.
+    pub(super) fn took_over(&mut self, taken: TakenOver, restored: Result<(), String>) -> Next {
+        match restored {
+            Ok(()) => {
+                self.phase = Phase::TakingOver(Box::new(taken));
+                Next::Save(Save { base: true })
+            }
+            Err(why) => self.finish_now(
+                FailureClass::StateRegressed,
+                &format!("the files that another agent left could not be taken over: {why}"),
+            ),
+        }
+    }
+
+    /// What another agent left is kept, or could not be.
+    pub(super) fn kept_over(&mut self, taken: TakenOver, saved: Saved) -> Next {
+        self.saved(saved);
+        self.call_ended(&taken.call, true, taken.text)
     }
 
     /// Asks the judge for its judgement of an output.
@@ -80,6 +148,7 @@ impl Machine {
         self.records.push(Body::Asked {
             id: id.clone(),
             what: what.clone(),
+            checkpoint: self.layers.taken(),
         });
         let asked = Asked {
             id: id.clone(),
@@ -108,7 +177,14 @@ impl Machine {
             };
         }
         let (ok, text) = asks::shown(&what, answer);
-        self.call_ended(&call, ok, text)
+        match &answer.workspace {
+            Some(Checkpoint::Layer { blobs, .. }) if ok => self.take_over(TakenOver {
+                call,
+                text,
+                blobs: blobs.clone(),
+            }),
+            _ => self.call_ended(&call, ok, text),
+        }
     }
 
     /// There is none yet. Whoever goes on finds the call's intent, the request and its answer in the journal.
@@ -134,8 +210,7 @@ impl Machine {
                 waits: Some(Waits::Request { id }),
                 ..failure(class, &message)
             }),
-            output: None,
-            artifacts: Vec::new(),
+            ..Outcome::default()
         })
     }
 }

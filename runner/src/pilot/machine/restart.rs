@@ -14,6 +14,7 @@ impl Machine {
             Phase::Probing(after) => self.probe(after),
             Phase::Fetching(index, _) | Phase::Placing(index) => self.probe(After::Place(index)),
             Phase::Restoring => self.probe(After::Restore),
+            Phase::TakingOver(taken) => self.probe(After::TakeOver(taken)),
             Phase::Calling(call) | Phase::Editing(call, _) => self.probe(After::Call(call)),
             Phase::Checking(output) => self.probe(After::Check(output)),
             Phase::Running => self.fail(
@@ -27,6 +28,7 @@ impl Machine {
             | Phase::Attaching
             | Phase::Learning
             | Phase::Serving(_)
+            | Phase::Handing(_)
             | Phase::Awaiting(_)
             | Phase::Ended => {
                 self.finish_now(FailureClass::Internal, "an event came that nothing waited for")
@@ -55,9 +57,9 @@ impl Machine {
             | Phase::Editing(..)
             | Phase::Running
             | Phase::Checking(_) => FailureClass::OutOfMemory,
-            Phase::Probing(After::Call(_) | After::Check(_) | After::Again(_)) => {
-                FailureClass::OutOfMemory
-            }
+            Phase::Probing(
+                After::Call(_) | After::Check(_) | After::Again(_) | After::TakeOver(_),
+            ) => FailureClass::OutOfMemory,
             Phase::Starting
             | Phase::Probing(After::Place(_) | After::Restore)
             | Phase::Placing(_)
@@ -67,6 +69,8 @@ impl Machine {
             | Phase::Attaching
             | Phase::Learning
             | Phase::Serving(_)
+            | Phase::Handing(_)
+            | Phase::TakingOver(_)
             | Phase::Awaiting(_)
             | Phase::Keeping(_)
             | Phase::Ended => FailureClass::Internal,

@@ -68,6 +68,33 @@ impl Layers {
         }
     }
 
+    /// Those of a workspace that was handed to this Task.
+    pub(super) fn handed(blobs: Vec<Blob>) -> Self {
+        Self {
+            base: blobs,
+            inherited: true,
+            ..Self::default()
+        }
+    }
+
+    /// Whether they are the workspace as it is, and this Task's.
+    pub(super) const fn are_whole(&self) -> bool {
+        !self.base.is_empty() && !self.inherited && !self.behind
+    }
+
+    /// What a Task that was handed them leaves: nothing where it changed nothing.
+    pub(super) fn left(&self) -> Option<Checkpoint> {
+        if self.behind {
+            return Some(Checkpoint::Failed {
+                why: "its last checkpoint could not be taken or stored".to_owned(),
+            });
+        }
+        (!self.inherited).then(|| Checkpoint::Layer {
+            base: true,
+            blobs: self.all(),
+        })
+    }
+
     pub(super) const fn are_inherited(&self) -> bool {
         self.inherited
     }

@@ -53,13 +53,13 @@ impl Machine {
 
     /// Every tool that the model is offered, in the form of OpenAI's `tools`.
     pub(super) fn definitions(&self) -> Vec<Value> {
-        let Some(agent) = self.agent() else {
+        let Some(_) = self.agent() else {
             return Vec::new();
         };
         let tools = self.tools().into_iter();
         let tools = tools.map(|tool| tool.definition(&self.sandbox.egress));
         let asks = self.ask_tools().into_iter();
-        let asks = asks.map(|tool| tool.definition(&agent.delegates));
+        let asks = asks.map(|tool| tool.definition(&self.means()));
         let served = self.served_tools().map(served::definition);
         let offered = self.offer.iter().flat_map(|offer| &offer.tools);
         let offered = offered.map(|tool| {
@@ -117,6 +117,10 @@ impl Machine {
     pub(super) fn may_change(&self, call: &Call) -> bool {
         match self.serves(call) {
             Ok(Some(serve)) => serve.may_change,
+            // Another agent may change what it is handed.
+            _ if call.name == AskTool::Delegate.name() => {
+                call.arguments.get("files") == Some(&Value::Bool(true))
+            }
             _ => Tool::from_name(&call.name).is_some_and(Tool::may_change),
         }
     }

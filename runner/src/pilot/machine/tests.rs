@@ -20,8 +20,9 @@ use oarmaster_protocol::assignment::{
     Accept, AgentTarget, ArtifactRule, File, Program, Repository, TaskRef,
 };
 use oarmaster_protocol::exec::{Failed, Output, Ran, Stopped};
+use oarmaster_protocol::journal::Checkpoint;
 use oarmaster_protocol::probe::Place;
-use oarmaster_protocol::request::Waits;
+use oarmaster_protocol::request::{Ask, Waits};
 use proptest::prelude::*;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -51,6 +52,7 @@ fn agent(tools: &[&str]) -> Assignment {
             max_tool_calls: 3,
         })),
         continues: None,
+        handed: None,
         replay: None,
         repositories: vec![],
         files: vec![],

@@ -67,8 +67,7 @@ impl Machine {
         );
         Some(Outcome {
             failure: Some(failure),
-            output: None,
-            artifacts: Vec::new(),
+            ..Outcome::default()
         })
     }
 

@@ -79,16 +79,24 @@ fn any_event(next: &Next, choice: u8, word: &str) -> Event {
                 message: word.into(),
             },
         },
+        Next::Save(_) => Event::Saved(match choice % 3 {
+            0 => Saved::Failed(word.into()),
+            _ => Saved::Taken {
+                base: true,
+                blobs: vec![Blob {
+                    digest: word.into(),
+                    size: u64::from(choice),
+                }],
+                skipped: vec![],
+            },
+        }),
         Next::Await { .. } => match choice % 3 {
             0 => Event::NoReply,
-            1 => Event::Replied(Reply {
-                ok: choice > 127,
-                value: json!(word),
-            }),
-            _ => Event::Replied(Reply {
-                ok: choice > 127,
-                value: json!({ "decision": word, "by": [word], "score": f64::from(choice) / 200.0 }),
-            }),
+            1 => Event::Replied(Reply::new(choice > 127, json!(word))),
+            _ => Event::Replied(Reply::new(
+                choice > 127,
+                json!({ "decision": word, "by": [word], "score": f64::from(choice) / 200.0 }),
+            )),
         },
         Next::Tools => Event::Tools(match choice % 3 {
             0 => Offer {

@@ -55,6 +55,47 @@ fn ten_steps_cut_at_every_record() {
 }
 
 #[test]
+fn files_that_are_handed_on_and_come_back_cut_at_every_record() {
+    let hand_on = |files: bool| {
+        let arguments = json!({"agent": "coder", "prompt": "Fix it.", "files": files}).to_string();
+        said(calls(&[("Delegate", &arguments)]))
+    };
+    let mut assignment = patient(agent(&["Shell", "Delegate"]));
+    if let Target::Agent(agent) = &mut assignment.target {
+        agent.delegates = vec!["coder".into()];
+    }
+    assignment.files = vec![File {
+        path: "given".into(),
+        content: "b".into(),
+    }];
+    let script = vec![
+        hand_on(true),
+        shell("one"),
+        hand_on(true),
+        shell("two"),
+        hand_on(false),
+        said(text("done")),
+    ];
+    let mut world = World::new(assignment.clone(), script.clone());
+    world.attempt(usize::MAX).unwrap();
+    let printed = world
+        .messages
+        .iter()
+        .filter_map(|message| message["content"].as_str());
+    let printed: Vec<&str> = printed.filter(|text| text.contains("given,")).collect();
+    assert_eq!(printed.len(), 2, "{printed:?}");
+    assert!(
+        printed[0].ends_with("given,theirs,sh -c one"),
+        "{printed:?}"
+    );
+    assert!(
+        printed[1].ends_with("given,theirs,sh -c one,theirs,sh -c two"),
+        "{printed:?}"
+    );
+    cut_everywhere(&assignment, &script);
+}
+
+#[test]
 fn without_a_sandbox_nothing_is_told_of_a_seam() {
     let mut assignment = with_schema(
         patient(agent(&[])),
@@ -90,8 +131,7 @@ fn ended_by(class: FailureClass, waits: bool) -> Body {
                 waits,
                 ..failure(class, "x")
             }),
-            output: None,
-            artifacts: vec![],
+            ..Outcome::default()
         },
     }
 }
@@ -185,7 +225,10 @@ fn a_follow_up_has_the_conversation_and_the_workspace() {
         content: String::new(),
     }];
     let script = vec![shell("two"), said(text("done again"))];
-    let before = Some(Ok((first.assignment.clone(), first.journal.clone())));
+    let before = Some(Before::Task(
+        Box::new(first.assignment.clone()),
+        first.journal.clone(),
+    ));
     let follow = |cut: usize| {
         let mut world = World::new(assignment.clone(), script.clone());
         world.before = before.clone();
@@ -232,7 +275,10 @@ fn a_follow_up_of_what_changed_nothing_has_the_files() {
     let script = vec![shell("look"), said(text("done"))];
     let mut world = World::new(patient(agent(&["Shell"])), script);
     world.assignment.files = vec![file("more")];
-    world.before = Some(Ok((first.assignment.clone(), first.journal.clone())));
+    world.before = Some(Before::Task(
+        Box::new(first.assignment.clone()),
+        first.journal.clone(),
+    ));
     world.attempt(usize::MAX).unwrap();
     let printed = world.messages.last().unwrap()["content"].as_str().unwrap();
     assert!(printed.ends_with("given,more,sh -c look"), "{printed}");
@@ -240,7 +286,7 @@ fn a_follow_up_of_what_changed_nothing_has_the_files() {
     // One that runs no code has no workspace.
     let mut world = World::new(patient(agent(&[])), vec![said(text("well"))]);
     world.assignment.sandbox = None;
-    world.before = Some(Ok((first.assignment, first.journal)));
+    world.before = Some(Before::Task(Box::new(first.assignment), first.journal));
     assert_eq!(world.attempt(usize::MAX).unwrap().failure, None);
 }
 
@@ -282,7 +328,7 @@ fn a_follow_up_of_what_ended_in_the_middle_answers_every_call() {
     let outcome = first.attempt(usize::MAX).unwrap();
     assert_eq!(outcome.failure.unwrap().class, FailureClass::LimitReached);
     let mut world = World::new(patient(agent(&["Shell"])), vec![said(text("well"))]);
-    world.before = Some(Ok((first.assignment, first.journal)));
+    world.before = Some(Before::Task(Box::new(first.assignment), first.journal));
     world.blobs = first.blobs;
     world.attempt(usize::MAX).unwrap();
     let results = world.messages.iter();
@@ -290,7 +336,7 @@ fn a_follow_up_of_what_ended_in_the_middle_answers_every_call() {
     assert_eq!(results, 2);
 
     let mut world = World::new(patient(agent(&[])), vec![]);
-    world.before = Some(Err("it is gone".into()));
+    world.before = Some(Before::Gone("it is gone".into()));
     let outcome = world.attempt(usize::MAX).unwrap();
     assert_eq!(outcome.failure.unwrap().class, FailureClass::InvalidInput);
 }

@@ -28,7 +28,7 @@ fn plain(rounds: u32, best: bool) -> Assignment {
 
 fn judged(score: f64) -> Event {
     let value = json!({"score": score, "feedback": "say why"});
-    Event::Replied(Answer { ok: true, value })
+    Event::Replied(Answer::new(true, value))
 }
 
 fn output(outcome: &Outcome) -> &Value {
@@ -132,18 +132,9 @@ fn the_judge_sees_what_the_check_accepted_alone() {
 #[test]
 fn a_judge_that_gives_no_judgement_ends_the_attempt_or_leaves_the_best() {
     for answer in [
-        Answer {
-            ok: false,
-            value: json!("Timeout: too late"),
-        },
-        Answer {
-            ok: true,
-            value: json!({"score": 7}),
-        },
-        Answer {
-            ok: true,
-            value: json!({"text": "fine"}),
-        },
+        Answer::new(false, json!("Timeout: too late")),
+        Answer::new(true, json!({"score": 7})),
+        Answer::new(true, json!({"text": "fine"})),
     ] {
         let reply = || Event::Replied(answer.clone());
         let ended = outcome(plain(2, true), vec![text("a"), reply()]);
@@ -164,7 +155,7 @@ fn a_judge_that_gives_no_judgement_ends_the_attempt_or_leaves_the_best() {
 #[test]
 fn a_judgement_as_text_is_read() {
     let value = json!({"text": "```json\n{\"score\": 0.9, \"feedback\": \"\"}\n```"});
-    let reply = Event::Replied(Answer { ok: true, value });
+    let reply = Event::Replied(Answer::new(true, value));
     let ended = outcome(plain(1, false), vec![text("a"), reply]);
     assert!(ended.failure.is_none());
 }

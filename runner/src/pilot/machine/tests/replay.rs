@@ -18,7 +18,10 @@ fn live(until: Option<u32>) -> Replay {
 fn replaying(first: &World, mut assignment: Assignment, how: Replay) -> World {
     assignment.replay = Some(how);
     let mut world = World::new(assignment, first.script.clone());
-    world.before = Some(Ok((first.assignment.clone(), first.journal.clone())));
+    world.before = Some(Before::Task(
+        Box::new(first.assignment.clone()),
+        first.journal.clone(),
+    ));
     world.blobs = first.blobs.clone();
     world
 }
@@ -205,7 +208,7 @@ fn what_cannot_be_had_ends_it() {
     let mut assignment = patient(agent(&[]));
     assignment.replay = Some(RECORDED);
     let mut world = World::new(assignment, vec![said(text("done"))]);
-    world.before = Some(Err("the journal is no longer kept".into()));
+    world.before = Some(Before::Gone("the journal is no longer kept".into()));
     let failure = world.attempt(usize::MAX).unwrap().failure.unwrap();
     assert_eq!(failure.class, FailureClass::InvalidInput);
     assert_eq!(failure.message, "replay: the journal is no longer kept");

@@ -1,6 +1,7 @@
 //! What is asked of the operator.
 
 use super::*;
+use oarmaster_protocol::assignment::Handed;
 use oarmaster_protocol::request::{Answer, Ask, MAX_ASK_BYTES};
 
 fn asking(tools: &[&str]) -> Assignment {
@@ -29,12 +30,12 @@ fn shell() -> Event {
 }
 
 fn replied(ok: bool, value: Value) -> Event {
-    Event::Replied(Answer { ok, value })
+    Event::Replied(Answer::new(ok, value))
 }
 
 fn asked(records: &[Body]) -> Vec<(&str, &Ask)> {
     let asked = records.iter().filter_map(|body| match body {
-        Body::Asked { id, what } => Some((id.as_str(), what)),
+        Body::Asked { id, what, .. } => Some((id.as_str(), what)),
         _ => None,
     });
     asked.collect()
@@ -46,6 +47,7 @@ fn a_delegation_is_written_down_awaited_and_its_output_shown() {
     let what = Ask::Delegate {
         agent: "coder".into(),
         prompt: "Fix it.".into(),
+        workspace: None,
     };
     let id = what.id(1);
     assert_eq!(asked(&records), [(id.as_str(), &what)]);
@@ -73,6 +75,7 @@ fn without_an_answer_the_task_waits_for_it_and_is_not_over() {
     let id = Ask::Delegate {
         agent: "coder".into(),
         prompt: "Fix it.".into(),
+        workspace: None,
     }
     .id(1);
     assert_eq!(failure.waits, Some(Waits::Request { id }));
@@ -154,4 +157,194 @@ fn requests_of_an_attempt_have_names_of_their_own() {
     let ids: Vec<_> = asked(&records).into_iter().map(|(id, _)| id).collect();
     assert_eq!(ids.len(), 2);
     assert_ne!(ids[0], ids[1]);
+}
+
+/// An agent that has files to hand on.
+fn handing() -> Assignment {
+    let sandbox = agent(&[]).sandbox;
+    Assignment {
+        sandbox,
+        ..asking(&["Shell", "Delegate"])
+    }
+}
+
+fn hand_on() -> Event {
+    calls(&[(
+        "Delegate",
+        r#"{"agent":"coder","prompt":"Fix it.","files":true}"#,
+    )])
+}
+
+fn taken(digest: &str) -> Event {
+    Event::Saved(Saved::Taken {
+        base: true,
+        blobs: vec![blob(digest)],
+        skipped: vec![],
+    })
+}
+
+fn blob(digest: &str) -> Blob {
+    Blob {
+        digest: digest.into(),
+        size: 1,
+    }
+}
+
+fn left(digest: &str) -> Checkpoint {
+    Checkpoint::Layer {
+        base: true,
+        blobs: vec![blob(digest)],
+    }
+}
+
+fn given_back(workspace: Option<Checkpoint>) -> Event {
+    Event::Replied(Answer {
+        workspace,
+        ..Answer::new(true, json!({"text": "fixed"}))
+    })
+}
+
+#[test]
+fn files_are_kept_before_they_are_handed_on_and_again_when_they_come_back() {
+    let begin = || vec![probed(true), hand_on()];
+    let (_, next) = play(handing(), begin());
+    assert_eq!(next, Next::Save(Save { base: true }));
+
+    let events = [begin(), vec![taken("mine")]].concat();
+    let (records, next) = play(handing(), events.clone());
+    let what = Ask::Delegate {
+        agent: "coder".into(),
+        prompt: "Fix it.".into(),
+        workspace: Some(vec![blob("mine")]),
+    };
+    let id = what.id(1);
+    let written = Body::Asked {
+        id: id.clone(),
+        what,
+        checkpoint: Some(left("mine")),
+    };
+    assert_eq!(records.last(), Some(&written));
+    assert_eq!(next, Next::Await { id });
+
+    let events = [events, vec![given_back(Some(left("theirs")))]].concat();
+    let next = play(handing(), events.clone()).1;
+    assert_eq!(next, Next::Restore(vec![blob("theirs")]));
+    let events = [events, vec![Event::Restored(Ok(()))]].concat();
+    let next = play(handing(), events.clone()).1;
+    assert_eq!(next, Next::Save(Save { base: true }));
+    let events = [events, vec![taken("now")]].concat();
+    let (records, next) = play(handing(), events.clone());
+    assert!(
+        matches!(records.last(), Some(Body::ToolResult { ok: true, checkpoint: Some(now), .. }) if *now == left("now"))
+    );
+    assert_eq!(
+        last_message(&next),
+        "fixed\n[Your files are as it left them.]"
+    );
+
+    // They are this Task's now: handed on again they are not sent again.
+    let next = play(handing(), [events, vec![hand_on()]].concat()).1;
+    assert!(matches!(next, Next::Await { .. }));
+}
+
+#[test]
+fn files_that_cannot_be_kept_are_not_handed_on() {
+    let failed = Event::Saved(Saved::Failed("the quota".into()));
+    let (records, next) = play(handing(), vec![probed(true), hand_on(), failed]);
+    assert!(last_message(&next).contains("not be handed on: the quota"));
+    assert_eq!(asked(&records), []);
+}
+
+#[test]
+fn files_that_were_not_changed_or_are_lost_leave_ours_as_they_were() {
+    let lost = Checkpoint::Failed {
+        why: "the quota".into(),
+    };
+    for (workspace, wanted) in [
+        (None, "fixed\n[Your files are as they were.]"),
+        (Some(lost), "could not be kept"),
+    ] {
+        let events = vec![
+            probed(true),
+            hand_on(),
+            taken("mine"),
+            given_back(workspace),
+        ];
+        let next = play(handing(), events).1;
+        assert!(last_message(&next).contains(wanted));
+    }
+}
+
+#[test]
+fn a_sandbox_that_is_lost_while_files_come_back_is_proven_and_filled_again() {
+    let mut events = vec![
+        probed(true),
+        hand_on(),
+        taken("mine"),
+        given_back(Some(left("theirs"))),
+        Event::ExecRestarted,
+    ];
+    assert_eq!(
+        play(handing(), events.clone()).1,
+        Next::Exec(Request::Probe)
+    );
+    events.push(probed(true));
+    assert_eq!(
+        play(handing(), events.clone()).1,
+        Next::Restore(vec![blob("theirs")])
+    );
+    events.push(Event::Restored(Err("a part is gone".into())));
+    let failure = outcome(handing(), events).failure.unwrap();
+    assert_eq!(failure.class, FailureClass::StateRegressed);
+}
+
+#[test]
+fn what_is_left_of_files_that_were_handed_is_in_the_outcome() {
+    let handed = || {
+        let mut assignment = agent(&["Shell"]);
+        assignment.handed = Some(Handed {
+            task: "p".into(),
+            request: "1-x".into(),
+        });
+        let before = Some(Before::Workspace(vec![blob("theirs")]));
+        Machine::resume(assignment, before, &[])
+    };
+    let end = |saved: Option<Saved>, failed: bool| {
+        let mut machine = handed();
+        let mut go = |event| {
+            let (next, step) = std::mem::replace(&mut machine, handed()).step(event);
+            machine = next;
+            step.next
+        };
+        assert_eq!(go(Event::Begin), Next::Exec(Request::Probe));
+        assert_eq!(go(probed(true)), Next::Restore(vec![blob("theirs")]));
+        assert!(matches!(go(Event::Restored(Ok(()))), Next::Model(_)));
+        if let Some(saved) = saved {
+            assert!(matches!(go(shell()), Next::Exec(_)));
+            let response = Response::Ran(Ran::default());
+            assert_eq!(machine.saves(&response), Some(Save { base: true }));
+            machine.saved(saved);
+            let (next, _) = std::mem::replace(&mut machine, handed()).step(Event::Exec(response));
+            machine = next;
+        }
+        let last = if failed {
+            finish("x", "content_filter")
+        } else {
+            text("done")
+        };
+        match machine.step(last).1.next {
+            Next::Finish(outcome) => outcome.workspace,
+            other => panic!("{other:?}"),
+        }
+    };
+    let kept = || Saved::Taken {
+        base: true,
+        blobs: vec![blob("mine")],
+        skipped: vec![],
+    };
+    assert_eq!(end(None, false), None);
+    assert_eq!(end(Some(kept()), false), Some(left("mine")));
+    assert_eq!(end(Some(kept()), true), None);
+    let lost = end(Some(Saved::Failed("full".into())), false);
+    assert!(matches!(lost, Some(Checkpoint::Failed { .. })), "{lost:?}");
 }

@@ -171,10 +171,7 @@ fn a_call_with_an_effect_of_a_server_is_made_once() {
     let events = vec![
         Event::Tools(offer()),
         calls(&[("hub__search", "{}")]),
-        Event::Replied(Answer {
-            ok: true,
-            value: json!({}),
-        }),
+        Event::Replied(Answer::new(true, json!({}))),
     ];
     let (records, next) = play(connected(&["hub__search"]), events);
     assert!(matches!(next, Next::Serve { once: true, .. }));
@@ -282,11 +279,13 @@ fn what_may_have_had_an_effect_is_not_made_again_by_whoever_goes_on() {
         Body::Asked {
             id: id.clone(),
             what: leave,
+            checkpoint: None,
         },
         Body::Answered {
             id,
             ok: true,
             value: json!({}),
+            workspace: None,
         },
         intent("hub__search"),
     ];

@@ -49,6 +49,17 @@ impl World {
         });
     }
 
+    fn keep(&mut self, workspace: &[String], base: bool) -> Saved {
+        let base = base || self.blobs.is_empty();
+        let digest = format!("sha256:{}", workspace.join(","));
+        self.blobs.insert(digest.clone(), workspace.to_vec());
+        Saved::Taken {
+            base,
+            blobs: vec![Blob { digest, size: 1 }],
+            skipped: vec![],
+        }
+    }
+
     pub(super) fn answer(&mut self, call: u64) -> Event {
         let last = self.script.last().cloned().unwrap();
         let answer = self.script.get(usize::try_from(call).unwrap());
@@ -132,22 +143,43 @@ impl World {
                         unreachable!()
                     };
                     if let Some(save) = machine.saves(response) {
-                        let digest = format!("sha256:{}", self.blobs.len());
-                        self.blobs.insert(digest.clone(), workspace.clone());
-                        machine.saved(Saved::Taken {
-                            base: save.base || self.blobs.len() == 1,
-                            blobs: vec![Blob { digest, size: 1 }],
-                            skipped: vec![],
-                        });
+                        machine.saved(self.keep(&workspace, save.base));
                     }
                     event
                 }
                 Next::Await { id } => {
-                    let answer = Reply {
-                        ok: true,
-                        value: json!({"score": 0.9, "feedback": id}),
-                    };
+                    let mut answer = Reply::new(true, json!({"score": 0.9, "feedback": id}));
+                    let handed = self
+                        .journal
+                        .iter()
+                        .rev()
+                        .find_map(|record| match &record.body {
+                            Body::Asked {
+                                what:
+                                    Ask::Delegate {
+                                        workspace: Some(blobs),
+                                        ..
+                                    },
+                                ..
+                            } => blobs.last().cloned(),
+                            _ => None,
+                        });
+                    if let Some(blob) = handed {
+                        let mut files = self.blobs[&blob.digest].clone();
+                        files.push("theirs".into());
+                        let digest = format!("left of {}", blob.digest);
+                        answer.value = json!({"text": "did it"});
+                        self.blobs.insert(digest.clone(), files);
+                        answer.workspace = Some(Checkpoint::Layer {
+                            base: true,
+                            blobs: vec![Blob { digest, size: 1 }],
+                        });
+                    }
                     Event::Replied(answer)
+                }
+                Next::Save(save) => {
+                    assert!(save.base);
+                    Event::Saved(self.keep(&workspace, true))
                 }
                 Next::Restore(blobs) => {
                     workspace = self.blobs[&blobs.last().unwrap().digest].clone();
