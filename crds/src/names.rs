@@ -19,8 +19,10 @@ pub const PROBE_ANNOTATION: &str = "oarmaster.dev/probe";
 pub const PROBE_SERVICE_ACCOUNT: &str = "oarmaster-probe";
 /// The one container of such a pod.
 pub const PROBE_CONTAINER: &str = "probe";
-/// Label of a Task that another one asked for: UID of that one. Guarded by an admission policy, as are the three below.
+/// Label of a Task that another one asked for: UID of that one. Guarded by an admission policy, as are the three below that such a Task has.
 pub const PARENT_UID_LABEL: &str = "oarmaster.dev/parent-uid";
+/// Label of a Task that no other one asked for, `true`: by it the roots of all trees are listed.
+pub const ROOT_LABEL: &str = "oarmaster.dev/root";
 /// Label of such a Task: UID of the Task at the root of the tree.
 pub const ROOT_UID_LABEL: &str = "oarmaster.dev/root-uid";
 /// Label of such a Task: how many Tasks are above it.

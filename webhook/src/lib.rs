@@ -1,4 +1,4 @@
-//! The admission server of Oarmaster: tells the API server who creates a Task, so that it is written down in `spec.requestedBy`.
+//! The admission server of Oarmaster: tells the API server who creates a Task, so that it is written down in `spec.requestedBy`, and which Tasks are roots.
 //!
 //! It has a ServiceAccount without rights, no token, no Kubernetes client and no state. What it says is a pure function of the request
 //! ([`requester`], from what [`review`] reads); around it are a listener ([`serve`]), bounds on what it is sent ([`body`]) and the certificate

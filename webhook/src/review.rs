@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 
 /// Longest id of a request; the API server's are UUIDs. It comes back in the answer.
 const MAX_UID: usize = 256;
@@ -49,7 +50,14 @@ pub struct UserInfo {
 #[derive(Debug, Deserialize)]
 struct Object<'a> {
     #[serde(borrow)]
+    metadata: Option<&'a RawValue>,
+    #[serde(borrow)]
     spec: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    labels: Option<BTreeMap<String, IgnoredAny>>,
 }
 
 #[derive(Deserialize)]
@@ -84,6 +92,14 @@ impl<'a> Request<'a> {
             return Err(NotAReview::LongUid);
         }
         Ok(request)
+    }
+
+    /// The names of the object's labels, `None` in them where it has no `labels`; absent where its metadata cannot be read.
+    #[must_use]
+    pub fn labels(&self) -> Option<Option<Vec<String>>> {
+        let metadata = self.object.as_ref()?.metadata?.get();
+        let metadata: Metadata = serde_json::from_str(metadata).ok()?;
+        Some(metadata.labels.map(|labels| labels.into_keys().collect()))
     }
 
     /// Whether the object has a `spec`, an object, in which nobody is named as the requester. A null means absent.

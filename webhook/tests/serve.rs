@@ -135,7 +135,10 @@ async fn a_review_is_answered_with_the_users_name() {
     let patch: Value = serde_json::from_slice(&patch).unwrap();
     assert_eq!(
         patch,
-        json!([{"op": "add", "path": "/spec/requestedBy", "value": "alice@acme"}])
+        json!([
+            {"op": "add", "path": "/spec/requestedBy", "value": "alice@acme"},
+            {"op": "add", "path": "/metadata/labels", "value": {"oarmaster.dev/root": "true"}},
+        ])
     );
 }
 

@@ -38,6 +38,7 @@ mod requester;
 mod retry;
 mod rotation;
 mod run;
+mod samples;
 mod sdks;
 mod shared_pilots;
 mod text;

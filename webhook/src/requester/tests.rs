@@ -60,6 +60,11 @@ fn everything_else_is_left_as_it_is() {
         json!({"operation": "DELETE", "object": null}),
         json!({"kind": {"kind": "Agent"}}),
         json!({"kind": {"group": "tekton.dev"}}),
+        json!({"object": null}),
+    ] {
+        assert_eq!(patch(&review(changes.clone())), None, "{changes}");
+    }
+    for changes in [
         json!({"userInfo": {"username": null}}),
         json!({"object": {"spec": null}}),
         json!({"object": {"spec": "text"}}),
@@ -72,7 +77,48 @@ fn everything_else_is_left_as_it_is() {
         json!({"object": {"spec": {"requestedBy": ""}}}),
         json!({"object": {"spec": {"requestedBy": 7}}}),
     ] {
-        assert_eq!(patch(&review(changes.clone())), None, "{changes}");
+        let patch = patch(&review(changes.clone())).unwrap();
+        let [PatchOperation::Add(label)] = &patch.0[..] else {
+            panic!("{changes}: {patch:?}")
+        };
+        assert_eq!(label.path.to_string(), "/metadata/labels", "{changes}");
+    }
+}
+
+#[test]
+fn a_task_that_no_other_one_asked_for_is_a_root() {
+    for (labels, wanted) in [
+        (json!(null), Some(json!({"oarmaster.dev/root": "true"}))),
+        (json!({}), Some(json!({"oarmaster.dev/root": "true"}))),
+        (
+            json!({"team": "red"}),
+            Some(json!({"team": "red", "oarmaster.dev/root": "true"})),
+        ),
+        // As it was written: nothing follows from it.
+        (
+            json!({"oarmaster.dev/root": "no"}),
+            Some(json!({"oarmaster.dev/root": "no"})),
+        ),
+        (
+            json!({"oarmaster.dev/parent-uid": "u"}),
+            Some(json!({"oarmaster.dev/parent-uid": "u"})),
+        ),
+        // No labels: the schema refuses it.
+        (json!(["a"]), None),
+        (json!("a"), None),
+    ] {
+        let mut text = review(json!({}));
+        text = text.replace(
+            r#""creationTimestamp":null"#,
+            &format!(r#""labels":{labels}"#),
+        );
+        assert!(text.contains("labels"));
+        let patch = patch(&text).unwrap();
+        let mut object = serde_json::from_str::<Value>(&text).unwrap()["request"]["object"].take();
+        json_patch::patch(&mut object, &patch).unwrap();
+        assert_eq!(object["spec"]["requestedBy"], "alice@acme");
+        let wanted = wanted.unwrap_or_else(|| labels.clone());
+        assert_eq!(object["metadata"]["labels"], wanted);
     }
 }
 
@@ -81,7 +127,7 @@ proptest! {
     #[test]
     fn no_name_but_the_users_is_put_in(user in ".{1,40}", written in prop::option::of(".{0,40}")) {
         let changes = json!({"userInfo": {"username": user}, "object": {"spec": {"requestedBy": written}}});
-        let task = stamped(&review(changes));
-        prop_assert_eq!(task.and_then(|task| task.spec.requested_by), written.is_none().then_some(user));
+        let task = stamped(&review(changes)).unwrap();
+        prop_assert_eq!(task.spec.requested_by, Some(written.unwrap_or(user)));
     }
 }
