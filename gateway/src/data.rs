@@ -260,10 +260,6 @@ async fn kept(
         return Ok(own?);
     }
     let assigned = assigned(&gateway, &pod).await?;
-    if let Some(before) = &assigned.continues {
-        gateway.continues(&pod, "artifacts", before).await?;
-        return Ok(store.blob(&before.uid, &digest).await?);
-    }
     // What is handed on is named by a request or its answer, which nobody else has.
     if let Some(handed) = &assigned.handed
         && store
@@ -273,8 +269,14 @@ async fn kept(
     {
         return Ok(store.blob(&handed.task, &digest).await?);
     }
-    match store.left_by(&pod.task_uid, &digest)? {
-        Some(child) => Ok(store.blob(&child, &digest).await?),
+    if let Some(child) = store.left_by(&pod.task_uid, &digest)? {
+        return Ok(store.blob(&child, &digest).await?);
+    }
+    match &assigned.continues {
+        Some(before) => {
+            gateway.continues(&pod, "artifacts", before).await?;
+            Ok(store.blob(&before.uid, &digest).await?)
+        }
         None => Ok(own?),
     }
 }

@@ -152,6 +152,8 @@ async fn notes(
     gateway
         .keeper(&headers, "get", &query.namespace, agent)
         .await?;
+    // They may be all that a namespace has: one at a time.
+    let _turn = gateway.counting.lock().await;
     let notes = gateway.store.notes(&query, usize::MAX).await?;
     let lines = notes.into_iter().map(|note| NoteLine {
         id: note.id,

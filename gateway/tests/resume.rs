@@ -268,7 +268,10 @@ async fn files_are_handed_on_and_come_back() {
     const CHILD: &str = "uid-child";
     const TOKEN: &str = "child";
     let world = world().await;
-    let first = world.task(TaskBudget::default()).await;
+    // One that continues another: that one's parts are not what it is given back.
+    let mut follows = common::assignment();
+    follows["continues"] = json!({"namespace": "team", "name": "before", "uid": "uid-before"});
+    let first = world.task_with(TaskBudget::default(), follows).await;
     let blobs = async |token: &str, session: &str, body: &'static str| -> Blob {
         let put = world.http.put(format!("{}/task/v1/blobs", world.data));
         let put = put.bearer_auth(token).header("oarmaster-session", session);

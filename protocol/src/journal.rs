@@ -154,6 +154,9 @@ pub enum Body {
         ok: bool,
         /// What came of it.
         value: Value,
+        /// UID of the Task that was handed files and did it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        task: Option<String>,
         /// What became of the workspace that was handed on, where it was changed: the other Task's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         workspace: Option<Checkpoint>,

@@ -144,9 +144,19 @@ impl Store {
         .await?;
         self.change(
             |state| {
-                let known = state.notes.has(owner, &note.id);
-                let entry = Entry::Note(Box::new(note));
-                Ok((if known { Vec::new() } else { vec![entry] }, ()))
+                let notes = &state.notes;
+                if notes.has(owner, &note.id) {
+                    return Ok((Vec::new(), ()));
+                }
+                // Another one may have taken the room meanwhile.
+                let full = !notes.in_the_way(owner, bytes).is_empty()
+                    || notes.room(owner, &[]).saturating_add(bytes) > MAX_NAMESPACE_BYTES;
+                if full {
+                    return Err(Refusal::TooLarge(
+                        "others were kept at the same time, and took its room; try again".into(),
+                    ));
+                }
+                Ok((vec![Entry::Note(Box::new(note))], ()))
             },
             |_, ()| (),
         )

@@ -132,6 +132,8 @@ fn earlier(task: &Task, found: Option<&Task>) -> Result<(), Refs> {
         Some("is a replay")
     } else if task.spec.replay.is_some() && found.spec.earlier().is_some() {
         Some("begins with another Task's record itself")
+    } else if task.spec.replay.is_some() && requests::handed(found).is_some() {
+        Some("begins with another Task's files")
     } else {
         None
     };

@@ -1,7 +1,7 @@
 //! What it costs to go on: a pilot that was killed, checkpoints of a large workspace, the journal of a long conversation.
 
 use crate::Arrivals;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use futures::FutureExt as _;
 use oarmaster_e2e::bench::report::{Goal, Report, percentile, short};
 use oarmaster_e2e::crash::scene::Scene;
@@ -180,9 +180,15 @@ async fn ended(scene: &Scene<'_>, name: &str) -> Result<()> {
         oarmaster_e2e::task::holds(task, oarmaster_crds::conditions::FINISHED)
     };
     let api = scene.space.api::<oarmaster_crds::Task>();
-    wait::until(api, name, "its end", PATIENCE, over)
+    let task = wait::until(api, name, "its end", PATIENCE, over)
         .boxed()
         .await?;
+    let complete = oarmaster_e2e::task::holds(&task, oarmaster_crds::conditions::COMPLETE);
+    ensure!(
+        complete,
+        "{name}: {:?}",
+        task.status.and_then(|status| status.failure)
+    );
     Ok(())
 }
 

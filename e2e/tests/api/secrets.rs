@@ -192,8 +192,10 @@ async fn an_agents_key_is_sent_only_by_who_may_read_it() -> Result<()> {
             ],
         )
         .await?;
+        let approvals = json!([{"tool": "hub0__search", "approvers": {"users": ["carol"]}}]);
+        let approved = with_spec(&connected(&["theirs"]), json!({"approvals": approvals}));
         space
-            .create(&with(&connected(&["theirs"]), json!({"metadata": {"name": "a"}})).to_string())
+            .create(&with(&approved, json!({"metadata": {"name": "a"}})).to_string())
             .await?;
         let agents: Api<Agent> = Api::namespaced(user, &space.name);
         let patch = async |patch: Value| {
@@ -205,8 +207,9 @@ async fn an_agents_key_is_sent_only_by_who_may_read_it() -> Result<()> {
         elsewhere["spec"]["tools"][0]["mcp"]["url"] = json!("https://mallory.example.com");
         let mut more = connected(&["theirs"]);
         more["spec"]["tools"][0]["mcp"]["allow"] = json!(["search", "drop"]);
-        for attack in [elsewhere, more] {
-            let attack = json!({"spec": {"tools": attack["spec"]["tools"]}});
+        let tools = |of: &Value| json!({"spec": {"tools": of["spec"]["tools"]}});
+        let unasked = json!({"spec": {"approvals": null}});
+        for attack in [tools(&elsewhere), tools(&more), unasked] {
             let error = anyhow::Error::from(
                 patch(attack.clone())
                     .await
@@ -218,7 +221,7 @@ async fn an_agents_key_is_sent_only_by_who_may_read_it() -> Result<()> {
         patch(json!({"spec": {"instructions": "y"}}))
             .await
             .context("the instructions")?;
-        patch(json!({"spec": {"tools": null}}))
+        patch(json!({"spec": {"tools": null, "approvals": null}}))
             .await
             .context("no key any more")?;
         Ok(())

@@ -6,11 +6,15 @@ use oarmaster_protocol::tool::{ToolAnswer, ToolCall};
 use oarmaster_store::{MAX_NOTES, Note, NoteOwner, NoteQuery, Refusal, Store};
 use rust_stemmers::{Algorithm, Stemmer};
 use serde::Deserialize;
+use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 /// Notes that an answer has where the model states no limit, and most of them.
 const FOUND: usize = 5;
 const MOST_FOUND: usize = 20;
+/// Longest query, and longest note, in characters.
+const MAX_QUERY: usize = 512;
+const MAX_NOTE: usize = 4096;
 /// Letters of a word that count.
 const LETTERS: usize = 64;
 
@@ -35,6 +39,9 @@ pub async fn remember(store: &Store, caller: &Caller, call: &ToolCall) -> ToolAn
         Ok(Remember { text }) => text,
         Err(error) => return unusable(&error),
     };
+    if text.chars().count() > MAX_NOTE {
+        return said(false, &format!("A note has at most {MAX_NOTE} characters."));
+    }
     let owner = owner(caller);
     let kept = store.remember(&owner, &caller.pod.task_uid, &text);
     match kept.await {
@@ -50,7 +57,7 @@ pub async fn remember(store: &Store, caller: &Caller, call: &ToolCall) -> ToolAn
 /// Finds notes.
 pub async fn recall(
     store: &Store,
-    searches: &Semaphore,
+    searches: &Arc<Semaphore>,
     caller: &Caller,
     call: &ToolCall,
 ) -> ToolAnswer {
@@ -69,14 +76,26 @@ pub async fn recall(
         requester: Some(requester),
         id: None,
     };
+    if query.chars().count() > MAX_QUERY {
+        return said(
+            false,
+            &format!("A query has at most {MAX_QUERY} characters."),
+        );
+    }
+    // Each weighs up to half a MiB: a few at a time. A search that nobody waits for any more keeps its turn.
+    let Ok(turn) = searches.clone().acquire_owned().await else {
+        return said(false, "The notes could not be searched.");
+    };
     let notes = match store.notes(&own, MAX_NOTES).await {
         Ok(notes) => notes,
         Err(refusal) => return refused(refusal),
     };
     let limit = limit.unwrap_or(FOUND).clamp(1, MOST_FOUND);
-    // Each weighs up to half a MiB: a few at a time.
-    let _turn = searches.acquire().await;
-    let found = tokio::task::spawn_blocking(move || shown(&notes, &query, limit)).await;
+    let search = move || {
+        let _turn = turn;
+        shown(&notes, &query, limit)
+    };
+    let found = tokio::task::spawn_blocking(search).await;
     match found {
         Ok(text) => said(true, &text),
         Err(_) => said(false, "The notes could not be searched."),
@@ -171,9 +190,9 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// Signs of Chinese and Japanese, and syllables of Korean.
+/// Signs of Chinese and Japanese, syllables of Korean, and the scripts of Thai, Lao, Burmese and Khmer, which have no spaces between words either.
 const fn is_a_word(letter: char) -> bool {
-    matches!(letter, '\u{2e80}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
+    matches!(letter, '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{2e80}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
 }
 
 fn day(at_ms: i64) -> String {

@@ -30,7 +30,7 @@ pub struct Tools {
     /// MCP servers.
     pub servers: Servers,
     /// Turns of searches in notes.
-    searches: Semaphore,
+    searches: Arc<Semaphore>,
 }
 
 impl Tools {
@@ -40,7 +40,7 @@ impl Tools {
         Self {
             running: running::Running::default(),
             servers: Servers::new(outbound),
-            searches: Semaphore::new(SEARCHES),
+            searches: Arc::new(Semaphore::new(SEARCHES)),
         }
     }
 }

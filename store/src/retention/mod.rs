@@ -102,11 +102,13 @@ impl Store {
         let full = self.ended(now);
         // What is queued for them is in their files.
         tokio::runtime::Handle::current().block_on(self.flush())?;
-        let (stale, term, leaving) = {
+        let (stale, dead, term, leaving) = {
             let core = self.lock();
             let stale = core.state.stale(kept, full, now);
             let leaving: HashSet<String> = core.state.leaving.keys().cloned().collect();
-            (stale, core.state.sdk.term, leaving)
+            // What is let go of from here on is for the next time.
+            let dead = core.state.notes.dead();
+            (stale, dead, core.state.sdk.term, leaving)
         };
         let asked = self.asked(&stale, &leaving)?;
         let view = RefCell::new(View::new(self));
@@ -133,7 +135,7 @@ impl Store {
         // Whoever reads the log now may still want to know whose a row is; many are dropped, behind the lock.
         let left = {
             let _unread = self.files_write();
-            self.lock().state.left(full)
+            self.lock().state.left(full, &dead)
         };
         drop(left);
         Ok((count, grown))

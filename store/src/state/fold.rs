@@ -256,7 +256,7 @@ impl Task {
             Body::Fenced { .. } => self.attempt_mut(record)?.fenced = true,
             Body::ToolIntent { .. } => self.tool_calls = self.tool_calls.saturating_add(1),
             Body::Asked { id, what, .. } => self.asked(id, what, record),
-            Body::Answered { id, .. } => self.answered(id, record.seq)?,
+            Body::Answered { id, task, .. } => self.answered(id, record.seq, task.as_ref())?,
             Body::ToolResult { .. }
             | Body::Tools { .. }
             | Body::Observation { .. }

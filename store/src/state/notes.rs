@@ -85,9 +85,15 @@ impl Notes {
         self.dead.iter().any(|(_, dead)| ids.contains(dead))
     }
 
-    /// Every segment before this one was written anew as far as it had to be.
-    pub fn left(&mut self, full: u32) {
-        self.dead.retain(|(segment, _)| *segment >= full);
+    /// Those that are no longer kept and stand in a segment still.
+    pub fn dead(&self) -> BTreeSet<(u32, String)> {
+        self.dead.clone()
+    }
+
+    /// These are gone: every segment before this one was written anew without them.
+    pub fn left(&mut self, full: u32, these: &BTreeSet<(u32, String)>) {
+        self.dead
+            .retain(|dead| dead.0 >= full || !these.contains(dead));
     }
 }
 

@@ -21,6 +21,8 @@ pub struct RequestAt {
     pub what: Option<Ask>,
     /// Sequence number of the answer.
     pub answer: Option<u64>,
+    /// UID of the Task below that was handed files and did it.
+    pub by: Option<String>,
 }
 
 impl State {
@@ -47,6 +49,7 @@ impl State {
             id: id.to_owned(),
             ok: answer.ok,
             value: answer.value.clone(),
+            task: child.map(str::to_owned),
             workspace: child.and_then(|child| self.left_of(uid, child)),
         };
         if serde_json::to_vec(&body).map_or(true, |text| text.len() > MAX_ANSWER_BYTES) {
@@ -78,20 +81,29 @@ impl State {
         let child = self.tasks.get(child);
         let child = child.filter(|child| child.parent.as_deref() == Some(uid))?;
         let (_, newest) = child.attempts.last_key_value()?;
-        newest.outcome.as_ref()?.workspace.clone()
+        let left = newest.outcome.as_ref()?.workspace.as_ref()?;
+        let gone = match left {
+            Checkpoint::Layer { blobs, .. } => super::journal::missing(child, blobs).is_some(),
+            Checkpoint::Failed { .. } => false,
+        };
+        Some(if gone {
+            Checkpoint::Failed {
+                why: "they are no longer kept".to_owned(),
+            }
+        } else {
+            left.clone()
+        })
     }
 
     /// The Task below `uid` whose outcome names this part of a workspace.
     pub fn left_by(&self, uid: &str, digest: &str) -> Option<String> {
-        let names = |child: &&Task| match self.left_of(uid, &child.task.uid) {
+        let names = |child: &&String| match self.left_of(uid, child) {
             Some(Checkpoint::Layer { blobs, .. }) => blobs.iter().any(|blob| blob.digest == digest),
             _ => false,
         };
-        let mut below = self
-            .tasks
-            .values()
-            .filter(|child| child.parent.as_deref() == Some(uid));
-        below.find(names).map(|child| child.task.uid.clone())
+        let requests = self.tasks.get(uid)?.requests.values();
+        let mut below = requests.filter_map(|request| request.by.as_ref());
+        below.find(names).cloned()
     }
 
     /// The Tasks whose budgets count what this one spends, the nearest first.
@@ -202,14 +214,21 @@ impl Task {
                 at_ms: record.at_ms,
                 what: Some(what.clone()),
                 answer: None,
+                by: None,
             });
     }
 
-    pub(super) fn answered(&mut self, id: &str, seq: u64) -> Result<(), String> {
+    pub(super) fn answered(
+        &mut self,
+        id: &str,
+        seq: u64,
+        by: Option<&String>,
+    ) -> Result<(), String> {
         let request = self.requests.get_mut(id);
         let request = request.ok_or_else(|| format!("request {id} was never made"))?;
         request.what = None;
         request.answer = Some(seq);
+        request.by = by.cloned();
         Ok(())
     }
 }

@@ -32,7 +32,19 @@ impl State {
             if journal && !task.parent.as_ref().is_some_and(counts) {
                 due.journals.push(task.task.clone());
             }
-            if artifacts {
+            // What it left of files that it was handed may not be taken over yet.
+            let left = task.attempts.values().any(|attempt| {
+                attempt
+                    .outcome
+                    .as_ref()
+                    .is_some_and(|outcome| outcome.workspace.is_some())
+            });
+            // So they go after those of the Task above it, which does not go while it waits.
+            let stands = |parent: &String| {
+                let above = self.tasks.get(parent);
+                above.is_some_and(|above| !above.blobs.is_empty())
+            };
+            if artifacts && !(left && task.parent.as_ref().is_some_and(stands)) {
                 due.artifacts.push(task.task.clone());
             }
         }
@@ -81,9 +93,9 @@ impl State {
         self.segments.insert(segment, now);
     }
 
-    /// Every segment before this one was written anew as far as it had to be: these Tasks have left.
-    pub fn left(&mut self, full: u32) -> Vec<Task> {
-        self.notes.left(full);
+    /// Every segment before this one was written anew as far as it had to be, without these notes: these Tasks have left.
+    pub fn left(&mut self, full: u32, notes: &BTreeSet<(u32, String)>) -> Vec<Task> {
+        self.notes.left(full, notes);
         let gone = self
             .leaving
             .extract_if(.., |_, task| task.segments.1 < full);

@@ -129,6 +129,7 @@ async fn what_cannot_be_asked_or_answered_is_refused() {
         id: "x".into(),
         ok: true,
         value: json!(null),
+        task: None,
         workspace: None,
     };
     for (bodies, wanted) in [

@@ -4,10 +4,12 @@ mod check;
 mod report;
 mod tiers;
 
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::Result;
 
+use crate::cache::{self, checkout};
 use crate::cmd;
 use report::Report;
 
@@ -37,6 +39,9 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let Args { tiers } = args;
     let all = tiers.is_empty();
     let wanted = |tier| all || tiers.contains(&tier);
+    if let Some(note) = room() {
+        println!("{note}\n");
+    }
     let mut report = Report::start();
     if wanted(Tier::Check) {
         check::run(&mut report);
@@ -56,6 +61,27 @@ pub fn run(args: Args) -> Result<ExitCode> {
     }
     let strict = std::env::var("CI").is_ok_and(|value| value == "true" || value == "1");
     Ok(report.end(strict))
+}
+
+/// What a first run writes, in GiB: programs and caches.
+const FIRST_RUN: u64 = 22;
+/// What any other does.
+const OTHER_RUN: u64 = 4;
+
+/// Says so where a disk is likely to become full: what fails of that fails late, and in words of others.
+fn room() -> Option<String> {
+    let (target, kept) = (checkout().join("target"), cache::root().ok()?);
+    let first = !target.join("debug").exists() || !kept.join("go").exists();
+    let needed = if first { FIRST_RUN } else { OTHER_RUN };
+    let free = |path: &Path| {
+        let there = path.ancestors().find(|path| path.exists())?;
+        let found = rustix::fs::statvfs(there).ok()?;
+        Some(found.f_bavail.saturating_mul(found.f_frsize) >> 30)
+    };
+    let least = [&*target, &*kept].into_iter().filter_map(free).min()?;
+    (least < needed).then(|| {
+        format!("note: {least} GiB are free for target/ and the cache; this run needs about {needed} GiB")
+    })
 }
 
 fn cargo(args: &[&str]) -> Command {

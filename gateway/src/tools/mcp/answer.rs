@@ -5,10 +5,10 @@ use super::text::clean;
 use oarmaster_protocol::tool::ToolAnswer;
 use rmcp::model::{CallToolResponse, CallToolResult, ContentBlock, ResourceContents};
 
-/// The answer to a call.
-pub fn of(response: CallToolResponse) -> ToolAnswer {
+/// The answer to a call, by `hide` without what nobody is to see.
+pub fn of(response: CallToolResponse, hide: impl Fn(String) -> String) -> ToolAnswer {
     match response {
-        CallToolResponse::Complete(result) => complete(result),
+        CallToolResponse::Complete(result) => complete(result, hide),
         CallToolResponse::InputRequired(_) => ToolAnswer::failed(
             "The server asks for more than the arguments, which cannot be given here.",
         ),
@@ -18,7 +18,7 @@ pub fn of(response: CallToolResponse) -> ToolAnswer {
     }
 }
 
-fn complete(result: CallToolResult) -> ToolAnswer {
+fn complete(result: CallToolResult, hide: impl Fn(String) -> String) -> ToolAnswer {
     let mut parts: Vec<String> = result.content.into_iter().map(part).collect();
     // Servers repeat it as text for clients that do not know it.
     if parts.is_empty() {
@@ -30,7 +30,8 @@ fn complete(result: CallToolResult) -> ToolAnswer {
     };
     ToolAnswer {
         ok: !result.is_error.unwrap_or(false),
-        text: bounded(text),
+        // In this order: a part of a key at the end would be one nobody finds.
+        text: bounded(hide(text)),
     }
 }
 
@@ -70,9 +71,8 @@ mod tests {
     use serde_json::{Value, json};
 
     fn answer(result: Value) -> ToolAnswer {
-        of(CallToolResponse::Complete(
-            serde_json::from_value(result).unwrap(),
-        ))
+        let result = serde_json::from_value(result).unwrap();
+        of(CallToolResponse::Complete(result), |text| text)
     }
 
     #[test]

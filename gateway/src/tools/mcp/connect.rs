@@ -1,5 +1,6 @@
 //! Connections to MCP servers: where they may go, with which key, and for how long.
 
+use super::quiet::Quiet;
 use super::text;
 use crate::cluster::secrets::grant;
 use crate::provider::guard::PrivateEndpoints;
@@ -13,8 +14,9 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rmcp::model::{ClientCapabilities, ClientConfig, Implementation, PaginatedRequestParams, Tool};
 use rmcp::service::RunningService;
 use rmcp::transport::StreamableHttpClientTransport;
+use rmcp::transport::common::client_side_sse::NeverRetry;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
-use rmcp::{Peer, RoleClient, ServiceError, serve_client};
+use rmcp::{ClientCacheConfig, Peer, RoleClient, ServiceError, serve_client};
 use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,11 +27,10 @@ use tokio::time::timeout;
 const CONNECT: Duration = Duration::from_secs(5);
 const HANDSHAKE: Duration = Duration::from_secs(20);
 const LIST: Duration = Duration::from_secs(20);
-/// Most pages of a list of tools, and most tools in it.
+/// Most pages of a list of tools.
 const PAGES: usize = 16;
-const TOOLS: usize = 1024;
-/// Largest message of a server in bytes, and how much of an error is read.
-const MESSAGE: usize = 4 << 20;
+/// Largest message of a server in bytes, and how much of an error is read. As JSON in memory a message may be 30 times as large.
+const MESSAGE: usize = 2 << 20;
 const ERROR: usize = 4 << 10;
 /// How long the API server may take for a Secret.
 const READ: Duration = Duration::from_secs(10);
@@ -87,6 +88,11 @@ impl Outbound {
     pub async fn open(&self, server: &McpServer) -> Result<Door, String> {
         let url = url::Url::parse(&server.url).map_err(|error| format!("no URL: {error}"))?;
         let client = self.client(&url)?;
+        if let Some(url::Host::Domain(host)) = url.host() {
+            // Said here, where it can be said in full; the resolver of the client holds it.
+            let found = addresses(&self.guard, url.scheme() == "http", host).await;
+            found.map_err(|why| why.to_string())?;
+        }
         let key = match &server.key {
             Some(named) => Some(self.key(named).await?),
             None => None,
@@ -94,17 +100,25 @@ impl Outbound {
         let mut config = StreamableHttpClientTransportConfig::with_uri(server.url.as_str())
             .max_sse_event_size(MESSAGE)
             .max_json_response_size(MESSAGE)
-            .max_error_response_size(ERROR);
+            .max_error_response_size(ERROR)
+            // A call may have had its effect: it is not sent again because the session is over.
+            .reinit_on_expired_session(false);
+        config.retry_config = Arc::new(NeverRetry::default());
         if let Some(key) = &key {
             let bearer = key.bearer().map_err(|error| error.to_string())?;
             config.custom_headers.insert(AUTHORIZATION, bearer);
         }
-        let transport = StreamableHttpClientTransport::with_client(client, config);
+        let transport = StreamableHttpClientTransport::with_client(Quiet(client), config);
         let us = Implementation::new("oarmaster", env!("CARGO_PKG_VERSION"));
         let us = ClientConfig::new(ClientCapabilities::default(), us);
         let told = |error: &dyn Error| failure(error, key.as_ref());
         match timeout(HANDSHAKE, serve_client(us, transport)).await {
-            Ok(Ok(service)) => Ok(Door { service, key }),
+            Ok(Ok(service)) => {
+                // What was listed is in the journal, and is not asked for again.
+                let none = ClientCacheConfig::disabled();
+                service.peer().set_response_cache_config(none).await;
+                Ok(Door { service, key })
+            }
             Ok(Err(error)) => Err(format!("the server cannot be used: {}", told(&error))),
             Err(_) => Err(format!(
                 "the server did not answer within {} s",
@@ -191,20 +205,24 @@ impl Door {
         self.service.is_closed() || self.service.peer().is_transport_closed()
     }
 
-    /// The server's tools.
+    /// The server's tools of these names; two of each, where there are as many.
     ///
     /// # Errors
     /// What the server, or the way to it, said.
-    pub async fn list(&self) -> Result<Vec<Tool>, ServiceError> {
+    pub async fn list(&self, allow: &[String]) -> Result<Vec<Tool>, ServiceError> {
         let list = async {
-            let (mut tools, mut cursor) = (Vec::new(), None);
+            let (mut tools, mut cursor) = (Vec::<Tool>::new(), None);
             for _ in 0..PAGES {
                 let params = PaginatedRequestParams::default().with_cursor(cursor);
                 let page = self.peer().list_tools(Some(params)).await?;
-                tools.extend(page.tools);
-                tools.truncate(TOOLS);
+                for tool in page.tools {
+                    let known = tools.iter().filter(|known| known.name == tool.name);
+                    if known.count() < 2 && allow.iter().any(|name| *name == tool.name) {
+                        tools.push(tool);
+                    }
+                }
                 cursor = page.next_cursor;
-                if cursor.is_none() || tools.len() == TOOLS {
+                if cursor.is_none() {
                     break;
                 }
             }
@@ -219,6 +237,11 @@ impl Door {
     /// What went wrong, without the key.
     pub fn told(&self, error: &ServiceError) -> String {
         failure(error, self.key.as_ref())
+    }
+
+    /// Whether the key is in a text of the server.
+    pub fn has_key(&self, text: &str) -> bool {
+        self.key.as_ref().is_some_and(|key| key.is_in(text))
     }
 
     /// A text of the server without the key.
@@ -238,7 +261,11 @@ fn failure(error: &dyn Error, key: Option<&ApiKey>) -> String {
         last = next.to_string();
         cause = next.source();
     }
-    redact(&text::clean(&last), key)
+    // Before it stands which Rust type said so.
+    let said = last
+        .rsplit_once("] error: ")
+        .map_or(&*last, |(_, said)| said);
+    redact(&text::clean(said), key)
 }
 
 /// Finds the addresses of names, and refuses those that nobody may reach.
@@ -251,16 +278,52 @@ impl Resolve for Guarded {
     fn resolve(&self, name: Name) -> Resolving {
         let (guard, only_listed) = (self.guard.clone(), self.only_listed);
         Box::pin(async move {
-            let host = name.as_str();
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((host, 0)).await?.collect();
-            // One that may not be reached among others refuses all: which of them answers is not ours to choose.
-            for address in &found {
-                guard.check(host, address.ip())?;
-                if only_listed && !guard.lists(host, address.ip()) {
-                    return Err(NOT_LISTED.into());
-                }
-            }
+            let found = addresses(&guard, only_listed, name.as_str()).await?;
             Ok(Box::new(found.into_iter()) as Addrs)
         })
+    }
+}
+
+/// The addresses of a name, if all of them may be reached.
+async fn addresses(
+    guard: &PrivateEndpoints,
+    only_listed: bool,
+    host: &str,
+) -> Result<Vec<SocketAddr>, Box<dyn Error + Send + Sync>> {
+    let found: Vec<SocketAddr> = tokio::net::lookup_host((host, 0)).await?.collect();
+    // One that may not be reached among others refuses all: which of them answers is not ours to choose.
+    for address in &found {
+        guard.check(host, address.ip())?;
+        if only_listed && !guard.lists(host, address.ip()) {
+            return Err(NOT_LISTED.into());
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn names_of_private_addresses_are_not_reached() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let nobody = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+        let guard = PrivateEndpoints::parse(&[]).unwrap();
+        let tls = crate::tls::client_config().unwrap();
+        let outbound = Outbound::new(Client::try_from(nobody).unwrap(), "r", guard, tls);
+        let server = McpServer {
+            name: "hub".into(),
+            url: "https://localhost:1/mcp".into(),
+            key: None,
+            allow: vec!["echo".into()],
+            timeout_ms: 1000,
+        };
+        let why = outbound.open(&server).await.err().unwrap();
+        assert!(why.contains("private address"), "{why}");
+        // Nor by the client itself, whatever was found before.
+        let sent = outbound.tls.unwrap().get("https://localhost:1/").send();
+        let why = format!("{:?}", sent.await.unwrap_err());
+        assert!(why.contains("private address"), "{why}");
     }
 }

@@ -6,6 +6,7 @@
 mod answer;
 mod connect;
 mod offer;
+mod quiet;
 mod text;
 
 use super::Caller;
@@ -20,12 +21,15 @@ use rmcp::ServiceError;
 use rmcp::model::CallToolRequestParams;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// Connections that are kept at once; the one that was used least recently is closed for another.
 const MOST: u64 = 1024;
 /// How long one is kept that nobody uses, and how long at most: its key is read anew then.
 const IDLE: Duration = Duration::from_secs(5 * 60);
 const LASTS: Duration = Duration::from_secs(30 * 60);
+/// Servers that are asked for their tools at once: what they answer is held until it is checked.
+const LISTED: usize = 8;
 
 /// Task, attempt and server.
 type Key = (String, u32, String);
@@ -34,6 +38,7 @@ type Key = (String, u32, String);
 pub struct Servers {
     outbound: Outbound,
     doors: Cache<Key, Arc<Door>>,
+    listing: Semaphore,
 }
 
 impl Servers {
@@ -42,6 +47,7 @@ impl Servers {
     pub fn new(outbound: Outbound) -> Self {
         Self {
             outbound,
+            listing: Semaphore::new(LISTED),
             doors: Cache::builder()
                 .max_capacity(MOST)
                 .eviction_policy(EvictionPolicy::lru())
@@ -70,11 +76,13 @@ impl Servers {
     async fn offered(&self, caller: &Caller, server: &McpServer) -> Offer {
         let tools = async {
             let door = self.door(caller, server).await?;
-            let listed = door.list().await;
-            listed.map_err(|error| door.told(&error))
+            let _turn = self.listing.acquire().await;
+            let listed = door.list(&server.allow).await;
+            let tools = listed.map_err(|error| door.told(&error))?;
+            Ok::<_, String>(offer::checked(server, &tools, |text| door.has_key(text)))
         };
         match tools.await {
-            Ok(tools) => offer::checked(server, &tools),
+            Ok(offer) => offer,
             Err(why) => Offer {
                 tools: Vec::new(),
                 missing: vec![format!("{}: {why}", server.name)],
@@ -101,7 +109,7 @@ impl Servers {
         let called = tokio::time::timeout(timeout, door.peer().call_tool_once(params)).await;
         let name = mcp_tool(&server.name, tool);
         let answer = match called {
-            Ok(Ok(response)) => answer::of(response),
+            Ok(Ok(response)) => answer::of(response, |text| door.hide(text)),
             // The server itself says that it did not do it.
             Ok(Err(ServiceError::McpError(error))) => {
                 ToolAnswer::failed(format!("{name} failed: {}", text::clean(&error.message)))
@@ -116,6 +124,7 @@ impl Servers {
                 timeout.as_secs_f32()
             )),
         };
+        // What was passed on is bounded already; a sentence of ours may quote the server.
         ToolAnswer {
             text: door.hide(answer.text),
             ..answer
@@ -123,6 +132,8 @@ impl Servers {
     }
 
     async fn door(&self, caller: &Caller, server: &McpServer) -> Result<Arc<Door>, String> {
+        // Those that nobody used are closed when somebody needs one.
+        self.doors.run_pending_tasks().await;
         let key = key(caller, server);
         if let Some(door) = self.doors.get(&key).await {
             if !door.is_closed() {

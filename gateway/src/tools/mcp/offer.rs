@@ -18,12 +18,19 @@ const MAX_DEPTH: usize = 32;
 /// Most bytes of all schemas of a server.
 const MAX_SCHEMAS: usize = 128 << 10;
 
-/// The tools that are allowed and can be offered, and what is in the way of the others.
-pub fn checked(server: &McpServer, tools: &[Tool]) -> Offer {
+/// The tools that are allowed and can be offered, and what is in the way of the others; one in which `has_key` finds the server's key is none that can be.
+pub fn checked(server: &McpServer, tools: &[Tool], has_key: impl Fn(&str) -> bool) -> Offer {
     let mut offer = Offer::default();
     let mut room = MAX_SCHEMAS;
     for name in &server.allow {
         match one(server, name, tools, &mut room) {
+            Ok(tool) if has_key(&tool.description) || has_key(&tool.parameters.to_string()) => {
+                let why = format!(
+                    "{}: the server says its key where it describes {name}",
+                    server.name
+                );
+                offer.missing.push(why);
+            }
             Ok(tool) => offer.tools.push(tool),
             Err(why) => offer.missing.push(format!("{}: {why}", server.name)),
         }
@@ -85,17 +92,22 @@ fn schema(found: &Map<String, Value>) -> Result<Value, &'static str> {
         match value {
             Value::Object(entries) => {
                 for (key, value) in entries {
-                    if let Value::String(to) = value {
-                        if key == "$ref" && !to.starts_with('#') {
-                            return Err("refers to another place");
-                        }
-                        if matches!(&**key, "description" | "title" | "$comment") {
-                            *to = text::short(to, MAX_DESCRIPTION);
-                        }
+                    if text::clean(key) != *key {
+                        return Err("has names with characters that are not seen");
+                    }
+                    if let Value::String(said) = value
+                        && matches!(&**key, "description" | "title" | "$comment")
+                    {
+                        *said = text::short(said, MAX_DESCRIPTION);
+                    }
+                    let elsewhere = |to: &str| !to.starts_with('#');
+                    if key == "$ref" && value.as_str().is_some_and(elsewhere) {
+                        return Err("refers to another place");
                     }
                     open.push((value, depth + 1));
                 }
             }
+            Value::String(said) => *said = text::clean(said),
             Value::Array(items) => open.extend(items.iter_mut().map(|item| (item, depth + 1))),
             _ => {}
         }
@@ -136,7 +148,7 @@ mod tests {
             tool("drop", plain()),
             tool("a.b/c", plain()),
         ];
-        let offer = checked(&server(&["search", "a.b/c"]), &tools);
+        let offer = checked(&server(&["search", "a.b/c"]), &tools, |_| false);
         assert_eq!(offer.missing, [""; 0]);
         let names: Vec<_> = offer.tools.iter().map(|tool| &*tool.name).collect();
         assert_eq!(names, ["hub__search", "hub__a_b_c"]);
@@ -154,7 +166,7 @@ mod tests {
         ] {
             let found = json!({"name": "search", "inputSchema": plain(), "annotations": hints});
             let tools = [serde_json::from_value(found).unwrap()];
-            let offer = checked(&server(&["search"]), &tools);
+            let offer = checked(&server(&["search"]), &tools, |_| false);
             assert_eq!(offer.tools[0].may_repeat(), repeat, "{hints}");
         }
     }
@@ -192,19 +204,19 @@ mod tests {
                 "another place",
             ),
         ] {
-            let offer = checked(&server(&["search"]), &tools);
+            let offer = checked(&server(&["search"]), &tools, |_| false);
             assert!(offer.tools.is_empty());
             assert!(offer.missing[0].contains(why), "{:?}", offer.missing);
         }
         let long = "x".repeat(70);
-        let offer = checked(&server(&[&long]), &[tool(&long, plain())]);
+        let offer = checked(&server(&[&long]), &[tool(&long, plain())], |_| false);
         assert!(offer.missing[0].contains("more than 64 characters"));
         // Together they are bounded, too.
         let names: Vec<String> = (0..12).map(|n| format!("t{n}")).collect();
         let large = || with("x", json!("x".repeat(MAX_SCHEMA - 200)));
         let tools: Vec<_> = names.iter().map(|name| tool(name, large())).collect();
         let allow: Vec<&str> = names.iter().map(String::as_str).collect();
-        let offer = checked(&server(&allow), &tools);
+        let offer = checked(&server(&allow), &tools, |_| false);
         assert_eq!((offer.tools.len(), offer.missing.len()), (8, 4));
     }
 
@@ -213,7 +225,7 @@ mod tests {
         let schema = json!({"type": "object", "properties": {"description": {"type": "string", "description": "a\u{202e}b\u{1b}c"}}});
         let mut found = tool("search", schema);
         found.description = Some("a\u{e0041}b".repeat(5000).into());
-        let offer = checked(&server(&["search"]), &[found]);
+        let offer = checked(&server(&["search"]), &[found], |_| false);
         let tool = &offer.tools[0];
         assert_eq!(
             tool.parameters["properties"]["description"]["description"],
@@ -221,5 +233,29 @@ mod tests {
         );
         assert!(tool.description.starts_with("abab"));
         assert!(tool.description.chars().count() <= MAX_DESCRIPTION);
+    }
+
+    #[test]
+    fn a_tool_that_is_described_with_the_key_is_not_offered_and_what_is_not_seen_is_taken_out() {
+        let hidden = json!({"type": "object", "properties": {"q": {"enum": ["a\u{202e}b"]}}});
+        let mut said = tool("search", hidden.clone());
+        let offer = checked(&server(&["search"]), &[said.clone()], |_| false);
+        let shown = offer.tools[0].parameters.pointer("/properties/q/enum/0");
+        assert_eq!(shown, Some(&json!("ab")));
+        let named = json!({"type": "object", "properties": {"q\u{e0041}": {}}});
+        let offer = checked(&server(&["search"]), &[tool("search", named)], |_| false);
+        assert!(offer.missing[0].contains("not seen"), "{offer:?}");
+        said.description = Some("Send s3cret.".into());
+        let key = |text: &str| text.contains("s3cret");
+        let offer = checked(&server(&["search"]), &[said], key);
+        assert!(
+            offer.tools.is_empty() && offer.missing[0].contains("its key"),
+            "{offer:?}"
+        );
+        assert!(!offer.missing[0].contains("s3cret"));
+        let mut schema = hidden;
+        schema["description"] = json!("s3cret");
+        let offer = checked(&server(&["search"]), &[tool("search", schema)], key);
+        assert!(offer.tools.is_empty());
     }
 }

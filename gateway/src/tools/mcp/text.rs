@@ -1,9 +1,15 @@
 //! Texts of servers: what a person could not see in them is taken out.
 
 /// The text without characters that are not seen, or reorder what is: controls but for line feeds and tabs, signs of direction, joiners of nothing, and the
-/// tags in which text can be hidden.
+/// tags and selectors in which text can be hidden. The sixteen selectors that emoji have stay: more than one after another do not.
 pub fn clean(text: &str) -> String {
-    text.chars().filter(|letter| !is_unseen(*letter)).collect()
+    let mut before = false;
+    let seen = |letter: &char| {
+        let selector = matches!(letter, '\u{fe00}'..='\u{fe0f}');
+        let second = std::mem::replace(&mut before, selector) && selector;
+        !second && !is_unseen(*letter)
+    };
+    text.chars().filter(seen).collect()
 }
 
 /// The same, of at most so many characters.
@@ -23,7 +29,8 @@ fn is_unseen(letter: char) -> bool {
         | '\u{2060}'..='\u{206f}'
         | '\u{feff}'
         | '\u{fff9}'..='\u{fffb}'
-        | '\u{e0000}'..='\u{e007f}' => true,
+        | '\u{e0000}'..='\u{e007f}'
+        | '\u{e0100}'..='\u{e01ef}' => true,
         letter => letter.is_control(),
     }
 }
@@ -44,6 +51,8 @@ mod tests {
             clean(&text),
             "Reads[31m a file.\n\tसंस्कृत क्\u{200d}ष 👩\u{200d}💻"
         );
+        let selectors = "a\u{fe0f}\u{fe00}\u{fe0e}\u{e0100}b";
+        assert_eq!(clean(selectors), "a\u{fe0f}b");
         assert!(short(&"x".repeat(100), 10).chars().count() <= 10);
     }
 }

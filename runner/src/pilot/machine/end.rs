@@ -2,7 +2,7 @@
 
 use super::super::answer::Answer;
 use super::turn::too_large;
-use super::{Kept, Machine, Next, Phase, ToKeep, failure};
+use super::{Kept, Machine, Next, Phase, Save, Saved, ToKeep, failure};
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::journal::{Body, Failure, MAX_OUTPUT_BYTES, Outcome};
 use oarmaster_protocol::request::Waits;
@@ -82,19 +82,19 @@ impl Machine {
     }
 
     /// The artifact at the head of the list, or the end.
-    pub(super) fn keep_next(&mut self, mut outcome: Outcome) -> Next {
+    pub(super) fn keep_next(&mut self, outcome: Outcome) -> Next {
         if self.exec_gone {
             self.to_keep
                 .retain(|item| matches!(item, ToKeep::Bytes { .. }));
         }
         match self.to_keep.front().cloned() {
             None => {
-                outcome.artifacts = std::mem::take(&mut self.artifacts);
-                if outcome.failure.is_none() && self.assignment.handed.is_some() {
-                    outcome.workspace = self.layers.left();
+                let leaves = outcome.failure.is_none() && self.assignment.handed.is_some();
+                if leaves && self.layers.lack_something() && self.has_sandbox() {
+                    self.phase = Phase::Leaving(outcome);
+                    return Next::Save(Save { base: true });
                 }
-                self.phase = Phase::Ended;
-                Next::Finish(outcome)
+                self.hand_in(outcome)
             }
             Some(ToKeep::Pattern { name, pattern }) => {
                 self.phase = Phase::Keeping(outcome);
@@ -105,6 +105,21 @@ impl Machine {
                 Next::Store { name, bytes }
             }
         }
+    }
+
+    /// What was handed to this Task is kept as it leaves it, or cannot be.
+    pub(super) fn kept_what_it_leaves(&mut self, outcome: Outcome, saved: Saved) -> Next {
+        self.saved(saved);
+        self.hand_in(outcome)
+    }
+
+    fn hand_in(&mut self, mut outcome: Outcome) -> Next {
+        outcome.artifacts = std::mem::take(&mut self.artifacts);
+        if outcome.failure.is_none() && self.assignment.handed.is_some() {
+            outcome.workspace = self.layers.left();
+        }
+        self.phase = Phase::Ended;
+        Next::Finish(outcome)
     }
 
     /// An artifact that was asked for and cannot be kept makes a success a failure, never the other way round.

@@ -4,6 +4,7 @@
 //! could not be used, repetitions) is counted again by the rules of this one.
 
 use super::super::answer::{Answer, Call};
+use super::super::asks::AskTool;
 use super::super::tools::Tool;
 use super::repeat::Verdict;
 use super::save::Layers;
@@ -19,6 +20,9 @@ use serde_json::{Value, json};
 
 /// What stands in place of a result that never was.
 const NOT_MADE: &str = "This call was not made: the task ended before it.";
+
+/// What a follow-up is told whose conversation is about files that nobody has kept.
+const NOT_HERE: &str = "The files that this conversation is about are not in your workspace: another agent had handed them on.";
 
 /// Where an attempt stopped.
 #[derive(Clone, Debug, PartialEq)]
@@ -151,12 +155,17 @@ impl Machine {
             agent.output_schema = None;
         }
         let files = std::mem::take(&mut theirs.files);
+        // Those that it was handed are a third one's.
+        let lacks_files = theirs.handed.is_some() && assignment.sandbox.is_some();
         let earlier = Self::resume(theirs, None, journal);
         let mut machine = Self::new(assignment);
         let asked = machine.messages.split_off(1);
         if earlier.layers.is_empty() && machine.assignment.sandbox.is_some() {
             // Nothing changed the workspace: it is what their Task said.
             machine.assignment.files.splice(0..0, files);
+        }
+        if lacks_files && earlier.layers.is_empty() {
+            machine.seam = Some(NOT_HERE.to_owned());
         }
         machine.layers = earlier.layers.clone().inherited();
         machine.messages.extend(earlier.conversation());
@@ -340,8 +349,10 @@ impl Fold {
             Body::ToolResult { text, .. } => {
                 if let Some((call, ran)) = self.call.take() {
                     if ran {
-                        self.touched |= Tool::from_name(&call.name).is_some_and(Tool::may_change);
                         let may_change = self.machine.may_change(&call);
+                        let here = Tool::from_name(&call.name).is_some();
+                        self.touched |=
+                            may_change && (here || AskTool::from_name(&call.name).is_some());
                         self.machine.repeats.ran(&call, may_change, text);
                     }
                     self.machine.show_result(&call, text);

@@ -215,6 +215,8 @@ enum Phase {
     Checking(Value),
     /// Artifacts, then this outcome.
     Keeping(Outcome),
+    /// A checkpoint of what was handed to this Task, then this outcome.
+    Leaving(Outcome),
     Ended,
 }
 
@@ -384,6 +386,9 @@ impl Machine {
             (Phase::Running, Event::Exec(response)) => self.ran(response),
             (Phase::Checking(output), Event::Exec(response)) => self.checked(output, &response),
             (Phase::Keeping(outcome), Event::Kept(kept)) => self.kept(outcome, kept),
+            (Phase::Leaving(outcome), Event::Saved(saved)) => {
+                self.kept_what_it_leaves(outcome, saved)
+            }
             (phase, Event::ExecRestarted) => self.restarted(phase),
             (phase, Event::ExecReplaced(request)) => self.replaced(phase, request),
             (phase, Event::ExecGone) => self.gone(&phase),

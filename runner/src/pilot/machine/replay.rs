@@ -185,8 +185,10 @@ impl Replaying {
                 (String::new(), Some(failed(message)))
             }
             (None, Some(end)) => {
+                // What it kept is the other Task's.
                 let outcome = Outcome {
                     artifacts: Vec::new(),
+                    workspace: None,
                     ..end
                 };
                 ("; nothing differs".to_owned(), Some(outcome))

@@ -26,6 +26,8 @@ pub(super) struct TakenOver {
     text: String,
     /// What it left.
     blobs: Vec<Blob>,
+    /// Why it cannot be had: what was there before is put back.
+    failed: Option<String>,
 }
 
 /// What an answer is for.
@@ -50,7 +52,10 @@ impl Machine {
     }
 
     pub(super) fn take_over(&mut self, taken: TakenOver) -> Next {
-        let blobs = taken.blobs.clone();
+        let blobs = match taken.failed {
+            None => taken.blobs.clone(),
+            Some(_) => self.layers.all(),
+        };
         self.phase = Phase::TakingOver(Box::new(taken));
         Next::Restore(blobs)
     }
@@ -114,22 +119,38 @@ impl Machine {
 
     /// What another agent left is put into the workspace, and kept as this Task's.
     pub(super) fn took_over(&mut self, taken: TakenOver, restored: Result<(), String>) -> Next {
-        match restored {
-            Ok(()) => {
+        match (restored, &taken.failed) {
+            (Ok(()), None) => {
                 self.phase = Phase::TakingOver(Box::new(taken));
                 Next::Save(Save { base: true })
             }
-            Err(why) => self.finish_now(
+            (Ok(()), Some(why)) => {
+                let text = format!(
+                    "What the other agent left could not be taken over: {why}\n[Your files are as they were.]"
+                );
+                self.call_ended(&taken.call, false, text)
+            }
+            (Err(why), None) => self.take_over(TakenOver {
+                failed: Some(why),
+                ..taken
+            }),
+            (Err(why), Some(_)) => self.finish_now(
                 FailureClass::StateRegressed,
-                &format!("the files that another agent left could not be taken over: {why}"),
+                &format!("the workspace could not be put back: {why}"),
             ),
         }
     }
 
     /// What another agent left is kept, or could not be.
     pub(super) fn kept_over(&mut self, taken: TakenOver, saved: Saved) -> Next {
+        let mut text = taken.text;
+        if let Saved::Failed(why) = &saved {
+            text.push_str(&format!(
+                "\n[They could not be kept, so that they are lost if you are interrupted: {why}]"
+            ));
+        }
         self.saved(saved);
-        self.call_ended(&taken.call, true, taken.text)
+        self.call_ended(&taken.call, true, text)
     }
 
     /// Asks the judge for its judgement of an output.
@@ -182,6 +203,7 @@ impl Machine {
                 call,
                 text,
                 blobs: blobs.clone(),
+                failed: None,
             }),
             _ => self.call_ended(&call, ok, text),
         }

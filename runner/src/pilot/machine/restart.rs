@@ -7,6 +7,7 @@ use oarmaster_protocol::exec::Request;
 impl Machine {
     pub(super) fn restarted(&mut self, phase: Phase) -> Next {
         self.restarts += 1;
+        self.layers.cut_off();
         if self.restarts > MAX_RESTARTS {
             return self.gone(&phase);
         }
@@ -30,6 +31,7 @@ impl Machine {
             | Phase::Serving(_)
             | Phase::Handing(_)
             | Phase::Awaiting(_)
+            | Phase::Leaving(_)
             | Phase::Ended => {
                 self.finish_now(FailureClass::Internal, "an event came that nothing waited for")
             }
@@ -73,6 +75,7 @@ impl Machine {
             | Phase::TakingOver(_)
             | Phase::Awaiting(_)
             | Phase::Keeping(_)
+            | Phase::Leaving(_)
             | Phase::Ended => FailureClass::Internal,
         };
         let what = match class {

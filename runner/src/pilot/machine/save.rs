@@ -46,6 +46,8 @@ pub(super) struct Layers {
     inherited: bool,
     /// What changed after the last layer was not kept.
     behind: bool,
+    /// The workspace may have changed after the last layer: a call that changed it was cut off.
+    stale: bool,
     /// Whether that was told.
     told: bool,
     /// Of the call that is about to end.
@@ -62,6 +64,7 @@ impl Layers {
         Self {
             inherited: true,
             behind: false,
+            stale: false,
             told: false,
             taken: None,
             ..self
@@ -79,12 +82,17 @@ impl Layers {
 
     /// Whether they are the workspace as it is, and this Task's.
     pub(super) const fn are_whole(&self) -> bool {
-        !self.base.is_empty() && !self.inherited && !self.behind
+        !self.base.is_empty() && !self.inherited && !self.behind && !self.stale
+    }
+
+    /// Whether something may have changed since the last of them.
+    pub(super) const fn lack_something(&self) -> bool {
+        self.behind || self.stale
     }
 
     /// What a Task that was handed them leaves: nothing where it changed nothing.
     pub(super) fn left(&self) -> Option<Checkpoint> {
-        if self.behind {
+        if self.lack_something() {
             return Some(Checkpoint::Failed {
                 why: "its last checkpoint could not be taken or stored".to_owned(),
             });
@@ -112,8 +120,14 @@ impl Layers {
             .collect()
     }
 
+    /// A call was cut off that may have changed the workspace.
+    pub(super) const fn cut_off(&mut self) {
+        self.stale = true;
+    }
+
     /// Adds what a record says.
     pub(super) fn add(&mut self, checkpoint: &Checkpoint) {
+        self.stale = false;
         match checkpoint {
             Checkpoint::Layer { base: true, blobs } => {
                 self.base.clone_from(blobs);

@@ -247,6 +247,17 @@ fn files_are_kept_before_they_are_handed_on_and_again_when_they_come_back() {
     assert!(matches!(next, Next::Await { .. }));
 }
 
+/// What it changed before it was cut off is in the workspace, and in no checkpoint.
+#[test]
+fn after_a_call_that_was_cut_off_the_files_are_kept_again_before_they_are_handed_on() {
+    let begin = vec![probed(true), hand_on(), taken("mine"), given_back(None)];
+    let next = play(handing(), [begin.clone(), vec![hand_on()]].concat()).1;
+    assert!(matches!(next, Next::Await { .. }), "{next:?}");
+    let cut_off = vec![shell(), Event::ExecRestarted, probed(true), hand_on()];
+    let next = play(handing(), [begin, cut_off].concat()).1;
+    assert_eq!(next, Next::Save(Save { base: true }));
+}
+
 #[test]
 fn files_that_cannot_be_kept_are_not_handed_on() {
     let failed = Event::Saved(Saved::Failed("the quota".into()));
@@ -293,9 +304,45 @@ fn a_sandbox_that_is_lost_while_files_come_back_is_proven_and_filled_again() {
         play(handing(), events.clone()).1,
         Next::Restore(vec![blob("theirs")])
     );
+    // What cannot be had leaves what there was.
     events.push(Event::Restored(Err("a part is gone".into())));
+    assert_eq!(
+        play(handing(), events.clone()).1,
+        Next::Restore(vec![blob("mine")])
+    );
+    let put_back = [events.clone(), vec![Event::Restored(Ok(()))]].concat();
+    let (records, next) = play(handing(), put_back);
+    assert!(matches!(
+        records.last(),
+        Some(Body::ToolResult { ok: false, .. })
+    ));
+    assert!(last_message(&next).contains("could not be taken over: a part is gone"));
+    events.push(Event::Restored(Err("that, too".into())));
     let failure = outcome(handing(), events).failure.unwrap();
     assert_eq!(failure.class, FailureClass::StateRegressed);
+}
+
+#[test]
+fn files_that_came_back_and_cannot_be_kept_are_told_as_such() {
+    let events = vec![
+        probed(true),
+        hand_on(),
+        taken("mine"),
+        given_back(Some(left("theirs"))),
+        Event::Restored(Ok(())),
+        Event::Saved(Saved::Failed("the quota".into())),
+    ];
+    let (records, next) = play(handing(), events);
+    assert!(last_message(&next).contains("lost if you are interrupted: the quota"));
+    let last = records.last();
+    assert!(matches!(
+        last,
+        Some(Body::ToolResult {
+            ok: true,
+            checkpoint: Some(Checkpoint::Failed { .. }),
+            ..
+        })
+    ));
 }
 
 #[test]
@@ -309,7 +356,7 @@ fn what_is_left_of_files_that_were_handed_is_in_the_outcome() {
         let before = Some(Before::Workspace(vec![blob("theirs")]));
         Machine::resume(assignment, before, &[])
     };
-    let end = |saved: Option<Saved>, failed: bool| {
+    let end = |saved: Option<Saved>, again: Option<Saved>, failed: bool| {
         let mut machine = handed();
         let mut go = |event| {
             let (next, step) = std::mem::replace(&mut machine, handed()).step(event);
@@ -332,8 +379,15 @@ fn what_is_left_of_files_that_were_handed_is_in_the_outcome() {
         } else {
             text("done")
         };
-        match machine.step(last).1.next {
-            Next::Finish(outcome) => outcome.workspace,
+        let (machine, step) = machine.step(last);
+        match (step.next, again) {
+            (Next::Finish(outcome), None) => outcome.workspace,
+            (Next::Save(Save { base: true }), Some(saved)) => {
+                match machine.step(Event::Saved(saved)).1.next {
+                    Next::Finish(outcome) => outcome.workspace,
+                    other => panic!("{other:?}"),
+                }
+            }
             other => panic!("{other:?}"),
         }
     };
@@ -342,9 +396,13 @@ fn what_is_left_of_files_that_were_handed_is_in_the_outcome() {
         blobs: vec![blob("mine")],
         skipped: vec![],
     };
-    assert_eq!(end(None, false), None);
-    assert_eq!(end(Some(kept()), false), Some(left("mine")));
-    assert_eq!(end(Some(kept()), true), None);
-    let lost = end(Some(Saved::Failed("full".into())), false);
+    let full = || Saved::Failed("full".into());
+    assert_eq!(end(None, None, false), None);
+    assert_eq!(end(Some(kept()), None, false), Some(left("mine")));
+    assert_eq!(end(Some(kept()), None, true), None);
+    // What could not be kept then is tried once more at the end.
+    assert_eq!(end(Some(full()), Some(kept()), false), Some(left("mine")));
+    let lost = end(Some(full()), Some(full()), false);
     assert!(matches!(lost, Some(Checkpoint::Failed { .. })), "{lost:?}");
+    assert_eq!(end(Some(full()), None, true), None);
 }

@@ -285,6 +285,7 @@ fn what_may_have_had_an_effect_is_not_made_again_by_whoever_goes_on() {
             id,
             ok: true,
             value: json!({}),
+            task: None,
             workspace: None,
         },
         intent("hub__search"),
