@@ -88,7 +88,21 @@ pub fn cases() -> Vec<Case> {
                 "tools": [{"mcp": {"name": "hub", "url": "https://mcp.example.com", "allow": ["search"]}}],
                 "approvals": [{"tool": "hub__drop", "approvers": {"users": ["carol"]}}],
             })),
-            &["each tool of approvals must be one of tools"],
+            &["each tool of approvals must be one of tools: a builtin, or <mcp.name>__<tool>"],
+        ),
+        denied(
+            "nine servers",
+            a(json!({"tools": (0..9).map(|number| {
+                json!({"mcp": {"name": format!("hub{number}"), "url": "https://a.example", "allow": ["x"]}})
+            }).collect::<Vec<_>>()})),
+            &["at most 8 tools are mcp"],
+        ),
+        denied(
+            "a name that no model takes",
+            a(
+                json!({"tools": [{"mcp": {"name": "hub4567890123456", "url": "https://a.example", "allow": ["x".repeat(61)]}}]}),
+            ),
+            &["name and the name of a tool have at most 62 characters together"],
         ),
         denied(
             "two servers of one name",
