@@ -323,7 +323,7 @@ mod tests {
         assert!(why.contains("private address"), "{why}");
         // Nor by the client itself, whatever was found before.
         let sent = outbound.tls.unwrap().get("https://localhost:1/").send();
-        let why = format!("{:?}", sent.await.unwrap_err());
+        let why = failure(&sent.await.unwrap_err(), None);
         assert!(why.contains("private address"), "{why}");
     }
 }
