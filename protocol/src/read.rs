@@ -130,7 +130,7 @@ pub enum AuditAct {
     Remember,
     /// Notes were deleted, or gave way to newer ones.
     Forget,
-    /// An agent called a tool of an MCP server, or was kept from it.
+    /// An agent is about to call a tool of an MCP server.
     Tool,
 }
 

@@ -122,16 +122,13 @@ impl Ask {
         bytes > MAX_ASK_BYTES || letters > MAX_SHOWN
     }
 
-    /// Whether it hands a workspace on.
+    /// The parts of the workspace that it hands on, where it does.
     #[must_use]
-    pub const fn hands_on(&self) -> bool {
-        matches!(
-            self,
-            Self::Delegate {
-                workspace: Some(_),
-                ..
-            }
-        )
+    pub const fn handed(&self) -> Option<&Vec<Blob>> {
+        match self {
+            Self::Delegate { workspace, .. } => workspace.as_ref(),
+            Self::Judge { .. } | Self::Approval { .. } | Self::Question { .. } => None,
+        }
     }
 
     /// Whether `id` is one that this request may have.

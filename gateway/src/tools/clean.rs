@@ -1,7 +1,7 @@
 //! Text of strangers, for a model and for whoever reads the transcript: without characters that steer instead of being read.
 
 /// Whether a character has no place in such a text: it steers a terminal, reorders what stands around it, or is seen by a model and by nobody else.
-const fn is_hidden(letter: char) -> bool {
+pub const fn is_hidden(letter: char) -> bool {
     matches!(
         letter,
         '\u{0}'..='\u{8}' | '\u{b}'..='\u{1f}' | '\u{7f}'..='\u{9f}' // control characters but tab and line end

@@ -3,6 +3,7 @@
 //!
 //! Whatever a tool comes to is an answer for the model. Arguments and answers are in the Task's journal, which the pilot writes, and in no log.
 
+mod clean;
 pub mod mcp;
 mod memory;
 pub mod route;

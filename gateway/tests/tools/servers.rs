@@ -6,6 +6,7 @@
 use super::server::{at, task};
 use super::{call, offer};
 use crate::common::World;
+use crate::common::port::free_address;
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -53,17 +54,12 @@ async fn start(command: &mut Command, port: u16) -> Running {
     running
 }
 
-fn free() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
-
 #[tokio::test]
 async fn the_protocol_projects_own_server_for_javascript() {
     let Some(folder) = folder() else { return };
-    let port = free();
+    let port = free_address().port();
     let script = "javascript/node_modules/@modelcontextprotocol/server-everything/dist/index.js";
-    let mut command = Command::new("node");
+    let mut command = Command::new(folder.join("usr/local/bin/node"));
     command.arg(folder.join(script)).arg("streamableHttp");
     let _server = start(command.env("PORT", port.to_string()), port).await;
 
@@ -110,7 +106,7 @@ async fn the_protocol_projects_own_server_for_javascript() {
 #[tokio::test]
 async fn a_server_that_is_made_with_the_protocol_projects_package_for_python() {
     let Some(folder) = folder() else { return };
-    let port = free();
+    let port = free_address().port();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools/servers/server.py");
     let mut command = Command::new(folder.join("python/bin/python"));
     command.arg(script).arg(port.to_string());

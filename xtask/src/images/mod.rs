@@ -2,7 +2,7 @@
 //! root, and images of languages from Debian packages.
 
 pub mod archive;
-mod language;
+pub mod language;
 pub mod programs;
 mod push;
 

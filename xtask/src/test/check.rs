@@ -10,6 +10,7 @@ use super::report::{Outcome, Report};
 use crate::apt;
 use crate::cache::{self, checkout};
 use crate::cmd;
+use crate::images::language;
 
 /// The release of cargo-deny that is used.
 const DENY: &str = "0.20.2";
@@ -57,7 +58,9 @@ pub fn run(report: &mut Report) {
 /// The MCP servers that the gateway's tests talk to, from the locks beside them.
 fn servers() -> Result<PathBuf> {
     let locks = checkout().join("gateway/tests/tools/servers");
-    let key = cache::Key::default().add_files(&locks, |name| name != "server.py")?;
+    let key = cache::Key::default()
+        .add("node", language::NODE.as_bytes())
+        .add_files(&locks, |name| name != "server.py")?;
     cache::once(&format!("mcp-servers/{}", key.finish()), |folder| {
         let (javascript, python) = (folder.join("javascript"), folder.join("python"));
         std::fs::create_dir_all(&javascript).context("failed to make a folder")?;
@@ -67,7 +70,11 @@ fn servers() -> Result<PathBuf> {
         }
         // What is installed has the digests of the locks, and runs nothing while it is.
         let npm = ["ci", "--ignore-scripts", "--no-audit", "--no-fund"];
-        cmd::pass(cmd::command("npm").args(npm).current_dir(&javascript))?;
+        language::node(folder)?;
+        let programs = folder.join("usr/local/bin");
+        let mut install = cmd::command(programs.join("node"));
+        install.arg(programs.join("npm")).args(npm);
+        cmd::pass(install.current_dir(&javascript))?;
         cmd::pass(cmd::command("python3").args(["-m", "venv"]).arg(&python))?;
         let mut pip = cmd::command(python.join("bin/pip"));
         pip.args(["install", "--quiet", "--no-input", "--require-hashes"]);

@@ -1,5 +1,7 @@
 //! Texts of servers: what a person could not see in them is taken out.
 
+use crate::tools::clean::is_hidden;
+
 /// The text without characters that are not seen, or reorder what is: controls but for line feeds and tabs, signs of direction, joiners of nothing, and the
 /// tags and selectors in which text can be hidden. The sixteen selectors that emoji have stay: more than one after another do not.
 pub fn clean(text: &str) -> String {
@@ -18,21 +20,15 @@ pub fn short(text: &str, most: usize) -> String {
 }
 
 fn is_unseen(letter: char) -> bool {
-    match letter {
-        '\n' | '\t' => false,
-        '\u{ad}'
-        | '\u{61c}'
-        | '\u{180e}'
-        | '\u{200b}'
-        | '\u{200e}'..='\u{200f}'
-        | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}'
-        | '\u{feff}'
-        | '\u{fff9}'..='\u{fffb}'
-        | '\u{e0000}'..='\u{e007f}'
-        | '\u{e0100}'..='\u{e01ef}' => true,
-        letter => letter.is_control(),
-    }
+    is_hidden(letter)
+        || matches!(
+            letter,
+            '\u{ad}'
+                | '\u{180e}'
+                | '\u{200b}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{e0100}'..='\u{e01ef}'
+        )
 }
 
 #[cfg(test)]

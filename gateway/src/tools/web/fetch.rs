@@ -3,9 +3,10 @@
 use super::get::{Got, get};
 use super::page::{self, Page};
 use super::target::{self, Grant, Target};
-use super::{Failed, begins, clean, counted, ended, read, refused};
+use super::{Failed, begins, counted, ended, read, refused};
 use crate::identity::sandbox::SandboxPod;
 use crate::state::Gateway;
+use crate::tools::clean;
 use http::StatusCode;
 use oarmaster_crds::DomainPattern;
 use serde::Deserialize;

@@ -1,10 +1,10 @@
 //! One request for a page: a connection of its own to the addresses that were checked, an answer of bounded size, and nothing of the caller in it.
 
 use super::Failed;
-use super::clean::line;
 use super::target::Target;
 use crate::egress::names::{self, NotReached, Resolve};
 use crate::provider::guard::PrivateEndpoints;
+use crate::tools::clean::line;
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use http::header::{

@@ -10,7 +10,6 @@
 //!
 //! Decision 0036 has the reasons. What strangers say is data here: nothing of it is run, and no address in it is followed by itself.
 
-mod clean;
 pub mod config;
 pub mod fetch;
 mod get;

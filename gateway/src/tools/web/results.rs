@@ -1,8 +1,8 @@
 //! What a search endpoint answers, as a list for the model; and the list read back, since what a search has returned may be fetched.
 
-use super::clean::line;
 use super::config::Fields;
 use super::target::Target;
+use crate::tools::clean::line;
 use oarmaster_protocol::text;
 use serde_json::Value;
 

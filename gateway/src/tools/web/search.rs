@@ -1,10 +1,11 @@
 //! WebSearch: one question to the installation's search endpoint.
 
 use super::results::{self, NoList};
-use super::{Failed, Web, begins, clean, counted, ended, get, read};
+use super::{Failed, Web, begins, counted, ended, get, read};
 use crate::identity::sandbox::SandboxPod;
 use crate::provider::client::NoAnswer;
 use crate::state::Gateway;
+use crate::tools::clean;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING};
 use http::{HeaderValue, Method, StatusCode};
 use oarmaster_protocol::text;

@@ -89,8 +89,8 @@ impl Machine {
         }
         match self.to_keep.front().cloned() {
             None => {
-                let leaves = outcome.failure.is_none() && self.assignment.handed.is_some();
-                if leaves && self.layers.lack_something() && self.has_sandbox() {
+                if self.leaves_files(&outcome) && self.layers.lack_something() && self.has_sandbox()
+                {
                     self.phase = Phase::Leaving(outcome);
                     return Next::Save(Save { base: true });
                 }
@@ -113,9 +113,14 @@ impl Machine {
         self.hand_in(outcome)
     }
 
+    /// Whether the files that were handed to this Task go back with its outcome.
+    fn leaves_files(&self, outcome: &Outcome) -> bool {
+        outcome.failure.is_none() && self.assignment.handed.is_some()
+    }
+
     fn hand_in(&mut self, mut outcome: Outcome) -> Next {
         outcome.artifacts = std::mem::take(&mut self.artifacts);
-        if outcome.failure.is_none() && self.assignment.handed.is_some() {
+        if self.leaves_files(&outcome) {
             outcome.workspace = self.layers.left();
         }
         self.phase = Phase::Ended;

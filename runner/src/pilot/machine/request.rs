@@ -94,7 +94,7 @@ impl Machine {
 
     /// Asks for what a tool call needs. The workspace that is handed on is kept before it is asked for.
     pub(super) fn ask_for(&mut self, call: Call, what: Ask) -> Next {
-        if what.hands_on() && !self.layers.are_whole() {
+        if what.handed().is_some() && !self.layers.are_whole() {
             self.phase = Phase::Handing(call);
             return Next::Save(Save { base: true });
         }

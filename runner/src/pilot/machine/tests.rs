@@ -22,7 +22,7 @@ use oarmaster_protocol::assignment::{
 use oarmaster_protocol::exec::{Failed, Output, Ran, Stopped};
 use oarmaster_protocol::journal::Checkpoint;
 use oarmaster_protocol::probe::Place;
-use oarmaster_protocol::request::{Ask, Waits};
+use oarmaster_protocol::request::Waits;
 use proptest::prelude::*;
 use serde_json::json;
 use std::collections::BTreeMap;

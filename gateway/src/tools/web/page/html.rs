@@ -1,9 +1,9 @@
 //! HTML as text, from its tokens alone: there is no tree, so nothing is nested too deep, and each byte is looked at a bounded number of times.
 
-use super::super::clean::{line, lines};
 use super::super::target::Target;
 use super::write::Writer;
 use super::{MAX_TITLE, Page};
+use crate::tools::clean::{line, lines};
 use html5gum::{DefaultEmitter, StartTag, Token, Tokenizer};
 use std::collections::HashMap;
 use std::collections::btree_map::BTreeMap;

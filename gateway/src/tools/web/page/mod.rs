@@ -4,8 +4,8 @@ mod charset;
 mod html;
 mod write;
 
-use super::clean::{line, lines};
 use super::target::Target;
+use crate::tools::clean::{line, lines};
 use oarmaster_protocol::text;
 use oarmaster_protocol::tool::MAX_TOOL_TEXT;
 

@@ -154,14 +154,7 @@ impl World {
                         .iter()
                         .rev()
                         .find_map(|record| match &record.body {
-                            Body::Asked {
-                                what:
-                                    Ask::Delegate {
-                                        workspace: Some(blobs),
-                                        ..
-                                    },
-                                ..
-                            } => blobs.last().cloned(),
+                            Body::Asked { what, .. } => what.handed()?.last().cloned(),
                             _ => None,
                         });
                     if let Some(blob) = handed {
