@@ -44,10 +44,11 @@ fn parse(stat: &str) -> Option<Stat> {
     })
 }
 
-/// How many processes there are beside this one, where it is PID 1 and all others are its own; 0 elsewhere. Much faster than [`usage`].
+/// How many descendants this process has. Much faster than [`usage`] where it is PID 1, since all others are its own.
 pub(super) fn count() -> std::io::Result<u32> {
     if getpid().as_raw() != 1 {
-        return Ok(0);
+        let found = usage(getpid())?.pids.len();
+        return Ok(u32::try_from(found).unwrap_or(u32::MAX));
     }
     let mut count = 0u32;
     for entry in fs::read_dir("/proc")? {
@@ -119,15 +120,18 @@ fn page_size() -> u64 {
 /// Memory of the processes with every shared page divided among its users; much slower than [`usage`], so for the decision only.
 /// A process whose map cannot be read counts with its resident memory.
 ///
-/// A process that forks holds the lock on its own map, and gets little time to release it: with more than `max_processes` meanwhile, the rest
-/// is not looked at.
-pub(super) fn proportional(pids: &BTreeSet<i32>, max_processes: u32) -> u64 {
-    pids.iter()
-        .take_while(|_| count().is_ok_and(|count| count <= max_processes))
-        .map(|pid| {
-            rollup(*pid).or_else(|| resident(*pid)).unwrap_or(0) // 0: it has ended
-        })
-        .fold(0, u64::saturating_add)
+/// A process that forks holds the lock on its own map, and gets little time to release it: `None` when there are more than `max_processes`
+/// meanwhile.
+pub(super) fn proportional(pids: &BTreeSet<i32>, max_processes: u32) -> Option<u64> {
+    let mut sum = 0u64;
+    for pid in pids {
+        let memory = rollup(*pid).or_else(|| resident(*pid)).unwrap_or(0); // 0: it has ended
+        sum = sum.saturating_add(memory);
+        if count().is_ok_and(|count| count > max_processes) {
+            return None;
+        }
+    }
+    Some(sum)
 }
 
 fn rollup(pid: i32) -> Option<u64> {
@@ -268,7 +272,8 @@ mod tests {
         };
         assert!(seen.pids.contains(&pid));
         assert!(seen.tasks >= 1 && seen.resident > 0);
-        assert!(proportional(&BTreeSet::from([pid]), 100) > 0);
+        assert!(proportional(&BTreeSet::from([pid]), 100) > Some(0));
+        assert_eq!(proportional(&BTreeSet::from([pid]), 0), None);
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(!usage(getpid()).unwrap().pids.contains(&pid));
