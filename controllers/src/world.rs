@@ -63,7 +63,7 @@ use touch::{
 };
 
 /// Passes at once of the Task controller, each mostly waiting for the API server or the gateway.
-const TASK_CONCURRENCY: u16 = 32;
+const TASK_CONCURRENCY: u16 = 128;
 /// Passes at once of the others.
 const CONCURRENCY: u16 = 4;
 /// A Task's pass begins at once; two triggers of the same moment are one.

@@ -96,7 +96,7 @@ async fn main() -> Result<()> {
         Ok(())
     })
     .await?;
-    let rig = Rig::start(cluster).await?;
+    let rig = Rig::direct(cluster).await?;
     let (arrivals, held) = (Arrivals::default(), Gate::default());
     let resumed: Vec<Gate> = (0..going_on::KILLS).map(|_| Gate::default()).collect();
     let measured = Space::with(rig.cluster.clone(), "bench", async |space| {

@@ -63,13 +63,8 @@ impl Files {
         })
     }
 
-    /// The kubeconfig of the operator, by way of a proxy, or of the gateway, direct; with the rights of the chart's ServiceAccount.
-    pub(super) fn kubeconfig(&self, through: Option<&str>) -> Result<PathBuf> {
-        let name = if through.is_some() {
-            "operator"
-        } else {
-            "gateway"
-        };
+    /// The kubeconfig of `operator` or `gateway`, by way of a proxy or direct, with the rights of the chart's ServiceAccount.
+    pub(super) fn kubeconfig(&self, name: &str, through: Option<&str>) -> Result<PathBuf> {
         let mut config = self.base.clone();
         for user in config.auth_infos.iter_mut() {
             user.auth_info = Some(kube::config::AuthInfo {

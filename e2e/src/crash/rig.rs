@@ -55,6 +55,18 @@ impl Rig {
     /// # Errors
     /// When something of it does not come up.
     pub async fn start(cluster: Cluster) -> Result<Self> {
+        Self::begin(cluster, true).await
+    }
+
+    /// The same, with an operator that asks both servers itself: a proxy has a new connection for each request, which is what is measured then.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn direct(cluster: Cluster) -> Result<Self> {
+        Self::begin(cluster, false).await
+    }
+
+    async fn begin(cluster: Cluster, proxied: bool) -> Result<Self> {
         crypto();
         let dir = tempfile::Builder::new()
             .permissions(Permissions::from_mode(0o755))
@@ -68,17 +80,22 @@ impl Rig {
         let before_api = format!("https://localhost:{}", listener.local_addr()?.port());
         let upstream = Upstream::new(&files.server, files.authorities.clone())?;
         let api = Proxy::start(&own, listener, upstream, asked.clone())?;
-        let through = files.kubeconfig(Some(&before_api))?;
-        let direct = files.kubeconfig(None)?;
-
+        let direct = files.kubeconfig("gateway", None)?;
         let before_gateway = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let url = format!("https://localhost:{}", before_gateway.local_addr()?.port());
+        let ports = Ports::free()?;
+        let (through, url) = if proxied {
+            let port = before_gateway.local_addr()?.port();
+            let through = files.kubeconfig("operator", Some(&before_api))?;
+            (through, format!("https://localhost:{port}"))
+        } else {
+            let direct = files.kubeconfig("operator", None)?;
+            (direct, localhost(ports.admin))
+        };
         mount(&cluster, &files.ca_dir).await?;
         let operator = operator(&cluster, &programs, &files, &through, &url).await?;
         let leaf = leaf(&cluster).await?;
         mount(&cluster, &files.ca_dir).await?;
 
-        let ports = Ports::free()?;
         let gateway = gateway(&cluster, &programs, &files, &direct, &ports).await?;
         let authority = || reqwest::Certificate::from_pem(leaf.ca.as_bytes());
         let upstream = Upstream::new(&localhost(ports.admin), vec![authority()?])?;

@@ -15,12 +15,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 /// Threads that attempts share. What takes long in one has a thread of its own meanwhile.
 const WORKERS: usize = 2;
+/// So many ask for work at once: an answer waits until the claim is durable, and the gateway makes many durable together.
+const POLLS: usize = 8;
 /// The gateway answers after [`WORK_WAIT`] at the latest.
 const WORK_TIMEOUT: Duration = WORK_WAIT.saturating_add(Duration::from_secs(15));
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -86,39 +88,79 @@ async fn take(
     attempts: &mut JoinSet<()>,
     stopped: &watch::Receiver<bool>,
 ) -> Result<(), Error> {
-    let token = Token::File(args.token_file.clone());
     let slots = Arc::new(Semaphore::new(usize::from(args.slots)));
     // A journal may be as large as all that the process is meant to hold: one is read at a time.
     let turns = Arc::new(Semaphore::new(1));
-    let mut trust = authority(None, args.ca_file.as_deref())?;
-    let mut link = Link::new(&args.gateway, &trust)?;
-    let mut pause = FIRST_PAUSE;
-    loop {
+    let (found, mut taken) = mpsc::channel(1);
+    let mut polls = JoinSet::new();
+    for _ in 0..POLLS.min(usize::from(args.slots)) {
+        let poll = Poll::new(args, slots.clone(), found.clone())?;
+        polls.spawn(poll.run());
+    }
+    drop(found);
+    while let Some((link, work, slot)) = taken.recv().await {
         while attempts.try_join_next().is_some() {}
-        let slot = slots.clone().acquire_owned().await;
-        let slot = slot.map_err(|error| Error::Setup(error.to_string()))?;
-        // A new CA is there days before it signs; attempts that run go on with the one that they began with.
-        if let Ok(read) = authority(None, args.ca_file.as_deref())
-            && read != trust
-            && let Ok(renewed) = Link::new(&args.gateway, &read)
-        {
-            (trust, link) = (read, renewed);
-        }
-        match work(&link, &token).await {
-            Ok(Some(work)) => {
-                pause = FIRST_PAUSE;
-                let claimed = Claimed::new(link.clone(), work, turns.clone());
-                let stopped = stopped.clone();
-                attempts.spawn(async move {
-                    claimed.run(stopped).await;
-                    drop(slot);
-                });
+        let claimed = Claimed::new(link, work, turns.clone());
+        let stopped = stopped.clone();
+        attempts.spawn(async move {
+            claimed.run(stopped).await;
+            drop(slot);
+        });
+    }
+    Err(Error::Setup("nobody asks for work any more".to_owned()))
+}
+
+/// What one who asks for work has found, and the slot for it.
+type Found = (Link, Work, OwnedSemaphorePermit);
+
+/// One of those who ask for work.
+struct Poll {
+    args: Args,
+    slots: Arc<Semaphore>,
+    found: mpsc::Sender<Found>,
+    trust: String,
+    link: Link,
+}
+
+impl Poll {
+    fn new(args: &Args, slots: Arc<Semaphore>, found: mpsc::Sender<Found>) -> Result<Self, Error> {
+        let trust = authority(None, args.ca_file.as_deref())?;
+        let link = Link::new(&args.gateway, &trust)?;
+        Ok(Self {
+            args: args.clone(),
+            slots,
+            found,
+            trust,
+            link,
+        })
+    }
+
+    /// Asks until nobody listens any more.
+    async fn run(mut self) {
+        let token = Token::File(self.args.token_file.clone());
+        let mut pause = FIRST_PAUSE;
+        while let Ok(slot) = self.slots.clone().acquire_owned().await {
+            // A new CA is there days before it signs; attempts that run go on with the one that they began with.
+            if let Ok(read) = authority(None, self.args.ca_file.as_deref())
+                && read != self.trust
+                && let Ok(renewed) = Link::new(&self.args.gateway, &read)
+            {
+                (self.trust, self.link) = (read, renewed);
             }
-            Ok(None) => pause = FIRST_PAUSE,
-            Err(why) => {
-                claim::say(&format!("no work from the gateway: {why}"));
-                sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+            match work(&self.link, &token).await {
+                Ok(Some(work)) => {
+                    pause = FIRST_PAUSE;
+                    let found = (self.link.clone(), work, slot);
+                    if self.found.send(found).await.is_err() {
+                        return;
+                    }
+                }
+                Ok(None) => pause = FIRST_PAUSE,
+                Err(why) => {
+                    claim::say(&format!("no work from the gateway: {why}"));
+                    sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
             }
         }
     }
