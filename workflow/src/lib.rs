@@ -1,0 +1,3 @@
+//! Workflows without I/O: what is decided about them, by whoever has to decide it (operator, webhook, CLI). No client, no clock, no await.
+
+pub mod expr;
