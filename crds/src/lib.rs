@@ -33,6 +33,7 @@ pub use kinds::class::{SandboxClass, SandboxClassSpec, SandboxClassStatus};
 pub use kinds::pool::{ModelPool, ModelPoolSpec, ModelPoolStatus};
 pub use kinds::provider::{ModelProvider, ModelProviderSpec, ModelProviderStatus};
 pub use kinds::task::{Task, TaskSpec, TaskStatus};
+pub use kinds::workflow::{Workflow, WorkflowSpec, WorkflowStatus};
 pub use money::Usd;
 pub use quantity::Size;
 pub use users::UserIds;

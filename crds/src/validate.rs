@@ -55,7 +55,7 @@ pub struct Problem {
 
 impl Problem {
     /// A problem with the spec itself.
-    pub(crate) fn spec(field: impl Into<String>, message: impl Into<String>) -> Self {
+    pub fn spec(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             field: field.into(),
             message: message.into(),
@@ -64,7 +64,8 @@ impl Problem {
     }
 
     /// The same, as a rule of another kind.
-    pub(crate) fn of(mut self, rule: Rule) -> Self {
+    #[must_use]
+    pub fn of(mut self, rule: Rule) -> Self {
         self.rule = rule;
         self
     }

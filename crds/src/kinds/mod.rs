@@ -11,3 +11,4 @@ pub mod provider;
 pub mod sandbox;
 pub mod script;
 pub mod task;
+pub mod workflow;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// One piece of work: an agent with a prompt, or code. Its name is its idempotency key; creating it starts it. Once created, only `state` and a raised `budget` may change.
+/// One piece of work: an agent with a prompt, code, or a workflow. Its name is its idempotency key; creating it starts it. Once created, only `state` and a raised `budget` may change.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "oarmaster.dev",
@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
     namespaced,
     status = "TaskStatus",
     derive = "PartialEq",
-    doc = "One piece of work: an agent with a prompt, or code. Creating it starts it.",
+    doc = "One piece of work: an agent with a prompt, code, or a workflow. Creating it starts it.",
     printcolumn(name = "TARGET", type_ = "string", json_path = ".status.target"),
     printcolumn(name = "PHASE", type_ = "string", json_path = ".status.phase"),
     printcolumn(
@@ -70,11 +70,13 @@ use std::collections::BTreeMap;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.agent) != has(self.run)").message("set exactly one of agent (with params) or run (with command or code)"),
-    validation = Rule::new("!has(self.run) || !has(self.params)").message("params are for an agent; code in run takes its values from run.env"),
+    validation = Rule::new("[has(self.agent), has(self.run), has(self.workflow)].filter(set, set).size() == 1").message("set exactly one of agent (with params), run (with command or code) or workflow (with params)"),
+    validation = Rule::new("!has(self.run) || !has(self.params)").message("params are for an agent or a workflow; code in run takes its values from run.env"),
     validation = Rule::new("!has(self.agent) || has(self.agent.command) || (has(self.params) && has(self.params.prompt))").message("an agent needs params.prompt: what it is to do; or agent.command with the params of that command"),
     validation = Rule::new("has(self.agent) == has(oldSelf.agent) && (!has(self.agent) || self.agent == oldSelf.agent)").message("agent cannot change after creation; create another Task"),
     validation = Rule::new("has(self.run) == has(oldSelf.run) && (!has(self.run) || self.run == oldSelf.run)").message("run cannot change after creation; create another Task"),
+    validation = Rule::new("!has(self.workflow) || (!has(self.files) && !has(self.artifacts) && !has(self.accept))").message("files, artifacts and accept are for an agent or a run; those of a workflow stand in its steps"),
+    validation = Rule::new("has(self.workflow) == has(oldSelf.workflow) && (!has(self.workflow) || self.workflow == oldSelf.workflow)").message("workflow cannot change after creation; create another Task"),
     validation = Rule::new("has(self.params) == has(oldSelf.params) && (!has(self.params) || self.params == oldSelf.params)").message("params cannot change after creation; create another Task"),
     validation = Rule::new("has(self.files) == has(oldSelf.files) && (!has(self.files) || self.files == oldSelf.files)").message("files cannot change after creation; create another Task"),
     validation = Rule::new("has(self.artifacts) == has(oldSelf.artifacts) && (!has(self.artifacts) || self.artifacts == oldSelf.artifacts)").message("artifacts cannot change after creation; create another Task"),
@@ -94,7 +96,7 @@ use std::collections::BTreeMap;
     validation = Rule::new("has(self.requestedBy) == has(oldSelf.requestedBy) && (!has(self.requestedBy) || self.requestedBy == oldSelf.requestedBy)").message("requestedBy cannot change after creation: it says who created the Task")
 )]
 pub struct TaskSpec {
-    /// The Agent that does it. Exactly one of agent and run. Immutable.
+    /// The Agent that does it. Exactly one of agent, run and workflow. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentCall>,
     /// A Task of this namespace that has ended: the agent goes on from its conversation and its workspace, and `params` are the next thing it is asked. Of a Task that continues another one, only what came after that one is gone on from. Whoever creates this one must be allowed to read that one's transcript and files (`get` on `tasks/transcript` and `tasks/artifacts`). Immutable.
@@ -103,10 +105,13 @@ pub struct TaskSpec {
     /// Go through the record of another Task in place of asking the model: what this agent would ask is held against what was asked there, and the Task fails at the first difference, which it names. Costs nothing while recorded. Whoever creates this Task must be allowed to read the other one's transcript (`get` on `tasks/transcript`). Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay: Option<ReplaySpec>,
-    /// Code that does it, without an Agent. Exactly one of agent and run. Immutable.
+    /// Code that does it, without an Agent. Exactly one of agent, run and workflow. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunSpec>,
-    /// Parameters. An agent takes `prompt`, what it is to do (1 to 131072 characters); a command of it takes what its `params` say. At most 64, and 256 KiB of JSON. Immutable.
+    /// A Workflow of the same namespace, each of whose steps becomes a Task of its own, or an Approval. What it is when the Task begins counts. Exactly one of agent, run and workflow. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow: Option<LocalRef>,
+    /// Parameters. An agent takes `prompt`, what it is to do (1 to 131072 characters); a command of it, or a workflow, takes what its `params` say. At most 64, and 256 KiB of JSON. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "params_schema")]
     pub params: Option<BTreeMap<String, Value>>,
@@ -121,16 +126,16 @@ pub struct TaskSpec {
     /// What makes the outcome true. Default: the agent's. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accept: Option<AcceptSpec>,
-    /// Most that may be spent, over all attempts. May be raised, never lowered. Default: the agent's, else the SandboxClass's.
+    /// Most that may be spent, over all attempts. May be raised, never lowered. Of a workflow it is for all its steps together. Default: the agent's or the workflow's, else the SandboxClass's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Allowance>,
-    /// Running time over all attempts; waiting does not count. Default 20m. Immutable.
+    /// Running time over all attempts; waiting does not count. Of a workflow its `timeouts` count in its place. Default 20m. Immutable.
     #[serde(default = "default_timeout")]
     pub timeout: GepDuration,
-    /// New attempts after failures that may pass. Immutable.
+    /// New attempts after failures that may pass. A workflow has one attempt: what is tried again are its steps. Immutable.
     #[serde(default)]
     pub retry: RetrySpec,
-    /// `Running`, `Paused` to stop it until it is `Running` again, or `Cancelled` to stop it for good. A paused Task has no pod, and its time does not run; an agent goes on where it stopped, a `run` begins anew. May change. Default Running.
+    /// `Running`, `Paused` to stop it until it is `Running` again, or `Cancelled` to stop it for good. A paused Task has no pod, and its time does not run; an agent goes on where it stopped, a `run` begins anew, a workflow's steps are paused with it. May change. Default Running.
     #[serde(default)]
     pub state: DesiredState,
     /// Delete the Task this long after its end. Unset: it is kept. Not on objects that Argo CD, Flux or Helm track: they would create, and so run, it again. Immutable.
@@ -171,6 +176,7 @@ impl Default for TaskSpec {
             continue_from: None,
             replay: None,
             run: None,
+            workflow: None,
             params: None,
             files: Vec::new(),
             artifacts: Vec::new(),
@@ -510,7 +516,7 @@ pub struct TaskStatus {
     /// Summary of the conditions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
-    /// What runs: `agent/NAME`, with a command `agent/NAME/COMMAND`, or `run/LANGUAGE`; `select/CAPABILITIES` until an agent is chosen.
+    /// What runs: `agent/NAME`, with a command `agent/NAME/COMMAND`, `run/LANGUAGE` or `workflow/NAME`; `select/CAPABILITIES` until an agent is chosen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     /// Number of the newest attempt, from 1. Written before anything of it exists.
@@ -541,6 +547,9 @@ pub struct TaskStatus {
     /// What the Task asked for and has no answer to yet.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<RequestStatus>,
+    /// Of a workflow: how its steps stand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<StepsStatus>,
     /// Why the Task failed, or the last attempt did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<FailureStatus>,
@@ -565,6 +574,88 @@ pub struct TaskStatus {
     /// When the next attempt begins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_attempt_at: Option<Time>,
+}
+
+/// How the steps of a workflow stand. Those that are not named have not begun.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StepsStatus {
+    /// `NAME@sha256:...` of the Workflow's spec that runs. The ControllerRevision with the Task's UID in its name keeps it.
+    pub revision: String,
+    /// How many steps there are, those of `finally` among them.
+    pub total: i64,
+    /// Steps that are under way. At most 100.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub active: Vec<ActiveStep>,
+    /// Steps that succeeded, in the order in which they did.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub succeeded: Vec<String>,
+    /// Steps whose `if` was false.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<String>,
+    /// Steps that were not begun, since one that they need did not succeed, or the run stopped.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub omitted: Vec<String>,
+    /// Steps that failed or were cancelled, in the order in which they did.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<FailedStep>,
+    /// How the run ends, once that is certain; what is left are steps to stop, and `finally`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Ending>,
+}
+
+/// A step that is under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ActiveStep {
+    /// Name of the step.
+    pub name: String,
+    /// What does it.
+    pub kind: RequestKind,
+    /// Name of that Task or Approval.
+    pub object: String,
+    /// UID of it, once it was seen: it is not made again then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    /// How it stands.
+    pub phase: Phase,
+    /// How often it was made, from 1: an Approval that is deleted is asked for again.
+    #[serde(default = "first", skip_serializing_if = "is_first")]
+    pub round: i64,
+}
+
+const fn first() -> i64 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+const fn is_first(round: &i64) -> bool {
+    *round == 1
+}
+
+/// A step that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FailedStep {
+    /// Name of the step.
+    pub name: String,
+    /// The failure class; `Cancelled` of a step that was stopped.
+    pub class: String,
+    /// What happened, shortened; `status.failure` of its Task has all of it.
+    pub message: String,
+}
+
+/// How a run ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Ending {
+    /// `Succeeded`, `Failed` or `Cancelled`.
+    pub phase: Phase,
+    /// Why, if it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<FailureStatus>,
+    /// Since when.
+    pub since: Time,
 }
 
 /// A Job.

@@ -32,20 +32,30 @@ pub const TRACKING_ANNOTATIONS: [&str; 2] = [
 #[must_use]
 pub fn task(spec: &TaskSpec, metadata: &ObjectMeta) -> Vec<Problem> {
     let mut problems = Vec::new();
-    match (&spec.agent, &spec.run) {
-        (Some(agent), None) => {
+    match (&spec.agent, &spec.run, &spec.workflow) {
+        (Some(agent), None, None) => {
             which(&mut problems, agent);
             match &agent.command {
                 None => params(&mut problems, spec),
                 Some(name) => command_params(&mut problems, name, spec),
             }
         }
-        (None, Some(run)) => {
+        (None, None, Some(workflow)) => {
+            bounds::text(&mut problems, "spec.workflow.name", &workflow.name, 253);
+            params_size(&mut problems, spec);
+            if !spec.files.is_empty() || !spec.artifacts.is_empty() || spec.accept.is_some() {
+                problems.push(Problem::spec(
+                    "spec",
+                    "files, artifacts and accept are for an agent or a run; those of a workflow stand in its steps",
+                ));
+            }
+        }
+        (None, Some(run), None) => {
             if spec.params.is_some() {
                 problems.push(
                     Problem::spec(
                         "spec.params",
-                        "are for an agent; code in run takes its values from run.env",
+                        "are for an agent or a workflow; code in run takes its values from run.env",
                     )
                     .of(Rule::Params),
                 );
@@ -56,7 +66,7 @@ pub fn task(spec: &TaskSpec, metadata: &ObjectMeta) -> Vec<Problem> {
         }
         _ => problems.push(Problem::spec(
             "spec",
-            "set exactly one of agent (with params) or run (with command or code)",
+            "set exactly one of agent (with params), run (with command or code) or workflow (with params)",
         )),
     }
     files(&mut problems, spec);
@@ -146,6 +156,10 @@ fn command_params(problems: &mut Vec<Problem>, name: &str, spec: &TaskSpec) {
     if !commands::is_name(name) {
         problems.push(Problem::spec("spec.agent.command", commands::NAMES));
     }
+    params_size(problems, spec);
+}
+
+fn params_size(problems: &mut Vec<Problem>, spec: &TaskSpec) {
     let size = spec.params.as_ref().map_or(0, commands::json_bytes);
     if size > MAX_PARAMS_BYTES {
         let text = format!(

@@ -1,0 +1,129 @@
+//! The end of a run: `finally`, and the output.
+
+use super::make::failed;
+use super::standing::State;
+use super::{MAX_OUTPUT_BYTES, Over, Run};
+use crate::expr::Reads;
+use oarmaster_crds::kinds::task::{DesiredState, FailureStatus, Phase};
+use oarmaster_protocol::FailureClass;
+use serde_json::{Map, Value};
+use std::time::Duration;
+
+impl Run<'_> {
+    /// Goes through `finally`, once nothing else is under way; gives the end, once there is one.
+    pub(super) fn finish(&mut self) -> Option<Over> {
+        let ending = self.standing.ending.clone()?;
+        let main = 0..self.graph.main;
+        if !main.clone().all(|at| self.standing.has_ended(at)) {
+            return None;
+        }
+        let last = self.graph.main..self.graph.steps.len();
+        if self.finally_is_over() {
+            self.standing.omit(last.clone());
+        } else if !self.standing.certain {
+            // A step of it acts on the end, which a pass after this one could see otherwise until it is written down.
+        } else if self.seen.wanted != DesiredState::Paused {
+            while self.schedule(last.clone()) {}
+        }
+        if !last.clone().all(|at| self.standing.has_ended(at)) {
+            return None;
+        }
+        let of_finally = |at: &usize| *at >= self.graph.main;
+        let first = self.standing.failures().find(of_finally);
+        let first = first.map(|at| self.standing.told(self.graph, at));
+        Some(match (ending.phase, ending.failure) {
+            (Phase::Cancelled, _) => Over::Cancelled,
+            (Phase::Failed, Some(failure)) => Over::Failed(failure),
+            _ => match first {
+                Some(text) => Over::Failed(FailureStatus {
+                    class: FailureClass::StepFailed.to_string(),
+                    message: text,
+                }),
+                None if self.out_of_time() => Over::Failed(FailureStatus {
+                    class: FailureClass::Timeout.to_string(),
+                    message: format!(
+                        "finally did not end within {}; raise spec.timeouts.finally of the Workflow",
+                        self.graph.spec.timeouts.finally
+                    ),
+                }),
+                None => match self.result() {
+                    Ok(output) => Over::Succeeded(output),
+                    Err((class, message)) => Over::Failed(FailureStatus {
+                        class: class.to_string(),
+                        message,
+                    }),
+                },
+            },
+        })
+    }
+
+    /// Whether `finally` was cut off before all of it was begun.
+    fn out_of_time(&self) -> bool {
+        let last = self.graph.main..self.graph.steps.len();
+        let omitted = |at: usize| matches!(self.standing.state(at), State::Omitted);
+        self.finally_is_over() && last.clone().any(omitted)
+    }
+
+    /// Whether the time for `finally` is over.
+    pub(super) fn finally_is_over(&self) -> bool {
+        self.finally_left().is_some_and(|left| left.is_zero())
+    }
+
+    fn finally_left(&self) -> Option<Duration> {
+        let since = self.standing.ending.as_ref()?.since.0;
+        let limit = self.graph.spec.timeouts.finally.get().unwrap_or_default();
+        let passed = Duration::try_from(self.seen.now.duration_since(since)).unwrap_or_default();
+        Some(limit.saturating_sub(passed))
+    }
+
+    /// When something is due that nobody tells.
+    pub(super) fn wakes(&self) -> Option<Duration> {
+        if self.standing.ending.is_some() {
+            if !self.standing.certain {
+                return Some(Duration::ZERO);
+            }
+            return self.finally_left().filter(|left| !left.is_zero());
+        }
+        let limit = self.graph.spec.timeouts.run.get().unwrap_or_default();
+        Some(limit.saturating_sub(self.seen.ran))
+    }
+
+    /// The output of a run that succeeded.
+    fn result(&self) -> Result<Value, (FailureClass, String)> {
+        let output = match &self.graph.output {
+            Some(output) => {
+                let values = self.values(&output.reads())?;
+                output.evaluate(&values).map_err(|error| {
+                    let (class, why) = failed(error);
+                    (class, format!("output: {why}"))
+                })?
+            }
+            None => {
+                let mut all = Map::new();
+                for name in self.graph.leaves() {
+                    let reads = Reads {
+                        steps: [name.to_owned()].into(),
+                        ..Reads::default()
+                    };
+                    let mut values = self.values(&reads)?;
+                    let output = values.steps.get_mut(name).map(|step| step["output"].take());
+                    let output = output.unwrap_or_default();
+                    if !output.is_null() {
+                        all.insert(name.to_owned(), output);
+                    }
+                }
+                Value::Object(all)
+            }
+        };
+        let bytes = serde_json::to_vec(&output).map_or(usize::MAX, |bytes| bytes.len());
+        if bytes > MAX_OUTPUT_BYTES {
+            return Err((
+                FailureClass::OutputTooLarge,
+                format!(
+                    "the output of the run has {bytes} bytes, at most {MAX_OUTPUT_BYTES} are possible: say in spec.output of the Workflow what of it is needed"
+                ),
+            ));
+        }
+        Ok(output)
+    }
+}

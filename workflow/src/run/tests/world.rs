@@ -1,0 +1,212 @@
+//! A world for runs: the objects that are there, and the status that was written.
+
+use super::super::{Child, Found, Make, Over, Seen, What, advance, make};
+use crate::graph::Graph;
+use jiff::Timestamp;
+use oarmaster_crds::TaskSpec;
+use oarmaster_crds::kinds::task::{DesiredState, FailureStatus, Phase, StepsStatus};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub fn agent(name: &str, prompt: &str) -> Value {
+    json!({"name": name, "agent": {"name": "coder"}, "params": {"prompt": prompt}})
+}
+
+pub fn with(mut step: Value, more: Value) -> Value {
+    if let (Value::Object(step), Value::Object(more)) = (&mut step, more) {
+        step.extend(more);
+    }
+    step
+}
+
+pub fn failed(class: &str, message: &str) -> Child {
+    let failure = FailureStatus {
+        class: class.to_owned(),
+        message: message.to_owned(),
+    };
+    Child::Failed(failure, None)
+}
+
+pub struct World {
+    pub graph: Graph,
+    pub params: Map<String, Value>,
+    pub wanted: DesiredState,
+    pub steps: StepsStatus,
+    pub found: BTreeMap<String, Found>,
+    /// Everything that was ever made, by step.
+    made: BTreeMap<String, Vec<Make>>,
+    pub next: Option<Duration>,
+    pub ran: Duration,
+    now: Timestamp,
+    uids: usize,
+}
+
+impl World {
+    pub fn new(spec: Value) -> Self {
+        let spec = serde_json::from_value(spec).unwrap();
+        Self {
+            graph: Graph::compile(&spec).unwrap(),
+            params: Map::new(),
+            wanted: DesiredState::Running,
+            steps: StepsStatus::default(),
+            found: BTreeMap::new(),
+            made: BTreeMap::new(),
+            next: None,
+            ran: Duration::ZERO,
+            now: Timestamp::from_second(1_000_000).unwrap(),
+            uids: 0,
+        }
+    }
+
+    fn seen(&self) -> Seen<'_> {
+        Seen {
+            now: self.now,
+            task: "run",
+            uid: "uid",
+            wanted: self.wanted,
+            params: &self.params,
+            found: &self.found,
+            ran: self.ran,
+        }
+    }
+
+    /// Passes, all of which are carried out, until there is nothing that is due at once.
+    pub fn pass(&mut self) -> Option<Over> {
+        for _ in 0..10 {
+            let over = self.disturbed(usize::MAX, true);
+            if over.is_some() || self.next != Some(Duration::ZERO) {
+                return over;
+            }
+        }
+        panic!("it is due again and again: {:?}", self.steps);
+    }
+
+    /// One pass, of which the process dies after this many objects, and before its status is written unless `written`.
+    pub fn disturbed(&mut self, objects: usize, written: bool) -> Option<Over> {
+        let moves = advance(&self.graph, &self.steps, &self.seen());
+        for made in moves.make.iter().take(objects) {
+            let all = self.made.entry(made.step.clone()).or_default();
+            if let Some(before) = all.iter().find(|before| before.name == made.name) {
+                assert_eq!(before, made, "made again, it is another one");
+            }
+            all.push(made.clone());
+            self.uids += 1;
+            let found = Found {
+                uid: format!("uid-{}", self.uids),
+                ours: true,
+                state: DesiredState::Running,
+                now: Child::Live(Phase::Pending),
+            };
+            // POST: what is there stays.
+            self.found.entry(made.name.clone()).or_insert(found);
+        }
+        if objects < moves.make.len() {
+            return None;
+        }
+        for (name, state) in &moves.tell {
+            if let Some(found) = self.found.get_mut(name) {
+                found.state = *state;
+            }
+        }
+        if !written {
+            return None;
+        }
+        self.steps = moves.steps;
+        self.next = moves.next;
+        moves.over
+    }
+
+    /// Steps with an object that is live.
+    pub fn live(&self) -> Vec<&str> {
+        let mut live: Vec<&str> = self
+            .graph
+            .steps
+            .iter()
+            .map(|step| step.spec.name.as_str())
+            .filter(|name| {
+                let made = self.made.get(*name).and_then(|all| all.last());
+                let found = made.and_then(|made| self.found.get(&made.name));
+                found.is_some_and(|found| matches!(found.now, Child::Live(_)))
+            })
+            .collect();
+        live.sort_unstable();
+        live
+    }
+
+    pub fn was_made(&self, step: &str) -> bool {
+        self.made.contains_key(step)
+    }
+
+    /// How often other objects were made for a step.
+    pub fn times(&self, step: &str) -> usize {
+        let made = self.made.get(step).into_iter().flatten();
+        made.map(|made| &made.name)
+            .collect::<std::collections::BTreeSet<_>>()
+            .len()
+    }
+
+    pub fn object(&self, step: &str) -> String {
+        self.made[step].last().unwrap().name.clone()
+    }
+
+    pub fn made(&self, step: &str) -> What {
+        self.made[step].last().unwrap().what.clone()
+    }
+
+    pub fn task(&self, step: &str) -> TaskSpec {
+        match self.made(step) {
+            What::Task(task) => *task,
+            What::Approval { .. } => panic!("{step} is an Approval"),
+        }
+    }
+
+    pub fn prompt(&self, step: &str) -> String {
+        let task = self.task(step);
+        task.params.unwrap()["prompt"].as_str().unwrap().to_owned()
+    }
+
+    pub fn end(&mut self, step: &str, child: Child) {
+        let name = self.object(step);
+        self.found.get_mut(&name).unwrap().now = child;
+    }
+
+    pub fn told(&self, step: &str) -> DesiredState {
+        self.found[&self.object(step)].state
+    }
+
+    pub fn delete(&mut self, step: &str) {
+        let name = self.object(step);
+        self.found.remove(&name);
+    }
+
+    pub fn foreign(&mut self, step: &str) {
+        let at = self.graph.find(step).unwrap();
+        let (_, name) = make::name_of(&self.seen(), &self.graph.steps[at].spec, 1);
+        let found = Found {
+            uid: "foreign".to_owned(),
+            ours: false,
+            state: DesiredState::Running,
+            now: Child::Live(Phase::Running),
+        };
+        self.found.insert(name, found);
+    }
+
+    pub fn later(&mut self, seconds: i64) {
+        self.now = Timestamp::from_second(self.now.as_second() + seconds).unwrap();
+    }
+}
+
+/// Goes on until the end; each step ends as it is told.
+pub fn end(world: &mut World, outcome: impl Fn(&str) -> Child) -> Over {
+    for _ in 0..1000 {
+        if let Some(over) = world.pass() {
+            return over;
+        }
+        let live: Vec<String> = world.live().iter().map(|name| (*name).to_owned()).collect();
+        for step in live {
+            world.end(&step, outcome(&step));
+        }
+    }
+    panic!("it does not end: {:?}", world.steps);
+}
