@@ -12,6 +12,7 @@ pub mod network;
 pub mod pool;
 pub mod provider;
 pub mod task;
+pub mod workflow;
 mod world;
 
 pub use kit::context::Settings;

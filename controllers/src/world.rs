@@ -9,6 +9,7 @@
 //! | Budget | the Tasks that wait |
 //! | SandboxClass | the Agents that name it, and the Tasks that wait |
 //! | Agent | the Tasks of its namespace that wait and name it, have it pinned, or choose one |
+//! | Workflow | the Tasks of its namespace that wait and name it |
 //! | ConfigMap | the Tasks of its namespace that wait and name it |
 //! | Task without a live attempt | the oldest Tasks that wait for a place of its agent |
 //! | RuntimeClass | every SandboxClass |
@@ -49,7 +50,7 @@ use kube::runtime::watcher::{Config, Event, watcher};
 use kube::{Api, Client, ResourceExt as _};
 use oarmaster_crds::kinds::class::UsersFrom;
 use oarmaster_crds::{
-    Agent, Approval, Budget, ModelPool, ModelProvider, SandboxClass, Task, names,
+    Agent, Approval, Budget, ModelPool, ModelProvider, SandboxClass, Task, Workflow, names,
 };
 use oarmaster_protocol::assignment::TaskRef;
 use std::collections::BTreeSet;
@@ -96,6 +97,7 @@ struct Receivers {
     agents: Receiver<Agent>,
     tasks: Receiver<Task>,
     approvals: Receiver<Approval>,
+    workflows: Receiver<Workflow>,
 }
 
 impl World {
@@ -115,6 +117,7 @@ impl World {
         let (agent_to, agents) = unbounded_channel();
         let (task_to, tasks) = unbounded_channel();
         let (approval_to, approvals) = unbounded_channel();
+        let (workflow_to, workflows) = unbounded_channel();
         let (gone_to, gone) = unbounded_channel();
         let (progress_to, progress) = unbounded_channel();
         let policies = Changed::default();
@@ -126,6 +129,7 @@ impl World {
         let (class_store, class_cache) = Stored::<Guard<SandboxClass>>::new();
         let (namespaces, namespace_cache) = Stored::new();
         let (agent_store, agent_cache) = Stored::<Guard<Agent>>::new();
+        let (workflow_store, workflow_cache) = Stored::<Guard<Workflow>>::new();
         let (task_store, task_cache) = Stored::<Guard<Task>>::new();
         let (approval_store, approval_cache) = Stored::<Guard<Approval>>::new();
         let (jobs, job_cache) = Facts::new(|job: &Slim<Job>| JobFacts::of(&job.0), only_task);
@@ -261,6 +265,19 @@ impl World {
                 });
             })
         });
+        watches.add("workflows", workflow_cache, {
+            let events = lean(watcher(Api::all(client.clone()), all()));
+            let (to, task_to, tasks) = (workflow_to, task_to.clone(), task_store.clone());
+            (events, move |workflow: &Guard<Workflow>| {
+                send(&to, ObjectRef::from_obj(workflow));
+                touch(&tasks, &task_to, |task: &Task| {
+                    let named = task.spec.workflow.as_ref();
+                    waits(task)
+                        && task.namespace() == workflow.namespace()
+                        && named.is_some_and(|named| named.name == workflow.name_any())
+                });
+            })
+        });
         watches.add("tasks", task_cache, {
             let events = lean(watcher(Api::all(client.clone()), all()))
                 .inspect_ok(move |event| report_gone(event, &gone_to));
@@ -388,6 +405,7 @@ impl World {
             classes: class_store,
             namespaces,
             agents: agent_store,
+            workflows: workflow_store,
             tasks: task_store,
             approvals: approval_store,
             jobs,
@@ -421,6 +439,7 @@ impl World {
                 agents,
                 tasks,
                 approvals,
+                workflows,
             },
             triggers: Triggers {
                 tasks: task_to,
@@ -455,6 +474,7 @@ impl World {
             agents,
             tasks,
             approvals,
+            workflows,
         } = receivers;
         let mut helpers = tokio::task::JoinSet::new(); // aborted when dropped
         for drive in drives {
@@ -549,6 +569,19 @@ impl World {
                 concurrency: CONCURRENCY,
                 debounce: DEBOUNCE,
                 reconcile: crate::approval::reconcile,
+            }
+            .run(
+                Arc::clone(&context),
+                shutdown.clone(),
+                Api::all(client.clone())
+            ),
+            Runner {
+                kind: "Workflow",
+                store: stores.workflows,
+                triggers: workflows,
+                concurrency: CONCURRENCY,
+                debounce: DEBOUNCE,
+                reconcile: crate::workflow::reconcile,
             }
             .run(
                 Arc::clone(&context),

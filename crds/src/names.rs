@@ -27,6 +27,8 @@ pub const ROOT_LABEL: &str = "oarmaster.dev/root";
 pub const ROOT_UID_LABEL: &str = "oarmaster.dev/root-uid";
 /// Label of such a Task: how many Tasks are above it.
 pub const DEPTH_LABEL: &str = "oarmaster.dev/depth";
+/// Label of a Task or an Approval of a step: the step's name.
+pub const STEP_LABEL: &str = "oarmaster.dev/step";
 /// Label of such a Task that is handed files: id of the request whose files they are. Guarded as they are.
 pub const FILES_LABEL: &str = "oarmaster.dev/files-of";
 /// On a ModelPool: when its cache was emptied last. Any change of it has the gateway give no answer again that it kept before.
@@ -59,6 +61,12 @@ pub fn job_name(task: &str, uid: &str, attempt: u32) -> String {
 pub fn child_name(parent: &str, uid: &str, agent: &str, request: &str) -> String {
     let hash = base32(format!("{uid}\n{request}").as_bytes(), 10);
     format!("{}-{}-{hash}", part(parent, 30), part(agent, 15))
+}
+
+/// Name of the ControllerRevision that keeps the Workflow that a Task runs: `<Task's name, 40 characters>-<10 base32 of the Task's UID>`.
+#[must_use]
+pub fn revision_name(task: &str, uid: &str) -> String {
+    format!("{}-{}", part(task, 40), base32(uid.as_bytes(), 10))
 }
 
 /// Name of the Approval that is made for a request, the `round`th time: `<Task's name, 30 characters>-<tool, 12>-<10 base32 of the Task's UID

@@ -49,6 +49,8 @@ pub enum RunsIn {
     Job(String),
     /// In one of the shared pilots, whichever takes it ([`crate::task::Work`]).
     Shared,
+    /// Nowhere: it is a workflow, which the operator drives itself. Nobody can claim it.
+    Operator,
 }
 
 /// Most labels of a Task that the ledger knows.
@@ -104,6 +106,9 @@ pub struct AttemptReport {
     pub outcome: Option<Outcome>,
     /// What the Task has used so far, over all its attempts.
     pub usage: TaskUsage,
+    /// What the Tasks below it have used, over all of theirs.
+    #[serde(default)]
+    pub below: CallUsage,
     /// The best score that a judge gave in this attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<Score>,

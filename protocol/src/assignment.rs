@@ -91,6 +91,16 @@ pub enum Target {
     Agent(Box<AgentTarget>),
     /// Code, which may call models by itself where the sandbox has a pool.
     Run(RunTarget),
+    /// Steps, each of which is a Task of its own. Nothing of it runs in a pilot: the operator drives it ([`crate::admin::RunsIn::Operator`]), and the attempt is there for its budget and for the sums of what is below it.
+    Workflow(WorkflowTarget),
+}
+
+/// A workflow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkflowTarget {
+    /// `workflow@sha256:...`, as in the Task's `status.steps.revision`.
+    pub pinned: String,
 }
 
 /// The snapshot of an Agent, with the Task's prompt.

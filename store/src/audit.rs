@@ -234,6 +234,7 @@ impl<'a> View<'a> {
                 let place = match runs_in {
                     RunsIn::Job(job) => format!("Job {job}"),
                     RunsIn::Shared => "shared pilots".to_owned(),
+                    RunsIn::Operator => "operator".to_owned(),
                 };
                 AuditRecord {
                     object: format!("attempt {} of {}, {place}", record.attempt, task.name),

@@ -10,7 +10,7 @@ mod standing;
 mod tests;
 mod values;
 
-pub use make::{Make, What};
+pub use make::{Make, What, object, objects};
 
 use crate::graph::Graph;
 use jiff::Timestamp;
@@ -150,7 +150,8 @@ impl Run<'_> {
                         "{:?} {} exists and belongs to somebody else; delete it, or run the workflow under another name",
                         active.kind, active.object
                     );
-                    self.standing.fail(at, FailureClass::Conflict.as_str(), &text);
+                    self.standing
+                        .fail(at, FailureClass::Conflict.as_str(), &text);
                 }
                 Some(found) if active.uid.as_ref().is_none_or(|uid| *uid == found.uid) => {
                     self.standing.seen(at, found);
@@ -170,7 +171,8 @@ impl Run<'_> {
     fn again(&mut self, at: usize, round: i64) {
         let stopped = self.standing.ending.is_some() && at < self.graph.main;
         if stopped || self.seen.wanted == DesiredState::Cancelled {
-            self.standing.fail(at, CANCELLED, "the run was stopped before it began");
+            self.standing
+                .fail(at, CANCELLED, "the run was stopped before it began");
             return;
         }
         self.begin(at, round);
@@ -288,7 +290,8 @@ impl Run<'_> {
                 && let State::Active(active) = self.standing.state(at)
                 && active.kind == RequestKind::Approval
             {
-                self.standing.fail(at, CANCELLED, "the run was stopped before it was decided");
+                self.standing
+                    .fail(at, CANCELLED, "the run was stopped before it was decided");
             }
         }
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 /// Which of our crates a crate may link. A crate that is not listed is a new one: give it a line.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("oarmaster-crds", &[]),
     ("oarmaster-prices", &[]),
     ("oarmaster-protocol", &[]),
@@ -14,8 +14,12 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("oarmaster-store", &["oarmaster-protocol"]),
     ("oarmaster-runner", &["oarmaster-protocol"]),
     (
-        "oarmaster-controllers",
+        "oarmaster-workflow",
         &["oarmaster-crds", "oarmaster-protocol"],
+    ),
+    (
+        "oarmaster-controllers",
+        &["oarmaster-crds", "oarmaster-protocol", "oarmaster-workflow"],
     ),
     (
         "oarmaster-gateway",

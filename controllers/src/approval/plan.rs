@@ -125,12 +125,14 @@ fn standing(approval: &Approval, seen: &Observed) -> Standing {
             Vec::new(),
         );
     }
-    let mut asked = task
-        .and_then(|task| task.status.as_ref())
-        .into_iter()
-        .flat_map(|status| &status.requests);
+    let status = task.and_then(|task| task.status.as_ref());
+    let asked = status.into_iter().flat_map(|status| &status.requests);
+    let steps = status.and_then(|status| status.steps.as_ref());
+    let steps = steps.into_iter().flat_map(|steps| &steps.active);
+    let uids = asked.map(|entry| &entry.uid);
+    let mut uids = uids.chain(steps.map(|step| &step.uid));
     let uid = approval.metadata.uid.as_ref();
-    if uid.is_none() || !asked.any(|entry| entry.uid.as_ref() == uid) {
+    if uid.is_none() || !uids.any(|asked| asked.as_ref() == uid) {
         let text = format!("Task {} does not say that it asked for it", spec.task.name);
         return stands(None, reason::NOT_ASKED, &text, Vec::new());
     }

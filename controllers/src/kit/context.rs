@@ -19,8 +19,11 @@ use kube::Resource;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 use oarmaster_crds::users::RANGE_ANNOTATION;
-use oarmaster_crds::{Agent, Approval, Budget, ModelPool, ModelProvider, SandboxClass, Task};
+use oarmaster_crds::{
+    Agent, Approval, Budget, ModelPool, ModelProvider, SandboxClass, Task, Workflow,
+};
 use oarmaster_protocol::admin::{BudgetReport, ProviderHealth};
+use oarmaster_workflow::graph::Graph;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -76,6 +79,8 @@ pub struct Stores {
     pub namespaces: Store<PartialObjectMeta<Namespace>>,
     /// Agents.
     pub agents: Store<Guard<Agent>>,
+    /// Workflows.
+    pub workflows: Store<Guard<Workflow>>,
     /// Tasks.
     pub tasks: Store<Guard<Task>>,
     /// Approvals.
@@ -123,6 +128,7 @@ pub struct Context {
     /// The NetworkPolicies that this process applied.
     pub policies: Made,
     written: Mutex<HashMap<String, Timestamp>>,
+    graphs: Mutex<HashMap<String, Arc<Graph>>>,
 }
 
 impl Context {
@@ -150,6 +156,7 @@ impl Context {
             places,
             policies: Made::default(),
             written: Mutex::default(),
+            graphs: Mutex::default(),
         }
     }
 
@@ -166,6 +173,25 @@ impl Context {
         let found = self.stores.namespaces.get(&ObjectRef::new(namespace))?;
         let held = found.metadata.annotations.as_ref()?;
         held.get(RANGE_ANNOTATION).cloned()
+    }
+
+    /// What the run of a Task runs, if this process has read it.
+    #[must_use]
+    pub fn graph(&self, uid: &str) -> Option<Arc<Graph>> {
+        let graphs = self.graphs.lock().unwrap_or_else(PoisonError::into_inner);
+        graphs.get(uid).cloned()
+    }
+
+    /// Remembers what the run of a Task runs.
+    pub fn keep(&self, uid: &str, graph: &Arc<Graph>) {
+        let mut graphs = self.graphs.lock().unwrap_or_else(PoisonError::into_inner);
+        graphs.insert(uid.to_owned(), Arc::clone(graph));
+    }
+
+    /// Forgets it: the run has ended.
+    pub fn forget_graph(&self, uid: &str) {
+        let mut graphs = self.graphs.lock().unwrap_or_else(PoisonError::into_inner);
+        graphs.remove(uid);
     }
 
     /// When this process last wrote the status of a Task or a Budget.

@@ -31,6 +31,8 @@ pub enum Reason {
     Cancelled,
     /// The Task gave work to another agent; the note names its Task.
     Delegated,
+    /// A step of a workflow was begun; the note names its Task.
+    StepStarted,
     /// People are asked; the note names the Approval, or says how to decide it.
     ApprovalAsked,
     /// The Approval is decided.
@@ -59,6 +61,7 @@ impl Reason {
             Self::Paused => "Paused",
             Self::Cancelled => "Cancelled",
             Self::Delegated => "Delegated",
+            Self::StepStarted => "StepStarted",
             Self::ApprovalAsked => "ApprovalAsked",
             Self::ApprovalDecided => "ApprovalDecided",
             Self::JobRefused => "JobRefused",
@@ -81,6 +84,7 @@ impl Reason {
             | Self::Paused
             | Self::Cancelled
             | Self::Delegated
+            | Self::StepStarted
             | Self::ApprovalAsked
             | Self::ApprovalDecided => false,
         }

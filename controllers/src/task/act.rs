@@ -4,6 +4,7 @@ use super::census;
 use super::job::{self, Installation};
 use super::observe::live_job;
 use super::plan::{self, Observed, Plan, Start};
+use super::run::{self, Carried};
 use crate::kit::events::{Note, Reason};
 use crate::kit::ready::tell;
 use crate::kit::write::{self, WRITE_TIMEOUT, within};
@@ -43,9 +44,10 @@ impl From<Error> for Stopped {
 pub async fn act(task: &Task, ctx: &Context, seen: &Observed, todo: Plan) -> Result<Action> {
     let Plan {
         fence,
-        status,
+        mut status,
         budget,
         requests,
+        run,
         start,
         delete_jobs,
         delete_task,
@@ -58,6 +60,24 @@ pub async fn act(task: &Task, ctx: &Context, seen: &Observed, todo: Plan) -> Res
     let uid = task.metadata.uid.as_deref().unwrap_or_default();
     let tasks: Api<Task> = Api::namespaced(ctx.client.clone(), namespace);
 
+    let steps = status.as_mut().and_then(|status| status.steps.as_mut());
+    match run::carry_out(task, ctx, run, steps).await? {
+        Carried::Done => {}
+        Carried::Otherwise => return Ok(Action::requeue(Duration::ZERO)),
+        Carried::Refused { step, why } => {
+            let why = if step.is_empty() {
+                why
+            } else {
+                format!("step {step}: {why}")
+            };
+            let seen = Observed {
+                now: Timestamp::now(),
+                ..seen.clone()
+            };
+            let end = plan::refused(task, &seen, FailureClass::StepFailed, &why);
+            return Box::pin(act(task, ctx, &seen, end)).await;
+        }
+    }
     if let Some((attempt, why)) = fence {
         ctx.gateway.fence(uid, attempt, &why).await?;
     }
@@ -69,6 +89,7 @@ pub async fn act(task: &Task, ctx: &Context, seen: &Observed, todo: Plan) -> Res
         }
     }
     if let Some(ended) = ended {
+        ctx.forget_graph(uid);
         let call = task.spec.agent.as_ref();
         let agent = call.and_then(|call| call.name.as_deref().or(chosen(&current)));
         ctx.metrics

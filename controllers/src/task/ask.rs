@@ -19,7 +19,7 @@ pub async fn carry_out(task: &Task, ctx: &Context, act: Act) -> Result<()> {
     let uid = task.metadata.uid.as_deref().unwrap_or_default();
     let tasks: Api<Task> = Api::namespaced(ctx.client.clone(), namespace);
     let approvals: Api<Approval> = Api::namespaced(ctx.client.clone(), namespace);
-    let (id, refused) = match act {
+    let (id, made) = match act {
         Act::MakeTask { id, task } => (id, make(&tasks, task.as_ref()).await?),
         Act::MakeApproval { id, approval } => (id, make(&approvals, approval.as_ref()).await?),
         Act::Answer { id, answer } => {
@@ -28,7 +28,7 @@ pub async fn carry_out(task: &Task, ctx: &Context, act: Act) -> Result<()> {
         }
         Act::Cancel { name } => return cancel(&tasks, &name).await,
     };
-    if let Some(why) = refused {
+    if let Err(Refused(why)) = made {
         let answer = Reply {
             ok: false,
             value: json!(why),
@@ -39,8 +39,14 @@ pub async fn carry_out(task: &Task, ctx: &Context, act: Act) -> Result<()> {
     Ok(())
 }
 
-/// Makes an object, unless there is one of its name: whose that is, the next pass sees. Gives what the API server says if it never will.
-async fn make<K>(api: &Api<K>, object: &K) -> Result<Option<String>>
+/// The API server will never take an object: what it says.
+pub(super) struct Refused(pub(super) String);
+
+/// Makes an object, unless there is one of its name: whose that is, the next pass sees. Gives its UID if it was made.
+pub(super) async fn make<K>(
+    api: &Api<K>,
+    object: &K,
+) -> Result<std::result::Result<Option<String>, Refused>>
 where
     K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug,
 {
@@ -51,16 +57,19 @@ where
         field_manager: Some(names::FIELD_MANAGER.to_owned()),
         ..PostParams::default()
     };
-    let Err(error) = within(WRITE_TIMEOUT, &act, api.create(&params, object)).await else {
-        tracing::info!(kind = %kind, name, "made for a request");
-        return Ok(None);
+    let error = match within(WRITE_TIMEOUT, &act, api.create(&params, object)).await {
+        Ok(made) => {
+            tracing::info!(kind = %kind, name, "made for a task");
+            return Ok(Ok(made.meta().uid.clone()));
+        }
+        Err(error) => error,
     };
     match error.status() {
-        Some(answer) if answer.is_already_exists() => Ok(None),
-        Some(answer) if matches!(answer.code, 403 | 422) => Ok(Some(format!(
+        Some(answer) if answer.is_already_exists() => Ok(Ok(None)),
+        Some(answer) if matches!(answer.code, 403 | 422) => Ok(Err(Refused(format!(
             "the API server refuses the {kind}: {}",
             answer.message
-        ))),
+        )))),
         _ => Err(error),
     }
 }

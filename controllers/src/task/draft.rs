@@ -7,6 +7,7 @@ use super::plan::{COALESCE, Doomed, Ended, MAX_DISRUPTIONS, Observed, Plan, Star
 use super::provenance;
 use super::refs::{self, Resolved};
 use super::requests::{self, Act};
+use super::run;
 use crate::kit::events::{Note, Reason};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -38,6 +39,7 @@ pub(super) struct Draft<'a> {
     pub start: Option<Box<Start>>,
     pub delete_task: bool,
     pub acts: Vec<Act>,
+    pub run: run::Todo,
     fence: Option<(u32, String)>,
     notes: Vec<Note>,
     ended: Option<Ended>,
@@ -52,7 +54,10 @@ impl<'a> Draft<'a> {
         status.target = Some(match (&task.spec.agent, &task.spec.run) {
             (Some(call), _) => target(call, &status),
             (None, Some(run)) => format!("run/{}", language(run)),
-            (None, None) => "none".to_owned(),
+            (None, None) => match &task.spec.workflow {
+                Some(workflow) => format!("workflow/{}", workflow.name),
+                None => "none".to_owned(),
+            },
         });
         Self {
             task,
@@ -61,6 +66,7 @@ impl<'a> Draft<'a> {
             start: None,
             delete_task: false,
             acts: Vec::new(),
+            run: run::Todo::default(),
             fence: None,
             notes: Vec::new(),
             ended: None,
@@ -184,6 +190,30 @@ impl<'a> Draft<'a> {
         if !again {
             self.note(Reason::Started, format!("attempt {number}"));
         }
+    }
+
+    /// A run is taken on: it has one attempt.
+    pub fn take_on(&mut self) {
+        self.status.attempt = Some(1);
+        self.condition(conditions::ACCEPTED, Some(true), reason::ACCEPTED, "");
+        let text = "its steps have sandboxes of their own";
+        self.condition(conditions::ISOLATED, Some(true), reason::NOT_NEEDED, text);
+        self.note(Reason::Started, "attempt 1".to_owned());
+    }
+
+    /// How a run stands.
+    pub fn runs(&mut self, phase: Phase, reason: &str, message: &str) {
+        if phase == Phase::Paused && self.status.phase != Some(Phase::Paused) {
+            self.note(Reason::Paused, String::new());
+        }
+        self.status.phase = Some(phase);
+        self.condition(conditions::READY, Some(false), reason, &cut(message));
+        let finished = if phase == Phase::Paused {
+            reason::PAUSED
+        } else {
+            reason::RUNNING
+        };
+        self.condition(conditions::FINISHED, Some(false), finished, "");
     }
 
     /// The attempt is being started; says what it waits for.
@@ -469,7 +499,8 @@ impl<'a> Draft<'a> {
             .saturating_add(Duration::from_nanos(999_999_999))
     }
 
-    fn complete(&mut self) {
+    /// The Task is complete.
+    pub fn complete(&mut self) {
         self.status.failure = None;
         self.end(Phase::Succeeded, "Complete");
         self.condition(conditions::READY, Some(true), reason::COMPLETE, "");
@@ -612,6 +643,7 @@ impl<'a> Draft<'a> {
             status,
             budget,
             requests: self.acts,
+            run: self.run,
             start: self.start,
             delete_jobs,
             delete_task: self.delete_task,
@@ -626,6 +658,13 @@ impl<'a> Draft<'a> {
         let mut progress = held.clone();
         progress.usage.clone_from(&self.status.usage);
         progress.conditions.clone_from(&self.status.conditions);
+        if let (Some(held), Some(now)) = (&mut progress.steps, &self.status.steps)
+            && held.active.len() == now.active.len()
+        {
+            for (held, now) in held.active.iter_mut().zip(&now.active) {
+                held.phase = now.phase;
+            }
+        }
         let same = |kind: &str| {
             let of = |status: &TaskStatus| {
                 conditions::find(&status.conditions, kind)

@@ -16,12 +16,13 @@ pub mod pod;
 mod provenance;
 pub mod refs;
 pub mod requests;
+pub mod run;
 pub mod select;
 mod shared;
 #[cfg(test)]
 mod tests;
 
-use crate::kit::{Context, Result};
+use crate::kit::{Context, Error, Result};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kube::runtime::controller::Action;
@@ -31,8 +32,22 @@ use std::sync::Arc;
 /// One pass.
 pub fn reconcile(task: Arc<Task>, ctx: Arc<Context>) -> BoxFuture<'static, Result<Action>> {
     async move {
-        let seen = observe::observe(&task, &ctx).await?;
-        act::act(&task, &ctx, &seen, plan::plan(&task, &seen)).await
+        if task.spec.workflow.is_none() {
+            let seen = observe::observe(&task, &ctx).await?;
+            return act::act(&task, &ctx, &seen, plan::plan(&task, &seen)).await;
+        }
+        let seen = run::observe(&task, &ctx).await?;
+        // Its expressions may take a second, and are what users wrote.
+        let of = Arc::clone(&task);
+        let planned = tokio::task::spawn_blocking(move || {
+            let todo = plan::plan(&of, &seen);
+            (seen, todo)
+        });
+        let (seen, todo) = planned.await.map_err(|error| Error::Protocol {
+            act: "plan a run".to_owned(),
+            message: error.to_string(),
+        })?;
+        act::act(&task, &ctx, &seen, todo).await
     }
     .boxed()
 }

@@ -93,6 +93,7 @@ pub async fn observe(task: &Task, ctx: &Context) -> Result<Observed> {
     };
     Ok(Observed {
         made: made(task, ctx, report.as_ref()),
+        run: None,
         now,
         startup_timeout: looked
             .class
@@ -165,6 +166,7 @@ fn calls(assignment: &Assignment) -> (Option<&String>, Option<&AgentTarget>) {
             let sandbox = assignment.sandbox.as_ref();
             (sandbox.and_then(|sandbox| sandbox.pool.as_ref()), None)
         }
+        Target::Workflow(_) => (None, None),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What one pass over a Task will do: pure. No client, no clock, no await.
 //!
-//! The order in which `act` carries a [`Plan`] out is part of it: fence, status, budget, requests, start (open, NetworkPolicy, ServiceAccount,
+//! The order in which `act` carries a [`Plan`] out is part of it: what a run needs, fence, status, budget, requests, start (open, NetworkPolicy, ServiceAccount,
 //! Job), deletion of Jobs, deletion of the Task. So an attempt is persisted before it is opened and opened before its Job exists, no
 //! Job exists before the policy that closes its pod in, and whatever ends an attempt is said to the gateway before it is written down.
 
@@ -9,6 +9,7 @@ use super::draft::Draft;
 use super::pod::{JobFacts, PodFacts};
 use super::refs::{Refs, Resolved};
 use super::requests::{self, Act, Made};
+use super::run;
 use crate::kit::events::Note;
 use jiff::Timestamp;
 use oarmaster_crds::kinds::task::DesiredState;
@@ -51,6 +52,8 @@ pub struct Observed {
     pub blocked: Option<Blocked>,
     /// What was made for its requests.
     pub made: Made,
+    /// What is known of its run, of a Task with a workflow.
+    pub run: Option<Box<run::Seen>>,
     /// Why the agent has no place for the attempt that is about to begin.
     pub busy: Option<String>,
     /// When this process last wrote the Task's status.
@@ -68,6 +71,8 @@ pub struct Plan {
     pub budget: Option<TaskBudget>,
     /// Make and answer what the Task asked for.
     pub requests: Vec<Act>,
+    /// Make and tell what the steps of its run need, before the status is written.
+    pub run: run::Todo,
     /// Start an attempt.
     pub start: Option<Box<Start>>,
     /// Delete these Jobs.
@@ -135,6 +140,8 @@ pub fn plan(task: &Task, seen: &Observed) -> Plan {
         settled(&mut draft);
     } else if task.metadata.deletion_timestamp.is_some() {
         leaving(&mut draft);
+    } else if task.spec.workflow.is_some() {
+        run::plan(&mut draft);
     } else if task.spec.state == DesiredState::Cancelled {
         draft.sync(); // what was used so far stays visible
         draft.fence("the Task was cancelled");
@@ -165,6 +172,7 @@ pub fn refused(task: &Task, seen: &Observed, class: FailureClass, message: &str)
         draft.fence("the attempt could not be started");
         draft.fail(class, message);
         requests::stop(&mut draft);
+        run::stop(&mut draft);
     }
     draft.finish()
 }
@@ -268,7 +276,7 @@ pub(super) fn begin(draft: &mut Draft<'_>, number: u32) {
 }
 
 /// What the ledger takes of a Task's labels.
-fn ledger_labels(task: &Task) -> BTreeMap<String, String> {
+pub(super) fn ledger_labels(task: &Task) -> BTreeMap<String, String> {
     let labels = task.metadata.labels.iter().flatten();
     let own = |(key, value): (&String, &String)| (key.clone(), value.clone());
     labels.map(own).take(MAX_LABELS).collect()

@@ -9,7 +9,7 @@ use oarmaster_protocol::assignment::Target;
 pub(super) fn begins(resolved: &Resolved, before: Option<&Provenance>) -> Provenance {
     let prompt = match resolved.assignment.as_ref().map(|all| &all.target) {
         Some(Target::Agent(agent)) => Some(names::digest(agent.prompt.as_bytes())),
-        Some(Target::Run(_)) => None,
+        Some(Target::Run(_) | Target::Workflow(_)) => None,
         None => before.and_then(|before| before.prompt.clone()),
     };
     // The types of the API always serialise.

@@ -389,14 +389,14 @@ fn outcome(child: &Task) -> Option<(bool, Value)> {
 }
 
 /// What an Approval is to say.
-struct Wanted<'a> {
-    ask: String,
-    form: BTreeMap<String, FormField>,
-    show: BTreeMap<String, String>,
-    action: Option<String>,
-    approvers: &'a Approvers,
-    timeout: &'a GepDuration,
-    on_timeout: OnTimeout,
+pub(super) struct Wanted<'a> {
+    pub(super) ask: String,
+    pub(super) form: BTreeMap<String, FormField>,
+    pub(super) show: BTreeMap<String, String>,
+    pub(super) action: Option<String>,
+    pub(super) approvers: &'a Approvers,
+    pub(super) timeout: &'a GepDuration,
+    pub(super) on_timeout: OnTimeout,
 }
 
 fn approve(
@@ -438,7 +438,7 @@ fn approve(
     (entry, Some(act))
 }
 
-fn spec(now: Timestamp, task: &Task, wanted: Wanted<'_>) -> ApprovalSpec {
+pub(super) fn spec(now: Timestamp, task: &Task, wanted: Wanted<'_>) -> ApprovalSpec {
     let requested_by = task.spec.requested_by.clone().unwrap_or_default();
     let mut approvers = wanted.approvers.clone();
     // Nobody knows who wrote what a ServiceAccount applied: it may have been the member of a group who approves. Users were named one by one.
@@ -478,7 +478,7 @@ fn form_of(form: &Form) -> BTreeMap<String, FormField> {
 }
 
 /// What was decided, if it was: as the agent is told it.
-fn decided(approval: &Approval) -> Option<(bool, Value)> {
+pub(super) fn decided(approval: &Approval) -> Option<(bool, Value)> {
     let status = approval.status.as_ref()?;
     let phase = match status.phase? {
         ApprovalPhase::Waiting => return None,
@@ -536,13 +536,13 @@ fn entry(task: &Task, request: &OpenRequest, round: i64) -> RequestStatus {
 }
 
 /// How many Tasks are above a Task. The label is guarded: users do not set it.
-fn depth(task: &Task) -> u32 {
+pub(super) fn depth(task: &Task) -> u32 {
     let labels = task.metadata.labels.as_ref();
     let depth = labels.and_then(|labels| labels.get(names::DEPTH_LABEL));
     depth.map_or(0, |depth| depth.parse().unwrap_or(MAX_DEPTH))
 }
 
-fn child_labels(task: &Task, depth: u32) -> BTreeMap<String, String> {
+pub(super) fn child_labels(task: &Task, depth: u32) -> BTreeMap<String, String> {
     let uid = task.metadata.uid.clone().unwrap_or_default();
     let labels = task.metadata.labels.as_ref();
     let root = labels.and_then(|labels| labels.get(names::ROOT_UID_LABEL));
@@ -557,7 +557,7 @@ fn child_labels(task: &Task, depth: u32) -> BTreeMap<String, String> {
 }
 
 /// The metadata of an object that a Task owns.
-fn made_for(task: &Task, name: &str) -> ObjectMeta {
+pub(super) fn made_for(task: &Task, name: &str) -> ObjectMeta {
     let of = task_ref(task);
     ObjectMeta {
         name: Some(name.to_owned()),
@@ -575,7 +575,7 @@ fn made_for(task: &Task, name: &str) -> ObjectMeta {
 }
 
 /// Whether a Task owns an object.
-fn is_ours<K: Resource>(task: &Task, object: &K) -> bool {
+pub(super) fn is_ours<K: Resource>(task: &Task, object: &K) -> bool {
     let mut owners = object.meta().owner_references.iter().flatten();
     let uid = task.metadata.uid.as_ref();
     owners.any(|owner| owner.controller == Some(true) && Some(&owner.uid) == uid)

@@ -12,5 +12,6 @@ mod refusals;
 mod requests;
 mod restricted;
 mod room;
+mod runs;
 mod shared;
 mod sim;

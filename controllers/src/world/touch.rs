@@ -51,6 +51,14 @@ impl Asked {
         for entry in held.filter(|entry| entry.kind == RequestKind::Approval) {
             send(&self.approvals, named(namespace, &entry.name));
         }
+        let steps = task
+            .status
+            .iter()
+            .filter_map(|status| status.steps.as_ref());
+        let steps = steps.flat_map(|steps| &steps.active);
+        for step in steps.filter(|step| step.kind == RequestKind::Approval) {
+            send(&self.approvals, named(namespace, &step.object));
+        }
     }
 }
 

@@ -584,6 +584,9 @@ pub struct StepsStatus {
     pub revision: String,
     /// How many steps there are, those of `finally` among them.
     pub total: i64,
+    /// Since when the run's time runs: it does while a Task of a step is under way that is neither paused nor waits. `ranFor` is what ran before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub running_since: Option<Time>,
     /// Steps that are under way. At most 100.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub active: Vec<ActiveStep>,

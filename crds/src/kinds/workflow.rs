@@ -32,11 +32,7 @@ pub const MAX_FINALLY: usize = 20;
     status = "WorkflowStatus",
     derive = "PartialEq",
     doc = "Steps, and what each of them needs. A Task with `workflow` runs it.",
-    printcolumn(
-        name = "STEPS",
-        type_ = "integer",
-        json_path = ".status.steps"
-    ),
+    printcolumn(name = "STEPS", type_ = "integer", json_path = ".status.steps"),
     printcolumn(
         name = "READY",
         type_ = "string",

@@ -219,6 +219,12 @@ fn run(problems: &mut Vec<Problem>, run: &RunSpec) {
                 ),
             ));
         }
+        if value.chars().count() > 4096 {
+            problems.push(Problem::spec(
+                format!("spec.run.env[{name}]"),
+                "has more than 4096 characters; give long texts as files",
+            ));
+        }
         if value.contains('\0') {
             problems.push(Problem::spec(
                 format!("spec.run.env[{name}]"),
@@ -255,6 +261,14 @@ fn files(problems: &mut Vec<Problem>, spec: &TaskSpec) {
         }
         if let Some(source) = &file.git {
             git::git(problems, &format!("{field}.git"), source);
+        }
+        if let Some(content) = &file.content
+            && content.chars().count() > 131_072
+        {
+            problems.push(Problem::spec(
+                format!("{field}.content"),
+                "has more than 131072 characters",
+            ));
         }
         bytes = bytes.saturating_add(file.content.as_ref().map_or(0, String::len));
     }

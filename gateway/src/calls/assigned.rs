@@ -91,7 +91,7 @@ impl Assignments {
                             .collect(),
                         mcp: agent.mcp,
                     },
-                    Target::Run(_) => Assigned {
+                    Target::Run(_) | Target::Workflow(_) => Assigned {
                         model: None,
                         agent: None,
                         max_output: 0,

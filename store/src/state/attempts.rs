@@ -47,6 +47,13 @@ impl State {
                         .into(),
                 ));
             }
+            let workflow = matches!(assignment.target, Target::Workflow(_));
+            if workflow != (request.runs_in == RunsIn::Operator) {
+                return Err(Refusal::Invalid(
+                    "a workflow is driven by the operator, and nothing else is: runsIn and assignment.target do not fit"
+                        .into(),
+                ));
+            }
             if assignment.task.uid != uid {
                 return Err(Refusal::Invalid(format!(
                     "assignment.task.uid is {}, the path says {uid}",
@@ -79,6 +86,7 @@ impl State {
             (Some(assignment), Some(digest)) => {
                 let pinned = match &assignment.target {
                     Target::Agent(agent) => Some(agent.pinned.clone()),
+                    Target::Workflow(workflow) => Some(workflow.pinned.clone()),
                     Target::Run(_) => None,
                 };
                 (assignment.task.clone(), digest, pinned)

@@ -23,6 +23,7 @@ impl State {
             isolated: found.isolated.clone(),
             outcome: found.outcome.clone(),
             usage: task.usage(),
+            below: task.below.sum,
             score: found.score,
             requests: task.open_requests(),
             next: task.next(),

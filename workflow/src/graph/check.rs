@@ -12,8 +12,7 @@ use std::time::Duration;
 /// Longest name of a step.
 const MAX_NAME: usize = 32;
 /// How long people may be waited for.
-const APPROVAL: (Duration, Duration) =
-    (Duration::from_secs(60), Duration::from_secs(30 * 86_400));
+const APPROVAL: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(30 * 86_400));
 
 /// What is wrong with names, lists and bounds.
 pub(super) fn shape(spec: &WorkflowSpec) -> Vec<Problem> {
@@ -78,7 +77,6 @@ pub(super) fn shape(spec: &WorkflowSpec) -> Vec<Problem> {
                 format!("names {shown}, {text}"),
             ));
         }
-
     }
     problems
 }

@@ -1,9 +1,10 @@
 //! What is made for a step.
 
 use super::standing::State;
+use super::values::MAX_ROUNDS;
 use super::{Run, Seen};
 use crate::expr::{Failed, Template};
-use crate::graph::{Step, task};
+use crate::graph::{Graph, Step, task};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use oarmaster_crds::kinds::approval::{Approvers, FormField, OnTimeout};
 use oarmaster_crds::kinds::task::{ActiveStep, Phase, RequestKind};
@@ -12,7 +13,7 @@ use oarmaster_crds::{GepDuration, TaskSpec, names, validate};
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::text::{shorten, visible};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Characters of a question, as the Approval bounds them.
 const MAX_ASK: usize = 4096;
@@ -52,17 +53,42 @@ pub enum What {
     },
 }
 
-/// Kind and name of what is made for a step, the `round`th time.
+/// Kind and name of what is made for a step of the run of a Task, the `round`th time.
 #[must_use]
-pub fn name_of(seen: &Seen<'_>, step: &StepSpec, round: i64) -> (RequestKind, String) {
+pub fn object(task: &str, uid: &str, step: &StepSpec, round: i64) -> (RequestKind, String) {
     let path = format!("step/{}", step.name);
     if step.approval.is_some() {
-        let name = names::approval_name(seen.task, seen.uid, &step.name, &path, round);
+        let name = names::approval_name(task, uid, &step.name, &path, round);
         (RequestKind::Approval, name)
     } else {
-        let name = names::child_name(seen.task, seen.uid, &step.name, &path);
+        let name = names::child_name(task, uid, &step.name, &path);
         (RequestKind::Task, name)
     }
+}
+
+pub(super) fn name_of(seen: &Seen<'_>, step: &StepSpec, round: i64) -> (RequestKind, String) {
+    object(seen.task, seen.uid, step, round)
+}
+
+/// The names of everything that may have been made for the steps of a run: those of Tasks, and those of Approvals.
+#[must_use]
+pub fn objects(task: &str, uid: &str, graph: &Graph) -> [BTreeSet<String>; 2] {
+    let mut names = [BTreeSet::new(), BTreeSet::new()];
+    let [tasks, approvals] = &mut names;
+    for step in &graph.steps {
+        let rounds = if step.spec.approval.is_some() {
+            MAX_ROUNDS
+        } else {
+            1
+        };
+        for round in 1..=rounds {
+            match object(task, uid, &step.spec, round) {
+                (RequestKind::Task, name) => tasks.insert(name),
+                (RequestKind::Approval, name) => approvals.insert(name),
+            };
+        }
+    }
+    names
 }
 
 /// Why an expression has no value, as the class of the step's failure.
@@ -182,7 +208,5 @@ fn texts(value: Value) -> impl Iterator<Item = (String, String)> {
         Value::Object(object) => object,
         _ => serde_json::Map::new(),
     };
-    object
-        .into_iter()
-        .map(|(name, value)| (name, text(&value)))
+    object.into_iter().map(|(name, value)| (name, text(&value)))
 }

@@ -37,7 +37,8 @@ pub(super) struct Standing {
     pub(super) ending: Option<Ending>,
     /// Whether that was written down before this pass.
     pub(super) certain: bool,
-    revision: String,
+    /// What the scheduler keeps as it is.
+    kept: StepsStatus,
 }
 
 impl Standing {
@@ -92,7 +93,11 @@ impl Standing {
             ended,
             certain: held.ending.is_some(),
             ending: held.ending.clone(),
-            revision: held.revision.clone(),
+            kept: StepsStatus {
+                revision: held.revision.clone(),
+                running_since: held.running_since.clone(),
+                ..StepsStatus::default()
+            },
         }
     }
 
@@ -192,10 +197,9 @@ impl Standing {
     /// As it is written down.
     pub(super) fn write(self, graph: &Graph) -> StepsStatus {
         let mut status = StepsStatus {
-            revision: self.revision,
             total: i64::try_from(graph.steps.len()).unwrap_or(i64::MAX),
             ending: self.ending,
-            ..StepsStatus::default()
+            ..self.kept
         };
         let mut succeeded = Vec::new();
         let mut failed = Vec::new();

@@ -247,7 +247,9 @@ fn an_object_of_somebody_else_is_a_conflict() {
 
 #[test]
 fn a_paused_run_begins_nothing_and_its_tasks_are_paused() {
-    let mut world = World::new(json!({"steps": [agent("a", "x"), with(agent("b", "x"), json!({"after": ["a"]}))]}));
+    let mut world = World::new(
+        json!({"steps": [agent("a", "x"), with(agent("b", "x"), json!({"after": ["a"]}))]}),
+    );
     world.pass();
     world.wanted = DesiredState::Paused;
     world.pass();
@@ -281,7 +283,12 @@ fn a_cancelled_run_stops_its_tasks_and_does_finally() {
     world.end("last", Child::Succeeded(json!(1)));
     assert_eq!(world.pass(), Some(Over::Cancelled));
     assert_eq!(world.steps.omitted, ["b"]);
-    let failed: Vec<_> = world.steps.failed.iter().map(|step| (step.name.as_str(), step.class.as_str())).collect();
+    let failed: Vec<_> = world
+        .steps
+        .failed
+        .iter()
+        .map(|step| (step.name.as_str(), step.class.as_str()))
+        .collect();
     assert_eq!(failed, [("ask", "Cancelled"), ("a", "Cancelled")]);
 }
 
@@ -311,7 +318,8 @@ fn the_time_of_a_run_and_of_finally_is_bounded() {
 
 #[test]
 fn a_step_of_finally_that_fails_fails_the_run() {
-    let mut world = World::new(json!({"steps": [agent("a", "x")], "finally": [agent("last", "x")]}));
+    let mut world =
+        World::new(json!({"steps": [agent("a", "x")], "finally": [agent("last", "x")]}));
     world.pass();
     world.end("a", Child::Succeeded(json!(1)));
     world.pass();
@@ -323,9 +331,12 @@ fn a_step_of_finally_that_fails_fails_the_run() {
 
 #[test]
 fn the_output_has_a_bound_and_errors_of_its_own() {
-    let mut world = World::new(json!({"steps": [agent("a", "x")], "output": "${steps.a.output.none}"}));
+    let mut world =
+        World::new(json!({"steps": [agent("a", "x")], "output": "${steps.a.output.none}"}));
     let over = end(&mut world, |_| Child::Succeeded(json!({"n": 1})));
-    assert!(matches!(over, Over::Failed(failure) if failure.class == "InvalidInput" && failure.message.starts_with("output: ")));
+    assert!(
+        matches!(over, Over::Failed(failure) if failure.class == "InvalidInput" && failure.message.starts_with("output: "))
+    );
     let mut world = World::new(json!({"steps": [agent("a", "x"), agent("b", "x")]}));
     let over = end(&mut world, |_| Child::Succeeded(json!("x".repeat(9000))));
     assert!(matches!(over, Over::Failed(failure) if failure.class == "OutputTooLarge"));

@@ -49,7 +49,7 @@ fn external(kubeconfig: &Path) -> Result<()> {
     progress.done("the release's namespace is deleted");
     println!(
         "The definitions stay: deleting them deletes every Agent and Task of the cluster. If that is what you want:
-  kubectl delete crd agents.oarmaster.dev approvals.oarmaster.dev budgets.oarmaster.dev modelpools.oarmaster.dev modelproviders.oarmaster.dev sandboxclasses.oarmaster.dev tasks.oarmaster.dev"
+  kubectl delete crd agents.oarmaster.dev approvals.oarmaster.dev budgets.oarmaster.dev modelpools.oarmaster.dev modelproviders.oarmaster.dev sandboxclasses.oarmaster.dev tasks.oarmaster.dev workflows.oarmaster.dev"
     );
     Ok(())
 }

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use kube::CustomResourceExt;
-use oarmaster_crds::{Agent, Approval, Budget, ModelPool, ModelProvider, SandboxClass, Task};
+use oarmaster_crds::{
+    Agent, Approval, Budget, ModelPool, ModelProvider, SandboxClass, Task, Workflow,
+};
 use serde_json::{Value, json};
 
 use super::{Files, schema};
@@ -78,6 +80,7 @@ pub fn kinds() -> Result<Vec<Kind>> {
         Kind::of::<Budget>()?,
         Kind::of::<SandboxClass>()?,
         Kind::of::<Agent>()?,
+        Kind::of::<Workflow>()?,
         Kind::of::<Task>()?,
         Kind::of::<Approval>()?,
     ])

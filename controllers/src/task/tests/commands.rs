@@ -36,7 +36,7 @@ fn target(sim: &mut Sim) -> AgentTarget {
     let start = sim.pass().start.unwrap();
     match start.resolved.assignment.unwrap().target {
         Target::Agent(target) => *target,
-        Target::Run(_) => panic!("a run"),
+        Target::Run(_) | Target::Workflow(_) => panic!("no agent"),
     }
 }
 

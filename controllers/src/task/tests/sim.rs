@@ -204,6 +204,7 @@ impl Sim {
                 .and_then(|class| class.spec.startup_timeout.get().ok()),
             blocked: self.blocked.clone(),
             made: self.made.clone(),
+            run: None,
             busy: self.busy.clone(),
             written: self.written,
         }
@@ -272,6 +273,7 @@ impl Sim {
                     fenced: false,
                     isolated: None,
                     outcome: None,
+                    below: oarmaster_protocol::journal::CallUsage::default(),
                     usage: TaskUsage::default(),
                     score: None,
                     requests: open.unwrap_or_default(),
@@ -602,6 +604,7 @@ pub fn idle(plan: &Plan) -> bool {
         status,
         budget,
         requests,
+        run,
         start,
         delete_jobs,
         delete_task,
@@ -613,6 +616,7 @@ pub fn idle(plan: &Plan) -> bool {
         && status.is_none()
         && budget.is_none()
         && requests.is_empty()
+        && *run == crate::task::run::Todo::default()
         && start.is_none()
         && delete_jobs.is_empty()
         && !delete_task

@@ -112,7 +112,7 @@ impl Machine {
             begins: None,
             ..begin.clone()
         };
-        if matches!(assignment.target, Target::Run(_)) {
+        if !matches!(assignment.target, Target::Agent(_)) {
             return fresh();
         }
         let mut fold = Fold::new(fresh());

@@ -29,7 +29,7 @@ impl Machine {
         };
         let asked = match &self.assignment.target {
             Target::Agent(agent) => agent.prompt.clone(),
-            Target::Run(_) => String::new(),
+            Target::Run(_) | Target::Workflow(_) => String::new(),
         };
         let ask = |most: usize| Ask::Judge {
             agent: judge.agent.clone(),

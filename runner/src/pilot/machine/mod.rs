@@ -490,6 +490,7 @@ impl Machine {
     fn start(&mut self) -> Next {
         let needs_sandbox = match &self.assignment.target {
             Target::Run(_) => true,
+            Target::Workflow(_) => false,
             Target::Agent(agent) => {
                 agent
                     .tools
@@ -514,6 +515,10 @@ impl Machine {
         match &self.assignment.target {
             Target::Agent(_) if self.has_to_learn() => self.learn_tools(),
             Target::Agent(_) => self.go_on(),
+            // The gateway lets nobody claim one.
+            Target::Workflow(_) => {
+                self.finish_now(FailureClass::Internal, "a workflow has no pilot")
+            }
             Target::Run(RunTarget { program, env }) => {
                 let run = Run {
                     program: program.clone(),

@@ -47,7 +47,7 @@ impl Machine {
     pub(super) fn agent(&self) -> Option<&AgentTarget> {
         match &self.assignment.target {
             Target::Agent(agent) => Some(agent),
-            Target::Run(_) => None,
+            Target::Run(_) | Target::Workflow(_) => None,
         }
     }
 

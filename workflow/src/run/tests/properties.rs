@@ -50,7 +50,9 @@ fn spec(case: &Case) -> Value {
         let first = after.first().cloned();
         let step = match (kind, &first) {
             (0, Some(first)) => agent(&name, &format!("${{steps.{first}.phase}}")),
-            (1, _) => json!({"name": name, "approval": {"ask": "Go?", "approvers": {"users": ["u"]}}}),
+            (1, _) => {
+                json!({"name": name, "approval": {"ask": "Go?", "approvers": {"users": ["u"]}}})
+            }
             _ => agent(&name, "x"),
         };
         let step = with(step, json!({"after": after}));
@@ -58,7 +60,10 @@ fn spec(case: &Case) -> Value {
             (2, Some(first)) => with(step, json!({"if": format!("steps.{first}.failed")})),
             (3, Some(first)) => with(step, json!({"if": format!("!steps.{first}.skipped")})),
             (4, None) => with(step, json!({"if": "false"})),
-            (5, Some(first)) => with(step, json!({"if": format!("steps.{first}.output.sha == 1")})),
+            (5, Some(first)) => with(
+                step,
+                json!({"if": format!("steps.{first}.output.sha == 1")}),
+            ),
             _ => step,
         }
     });
@@ -88,14 +93,24 @@ fn ended(steps: &StepsStatus) -> BTreeMap<String, &'static str> {
     ] {
         all.extend(names.iter().map(|name| (name.clone(), how)));
     }
-    all.extend(steps.failed.iter().map(|step| (step.name.clone(), "Failed")));
+    all.extend(
+        steps
+            .failed
+            .iter()
+            .map(|step| (step.name.clone(), "Failed")),
+    );
     all
 }
 
 fn check(world: &World, before: &BTreeMap<String, &'static str>) -> Result<(), TestCaseError> {
     let now = ended(&world.steps);
     for (step, how) in before {
-        prop_assert_eq!(now.get(step), Some(how), "{} has ended another way before", step);
+        prop_assert_eq!(
+            now.get(step),
+            Some(how),
+            "{} has ended another way before",
+            step
+        );
     }
     for (at, step) in world.graph.steps.iter().enumerate() {
         let name = &step.spec.name;
@@ -111,14 +126,24 @@ fn check(world: &World, before: &BTreeMap<String, &'static str>) -> Result<(), T
                 .iter()
                 .find(|(object, _)| world.was_made(need) && **object == world.object(need))
                 .map(|(_, found)| &found.now);
-            let over = now.contains_key(need) || how.is_some_and(|now| !matches!(now, Child::Live(_)));
-            prop_assert!(over || !world.was_made(need), "{} began before {} ended", name, need);
+            let over =
+                now.contains_key(need) || how.is_some_and(|now| !matches!(now, Child::Live(_)));
+            prop_assert!(
+                over || !world.was_made(need),
+                "{} began before {} ended",
+                name,
+                need
+            );
         }
         if at >= world.graph.main {
             let live = world.live();
             let main = world.graph.steps.iter().take(world.graph.main);
             for step in main.filter(|step| step.spec.approval.is_none()) {
-                prop_assert!(!live.contains(&step.spec.name.as_str()), "finally came before {}", step.spec.name);
+                prop_assert!(
+                    !live.contains(&step.spec.name.as_str()),
+                    "finally came before {}",
+                    step.spec.name
+                );
             }
         }
     }

@@ -1,0 +1,123 @@
+//! Carries out what a pass does for a run. Every step of it may be made again: what is there under its name stays.
+
+use super::super::ask::{Refused, make};
+use super::{Made, Todo};
+use crate::kit::write::{WRITE_TIMEOUT, within};
+use crate::kit::{Context, Result};
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use oarmaster_crds::kinds::task::{DesiredState, StepsStatus};
+use oarmaster_crds::{Approval, Task, WorkflowSpec, names};
+use oarmaster_workflow::graph::Graph;
+use serde_json::json;
+use std::sync::Arc;
+
+/// What came of it.
+pub enum Carried {
+    /// All of it is done.
+    Done,
+    /// Another Workflow is kept than the pass has seen: it is made again.
+    Otherwise,
+    /// The API server will never take the object of a step.
+    Refused {
+        /// Name of the step.
+        step: String,
+        /// Its words.
+        why: String,
+    },
+}
+
+/// Carries it out; notes the UIDs of what was made in `steps`.
+pub async fn carry_out(
+    task: &Task,
+    ctx: &Context,
+    todo: Todo,
+    mut steps: Option<&mut StepsStatus>,
+) -> Result<Carried> {
+    let Todo {
+        pin,
+        open,
+        make: made,
+        tell,
+    } = todo;
+    let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
+    let uid = task.metadata.uid.as_deref().unwrap_or_default();
+    if let Some(pin) = pin {
+        let spec = pin.data.as_ref();
+        let spec =
+            spec.and_then(|data| serde_json::from_value::<WorkflowSpec>(data.0.clone()).ok());
+        let api: Api<ControllerRevision> = Api::namespaced(ctx.client.clone(), namespace);
+        match make(&api, pin.as_ref()).await? {
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(Carried::Otherwise), // an earlier pass kept one, maybe another
+            Err(Refused(why)) => {
+                let step = String::new();
+                return Ok(Carried::Refused { step, why });
+            }
+        }
+        if let Some(graph) = spec.and_then(|spec| Graph::compile(&spec).ok()) {
+            ctx.keep(uid, &Arc::new(graph));
+        }
+    }
+    if let Some(open) = open {
+        ctx.gateway.open(uid, 1, &open).await?;
+    }
+    let tasks: Api<Task> = Api::namespaced(ctx.client.clone(), namespace);
+    let approvals: Api<Approval> = Api::namespaced(ctx.client.clone(), namespace);
+    for made in made {
+        let (name, step, answer) = match &made {
+            Made::Task(child) => (
+                child.metadata.name.clone(),
+                step_of(&child.metadata),
+                make(&tasks, child.as_ref()).await?,
+            ),
+            Made::Approval(approval) => (
+                approval.metadata.name.clone(),
+                step_of(&approval.metadata),
+                make(&approvals, approval.as_ref()).await?,
+            ),
+        };
+        match answer {
+            Ok(uid) => {
+                let active = steps.as_mut().map(|steps| steps.active.iter_mut());
+                let own = active
+                    .into_iter()
+                    .flatten()
+                    .find(|active| Some(&active.object) == name.as_ref());
+                if let (Some(active), Some(uid)) = (own, uid) {
+                    active.uid = Some(uid);
+                }
+            }
+            Err(Refused(why)) => return Ok(Carried::Refused { step, why }),
+        }
+    }
+    for (name, state) in tell {
+        self::tell(&tasks, &name, state).await?;
+    }
+    Ok(Carried::Done)
+}
+
+fn step_of(meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> String {
+    let labels = meta.labels.as_ref();
+    let step = labels.and_then(|labels| labels.get(names::STEP_LABEL));
+    step.cloned().unwrap_or_default()
+}
+
+/// Tells a Task what to do; one that is gone needs nothing.
+async fn tell(tasks: &Api<Task>, name: &str, state: DesiredState) -> Result<()> {
+    let params = PatchParams {
+        field_manager: Some(names::FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let patch = Patch::Merge(json!({"spec": {"state": state}}));
+    let act = format!("set state of task {name}");
+    match within(WRITE_TIMEOUT, &act, tasks.patch(name, &params, &patch)).await {
+        Ok(_) => Ok(()),
+        // A Task that somebody cancelled meanwhile takes no other state.
+        Err(error) if error.is_not_found() || error.status().is_some_and(|s| s.code == 422) => {
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,303 @@
+//! What is known of a run: what it runs, and the objects of its steps.
+
+use super::super::plan::Observed;
+use super::super::refs::{Refs, in_pico};
+use super::super::requests::{Made, decided, is_ours, parent};
+use super::{asks, params};
+use crate::kit::context::readable;
+use crate::kit::write::{WRITE_TIMEOUT, within};
+use crate::kit::{Context, Result};
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use kube::Api;
+use oarmaster_crds::kinds::approval::{ApprovalPhase, FormField};
+use oarmaster_crds::kinds::task::{DesiredState, FailureStatus, Phase};
+use oarmaster_crds::validate::summary;
+use oarmaster_crds::{Approval, LocalRef, Task, WorkflowSpec, access, conditions, names};
+use oarmaster_protocol::FailureClass;
+use oarmaster_protocol::admin::TaskBudget;
+use oarmaster_workflow::graph::Graph;
+use oarmaster_workflow::run::{Child, Found, objects};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Who decides an Approval, and what is filled in.
+pub type Asks = (String, BTreeMap<String, FormField>);
+
+/// What is known of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// What it will run, while it has not begun.
+    pub named: Named,
+    /// What it runs, once it has begun.
+    pub graph: Option<Arc<Graph>>,
+    /// Its budget.
+    pub budget: TaskBudget,
+    /// Its parameters, defaults filled in.
+    pub params: Map<String, Value>,
+    /// The objects of its steps, by name.
+    pub found: BTreeMap<String, Found>,
+    /// Of its Approvals, who decides them.
+    pub asked: BTreeMap<String, Asks>,
+    /// Model calls of its steps.
+    pub calls: i64,
+    /// Models that answered them.
+    pub models: Vec<String>,
+}
+
+/// What a run will run.
+#[derive(Clone, Debug, Default)]
+pub enum Named {
+    /// It has begun, or will not begin: nothing was looked up.
+    #[default]
+    NotLooked,
+    /// Something is not there yet, or cannot be used yet. It is waited for.
+    Missing(String),
+    /// It cannot be run.
+    Refused(FailureClass, String),
+    /// It can begin.
+    Found {
+        /// What it runs.
+        graph: Arc<Graph>,
+        /// Its budget.
+        budget: TaskBudget,
+        /// Whether a ControllerRevision keeps it already.
+        kept: bool,
+    },
+}
+
+/// Looks.
+pub async fn observe(task: &Task, ctx: &Context) -> Result<Observed> {
+    let uid = task.metadata.uid.as_deref().unwrap_or_default();
+    let status = task.status.clone().unwrap_or_default();
+    let now = Timestamp::now();
+    let finished = conditions::is_true(&status.conditions, conditions::FINISHED);
+    let begun = status.attempt.is_some();
+    let asks_gateway = begun
+        && status.finished_at.as_ref().is_none_or(|end| {
+            now.duration_since(end.0).unsigned_abs() < super::super::plan::LATE_USAGE
+        });
+    let report = if asks_gateway {
+        ctx.gateway.report(uid, 1).await?
+    } else {
+        None
+    };
+    let run = if finished || task.metadata.deletion_timestamp.is_some() {
+        Seen::default()
+    } else {
+        seen(task, ctx, begun).await?
+    };
+    Ok(Observed {
+        now,
+        refs: Refs::NotLooked,
+        jobs: Vec::new(),
+        foreign_job: false,
+        pod: None,
+        report,
+        service_account: true,
+        gateway_ip: None,
+        startup_timeout: None,
+        blocked: None,
+        made: Made::default(),
+        run: Some(Box::new(run)),
+        busy: None,
+        written: ctx.written(uid),
+    })
+}
+
+async fn seen(task: &Task, ctx: &Context, begun: bool) -> Result<Seen> {
+    let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
+    let mut run = Seen::default();
+    let kept = kept(task, ctx).await?;
+    let graph = match (kept, begun) {
+        (Some(graph), true) => {
+            run.budget = budget(task, &graph.spec, ctx).unwrap_or_default();
+            run.graph = Some(Arc::clone(&graph));
+            graph
+        }
+        (None, true) => return Ok(run),
+        (kept, false) => {
+            run.named = named(task, ctx, namespace, kept);
+            match &run.named {
+                Named::Found { graph, .. } => Arc::clone(graph),
+                _ => return Ok(run),
+            }
+        }
+    };
+    match params(&graph.spec, task.spec.params.as_ref()) {
+        Ok(params) => run.params = params,
+        // Once it has begun, what fitted then fits now.
+        Err(why) if !begun => {
+            run.named = Named::Refused(FailureClass::InvalidParams, why);
+            return Ok(run);
+        }
+        Err(_) => {}
+    }
+    let stores = &ctx.stores;
+    run.look(
+        task,
+        &graph,
+        |name| readable(&stores.tasks, namespace, name),
+        |name| readable(&stores.approvals, namespace, name),
+    );
+    Ok(run)
+}
+
+impl Seen {
+    /// Looks at the objects of the steps.
+    pub(in crate::task) fn look(
+        &mut self,
+        task: &Task,
+        graph: &Graph,
+        child: impl Fn(&str) -> Option<Arc<Task>>,
+        approval: impl Fn(&str) -> Option<Arc<Approval>>,
+    ) {
+        let name = task.metadata.name.as_deref().unwrap_or_default();
+        let uid = task.metadata.uid.as_deref().unwrap_or_default();
+        let [tasks, approvals] = objects(name, uid, graph);
+        for name in tasks {
+            let Some(child) = child(&name) else { continue };
+            let status = child.status.as_ref();
+            if let Some(usage) = status.and_then(|status| status.usage.as_ref()) {
+                self.calls = self.calls.saturating_add(usage.calls);
+                for model in &usage.models {
+                    if !self.models.contains(model) {
+                        self.models.push(model.clone());
+                    }
+                }
+            }
+            self.found.insert(name, of_task(task, &child));
+        }
+        for name in approvals {
+            let Some(approval) = approval(&name) else {
+                continue;
+            };
+            self.asked.insert(name.clone(), asks(&approval));
+            self.found.insert(name, of_approval(task, &approval));
+        }
+    }
+}
+
+/// What is kept of the run's Workflow: its first pass has seen to it.
+async fn kept(task: &Task, ctx: &Context) -> Result<Option<Arc<Graph>>> {
+    let uid = task.metadata.uid.as_deref().unwrap_or_default();
+    if let Some(graph) = ctx.graph(uid) {
+        return Ok(Some(graph));
+    }
+    let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
+    let name = names::revision_name(task.metadata.name.as_deref().unwrap_or_default(), uid);
+    let api: Api<ControllerRevision> = Api::namespaced(ctx.client.clone(), namespace);
+    let act = format!("read controller revision {namespace}/{name}");
+    let found = within(WRITE_TIMEOUT, &act, api.get_opt(&name)).await?;
+    let found = found.filter(|found| is_ours(task, found));
+    let spec = found.and_then(|found| found.data);
+    let spec = spec.and_then(|data| serde_json::from_value::<WorkflowSpec>(data.0).ok());
+    let graph = spec
+        .and_then(|spec| Graph::compile(&spec).ok())
+        .map(Arc::new);
+    if let Some(graph) = &graph {
+        ctx.keep(uid, graph);
+    }
+    Ok(graph)
+}
+
+fn named(task: &Task, ctx: &Context, namespace: &str, kept: Option<Arc<Graph>>) -> Named {
+    let Some(LocalRef { name }) = &task.spec.workflow else {
+        return Named::NotLooked;
+    };
+    let is_kept = kept.is_some();
+    let graph = match kept {
+        Some(graph) => graph,
+        None => {
+            let Some(workflow) = readable(&ctx.stores.workflows, namespace, name) else {
+                let text = access::absent("Workflow", (namespace, name), namespace);
+                return Named::Missing(text);
+            };
+            match Graph::compile(&workflow.spec) {
+                Ok(graph) => Arc::new(graph),
+                Err(problems) => {
+                    let text = format!("Workflow {name} is not ready: {}", summary(&problems));
+                    return Named::Missing(text);
+                }
+            }
+        }
+    };
+    match budget(task, &graph.spec, ctx) {
+        Some(budget) => Named::Found {
+            graph,
+            budget,
+            kept: is_kept,
+        },
+        None => Named::Missing(access::absent("SandboxClass", ("", names::DEFAULT), "")),
+    }
+}
+
+/// What a run may spend: never without a limit by omission.
+fn budget(task: &Task, spec: &WorkflowSpec, ctx: &Context) -> Option<TaskBudget> {
+    let stated = task.spec.budget.as_ref().or(spec.budget.as_ref());
+    if let Some(stated) = stated {
+        return Some(in_pico(stated));
+    }
+    let class = readable(&ctx.stores.classes, "", names::DEFAULT)?;
+    Some(in_pico(&class.spec.default_task_budget))
+}
+
+fn of_task(run: &Task, child: &Task) -> Found {
+    let status = child.status.clone().unwrap_or_default();
+    let is = |kind| conditions::is_true(&status.conditions, kind);
+    let now = if !is(conditions::FINISHED) {
+        Child::Live(status.phase.unwrap_or(Phase::Pending))
+    } else if is(conditions::COMPLETE) {
+        Child::Succeeded(status.output.unwrap_or_default())
+    } else if status.phase == Some(Phase::Cancelled) {
+        Child::Cancelled
+    } else {
+        let failure = status.failure.unwrap_or_else(|| FailureStatus {
+            class: FailureClass::Internal.to_string(),
+            message: "it says no reason".to_owned(),
+        });
+        Child::Failed(failure, status.output)
+    };
+    Found {
+        uid: child.metadata.uid.clone().unwrap_or_default(),
+        // By the label, too, which the operator alone can set.
+        ours: is_ours(run, child) && parent(child).is_some(),
+        state: child.spec.state,
+        now,
+    }
+}
+
+fn of_approval(run: &Task, approval: &Approval) -> Found {
+    let status = approval.status.clone().unwrap_or_default();
+    let by = if status.by.is_empty() {
+        String::new()
+    } else {
+        format!(" by {}", status.by.join(", "))
+    };
+    let value = decided(approval).map(|(_, value)| value);
+    let failed = |class: FailureClass, message: String| {
+        let failure = FailureStatus {
+            class: class.to_string(),
+            message,
+        };
+        Child::Failed(failure, value.clone())
+    };
+    let now = match status.phase {
+        None | Some(ApprovalPhase::Waiting) => Child::Live(Phase::Waiting),
+        Some(ApprovalPhase::Approved) => Child::Succeeded(value.unwrap_or_default()),
+        Some(ApprovalPhase::Rejected) => {
+            failed(FailureClass::ApprovalRejected, format!("rejected{by}"))
+        }
+        Some(ApprovalPhase::Expired) => failed(
+            FailureClass::ApprovalTimeout,
+            format!("nobody decided it until {}", approval.spec.expires_at.0),
+        ),
+    };
+    Found {
+        uid: approval.metadata.uid.clone().unwrap_or_default(),
+        ours: is_ours(run, approval),
+        state: DesiredState::Running,
+        now,
+    }
+}

@@ -1,0 +1,513 @@
+//! The run of a Task with a workflow: its status, and the objects of its steps.
+
+use super::sim::idle;
+use crate::task::plan::{Observed, Plan, plan};
+use crate::task::refs::Refs;
+use crate::task::requests::Made as MadeForRequests;
+use crate::task::run::{Made, Named, Seen};
+use jiff::Timestamp;
+use oarmaster_crds::kinds::approval::ApprovalPhase;
+use oarmaster_crds::kinds::task::{DesiredState, Phase};
+use oarmaster_crds::{Approval, ApprovalStatus, Task, TaskStatus, conditions, names};
+use oarmaster_protocol::FailureClass;
+use oarmaster_protocol::admin::{AttemptReport, OpenAttempt, RunsIn, TaskBudget, TaskUsage};
+use oarmaster_protocol::assignment::Target;
+use oarmaster_protocol::journal::CallUsage;
+use oarmaster_workflow::graph::Graph;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+struct World {
+    task: Task,
+    workflow: Option<Value>,
+    kept: Option<Arc<Graph>>,
+    opened: Option<OpenAttempt>,
+    below: CallUsage,
+    tasks: BTreeMap<String, Arc<Task>>,
+    approvals: BTreeMap<String, Arc<Approval>>,
+    now: Timestamp,
+    uids: usize,
+    notes: Vec<String>,
+}
+
+impl World {
+    fn new(workflow: Value) -> Self {
+        Self {
+            task: serde_json::from_value(json!({
+                "apiVersion": "oarmaster.dev/v1alpha1", "kind": "Task",
+                "metadata": {"name": "fix", "namespace": "team", "uid": "uid-1", "generation": 1, "creationTimestamp": "2025-01-01T00:00:00Z"},
+                "spec": {"workflow": {"name": "ci"}, "requestedBy": "bob"},
+            }))
+            .unwrap(),
+            workflow: Some(workflow),
+            kept: None,
+            opened: None,
+            below: CallUsage::default(),
+            tasks: BTreeMap::new(),
+            approvals: BTreeMap::new(),
+            now: "2025-01-01T00:00:00Z".parse().unwrap(),
+            uids: 1,
+            notes: Vec::new(),
+        }
+    }
+
+    fn observe(&self) -> Observed {
+        let begun = self.status().attempt.is_some();
+        let mut run = Seen {
+            budget: TaskBudget {
+                tokens: Some(7),
+                ..TaskBudget::default()
+            },
+            ..Seen::default()
+        };
+        let graph = match (&self.kept, &self.workflow) {
+            (Some(kept), _) => Some(Arc::clone(kept)),
+            (None, Some(workflow)) if !begun => {
+                let spec = serde_json::from_value(workflow.clone()).unwrap();
+                Some(Arc::new(Graph::compile(&spec).unwrap()))
+            }
+            _ => None,
+        };
+        match (&graph, begun) {
+            (Some(graph), true) => run.graph = Some(Arc::clone(graph)),
+            (Some(graph), false) => {
+                run.named = Named::Found {
+                    graph: Arc::clone(graph),
+                    budget: run.budget,
+                    kept: self.kept.is_some(),
+                }
+            }
+            (None, true) => {}
+            (None, false) => run.named = Named::Missing("Workflow ci is not there".to_owned()),
+        }
+        run.params = Map::from_iter([("repo".to_owned(), json!("acme/app"))]);
+        if let Some(graph) = &graph {
+            let (tasks, approvals) = (&self.tasks, &self.approvals);
+            run.look(
+                &self.task,
+                graph,
+                |name| tasks.get(name).cloned(),
+                |name| approvals.get(name).cloned(),
+            );
+        }
+        Observed {
+            now: self.now,
+            refs: Refs::NotLooked,
+            jobs: Vec::new(),
+            foreign_job: false,
+            pod: None,
+            report: self
+                .opened
+                .as_ref()
+                .filter(|_| begun)
+                .map(|opened| AttemptReport {
+                    task: opened.assignment.as_ref().unwrap().task.clone(),
+                    attempt: 1,
+                    assignment: String::new(),
+                    pinned: None,
+                    runs_in: RunsIn::Operator,
+                    opened_at_ms: 0,
+                    claimed_at_ms: None,
+                    fenced: false,
+                    isolated: None,
+                    outcome: None,
+                    usage: TaskUsage::default(),
+                    below: self.below,
+                    score: None,
+                    requests: Vec::new(),
+                    next: 1,
+                }),
+            service_account: true,
+            gateway_ip: None,
+            startup_timeout: None,
+            blocked: None,
+            made: MadeForRequests::default(),
+            run: Some(Box::new(run)),
+            busy: None,
+            written: None,
+        }
+    }
+
+    fn pass(&mut self) -> Plan {
+        let todo = plan(&self.task, &self.observe());
+        if let Some(pin) = &todo.run.pin {
+            let spec = serde_json::from_value(pin.data.as_ref().unwrap().0.clone()).unwrap();
+            self.kept = Some(Arc::new(Graph::compile(&spec).unwrap()));
+        }
+        if let Some(open) = &todo.run.open {
+            self.opened = Some(open.as_ref().clone());
+        }
+        for made in &todo.run.make {
+            self.uids += 1;
+            let uid = Some(format!("uid-{}", self.uids));
+            match made {
+                Made::Task(task) => {
+                    let mut task = task.as_ref().clone();
+                    task.metadata.uid = uid;
+                    let name = task.metadata.name.clone().unwrap();
+                    self.tasks.entry(name).or_insert_with(|| Arc::new(task));
+                }
+                Made::Approval(approval) => {
+                    let mut approval = approval.as_ref().clone();
+                    approval.metadata.uid = uid;
+                    let name = approval.metadata.name.clone().unwrap();
+                    self.approvals
+                        .entry(name)
+                        .or_insert_with(|| Arc::new(approval));
+                }
+            }
+        }
+        for (name, state) in &todo.run.tell {
+            let mut task = self.tasks[name].as_ref().clone();
+            task.spec.state = *state;
+            self.tasks.insert(name.clone(), Arc::new(task));
+        }
+        if let Some(status) = &todo.status {
+            self.task.status = Some(status.clone());
+        }
+        self.notes.extend(
+            todo.notes
+                .iter()
+                .map(|note| format!("{:?} {}", note.reason, note.message)),
+        );
+        todo
+    }
+
+    /// Passes until nothing changes.
+    fn settle(&mut self) {
+        for _ in 0..20 {
+            if idle(&self.pass()) {
+                return;
+            }
+        }
+        panic!("it does not settle: {:?}", self.status());
+    }
+
+    fn status(&self) -> TaskStatus {
+        self.task.status.clone().unwrap_or_default()
+    }
+
+    /// The Task of a step.
+    fn of(&self, step: &str) -> Task {
+        let of_step = |task: &&Arc<Task>| {
+            let labels = task.metadata.labels.as_ref().unwrap();
+            labels[names::STEP_LABEL] == step
+        };
+        self.tasks.values().find(of_step).unwrap().as_ref().clone()
+    }
+
+    fn end(&mut self, step: &str, phase: Phase, output: Value) {
+        let mut task = self.of(step);
+        let condition = |kind| json!({"type": kind, "status": "True", "reason": "Any", "message": "", "lastTransitionTime": "2025-01-01T00:00:00Z"});
+        let mut conditions = vec![condition(conditions::FINISHED)];
+        if phase == Phase::Succeeded {
+            conditions.push(condition(conditions::COMPLETE));
+        }
+        let failure = (phase == Phase::Failed)
+            .then(|| json!({"class": "ToolFailed", "message": "exit code 1"}));
+        let mut status = json!({
+            "phase": phase, "output": output, "conditions": conditions,
+            "usage": {"calls": 2, "models": ["fast"], "usd": "1", "inputTokens": 1, "outputTokens": 1, "cachedTokens": 0, "totalTokens": 2},
+        });
+        if let Some(failure) = failure {
+            status["failure"] = failure;
+        }
+        task.status = Some(serde_json::from_value(status).unwrap());
+        let name = task.metadata.name.clone().unwrap();
+        self.tasks.insert(name, Arc::new(task));
+    }
+
+    fn condition(&self, kind: &str) -> (String, String, String) {
+        let status = self.status();
+        let held = conditions::find(&status.conditions, kind).unwrap();
+        (
+            held.status.clone(),
+            held.reason.clone(),
+            held.message.clone(),
+        )
+    }
+
+    fn later(&mut self, seconds: i64) {
+        self.now = Timestamp::from_second(self.now.as_second() + seconds).unwrap();
+    }
+}
+
+fn agent(name: &str, prompt: &str) -> Value {
+    json!({"name": name, "agent": {"name": "coder"}, "params": {"prompt": prompt}})
+}
+
+fn chain() -> Value {
+    json!({
+        "steps": [agent("plan", "plan ${params.repo}"), agent("build", "build ${steps.plan.output.what}")],
+        "output": "${steps.build.output}",
+    })
+}
+
+#[test]
+fn the_first_pass_keeps_the_workflow_opens_the_attempt_and_begins() {
+    let mut world = World::new(chain());
+    let todo = world.pass();
+    let pin = todo.run.pin.as_ref().unwrap();
+    assert_eq!(pin.metadata.namespace.as_deref(), Some("team"));
+    let owner = &pin.metadata.owner_references.as_ref().unwrap()[0];
+    assert_eq!((owner.uid.as_str(), owner.kind.as_str()), ("uid-1", "Task"));
+    let opened = world.opened.clone().unwrap();
+    assert_eq!(opened.runs_in, RunsIn::Operator);
+    assert_eq!(opened.budget.tokens, Some(7));
+    assert_eq!(opened.requested_by.as_deref(), Some("bob"));
+    let Target::Workflow(target) = &opened.assignment.as_ref().unwrap().target else {
+        panic!("not a workflow");
+    };
+    let steps = world.status().steps.unwrap();
+    assert_eq!(target.pinned, steps.revision);
+    assert!(
+        steps.revision.starts_with("ci@sha256:"),
+        "{}",
+        steps.revision
+    );
+    assert_eq!(steps.total, 2);
+    assert_eq!(world.status().attempt, Some(1));
+    assert_eq!(world.status().target.as_deref(), Some("workflow/ci"));
+    assert_eq!(world.condition(conditions::ACCEPTED).0, "True");
+
+    let child = world.of("plan");
+    let labels = child.metadata.labels.clone().unwrap();
+    assert_eq!(labels[names::PARENT_UID_LABEL], "uid-1");
+    assert_eq!(labels[names::ROOT_UID_LABEL], "uid-1");
+    assert_eq!(labels[names::DEPTH_LABEL], "1");
+    assert_eq!(child.spec.requested_by.as_deref(), Some("bob"));
+    assert_eq!(child.spec.params.unwrap()["prompt"], "plan acme/app");
+    assert_eq!(world.notes.len(), 2, "{:?}", world.notes);
+    assert!(
+        world.notes[1].starts_with("StepStarted Task fix-plan-")
+            || world.notes[0].starts_with("StepStarted")
+    );
+}
+
+#[test]
+fn a_run_goes_on_from_what_is_kept_and_ends_with_its_output() {
+    let mut world = World::new(chain());
+    world.settle();
+    // Nobody needs the Workflow any more.
+    world.workflow = None;
+    world.end("plan", Phase::Succeeded, json!({"what": "the parser"}));
+    world.below.cost_pico = 1_500_000_000_000;
+    world.below.input_tokens = 10;
+    world.settle();
+    assert_eq!(
+        world.of("build").spec.params.unwrap()["prompt"],
+        "build the parser"
+    );
+    let (_, reason, text) = world.condition(conditions::READY);
+    assert_eq!(reason, "Running");
+    assert!(
+        text.starts_with("1 of 2 steps have ended; under way: build (Task fix-build-"),
+        "{text}"
+    );
+    world.end("build", Phase::Succeeded, json!({"sha": "abc"}));
+    let todo = world.pass();
+    assert_eq!(todo.fence.as_ref().unwrap().0, 1);
+    let status = world.status();
+    assert_eq!(status.phase, Some(Phase::Succeeded));
+    assert_eq!(status.output, Some(json!({"sha": "abc"})));
+    let usage = status.usage.unwrap();
+    assert_eq!(
+        (usage.usd.as_str(), usage.calls, usage.models.len()),
+        ("1.5", 4, 1)
+    );
+    assert!(conditions::is_true(
+        &status.conditions,
+        conditions::COMPLETE
+    ));
+    assert_eq!(todo.ended.unwrap().outcome, "Complete");
+    assert!(idle(&world.pass()), "an end is the end");
+}
+
+#[test]
+fn a_failed_step_fails_the_run_with_its_words() {
+    let mut world = World::new(chain());
+    world.settle();
+    world.end("plan", Phase::Failed, json!({"stdoutTail": "x"}));
+    world.settle();
+    let status = world.status();
+    assert_eq!(status.phase, Some(Phase::Failed));
+    let failure = status.failure.unwrap();
+    assert_eq!(failure.class, FailureClass::StepFailed.as_str());
+    assert_eq!(failure.message, "step plan: ToolFailed: exit code 1");
+    assert_eq!(status.steps.unwrap().omitted, ["build"]);
+}
+
+#[test]
+fn a_workflow_that_is_not_there_is_waited_for() {
+    let mut world = World::new(chain());
+    let workflow = world.workflow.take();
+    world.settle();
+    let (status, reason, text) = world.condition(conditions::READY);
+    assert_eq!(
+        (status.as_str(), reason.as_str(), text.as_str()),
+        ("False", "RefsNotResolved", "Workflow ci is not there")
+    );
+    assert!(world.opened.is_none() && world.tasks.is_empty());
+    world.workflow = workflow;
+    world.settle();
+    assert_eq!(world.tasks.len(), 1);
+}
+
+#[test]
+fn what_is_kept_is_gone() {
+    let mut world = World::new(chain());
+    world.settle();
+    world.kept = None;
+    world.settle();
+    assert_eq!(world.status().failure.unwrap().class, "StateRegressed");
+}
+
+#[test]
+fn a_run_is_cancelled_paused_and_goes_on() {
+    let mut world = World::new(chain());
+    world.settle();
+    world.later(10);
+    world.task.spec.state = DesiredState::Paused;
+    world.settle();
+    assert_eq!(world.status().phase, Some(Phase::Paused));
+    assert_eq!(world.of("plan").spec.state, DesiredState::Paused);
+    // The clock stands.
+    assert_eq!(world.status().ran_for.unwrap().to_string(), "10s");
+    world.later(1000);
+    world.task.spec.state = DesiredState::Running;
+    world.settle();
+    assert_eq!(world.status().phase, Some(Phase::Running));
+    assert_eq!(world.of("plan").spec.state, DesiredState::Running);
+    assert!(world.status().steps.unwrap().running_since.is_some());
+
+    world.task.spec.state = DesiredState::Cancelled;
+    world.settle();
+    assert_eq!(world.of("plan").spec.state, DesiredState::Cancelled);
+    assert_ne!(
+        world.status().phase,
+        Some(Phase::Cancelled),
+        "its step has not ended"
+    );
+    world.end("plan", Phase::Cancelled, json!(null));
+    world.settle();
+    let status = world.status();
+    assert_eq!(status.phase, Some(Phase::Cancelled));
+    assert!(conditions::is_true(
+        &status.conditions,
+        conditions::FINISHED
+    ));
+}
+
+#[test]
+fn cancelled_or_paused_before_it_began_nothing_is_made() {
+    for (state, phase) in [
+        (DesiredState::Cancelled, Phase::Cancelled),
+        (DesiredState::Paused, Phase::Paused),
+    ] {
+        let mut world = World::new(chain());
+        world.task.spec.state = state;
+        world.settle();
+        assert_eq!(world.status().phase, Some(phase));
+        assert!(world.opened.is_none() && world.tasks.is_empty() && world.kept.is_none());
+    }
+}
+
+#[test]
+fn an_approval_says_how_to_decide_and_stops_the_clock() {
+    let mut world = World::new(json!({"steps": [
+        {"name": "ask", "approval": {"ask": "Ship ${params.repo}?", "show": {"what": "all"}, "form": {"where": {"options": ["prod"]}}, "approvers": {"groups": ["leads"]}, "timeout": "1h"}},
+        agent("ship", "to ${steps.ask.output.values.where}"),
+    ]}));
+    world.settle();
+    let (name, approval) = world.approvals.first_key_value().unwrap();
+    let (name, mut approval) = (name.clone(), approval.as_ref().clone());
+    assert_eq!(approval.spec.ask, "Ship acme/app?");
+    assert_eq!(approval.spec.requested_by, "bob");
+    assert_eq!(approval.spec.task.uid, "uid-1");
+    assert!(
+        approval
+            .spec
+            .action
+            .as_ref()
+            .unwrap()
+            .starts_with("sha256:")
+    );
+    assert_eq!(
+        approval.spec.expires_at.0,
+        "2025-01-01T01:00:00Z".parse().unwrap()
+    );
+    assert_eq!(world.status().phase, Some(Phase::Waiting));
+    let (_, reason, text) = world.condition(conditions::READY);
+    assert_eq!(reason, "WaitingForApproval");
+    assert!(
+        text.starts_with(&format!(
+            "step ask waits for group leads: kubectl patch oappr {name} -n team"
+        )),
+        "{text}"
+    );
+    assert!(text.contains(r#""values":{"where":"prod"}"#), "{text}");
+    assert_eq!(world.status().steps.unwrap().running_since, None);
+    // The controller of Approvals asks by this whether it was asked for.
+    assert_eq!(
+        world.status().steps.unwrap().active[0].uid,
+        approval.metadata.uid
+    );
+
+    world.later(600);
+    let decision = json!({"decision": "Approve", "values": {"where": "prod"}});
+    let decision = serde_json::from_value(decision).unwrap();
+    approval.spec.decisions.insert("alice".to_owned(), decision);
+    approval.status = Some(ApprovalStatus {
+        phase: Some(ApprovalPhase::Approved),
+        by: vec!["alice".to_owned()],
+        ..ApprovalStatus::default()
+    });
+    world.approvals.insert(name, Arc::new(approval));
+    world.settle();
+    assert_eq!(world.of("ship").spec.params.unwrap()["prompt"], "to prod");
+    assert_eq!(world.status().phase, Some(Phase::Running));
+}
+
+#[test]
+fn a_task_deep_in_a_tree_runs_no_workflow() {
+    let mut world = World::new(chain());
+    let labels = [(names::DEPTH_LABEL.to_owned(), "3".to_owned())];
+    world.task.metadata.labels = Some(labels.into());
+    world.settle();
+    assert_eq!(world.status().failure.unwrap().class, "LimitReached");
+}
+
+#[test]
+fn a_task_of_somebody_else_under_the_name_of_a_step_is_a_conflict() {
+    let mut world = World::new(chain());
+    world.settle();
+    let mut child = world.of("plan");
+    let name = child.metadata.name.clone().unwrap();
+    // By owner alone nobody is a step: the label is the operator's to set.
+    child.metadata.labels = None;
+    world.tasks.insert(name, Arc::new(child));
+    world.settle();
+    let failure = world.status().failure.unwrap();
+    assert!(
+        failure.message.starts_with("step plan: Conflict: Task "),
+        "{}",
+        failure.message
+    );
+}
+
+#[test]
+fn the_time_of_a_run_is_bounded() {
+    let mut chain = chain();
+    chain["timeouts"] = json!({"run": "60s"});
+    let mut world = World::new(chain);
+    world.pass();
+    assert_eq!(world.pass().next, Some(Duration::from_secs(60)));
+    world.later(60);
+    world.settle();
+    assert_eq!(world.of("plan").spec.state, DesiredState::Cancelled);
+    world.end("plan", Phase::Cancelled, json!(null));
+    world.settle();
+    assert_eq!(world.status().failure.unwrap().class, "Timeout");
+}
