@@ -1,7 +1,7 @@
 //! Every table of cases, for the test that all rules have one.
 
 use crate::support::Case;
-use crate::{agent, approval, budget, class, pool, provider, task};
+use crate::{agent, approval, budget, class, pool, provider, task, workflow};
 
 /// Every case of every kind.
 pub fn all() -> Vec<Case> {
@@ -13,6 +13,7 @@ pub fn all() -> Vec<Case> {
         pool::cases(),
         provider::cases(),
         task::cases(),
+        workflow::cases(),
     ]
     .into_iter()
     .flatten()

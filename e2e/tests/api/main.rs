@@ -27,3 +27,4 @@ mod secrets;
 mod task;
 mod text;
 mod update;
+mod workflow;

@@ -40,7 +40,16 @@ fn files(files: Value) -> Value {
     a(json!({ "files": files }))
 }
 
-const TARGET: &str = "set exactly one of agent (with params) or run (with command or code)";
+/// A Task with a workflow.
+pub fn workflow() -> Value {
+    object(
+        "Task",
+        json!({"workflow": {"name": "fix"}, "params": {"repo": "acme/app", "deep": [1]}}),
+    )
+}
+
+const TARGET: &str =
+    "set exactly one of agent (with params), run (with command or code) or workflow (with params)";
 const WHICH: &str = "set exactly one of name (an Agent) or select (what it must be able to do)";
 const NAMED: &str = "command goes with name: it is one of that Agent's";
 const PROMPT: &str = "an agent needs params.prompt: what it is to do; or agent.command with the params of that command";
@@ -61,6 +70,17 @@ fn target() -> Vec<Case> {
     vec![
         taken("an agent", agent()),
         taken("a run", run()),
+        taken("a workflow", workflow()),
+        denied(
+            "a workflow with files",
+            with_spec(&workflow(), json!({"files": [{"path": "a", "content": "b"}]})),
+            &["files, artifacts and accept are for an agent or a run; those of a workflow stand in its steps"],
+        ),
+        denied(
+            "a workflow and an agent",
+            a(json!({"workflow": {"name": "fix"}})),
+            &[TARGET],
+        ),
         denied(
             "neither agent nor run",
             object("Task", json!({})),
@@ -134,7 +154,7 @@ fn target() -> Vec<Case> {
         denied(
             "a run with params",
             r(json!({"params": {"prompt": "x"}})),
-            &["params are for an agent; code in run takes its values from run.env"],
+            &["params are for an agent or a workflow; code in run takes its values from run.env"],
         ),
         denied(
             "a run that continues a Task",

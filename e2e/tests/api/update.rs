@@ -52,6 +52,12 @@ fn changes() -> Vec<Change> {
             Some("run cannot change after creation; create another Task"),
         ),
         change(
+            "another workflow",
+            task::workflow(),
+            json!({"workflow": {"name": "other"}}),
+            Some("workflow cannot change after creation; create another Task"),
+        ),
+        change(
             "a variable more",
             run.clone(),
             json!({"run": {"env": {"B": "2"}}}),

@@ -45,3 +45,4 @@ mod text;
 mod timeout;
 mod upgrade;
 mod user_code;
+mod workflow;

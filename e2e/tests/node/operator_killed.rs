@@ -5,10 +5,23 @@ use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::ListParams;
+use oarmaster_e2e::Space;
 use oarmaster_e2e::installed::RELEASE;
 use oarmaster_e2e::kill;
 use oarmaster_e2e::mock::Reply;
 use oarmaster_protocol::journal::Body;
+
+/// Kills the operator's process in each of its pods.
+pub async fn kill_operators(space: &Space) -> Result<()> {
+    let pods: Api<Pod> = Api::namespaced(space.cluster.client.clone(), RELEASE);
+    let operators = ListParams::default().labels("app.kubernetes.io/component=operator");
+    let operators = pods.list(&operators).await?;
+    assert!(operators.items.len() > 1, "the operator has replicas");
+    for pod in &operators {
+        kill::container(pod, "operator")?;
+    }
+    Ok(())
+}
 
 #[tokio::test]
 async fn one_job_one_result_no_second_call() -> Result<()> {
@@ -20,13 +33,7 @@ async fn one_job_one_result_no_second_call() -> Result<()> {
             .task_until("work", "its Job", |task| job(task.clone()).is_some())
             .await?);
 
-        let pods: Api<Pod> = Api::namespaced(space.cluster.client.clone(), RELEASE);
-        let operators = ListParams::default().labels("app.kubernetes.io/component=operator");
-        let operators = pods.list(&operators).await?;
-        assert!(operators.items.len() > 1, "the operator has replicas");
-        for pod in &operators {
-            kill::container(pod, "operator")?;
-        }
+        kill_operators(space).await?;
         gate.open();
 
         let task = space.complete("work").await?;

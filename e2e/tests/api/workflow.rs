@@ -1,0 +1,66 @@
+//! Workflow: what may be created. What the schema cannot say is in the condition `Ready`.
+
+use crate::support::{Case, check, denied, in_space, object, taken, with_spec};
+use anyhow::Result;
+use serde_json::{Value, json};
+
+fn step(name: &str) -> Value {
+    json!({"name": name, "agent": {"name": "coder"}, "params": {"prompt": "x"}})
+}
+
+fn workflow() -> Value {
+    object("Workflow", json!({"steps": [step("plan")]}))
+}
+
+pub fn cases() -> Vec<Case> {
+    let w = |patch: Value| with_spec(&workflow(), patch);
+    let steps = |steps: Value| w(json!({ "steps": steps }));
+    let all: Vec<Value> = (0..200).map(|at| step(&format!("s{at}"))).collect();
+    let mut more = all.clone();
+    more.push(step("more"));
+    vec![
+        taken("a workflow", workflow()),
+        taken("200 steps", steps(json!(all))),
+        denied("201 steps", steps(json!(more)), &["spec.steps", "at most 200"]),
+        denied("no steps", steps(json!([])), &["spec.steps", "at least 1"]),
+        taken(
+            "every kind of step",
+            steps(json!([
+                step("plan"),
+                {"name": "build", "run": {"command": ["make"], "env": {"A": "${params.a}"}}, "if": "steps.plan.succeeded", "after": ["plan"], "timeout": "5m", "retry": {"limit": 2}, "budget": {"usd": "1"}},
+                {"name": "sub", "workflow": {"name": "other"}, "params": {"list": "${steps.plan.output}"}},
+                {"name": "ask", "approval": {"ask": "Go?", "show": {"a": "${params.a}"}, "form": {"where": {"options": ["prod"]}}, "approvers": {"groups": ["leads"]}}},
+            ])),
+        ),
+        denied(
+            "a step with a hyphen",
+            steps(json!([step("a-b")])),
+            &["spec.steps[0].name", "should match"],
+        ),
+        denied(
+            "two steps of a name",
+            steps(json!([step("a"), step("a")])),
+            &["spec.steps[1]", "Duplicate value"],
+        ),
+        denied(
+            "an approval by nobody",
+            steps(json!([{"name": "ask", "approval": {"ask": "Go?", "approvers": {}}}])),
+            &["name groups, users, or both: those who may decide"],
+        ),
+        denied(
+            "many steps at the end",
+            w(json!({"finally": more[..21]})),
+            &["spec.finally", "at most 20"],
+        ),
+        taken("any output", w(json!({"output": {"a": ["${steps.plan.output}", 1, null]}}))),
+        taken("a text as output", w(json!({"output": "${steps.plan.output}"}))),
+    ]
+}
+
+#[tokio::test]
+async fn a_workflow_is_taken_or_refused_with_a_reason() -> Result<()> {
+    in_space("workflow", async |space| {
+        check(&space.cluster.client, &space.name, &cases()).await
+    })
+    .await
+}
