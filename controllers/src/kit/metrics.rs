@@ -94,15 +94,15 @@ impl Metrics {
         metrics
     }
 
-    /// A Task ended.
+    /// A Task ended: of an agent, a `run` or a `workflow` (`kind`).
     pub fn ended(
         &self,
         namespace: &str,
+        kind: &'static str,
         agent: Option<&str>,
         outcome: &'static str,
         after: Duration,
     ) {
-        let kind = if agent.is_some() { "agent" } else { "run" };
         let agent = agent.map(|name| self.capped(format!("{namespace}/{name}")));
         let labels = TaskLabels {
             namespace: namespace.to_owned(),

@@ -92,8 +92,13 @@ pub async fn act(task: &Task, ctx: &Context, seen: &Observed, todo: Plan) -> Res
         ctx.forget_graph(uid);
         let call = task.spec.agent.as_ref();
         let agent = call.and_then(|call| call.name.as_deref().or(chosen(&current)));
+        let kind = match (call, &task.spec.run) {
+            (Some(_), _) => "agent",
+            (None, Some(_)) => "run",
+            (None, None) => "workflow",
+        };
         ctx.metrics
-            .ended(namespace, agent, ended.outcome, ended.after);
+            .ended(namespace, kind, agent, ended.outcome, ended.after);
         tracing::info!(
             namespace,
             task = name,

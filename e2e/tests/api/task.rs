@@ -73,8 +73,13 @@ fn target() -> Vec<Case> {
         taken("a workflow", workflow()),
         denied(
             "a workflow with files",
-            with_spec(&workflow(), json!({"files": [{"path": "a", "content": "b"}]})),
-            &["files, artifacts and accept are for an agent or a run; those of a workflow stand in its steps"],
+            with_spec(
+                &workflow(),
+                json!({"files": [{"path": "a", "content": "b"}]}),
+            ),
+            &[
+                "files, artifacts and accept are for an agent or a run; those of a workflow stand in its steps",
+            ],
         ),
         denied(
             "a workflow and an agent",

@@ -21,7 +21,11 @@ pub fn cases() -> Vec<Case> {
     vec![
         taken("a workflow", workflow()),
         taken("200 steps", steps(json!(all))),
-        denied("201 steps", steps(json!(more)), &["spec.steps", "at most 200"]),
+        denied(
+            "201 steps",
+            steps(json!(more)),
+            &["spec.steps", "at most 200"],
+        ),
         denied("no steps", steps(json!([])), &["spec.steps", "at least 1"]),
         taken(
             "every kind of step",
@@ -52,8 +56,14 @@ pub fn cases() -> Vec<Case> {
             w(json!({"finally": more[..21]})),
             &["spec.finally", "at most 20"],
         ),
-        taken("any output", w(json!({"output": {"a": ["${steps.plan.output}", 1, null]}}))),
-        taken("a text as output", w(json!({"output": "${steps.plan.output}"}))),
+        taken(
+            "any output",
+            w(json!({"output": {"a": ["${steps.plan.output}", 1, null]}})),
+        ),
+        taken(
+            "a text as output",
+            w(json!({"output": "${steps.plan.output}"})),
+        ),
     ]
 }
 

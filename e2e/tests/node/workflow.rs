@@ -36,7 +36,12 @@ async fn steps(space: &Space, run: &Task) -> Result<Vec<(String, Task)>> {
     let of = ListParams::default().labels(&format!("{}={uid}", names::PARENT_UID_LABEL));
     let found = space.api::<Task>().list(&of).await?.items;
     let named = found.into_iter().filter_map(|task| {
-        let step = task.metadata.labels.as_ref()?.get(names::STEP_LABEL)?.clone();
+        let step = task
+            .metadata
+            .labels
+            .as_ref()?
+            .get(names::STEP_LABEL)?
+            .clone();
         Some((step, task))
     });
     Ok(named.collect())
@@ -51,7 +56,10 @@ async fn a_chain_mends_what_its_check_finds() -> Result<()> {
         ensure!(notes.contains("#12") && notes.contains("#15"), "{notes}");
         let status = task.status.clone().unwrap_or_default();
         let done = status.steps.context("no steps")?;
-        ensure!(done.succeeded == ["changes", "notes", "mended", "report"], "{done:?}");
+        ensure!(
+            done.succeeded == ["changes", "notes", "mended", "report"],
+            "{done:?}"
+        );
         let failed: Vec<&str> = done.failed.iter().map(|step| step.name.as_str()).collect();
         ensure!(failed == ["check"], "{done:?}");
         // What its steps have spent is in the run's sum.
@@ -85,9 +93,18 @@ async fn a_run_waits_for_people_and_goes_on_with_what_they_said() -> Result<()> 
         let decision = json!({"decision": "Approve", "values": {"environment": "staging"}});
         let decided = Patch::Merge(json!({"spec": {"decisions": {&user: decision}}}));
         // It waits once its own controller has seen that it was asked for.
-        oarmaster_e2e::wait::until(approvals.clone(), &step.object, SOON, |approval: &Approval| {
-            approval.status.as_ref().is_some_and(|status| status.phase.is_some())
-        })
+        oarmaster_e2e::wait::until(
+            approvals.clone(),
+            &step.object,
+            "its phase",
+            SOON,
+            |approval: &Approval| {
+                approval
+                    .status
+                    .as_ref()
+                    .is_some_and(|status| status.phase.is_some())
+            },
+        )
         .await?;
         approvals
             .patch(&step.object, &PatchParams::default(), &decided)
