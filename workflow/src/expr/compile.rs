@@ -1,11 +1,12 @@
 //! An expression: compiled once, evaluated with values.
 
-use super::meter::{Meter, TOO_MUCH};
+use super::meter::{Meter, NO_PATTERN, TOO_MUCH};
 use super::value::{from_json, key, to_json};
 use super::{Failed, Invalid, MAX_BYTES, MAX_CHARACTERS, MAX_NESTING, Values, shown};
 use cel::common::ast::{
     CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operators,
 };
+use cel::extractors::This;
 use cel::objects::{Key, Map};
 use cel::parser::PrattParser;
 use cel::{Context, ExecutionError, Value};
@@ -35,14 +36,14 @@ const FUNCTIONS: [&str; 15] = [
 const STEPS: &str = "steps";
 /// Counts a round of a comprehension.
 const ROUND: &str = "@round";
-/// Counts a value that stays after its round.
+/// Counts a value that is put together.
 const MADE: &str = "@made";
 /// What a comprehension goes over: a list, or the keys of a map in their order.
 const RANGE: &str = "@range";
 /// Most operators, calls, lists and parentheses within each other while it is read, and in what comes of that (a chain like `a + b + c` is
 /// nested, too): each is a call within the one around it, here and when it is evaluated.
 const MAX_READ: u16 = 32;
-const MAX_DEPTH: usize = 48;
+const MAX_DEPTH: usize = 40;
 
 /// The names that an expression may use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -106,18 +107,20 @@ impl Expression {
             let first = first.unwrap_or_else(|| "it cannot be read".to_owned());
             invalid(format!("is not CEL: {}", shown(&first)))
         })?;
+        let deep = || invalid("is nested too deeply; compute a part of it in a step".to_owned());
         if is_deep(&tree) {
-            return Err(invalid(
-                "is nested too deeply; compute a part of it in a step".to_owned(),
-            ));
+            return Err(deep());
         }
         let mut walk = Walk {
             scope,
             reads: Reads::default(),
             bound: Vec::new(),
-            nesting: 0,
+            outside: Vec::new(),
         };
         walk.visit(&mut tree).map_err(invalid)?;
+        if is_deep(&tree) {
+            return Err(deep()); // what counts is around what is counted
+        }
         Ok(Self {
             source: source.to_owned(),
             tree,
@@ -199,11 +202,15 @@ impl Expression {
             map: Arc::new(steps),
         });
         context.add_variable_from_value(STEPS, steps);
-        let meter = Meter::default();
-        let (round, made) = (meter.clone(), meter);
+        let meter = Meter::new(bytes);
+        let (round, made) = (meter.clone(), meter.clone());
+        let matches = move |This(text): This<Arc<String>>, pattern: Arc<String>| {
+            meter.matches(&text, &pattern)
+        };
         let functions = context
-            .add_function(ROUND, move || round.round())
+            .add_function(ROUND, move |names: i64| round.round(names))
             .and_then(|()| context.add_function(MADE, move |value: Value| made.made(value)))
+            .and_then(|()| context.add_function("matches", matches))
             .and_then(|()| context.add_function(RANGE, range));
         functions.map_err(|error| format!("cannot be evaluated: {error}"))?;
         Ok(context)
@@ -241,6 +248,9 @@ fn explain(error: &ExecutionError) -> String {
     match error {
         ExecutionError::FunctionError { function, .. } if function == TOO_MUCH => {
             "does too much: its lists are too long to be gone through like that; compute it in a step".to_owned()
+        }
+        ExecutionError::FunctionError { function, .. } if function == NO_PATTERN => {
+            "has a pattern that is no regular expression, or too large a one".to_owned()
         }
         ExecutionError::FunctionError { function, .. } if function == "value" => {
             "takes the value of an optional that has none: use .orValue(...)".to_owned()
@@ -307,9 +317,10 @@ fn is_deep(tree: &IdedExpr) -> bool {
 struct Walk<'a> {
     scope: &'a Scope,
     reads: Reads,
-    /// Names of comprehensions around.
-    bound: Vec<String>,
-    nesting: usize,
+    /// Names of comprehensions around, each with how many there are around it.
+    bound: Vec<(String, usize)>,
+    /// Of each comprehension around, how often its body names something from outside.
+    outside: Vec<i64>,
 }
 
 impl Walk<'_> {
@@ -327,18 +338,32 @@ impl Walk<'_> {
                 }
                 self.visit(&mut select.operand)
             }
-            Expr::Call(call) => self.call(call),
-            Expr::List(list) => list.elements.iter_mut().try_for_each(|all| self.visit(all)),
-            Expr::Map(map) => map
-                .entries
-                .iter_mut()
-                .try_for_each(|entry| match &mut entry.expr {
-                    EntryExpr::MapEntry(entry) => {
-                        self.visit(&mut entry.key)?;
-                        self.visit(&mut entry.value)
-                    }
-                    EntryExpr::StructField(_) => Err(NO_STRUCTS.to_owned()),
-                }),
+            Expr::Call(call) => {
+                let adds = call.func_name == operators::ADD;
+                self.call(call)?;
+                if adds {
+                    wrap(MADE, tree);
+                }
+                Ok(())
+            }
+            Expr::List(list) => {
+                list.elements
+                    .iter_mut()
+                    .try_for_each(|all| self.visit(all))?;
+                wrap(MADE, tree);
+                Ok(())
+            }
+            Expr::Map(map) => {
+                for entry in &mut map.entries {
+                    let EntryExpr::MapEntry(entry) = &mut entry.expr else {
+                        return Err(NO_STRUCTS.to_owned());
+                    };
+                    self.visit(&mut entry.key)?;
+                    self.visit(&mut entry.value)?;
+                }
+                wrap(MADE, tree);
+                Ok(())
+            }
             Expr::Comprehension(all) => self.comprehension(id, all),
             Expr::Struct(_) => Err(NO_STRUCTS.to_owned()),
             Expr::Unspecified => Err("is empty".to_owned()),
@@ -346,10 +371,15 @@ impl Walk<'_> {
     }
 
     fn name(&mut self, name: &str) -> Result<(), String> {
-        if self.bound.iter().any(|bound| bound == name) {
+        // The innermost of a name is meant.
+        let own = self.bound.iter().rev().find(|(bound, _)| bound == name);
+        if let Some((_, depth)) = own {
+            let depth = *depth;
+            self.named(depth);
             return Ok(());
         }
         if self.scope.names.contains(name) {
+            self.named(0);
             self.reads.names.insert(name.to_owned());
             return Ok(());
         }
@@ -367,6 +397,13 @@ impl Walk<'_> {
                 known.join(", ")
             }
         ))
+    }
+
+    /// Something is named that is of the comprehension of this depth, or with 0 of none: for those within it is from outside.
+    fn named(&mut self, depth: usize) {
+        for outside in self.outside.iter_mut().skip(depth) {
+            *outside = outside.saturating_add(1);
+        }
     }
 
     /// Whether `operand.field` is a step, or something of one.
@@ -389,7 +426,7 @@ impl Walk<'_> {
     }
 
     fn is_steps(&self, tree: &IdedExpr) -> bool {
-        let bound = self.bound.iter().any(|bound| bound == STEPS);
+        let bound = self.bound.iter().any(|(bound, _)| bound == STEPS);
         !bound && matches!(&tree.expr, Expr::Ident(name) if name == STEPS)
     }
 
@@ -399,6 +436,7 @@ impl Walk<'_> {
                 "reads step {name}, which is not one that comes before it: name one of the workflow's steps"
             ));
         }
+        self.named(0);
         self.reads.steps.insert(name.to_owned());
         Ok(())
     }
@@ -427,62 +465,116 @@ impl Walk<'_> {
         self.visit(&mut all.iter_range)?;
         wrap(RANGE, &mut all.iter_range);
         self.visit(&mut all.accu_init)?;
-        if self.nesting >= MAX_NESTING {
+        if self.outside.len() >= MAX_NESTING {
             return Err(format!(
                 "has more than {MAX_NESTING} of map, filter, all and exists within each other; compute it in a step"
             ));
         }
-        self.nesting += 1;
-        let before = self.bound.len();
-        self.bound.push(all.iter_var.clone());
-        self.bound.extend(all.iter_var2.clone());
-        self.bound.push(all.accu_var.clone());
-        self.visit(&mut all.loop_cond)?;
-        self.visit(&mut all.loop_step)?;
-        self.visit(&mut all.result)?;
+        self.outside.push(0);
+        let (before, depth) = (self.bound.len(), self.outside.len());
+        let names = [
+            Some(&all.iter_var),
+            all.iter_var2.as_ref(),
+            Some(&all.accu_var),
+        ];
+        let names = names.into_iter().flatten();
+        self.bound.extend(names.map(|name| (name.clone(), depth)));
+        self.body(all)?;
         self.bound.truncate(before);
-        self.nesting -= 1;
-        count(id, all);
+        let outside = self.outside.pop().unwrap_or_default();
+        count(id, all, outside);
         Ok(())
     }
+
+    /// What is evaluated in each round. What the crate makes of `map` and `filter` stays as it is but for the parts that were written: it makes their
+    /// list in place, where it knows them.
+    fn body(&mut self, all: &mut ComprehensionExpr) -> Result<(), String> {
+        self.visit(&mut all.loop_cond)?;
+        match appends(all) {
+            Some((guard, items)) => {
+                if let Some(guard) = guard {
+                    self.visit(guard)?;
+                }
+                items.iter_mut().try_for_each(|item| self.visit(item))?;
+            }
+            None => self.visit(&mut all.loop_step)?,
+        }
+        self.visit(&mut all.result)
+    }
 }
 
-/// Has each round of a comprehension counted. `map` and `filter` are told by the condition of their loop, which the crate wants to be a literal:
-/// then it makes their list in place.
-fn count(id: u64, all: &mut ComprehensionExpr) {
+/// Of a comprehension that adds to a list in each round, what it asks before and what it adds.
+fn appends(all: &mut ComprehensionExpr) -> Option<(Option<&mut IdedExpr>, &mut Vec<IdedExpr>)> {
     if !matches!(all.loop_cond.expr, Expr::Literal(_)) {
-        return counted(id, &mut all.loop_cond);
+        return None;
     }
-    match &mut all.loop_step.expr {
-        Expr::Call(choice) if choice.func_name == operators::CONDITIONAL => {
-            if let [guard, step, _] = choice.args.as_mut_slice() {
-                counted(id, guard);
-                made(step);
+    let Expr::Call(step) = &mut all.loop_step.expr else {
+        return None;
+    };
+    if step.func_name == operators::CONDITIONAL {
+        let [guard, then, _] = step.args.as_mut_slice() else {
+            return None;
+        };
+        return Some((Some(guard), added(then)?));
+    }
+    let Expr::List(list) = &mut step.args.last_mut()?.expr else {
+        return None;
+    };
+    Some((None, &mut list.elements))
+}
+
+/// What stands in the list that is added.
+fn added(step: &mut IdedExpr) -> Option<&mut Vec<IdedExpr>> {
+    let Expr::Call(add) = &mut step.expr else {
+        return None;
+    };
+    match &mut add.args.last_mut()?.expr {
+        Expr::List(list) => Some(&mut list.elements),
+        _ => None,
+    }
+}
+
+/// Has each round of a comprehension counted, and what stays after it.
+fn count(id: u64, all: &mut ComprehensionExpr, outside: i64) {
+    match appends(all) {
+        Some((guard, items)) => {
+            items.iter_mut().for_each(|item| wrap(MADE, item));
+            match guard {
+                Some(guard) => counted(id, guard, outside),
+                None => {
+                    if let Some(first) = items.first_mut() {
+                        let item = std::mem::take(first);
+                        let nothing = IdedExpr {
+                            id,
+                            expr: Expr::Literal(LiteralValue::Null),
+                        };
+                        let args = vec![round(id, outside), item, nothing];
+                        first.id = id;
+                        first.expr = call(operators::CONDITIONAL, args);
+                    }
+                }
             }
         }
-        _ => made(&mut all.loop_step),
-    }
-}
-
-/// Counts what a step adds to its list.
-fn made(step: &mut IdedExpr) {
-    if let Expr::Call(add) = &mut step.expr
-        && let Some(last) = add.args.last_mut()
-        && let Expr::List(list) = &mut last.expr
-    {
-        list.elements.iter_mut().for_each(|one| wrap(MADE, one));
+        None => counted(id, &mut all.loop_cond, outside),
     }
 }
 
 /// Counts a round where a condition is asked that each has. Last, so that an end counts none.
-fn counted(id: u64, condition: &mut IdedExpr) {
+fn counted(id: u64, condition: &mut IdedExpr, outside: i64) {
     let goes_on = std::mem::take(condition);
-    let round = IdedExpr {
-        id,
-        expr: call(ROUND, Vec::new()),
-    };
     condition.id = id;
-    condition.expr = call(operators::LOGICAL_AND, vec![goes_on, round]);
+    condition.expr = call(operators::LOGICAL_AND, vec![goes_on, round(id, outside)]);
+}
+
+fn round(id: u64, outside: i64) -> IdedExpr {
+    let names = IdedExpr {
+        id,
+        expr: Expr::Literal(LiteralValue::Int(outside.into())),
+    };
+    IdedExpr {
+        id,
+        expr: call(ROUND, vec![names]),
+    }
 }
 
 const NO_STRUCTS: &str = "builds a message of a type, and there are none: write a map";

@@ -1,49 +1,99 @@
 //! How much one evaluation may do: counted, not timed, so that it ends the same way on each machine and each time.
+//!
+//! What costs is going through bytes: to compare, copy or search them. A round of a comprehension is counted with all that the evaluation reads, as often
+//! as its body names something from outside of it: each time it could be gone through from its beginning to its end.
 
 use cel::{ExecutionError, Value};
-use std::sync::Arc;
+use regex::{Regex, RegexBuilder};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// Most rounds of comprehensions of one evaluation: well below a second.
-const ROUNDS: u64 = 500_000;
-/// Most bytes that may stay after rounds (32 MiB).
-const BYTES: u64 = 32 << 20;
+/// Most bytes that are gone through (1 GiB): about a second.
+const WORK: u64 = 1 << 30;
+/// A round by itself is as much as so many bytes.
+const ROUND: u64 = 4 << 10;
+/// Most bytes that are made (32 MiB): of texts, lists and maps that an expression puts together.
+const MADE: u64 = 32 << 20;
+/// Most bytes of a compiled pattern. One takes milliseconds then.
+const PATTERN: usize = 256 << 10;
+/// Most patterns of one evaluation.
+const PATTERNS: usize = 16;
 /// What the error says: told from others by it.
 pub(super) const TOO_MUCH: &str = "@too-much";
+/// What it says of a pattern.
+pub(super) const NO_PATTERN: &str = "@no-pattern";
 
 /// The work of one evaluation.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Meter(Arc<Work>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Work {
-    rounds: AtomicU64,
-    bytes: AtomicU64,
+    /// Bytes that the evaluation reads.
+    read: u64,
+    touched: AtomicU64,
+    made: AtomicU64,
+    patterns: Mutex<HashMap<String, Regex>>,
 }
 
 impl Meter {
-    /// One more round.
-    pub(super) fn round(&self) -> Result<bool, ExecutionError> {
-        if self.0.rounds.fetch_add(1, Ordering::Relaxed) >= ROUNDS {
-            return Err(too_much());
-        }
+    /// Of an evaluation that reads so many bytes.
+    pub(super) fn new(read: usize) -> Self {
+        Self(Arc::new(Work {
+            read: u64::try_from(read).unwrap_or(u64::MAX),
+            touched: AtomicU64::new(0),
+            made: AtomicU64::new(0),
+            patterns: Mutex::default(),
+        }))
+    }
+
+    /// One more round, whose body names so many things from outside.
+    pub(super) fn round(&self, names: i64) -> Result<bool, ExecutionError> {
+        let names = u64::try_from(names).unwrap_or(u64::MAX);
+        self.touch(ROUND.saturating_add(names.saturating_mul(self.0.read)))?;
         Ok(true)
     }
 
-    /// One more round, and the value that it leaves.
+    /// A value that was put together.
     pub(super) fn made(&self, value: Value) -> Result<Value, ExecutionError> {
-        self.round()?;
         let own = bytes(&value);
-        let before = self.0.bytes.fetch_add(own, Ordering::Relaxed);
-        if before.saturating_add(own) > BYTES {
-            return Err(too_much());
-        }
+        self.touch(own)?;
+        within(&self.0.made, own, MADE)?;
         Ok(value)
+    }
+
+    /// Whether a pattern is found in a text. Patterns are those of an engine that takes linear time.
+    pub(super) fn matches(&self, text: &str, pattern: &str) -> Result<bool, ExecutionError> {
+        self.touch(ROUND.saturating_add(text.len() as u64))?;
+        let held = &self.0.patterns;
+        let mut patterns = held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(regex) = patterns.get(pattern) {
+            return Ok(regex.is_match(text));
+        }
+        if patterns.len() >= PATTERNS {
+            return Err(ExecutionError::function_error(TOO_MUCH, ""));
+        }
+        let regex = RegexBuilder::new(pattern)
+            .size_limit(PATTERN)
+            .build()
+            .map_err(|_| ExecutionError::function_error(NO_PATTERN, ""))?;
+        let found = regex.is_match(text);
+        patterns.insert(pattern.to_owned(), regex);
+        Ok(found)
+    }
+
+    fn touch(&self, bytes: u64) -> Result<(), ExecutionError> {
+        within(&self.0.touched, bytes, WORK)
     }
 }
 
-fn too_much() -> ExecutionError {
-    ExecutionError::function_error(TOO_MUCH, "")
+fn within(sum: &AtomicU64, more: u64, most: u64) -> Result<(), ExecutionError> {
+    let before = sum.fetch_add(more, Ordering::Relaxed);
+    if before.saturating_add(more) > most {
+        return Err(ExecutionError::function_error(TOO_MUCH, ""));
+    }
+    Ok(())
 }
 
 /// About how many bytes a value takes.

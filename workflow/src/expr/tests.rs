@@ -251,48 +251,78 @@ fn an_error_has_no_value_in_it() {
 #[test]
 fn an_evaluation_is_bounded() {
     let list: Vec<u32> = (0..20_000).collect();
-    let large = "x".repeat(40_000);
-    let values = Values {
-        names: [(
+    let large = "x".repeat(200_000);
+    let evaluate = |source: &str, params: &Json| {
+        let values = Values::from(std::collections::BTreeMap::from([(
             "params".to_owned(),
-            json!({"list": list, "large": large, "huge": "x".repeat(MAX_BYTES)}),
-        )]
-        .into(),
-        ..Values::default()
-    };
-    let evaluate = |source: &str, values: &Values| {
+            params.clone(),
+        )]));
         Expression::compile(source, &Scope::of(&["params"]))
             .unwrap()
-            .evaluate(values)
+            .evaluate(&values)
     };
-    // What reads more than it may is told so.
-    let error = evaluate("params.list.exists(x, x == 19999)", &values).unwrap_err();
+    let huge = json!({"huge": "x".repeat(MAX_BYTES)});
+    let error = evaluate("size(params.huge)", &huge).unwrap_err();
     assert!(
         error.too_large && error.why.contains("reads more than 8 MiB"),
         "{error}"
     );
-    let mut values = values;
-    if let Some(Json::Object(params)) = values.names.get_mut("params") {
-        params.remove("huge");
-    }
-    // A long list can be gone through, not with itself.
-    let once = evaluate("params.list.exists(x, x == 19999)", &values);
-    assert_eq!(once, Ok(json!(true)));
+    // A long list can be gone through once, and a shorter one with itself.
+    let long = json!({ "list": list });
     for source in [
-        "params.list.all(x, params.list.all(y, x >= 0 || y >= 0))",
-        "params.list.map(x, params.large)",
+        "params.list.exists(x, x == 19999)",
+        "size(params.list.filter(x, x > 1)) == 19998",
+        "size(params.list.map(x, x * 2)) == 20000",
     ] {
-        let error = evaluate(source, &values).unwrap_err();
+        assert_eq!(evaluate(source, &long), Ok(json!(true)), "{source}");
+    }
+    let short = json!({"list": list[..300]});
+    let itself = "params.list.all(x, params.list.exists(y, x == y))";
+    assert_eq!(evaluate(itself, &short), Ok(json!(true)));
+    // What is more than that ends, and soon, whatever it does.
+    let many = format!("size({}) > 0", vec!["params.large"; 15].join(" + "));
+    let lists = format!("size([{}]) > 0", vec!["params.large"; 120].join(", "));
+    let compared = vec!["params.large == params.large"; 20].join(" && ");
+    let both = json!({"list": list, "large": large});
+    for source in [
+        itself,
+        "params.list.map(x, params.large)",
+        &format!("params.list.all(x, {many})"),
+        &format!("params.list.all(x, {lists})"),
+        &format!("params.list.all(x, {compared})"),
+        &format!("params.list.map(x, {compared})"),
+        &format!("params.list.filter(x, {compared})"),
+        "params.list.map(x, params.list.map(y, 1))",
+        "params.list.all(x, !params.large.matches('(y+)+$'))",
+        "params.list.all(x, 'a'.matches('b' + string(x)) || true)",
+    ] {
+        let error = evaluate(source, &both).unwrap_err();
         assert!(
             error.too_large && error.why.contains("does too much"),
-            "{error}"
+            "{source}: {error}"
         );
     }
-    let error = evaluate("[1, 2, 3, 4, 5, 6, 7, 8, 9].map(a, params.large + params.large + params.large + params.large + params.large + params.large + params.large + params.large + params.large + params.large + params.large + params.large + params.large + params.large + params.large + params.large + params.large + params.large + params.large + params.large + params.large + params.large + params.large + params.large)", &values).unwrap_err();
-    assert!(
-        error.too_large && error.why.contains("gives more than 8 MiB"),
-        "{error}"
-    );
+    let eighteen = vec!["params.large"; 18].join(" + ");
+    let error = evaluate(&eighteen, &both).unwrap_err();
+    assert!(error.too_large, "{error}");
+}
+
+#[test]
+fn a_pattern_is_one_or_says_that_it_is_none() {
+    for (source, expected) in [
+        ("params.repo.matches('^acme/')", Ok(json!(true))),
+        ("params.repo.matches('(')", Err("no regular expression")),
+        (
+            "params.repo.matches('(\\\\w{200}){200}')",
+            Err("no regular expression"),
+        ),
+    ] {
+        match (evaluate(source), expected) {
+            (Ok(found), Ok(expected)) => assert_eq!(found, expected),
+            (Err(found), Err(expected)) => assert!(found.contains(expected), "{found}"),
+            (found, expected) => panic!("{source}: {found:?}, not {expected:?}"),
+        }
+    }
 }
 
 #[test]
