@@ -27,6 +27,8 @@ pub const ROOT_LABEL: &str = "oarmaster.dev/root";
 pub const ROOT_UID_LABEL: &str = "oarmaster.dev/root-uid";
 /// Label of such a Task: how many Tasks are above it.
 pub const DEPTH_LABEL: &str = "oarmaster.dev/depth";
+/// Label of a Task of a step: the name of the Workflow. The ledger sums costs up by it.
+pub const WORKFLOW_LABEL: &str = "oarmaster.dev/workflow";
 /// Label of a Task or an Approval of a step: the step's name.
 pub const STEP_LABEL: &str = "oarmaster.dev/step";
 /// Label of such a Task that is handed files: id of the request whose files they are. Guarded as they are.

@@ -28,8 +28,10 @@ use std::collections::BTreeMap;
 pub const MAX_CHARACTERS: usize = 2048;
 /// Most comprehensions (`map`, `filter`, `all`, `exists`, `exists_one`) within each other.
 pub const MAX_NESTING: usize = 2;
-/// Most bytes of the values that one evaluation reads, as JSON, and of what it gives (8 MiB).
-pub const MAX_BYTES: usize = 8 << 20;
+/// Most bytes of the values that one evaluation reads, as JSON, and of what it gives (1 MiB).
+pub const MAX_BYTES: usize = 1 << 20;
+/// Most levels of data that has expressions in it, or comes of them: readers of JSON give up at 128.
+pub const MAX_LEVELS: usize = 32;
 
 /// What is wrong with an expression, before it is evaluated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,6 +62,25 @@ pub struct Values {
     pub names: BTreeMap<String, serde_json::Value>,
     /// What is known of steps: an object each.
     pub steps: BTreeMap<String, serde_json::Value>,
+}
+
+/// How many levels data has: 0 of what is neither list nor object.
+fn depth(data: &serde_json::Value) -> usize {
+    let mut deepest = 0;
+    let mut open = vec![(data, 0)];
+    while let Some((data, level)) = open.pop() {
+        deepest = deepest.max(level);
+        match data {
+            serde_json::Value::Array(list) => {
+                open.extend(list.iter().map(|one| (one, level + 1)));
+            }
+            serde_json::Value::Object(object) => {
+                open.extend(object.values().map(|one| (one, level + 1)));
+            }
+            _ => {}
+        }
+    }
+    deepest
 }
 
 /// The start of an expression, for messages.

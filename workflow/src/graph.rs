@@ -8,9 +8,14 @@ pub(crate) use check::task;
 
 use crate::expr::{Expression, Reads, Scope, Template};
 use oarmaster_crds::WorkflowSpec;
+use oarmaster_crds::commands::list;
+use oarmaster_crds::kinds::task::Language;
 use oarmaster_crds::kinds::workflow::StepSpec;
 use oarmaster_crds::validate::Problem;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Most expressions of a workflow: each is kept compiled while a run of it goes on.
+const MAX_EXPRESSIONS: usize = 2000;
 
 /// What an expression may ask of a step.
 pub const FIELDS: [&str; 6] = [
@@ -52,8 +57,10 @@ pub struct Step {
     pub condition: Option<Expression>,
     /// Steps that end before it begins, by index. Of a step of `finally` others of `finally` alone: the rest has ended then.
     pub needs: BTreeSet<usize>,
-    /// Whether a failure of it is dealt with: another step asks for it in its `if`.
-    pub handled: bool,
+    /// Steps that ask for it in their `if`, by index: one of them that runs deals with its failure.
+    pub asked_by: BTreeSet<usize>,
+    /// Where it stands, like `steps[plan]`.
+    pub place: String,
 }
 
 impl Graph {
@@ -73,12 +80,27 @@ impl Graph {
             .enumerate()
             .map(|(at, step)| (step.name.as_str(), at))
             .collect();
+        let params: BTreeMap<String, bool> = list(spec.params.as_ref())
+            .iter()
+            .map(|param| {
+                let stands = param.required || param.default.is_some();
+                (param.name.to_owned(), stands)
+            })
+            .collect();
+        let objects = |run: bool| {
+            let params = ("params", params.clone());
+            let of_run = ["phase", "failure"].map(|name| (name.to_owned(), true));
+            let run = run.then_some(("run", of_run.into()));
+            [params].into_iter().chain(run).collect()
+        };
         let scope = Scope {
+            objects: objects(false),
             names: ["params"].into(),
             steps: spec.steps.iter().map(|step| step.name.clone()).collect(),
             fields: FIELDS.into(),
         };
         let at_last = Scope {
+            objects: objects(true),
             names: ["params", "run"].into(),
             steps: all.iter().map(|step| step.name.clone()).collect(),
             fields: FIELDS.into(),
@@ -104,16 +126,17 @@ impl Graph {
             ready.needs = named.chain(after).filter(|need| *need >= first).collect();
             steps.push(ready);
         }
-        let handled: BTreeSet<usize> = steps
+        let asks: Vec<(usize, usize)> = steps
             .iter()
             .take(main)
-            .filter_map(|step| step.condition.as_ref())
-            .flat_map(|condition| &condition.reads().steps)
-            .filter_map(|name| index.get(name.as_str()).copied())
+            .enumerate()
+            .filter_map(|(at, step): (usize, &Step)| Some((at, step.condition.as_ref()?)))
+            .flat_map(|(at, condition)| condition.reads().steps.iter().map(move |of| (at, of)))
+            .filter_map(|(at, of)| Some((at, *index.get(of.as_str())?)))
             .collect();
-        for at in handled {
-            if let Some(step) = steps.get_mut(at) {
-                step.handled = true;
+        for (at, of) in asks {
+            if let Some(step) = steps.get_mut(of) {
+                step.asked_by.insert(at);
             }
         }
         let output = spec.output.as_ref().and_then(|output| {
@@ -125,6 +148,14 @@ impl Graph {
             };
             work.template("", output)
         });
+        let expressions = steps.iter().map(Step::expressions).sum::<usize>()
+            + output.as_ref().map_or(0, Template::expressions);
+        if expressions > MAX_EXPRESSIONS {
+            problems.push(Problem::spec(
+                "spec",
+                format!("has {expressions} expressions: write at most {MAX_EXPRESSIONS}"),
+            ));
+        }
         problems.extend(check::cycle(spec, &steps));
         if problems.is_empty() {
             Ok(Self {
@@ -159,6 +190,15 @@ impl Graph {
     }
 }
 
+impl Step {
+    fn expressions(&self) -> usize {
+        let question = self.question.iter().flat_map(|(ask, show)| [ask, show]);
+        let templates = self.params.iter().chain(&self.env).chain(question);
+        let templates = templates.chain(self.contents.values());
+        templates.map(Template::expressions).sum::<usize>() + usize::from(self.condition.is_some())
+    }
+}
+
 /// Where a step stands.
 fn field(spec: &WorkflowSpec, at: usize) -> String {
     let (list, step) = match spec.steps.get(at) {
@@ -179,6 +219,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn step(&mut self, step: &StepSpec) -> Step {
+        self.plain_texts(step);
         let params = step.params.as_ref().map(|params| {
             serde_json::Value::Object(
                 params
@@ -222,7 +263,52 @@ impl Work<'_> {
                 }
             }),
             needs: BTreeSet::new(),
-            handled: false,
+            asked_by: BTreeSet::new(),
+            place: self
+                .field
+                .strip_prefix("spec.")
+                .unwrap_or(&self.field)
+                .to_owned(),
+        }
+    }
+
+    /// Texts that are taken as they are, and look as if somebody meant an expression.
+    fn plain_texts(&mut self, step: &StepSpec) {
+        let mut texts: Vec<(&str, &str)> = Vec::new();
+        if let Some(agent) = &step.agent {
+            texts.extend(agent.name.as_deref().map(|name| (".agent.name", name)));
+            let command = agent.command.as_deref();
+            texts.extend(command.map(|command| (".agent.command", command)));
+        }
+        if let Some(workflow) = &step.workflow {
+            texts.push((".workflow.name", &workflow.name));
+        }
+        if let Some(run) = &step.run {
+            texts.push((".run.sandbox.image", &run.sandbox.image));
+            texts.extend(
+                run.command
+                    .iter()
+                    .map(|word| (".run.command", word.as_str())),
+            );
+            // In JavaScript it may be a text of its own.
+            if run.language == Some(Language::Shell) {
+                texts.extend(run.code.as_deref().map(|code| (".run.code", code)));
+            }
+        }
+        let meant = |text: &str| {
+            let names = ["${params.", "${steps.", "${run."];
+            names.iter().any(|begins| text.contains(begins))
+        };
+        let wrong: Vec<&str> = texts
+            .into_iter()
+            .filter(|(_, text)| meant(text))
+            .map(|(field, _)| field)
+            .collect();
+        for field in wrong {
+            self.problem(
+                field,
+                "has an expression, and is taken as it is; a program finds values in run.env",
+            );
         }
     }
 

@@ -23,8 +23,9 @@ use serde_json::{Map, Value};
 use standing::{Standing, State};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use values::MAX_ROUNDS;
 
-/// Most steps of a run that are under way at once.
+/// Most steps of a run that are under way at once. A run that is a step of another one has fewer.
 pub const MAX_ACTIVE: usize = 100;
 /// Most bytes of the output of a run (16 KiB), as of any Task.
 pub const MAX_OUTPUT_BYTES: usize = 16 << 10;
@@ -48,6 +49,12 @@ pub struct Seen<'a> {
     pub found: &'a BTreeMap<String, Found>,
     /// For how long it has run.
     pub ran: Duration,
+    /// Most steps that may be under way at once.
+    pub most: usize,
+    /// Steps whose object the API server does not take, with what it says.
+    pub refused: &'a BTreeMap<String, String>,
+    /// Whether it was paused until now: then its Tasks are, too, and go on with it. One that somebody has paused by itself stays so.
+    pub was_paused: bool,
 }
 
 /// A Task or an Approval under the name of a step's.
@@ -175,6 +182,11 @@ impl Run<'_> {
                 .fail(at, CANCELLED, "the run was stopped before it began");
             return;
         }
+        if round > MAX_ROUNDS {
+            let text = format!("its Approval was deleted {MAX_ROUNDS} times");
+            self.standing.fail(at, CANCELLED, &text);
+            return;
+        }
         self.begin(at, round);
     }
 
@@ -207,11 +219,15 @@ impl Run<'_> {
             }
             let runs = match &step.condition {
                 None => {
-                    let fine = |need: &usize| {
-                        matches!(
-                            self.standing.state(*need),
-                            State::Succeeded(_) | State::Skipped
-                        )
+                    // People who were not asked have not said yes.
+                    let asks = |need: &usize| {
+                        let step = self.graph.steps.get(*need);
+                        step.is_some_and(|step| step.spec.approval.is_some())
+                    };
+                    let fine = |need: &usize| match self.standing.state(*need) {
+                        State::Succeeded(_) => true,
+                        State::Skipped => !asks(need),
+                        _ => false,
                     };
                     if !step.needs.iter().all(fine) {
                         self.standing.set(at, State::Omitted);
@@ -225,11 +241,11 @@ impl Run<'_> {
                     .and_then(|values| condition.holds(&values).map_err(make::failed)),
             };
             match runs {
-                Ok(true) if self.standing.active().len() >= MAX_ACTIVE => continue,
+                Ok(true) if self.standing.active().len() >= self.seen.most => continue,
                 Ok(true) => self.begin(at, 1),
                 Ok(false) => self.standing.set(at, State::Skipped),
                 Err((class, why)) => {
-                    let text = format!("steps[{}].if: {why}", step.spec.name);
+                    let text = format!("{}.if: {why}", step.place);
                     self.standing.fail(at, class.as_str(), &text);
                 }
             }
@@ -269,15 +285,19 @@ impl Run<'_> {
         self.standing.ending = Some(Ending {
             phase,
             failure,
+            finally_since: None,
             since: Time(Timestamp::from_second(self.seen.now.as_second()).unwrap_or(self.seen.now)),
         });
     }
 
-    /// What failed first of the steps whose failure nobody deals with.
+    /// What failed first of the steps whose failure nobody deals with: no step that asks for it has begun, and none of them may still.
     fn first_failure(&self) -> Option<String> {
         let unhandled = |at: &usize| {
             let step = self.graph.steps.get(*at);
-            *at < self.graph.main && step.is_some_and(|step| !step.handled)
+            let gave_up = |asks: &usize| {
+                matches!(self.standing.state(*asks), State::Skipped | State::Omitted)
+            };
+            *at < self.graph.main && step.is_some_and(|step| step.asked_by.iter().all(gave_up))
         };
         let first = self.standing.failures().find(unhandled)?;
         Some(self.standing.told(self.graph, first))
@@ -296,9 +316,25 @@ impl Run<'_> {
         }
     }
 
+    /// Tasks of steps that were decided not to begin, by a pass that did not see that another one had made them.
+    fn strays(&self) -> impl Iterator<Item = (String, &Found)> {
+        let steps = self.graph.steps.iter().enumerate();
+        steps.filter_map(|(at, step)| {
+            let decided = matches!(self.standing.state(at), State::Skipped | State::Omitted);
+            let (_, name) = make::name_of(self.seen, &step.spec, 1);
+            let found = self.seen.found.get(&name).filter(|_| decided)?;
+            let live = matches!(found.now, Child::Live(_)) && step.spec.approval.is_none();
+            (found.ours && live).then_some((name, found))
+        })
+    }
+
     /// What live Tasks are to be told.
     fn tell(&self) -> Vec<(String, DesiredState)> {
-        let mut tell = Vec::new();
+        let strays = self.strays();
+        let strays = strays.filter(|(_, found)| found.state != DesiredState::Cancelled);
+        let mut tell: Vec<_> = strays
+            .map(|(name, _)| (name, DesiredState::Cancelled))
+            .collect();
         for at in self.standing.active() {
             let State::Active(active) = self.standing.state(at) else {
                 continue;
@@ -315,7 +351,8 @@ impl Run<'_> {
             let wanted = match (stops, self.seen.wanted) {
                 (true, _) => DesiredState::Cancelled,
                 (false, DesiredState::Paused) => DesiredState::Paused,
-                (false, _) => DesiredState::Running,
+                (false, _) if self.seen.was_paused => DesiredState::Running,
+                (false, _) => continue,
             };
             if found.state != wanted && found.state != DesiredState::Cancelled {
                 tell.push((active.object.clone(), wanted));

@@ -128,6 +128,17 @@ fn standing(approval: &Approval, seen: &Observed) -> Standing {
     let status = task.and_then(|task| task.status.as_ref());
     let asked = status.into_iter().flat_map(|status| &status.requests);
     let steps = status.and_then(|status| status.steps.as_ref());
+    let name = approval.metadata.name.as_ref();
+    let mut failed = steps.into_iter().flat_map(|steps| &steps.failed);
+    if name.is_some() && failed.any(|step| step.object.as_ref() == name) {
+        let text = format!("its step of Task {} has ended", spec.task.name);
+        return stands(
+            Some(ApprovalPhase::Expired),
+            reason::TASK_ENDED,
+            &text,
+            Vec::new(),
+        );
+    }
     let steps = steps.into_iter().flat_map(|steps| &steps.active);
     let uids = asked.map(|entry| &entry.uid);
     let mut uids = uids.chain(steps.map(|step| &step.uid));

@@ -4,6 +4,7 @@ use super::events::Events;
 use super::gateway::Gateway;
 use super::metrics::Metrics;
 use super::watch::ByTask;
+use super::{Error, Result};
 use crate::class::targets::Places;
 use crate::network::Made;
 use crate::task::places::Places as TaskPlaces;
@@ -18,7 +19,9 @@ use kube::Client;
 use kube::Resource;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
+use oarmaster_crds::WorkflowSpec;
 use oarmaster_crds::users::RANGE_ANNOTATION;
+use oarmaster_crds::validate::summary;
 use oarmaster_crds::{
     Agent, Approval, Budget, ModelPool, ModelProvider, SandboxClass, Task, Workflow,
 };
@@ -26,6 +29,7 @@ use oarmaster_protocol::admin::{BudgetReport, ProviderHealth};
 use oarmaster_workflow::graph::Graph;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Semaphore;
 
 pub use super::guard::Guard;
 
@@ -129,6 +133,8 @@ pub struct Context {
     pub policies: Made,
     written: Mutex<HashMap<String, Timestamp>>,
     graphs: Mutex<HashMap<String, Arc<Graph>>>,
+    /// What users wrote is read and evaluated by so many at once, whoever wrote it.
+    thinking: Semaphore,
 }
 
 impl Context {
@@ -157,6 +163,7 @@ impl Context {
             policies: Made::default(),
             written: Mutex::default(),
             graphs: Mutex::default(),
+            thinking: Semaphore::new(2),
         }
     }
 
@@ -173,6 +180,39 @@ impl Context {
         let found = self.stores.namespaces.get(&ObjectRef::new(namespace))?;
         let held = found.metadata.annotations.as_ref()?;
         held.get(RANGE_ANNOTATION).cloned()
+    }
+
+    /// Does what may take long, like an expression that a user wrote, off the async threads.
+    ///
+    /// # Errors
+    /// When it panicked.
+    pub async fn think<T: Send + 'static>(
+        &self,
+        what: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        let failed = |message: String| Error::Protocol {
+            act: "think about what a user wrote".to_owned(),
+            message,
+        };
+        let turn = self.thinking.acquire().await;
+        let _turn = turn.map_err(|error| failed(error.to_string()))?;
+        let thought = tokio::task::spawn_blocking(what).await;
+        thought.map_err(|error| failed(error.to_string()))
+    }
+
+    /// Checks a workflow; what is wrong with it as one text.
+    ///
+    /// # Errors
+    /// As [`Self::think`].
+    pub async fn compile(
+        &self,
+        spec: WorkflowSpec,
+    ) -> Result<std::result::Result<Arc<Graph>, String>> {
+        self.think(move || match Graph::compile(&spec) {
+            Ok(graph) => Ok(Arc::new(graph)),
+            Err(problems) => Err(summary(&problems)),
+        })
+        .await
     }
 
     /// What the run of a Task runs, if this process has read it.

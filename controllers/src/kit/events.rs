@@ -37,7 +37,7 @@ pub enum Reason {
     ApprovalAsked,
     /// The Approval is decided.
     ApprovalDecided,
-    /// The API server did not take the attempt's Job; it is tried again.
+    /// The API server did not take the attempt's Job, or the Task of a step; it is tried again.
     JobRefused,
     /// The object can be used from now on.
     Ready,

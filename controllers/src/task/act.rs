@@ -65,16 +65,31 @@ pub async fn act(task: &Task, ctx: &Context, seen: &Observed, todo: Plan) -> Res
         Carried::Done => {}
         Carried::Otherwise => return Ok(Action::requeue(Duration::ZERO)),
         Carried::Refused { step, why } => {
-            let why = if step.is_empty() {
-                why
-            } else {
-                format!("step {step}: {why}")
+            // The step fails, and the rest goes on as its run says. Each step is refused at most once.
+            let mut seen = seen.clone();
+            if let Some(run) = &mut seen.run {
+                run.refused.insert(step, why);
+            }
+            let (of, looked) = (task.clone(), seen.clone());
+            let again = ctx.think(move || plan::plan(&of, &looked)).await?;
+            return Box::pin(act(task, ctx, &seen, again)).await;
+        }
+        Carried::Later(why) => {
+            let note = Note {
+                reason: Reason::JobRefused,
+                action: "Step".to_owned(),
+                message: why,
+                warning: true,
             };
+            tell(ctx, task, &note).await;
+            return Ok(Action::requeue(JOB_REFUSED_WAIT));
+        }
+        Carried::Never(why) => {
             let seen = Observed {
                 now: Timestamp::now(),
                 ..seen.clone()
             };
-            let end = plan::refused(task, &seen, FailureClass::StepFailed, &why);
+            let end = plan::refused(task, &seen, FailureClass::InvalidInput, &why);
             return Box::pin(act(task, ctx, &seen, end)).await;
         }
     }

@@ -28,7 +28,7 @@ pub async fn carry_out(task: &Task, ctx: &Context, act: Act) -> Result<()> {
         }
         Act::Cancel { name } => return cancel(&tasks, &name).await,
     };
-    if let Err(Refused(why)) = made {
+    if let Err(Refused { why, .. }) = made {
         let answer = Reply {
             ok: false,
             value: json!(why),
@@ -39,8 +39,13 @@ pub async fn carry_out(task: &Task, ctx: &Context, act: Act) -> Result<()> {
     Ok(())
 }
 
-/// The API server will never take an object: what it says.
-pub(super) struct Refused(pub(super) String);
+/// The API server does not take an object: what it says.
+pub(super) struct Refused {
+    /// Its words.
+    pub(super) why: String,
+    /// Whether a quota or a policy may be mended, so that it would.
+    pub(super) for_now: bool,
+}
 
 /// Makes an object, unless there is one of its name: whose that is, the next pass sees. Gives its UID if it was made.
 pub(super) async fn make<K>(
@@ -66,10 +71,15 @@ where
     };
     match error.status() {
         Some(answer) if answer.is_already_exists() => Ok(Ok(None)),
-        Some(answer) if matches!(answer.code, 403 | 422) => Ok(Err(Refused(format!(
-            "the API server refuses the {kind}: {}",
-            answer.message
-        )))),
+        Some(answer)
+            if matches!(answer.code, 400 | 403 | 413 | 422)
+                || answer.message.contains("request is too large") =>
+        {
+            Ok(Err(Refused {
+                why: format!("the API server refuses the {kind}: {}", answer.message),
+                for_now: answer.code == 403,
+            }))
+        }
         _ => Err(error),
     }
 }

@@ -21,6 +21,7 @@ use oarmaster_protocol::admin::TaskUsage;
 use oarmaster_protocol::journal::Outcome;
 use oarmaster_protocol::request::Waits;
 use oarmaster_protocol::text::shorten;
+use oarmaster_workflow::run::{Make, What};
 use std::time::Duration;
 
 /// How long a Task waits for room in a Budget.
@@ -399,6 +400,21 @@ impl<'a> Draft<'a> {
             reason,
             action: format!("Create{kind}"),
             message: format!("{kind} {name}"),
+            warning: false,
+        });
+    }
+
+    /// An object is made for a step.
+    pub fn stepped(&mut self, made: &Make) {
+        let (reason, kind) = match &made.what {
+            What::Task(_) => (Reason::StepStarted, "Task"),
+            What::Approval { .. } => (Reason::ApprovalAsked, "Approval"),
+        };
+        self.notes.push(Note {
+            reason,
+            // Each is told: events of a reason are told apart by their action.
+            action: format!("Step{}", made.name),
+            message: format!("step {}: {kind} {}", made.step, made.name),
             warning: false,
         });
     }

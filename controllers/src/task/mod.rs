@@ -22,7 +22,7 @@ mod shared;
 #[cfg(test)]
 mod tests;
 
-use crate::kit::{Context, Error, Result};
+use crate::kit::{Context, Result};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use kube::runtime::controller::Action;
@@ -37,16 +37,13 @@ pub fn reconcile(task: Arc<Task>, ctx: Arc<Context>) -> BoxFuture<'static, Resul
             return act::act(&task, &ctx, &seen, plan::plan(&task, &seen)).await;
         }
         let seen = run::observe(&task, &ctx).await?;
-        // Its expressions may take a second, and are what users wrote.
         let of = Arc::clone(&task);
-        let planned = tokio::task::spawn_blocking(move || {
-            let todo = plan::plan(&of, &seen);
-            (seen, todo)
-        });
-        let (seen, todo) = planned.await.map_err(|error| Error::Protocol {
-            act: "plan a run".to_owned(),
-            message: error.to_string(),
-        })?;
+        let (seen, todo) = ctx
+            .think(move || {
+                let todo = plan::plan(&of, &seen);
+                (seen, todo)
+            })
+            .await?;
         act::act(&task, &ctx, &seen, todo).await
     }
     .boxed()

@@ -187,7 +187,11 @@ pub fn hindered(task: &Task, seen: &Observed, why: &str) -> Option<TaskStatus> {
 
 /// The end was written: only evidence is to be removed, late usage to be booked, and the Task itself once its time has come.
 fn settled(draft: &mut Draft<'_>) {
-    draft.usage();
+    if draft.task.spec.workflow.is_some() {
+        run::late(draft);
+    } else {
+        draft.usage();
+    }
     let Some(finished) = draft.status.finished_at.as_ref().map(|time| time.0) else {
         return;
     };

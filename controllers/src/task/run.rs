@@ -10,7 +10,6 @@ pub use observe::{Named, Seen};
 
 use super::draft::Draft;
 use super::requests::{self, child_labels, command, depth, made_for, who};
-use crate::kit::events::Reason;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -20,10 +19,11 @@ use oarmaster_crds::kinds::task::{
     DesiredState, FailureStatus, Phase, RequestKind, StepsStatus, Usage,
 };
 use oarmaster_crds::validate::{self, summary};
-use oarmaster_crds::{Approval, GepDuration, Task, Usd, WorkflowSpec, names};
+use oarmaster_crds::{Approval, GepDuration, Task, Usd, WorkflowSpec, access, names};
 use oarmaster_protocol::FailureClass;
-use oarmaster_protocol::admin::{OpenAttempt, RunsIn, TaskBudget};
+use oarmaster_protocol::admin::{MAX_LABELS, OpenAttempt, RunsIn, TaskBudget};
 use oarmaster_protocol::assignment::{Assignment, Target, WorkflowTarget};
+use oarmaster_protocol::journal::CallUsage;
 use oarmaster_protocol::request::action;
 use oarmaster_workflow::graph::Graph;
 use oarmaster_workflow::run::{self, Make, Over, What};
@@ -65,13 +65,10 @@ pub(super) fn plan(draft: &mut Draft<'_>) {
     if draft.attempt().is_some() {
         match &seen.graph {
             Some(graph) => advance(draft, seen, graph),
-            None => {
-                draft.fence("what it runs is not known any more");
-                draft.fail(
-                    FailureClass::StateRegressed,
-                    "its ControllerRevision is gone or cannot be read; create the Task anew",
-                );
-            }
+            None => lost(
+                draft,
+                "its ControllerRevision is gone or cannot be read; create the Task anew",
+            ),
         }
         return;
     }
@@ -85,38 +82,46 @@ pub(super) fn plan(draft: &mut Draft<'_>) {
         return draft.refuse(super::refs::class_of(first.rule), &summary(&problems));
     }
     if depth(draft.task) >= requests::MAX_DEPTH {
-        let text = format!(
-            "{} Tasks are above this one already; let fewer workflows be steps of each other",
-            requests::MAX_DEPTH
-        );
-        return draft.refuse(FailureClass::LimitReached, &text);
+        return draft.refuse(FailureClass::LimitReached, &too_deep());
     }
     match &seen.named {
         Named::NotLooked => draft.look_in(Duration::ZERO),
         Named::Missing(what) => draft.wait_for(what),
         Named::Refused(class, why) => draft.refuse(*class, why),
-        Named::Found {
-            graph,
-            budget,
-            kept,
-        } => {
+        // Nothing of it begins before it is written down that it does.
+        Named::Found { graph, kept } => {
             draft.take_on();
             let name = draft.task.spec.workflow.as_ref();
             let name = name.map(|named| named.name.as_str()).unwrap_or_default();
             // The types of the API always serialise.
             let digest = names::spec_digest(&graph.spec).unwrap_or_default();
-            let revision = format!("{name}@{digest}");
             if !kept {
                 draft.run.pin = Some(Box::new(pin(draft.task, &graph.spec)));
             }
-            draft.run.open = Some(Box::new(open(draft.task, &revision, *budget)));
             draft.status.steps = Some(StepsStatus {
-                revision,
+                revision: format!("{name}@{digest}"),
+                total: i64::try_from(graph.steps.len()).unwrap_or(i64::MAX),
+                progress: format!("0/{}", graph.steps.len()),
                 ..StepsStatus::default()
             });
-            advance(draft, seen, graph);
+            under_way(draft, seen);
+            draft.look_in(Duration::ZERO);
         }
     }
+}
+
+fn too_deep() -> String {
+    format!(
+        "{} Tasks are above it already; let fewer workflows be steps of each other",
+        requests::MAX_DEPTH
+    )
+}
+
+/// What it needs to go on is gone.
+fn lost(draft: &mut Draft<'_>, why: &str) {
+    draft.fence("what the run needs to go on is gone");
+    draft.fail(FailureClass::StateRegressed, why);
+    stop(draft);
 }
 
 /// Stops the Tasks of the steps of a run that is over before its end.
@@ -141,9 +146,21 @@ pub(super) fn stop(draft: &mut Draft<'_>) {
 fn advance(draft: &mut Draft<'_>, seen: &Seen, graph: &Graph) {
     let task = draft.task;
     let held = draft.status.steps.clone().unwrap_or_default();
-    if draft.seen.report.is_none() && draft.run.open.is_none() {
-        // The gateway has lost it, or never had it.
-        draft.run.open = Some(Box::new(open(task, &held.revision, seen.budget)));
+    if draft.seen.report.is_none() && !seen.gateway_silent {
+        let begun = draft.status.started_at.is_some() || held.progress != progress_of_none(graph);
+        match seen.budget {
+            _ if begun => {
+                return lost(
+                    draft,
+                    "the gateway does not know the run any more; create the Task anew",
+                );
+            }
+            Some(budget) => draft.run.open = Some(Box::new(open(task, &held.revision, budget))),
+            None => {
+                let class = access::absent("SandboxClass", ("", names::DEFAULT), "");
+                return draft.wait_for(&class);
+            }
+        }
     }
     let before = draft.status.ran_for.as_ref();
     let before = before.and_then(|ran| ran.get().ok()).unwrap_or_default();
@@ -160,14 +177,13 @@ fn advance(draft: &mut Draft<'_>, seen: &Seen, graph: &Graph) {
             params: &seen.params,
             found: &seen.found,
             ran,
+            most: most(task),
+            refused: &refused(task, seen, graph),
+            was_paused: draft.status.phase == Some(Phase::Paused),
         },
     );
     for made in &moves.make {
-        let (reason, kind) = match &made.what {
-            What::Task(_) => (Reason::StepStarted, "Task"),
-            What::Approval { .. } => (Reason::ApprovalAsked, "Approval"),
-        };
-        draft.asked(reason, kind, &made.name);
+        draft.stepped(made);
         draft.run.make.push(object(draft, &held.revision, made));
     }
     draft.run.tell = moves.tell;
@@ -176,7 +192,9 @@ fn advance(draft: &mut Draft<'_>, seen: &Seen, graph: &Graph) {
     if draft.status.started_at.is_none() && !steps.active.is_empty() {
         draft.status.started_at = Some(Time(whole_second(draft.seen.now)));
     }
-    draft.status.usage = usage(draft, seen);
+    if let Some(usage) = usage(draft, seen) {
+        draft.status.usage = Some(usage);
+    }
     if let Some(next) = moves.next {
         draft.look_in(next);
     }
@@ -199,6 +217,42 @@ fn advance(draft: &mut Draft<'_>, seen: &Seen, graph: &Graph) {
                 Over::Cancelled => draft.cancel(),
             }
         }
+    }
+}
+
+fn progress_of_none(graph: &Graph) -> String {
+    format!("0/{}", graph.steps.len())
+}
+
+/// Steps that may be under way at once. A run that is a step of another one has a tenth, so that a tree stays within a thousand.
+fn most(task: &Task) -> usize {
+    (run::MAX_ACTIVE / 10_usize.pow(depth(task).min(2))).max(1)
+}
+
+/// Steps that cannot become objects: what the API server said of them, and runs that would be too deep.
+fn refused(task: &Task, seen: &Seen, graph: &Graph) -> BTreeMap<String, String> {
+    let mut refused = seen.refused.clone();
+    if depth(task) + 1 >= requests::MAX_DEPTH {
+        let runs = graph
+            .steps
+            .iter()
+            .filter(|step| step.spec.workflow.is_some());
+        refused.extend(runs.map(|step| (step.spec.name.clone(), too_deep())));
+    }
+    refused
+}
+
+/// What a run used that was booked after its end.
+pub(super) fn late(draft: &mut Draft<'_>) {
+    let Some(below) = draft.seen.report.as_ref().map(|report| report.below) else {
+        return;
+    };
+    if let Some(usage) = &mut draft.status.usage {
+        *usage = Usage {
+            calls: usage.calls,
+            models: std::mem::take(&mut usage.models),
+            ..sums(&below)
+        };
     }
 }
 
@@ -237,7 +291,7 @@ fn under_way(draft: &mut Draft<'_>, seen: &Seen) {
         (Phase::Paused, reason::PAUSED, text)
     } else if let (true, Some(step)) = (only_asks, asked) {
         let namespace = draft.task.metadata.namespace.as_deref().unwrap_or_default();
-        let (approvers, form) = seen.asked.get(&step.object).cloned().unwrap_or_default();
+        let (approvers, form) = asked_of(draft, seen, &step.object);
         let command = command(namespace, &step.object, &form);
         let text = format!("step {} waits for {approvers}: {command}", step.name);
         (Phase::Waiting, reason::WAITING_FOR_APPROVAL, text)
@@ -246,7 +300,11 @@ fn under_way(draft: &mut Draft<'_>, seen: &Seen) {
             .active
             .iter()
             .take(NAMED)
-            .map(|step| format!("{} ({:?} {})", step.name, step.kind, step.object))
+            .map(|step| {
+                let why = seen.waits.get(&step.object);
+                let why = why.map_or_else(String::new, |why| format!(", which waits: {why}"));
+                format!("{} ({:?} {}{why})", step.name, step.kind, step.object)
+            })
             .collect();
         if steps.active.len() > NAMED {
             names.push(format!("{} more", steps.active.len() - NAMED));
@@ -278,21 +336,40 @@ fn under_way(draft: &mut Draft<'_>, seen: &Seen) {
     draft.runs(phase, reason, &text);
 }
 
+/// Who decides an Approval, and what is filled in; of one that this pass makes, too.
+fn asked_of(draft: &Draft<'_>, seen: &Seen, name: &str) -> observe::Asks {
+    let made = draft.run.make.iter().find_map(|made| match made {
+        Made::Approval(approval) if approval.metadata.name.as_deref() == Some(name) => {
+            Some(asks(approval))
+        }
+        _ => None,
+    });
+    made.or_else(|| seen.asked.get(name).cloned())
+        .unwrap_or_default()
+}
+
 /// What all of its steps have used. The sums are the gateway's, exact and with whatever is below the steps; calls and models are those of the
 /// steps themselves.
 fn usage(draft: &Draft<'_>, seen: &Seen) -> Option<Usage> {
     let below = draft.seen.report.as_ref()?.below;
-    let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let nothing = below.cost_pico == 0 && below.input_tokens == 0 && seen.calls == 0;
     (!nothing).then(|| Usage {
         calls: seen.calls,
+        models: seen.models.clone(),
+        ..sums(&below)
+    })
+}
+
+fn sums(below: &CallUsage) -> Usage {
+    let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    Usage {
         input_tokens: number(below.input_tokens),
         output_tokens: number(below.output_tokens),
         cached_tokens: number(below.cached_tokens),
         total_tokens: number(below.input_tokens.saturating_add(below.output_tokens)),
         usd: Usd::from_pico(below.cost_pico).0,
-        models: seen.models.clone(),
-    })
+        ..Usage::default()
+    }
 }
 
 /// The Workflow as it is kept: in the Task's namespace and owned by it, so that it is there as long as the Task is.
@@ -329,17 +406,40 @@ fn open(task: &Task, revision: &str, budget: TaskBudget) -> OpenAttempt {
         budget,
         requested_by: task.spec.requested_by.clone(),
         parent: requests::parent(task).map(|parent| parent.uid.clone()),
-        labels: super::plan::ledger_labels(task),
+        labels: {
+            let mut labels = super::plan::ledger_labels(task);
+            labels.extend(labels_of_workflow(task));
+            labels.into_iter().take(MAX_LABELS).collect()
+        },
     }
+}
+
+/// The label by which costs are summed up by workflow.
+fn labels_of_workflow(task: &Task) -> Option<(String, String)> {
+    let name = &task.spec.workflow.as_ref()?.name;
+    (name.len() <= 63).then(|| (names::WORKFLOW_LABEL.to_owned(), name.clone()))
+}
+
+/// Labels that the Task of a step has of the run: those of its author, and its workflow.
+fn labels(task: &Task) -> BTreeMap<String, String> {
+    let own = task.metadata.labels.iter().flatten();
+    let own = own.filter(|(key, _)| !key.starts_with("oarmaster.dev/"));
+    // What says that a package or Git made an object is not true of a step.
+    let own = own.filter(|(key, _)| !validate::TRACKING_LABELS.contains(&key.as_str()));
+    let own = own.map(|(key, value)| (key.clone(), value.clone()));
+    own.chain(labels_of_workflow(task)).collect()
 }
 
 /// The object of a step.
 fn object(draft: &Draft<'_>, revision: &str, made: &Make) -> Made {
     let task = draft.task;
     let step = (names::STEP_LABEL.to_owned(), made.step.clone());
+    let uid = task.metadata.uid.clone().unwrap_or_default();
+    let parent = (names::PARENT_UID_LABEL.to_owned(), uid);
     match &made.what {
         What::Task(spec) => {
-            let mut labels = child_labels(task, depth(task) + 1);
+            let mut labels = labels(task);
+            labels.extend(child_labels(task, depth(task) + 1));
             labels.extend([step]);
             Made::Task(Box::new(Task {
                 metadata: ObjectMeta {
@@ -374,7 +474,7 @@ fn object(draft: &Draft<'_>, revision: &str, made: &Make) -> Made {
             };
             Made::Approval(Box::new(Approval {
                 metadata: ObjectMeta {
-                    labels: Some([step].into()),
+                    labels: Some([parent, step].into()),
                     ..made_for(task, &made.name)
                 },
                 spec: requests::spec(draft.seen.now, task, wanted),

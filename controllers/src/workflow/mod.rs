@@ -18,7 +18,8 @@ pub fn reconcile(workflow: Arc<Workflow>, ctx: Arc<Context>) -> BoxFuture<'stati
     async move {
         let namespace = workflow.metadata.namespace.as_deref().unwrap_or_default();
         let api = Api::namespaced(ctx.client.clone(), namespace);
-        let todo = plan::plan(&workflow, Timestamp::now());
+        let of = Arc::clone(&workflow);
+        let todo = ctx.think(move || plan::plan(&of, Timestamp::now())).await?;
         ready::act(&api, &*workflow, &ctx, todo).await
     }
     .boxed()

@@ -55,9 +55,14 @@ impl Asked {
             .status
             .iter()
             .filter_map(|status| status.steps.as_ref());
-        let steps = steps.flat_map(|steps| &steps.active);
-        for step in steps.filter(|step| step.kind == RequestKind::Approval) {
-            send(&self.approvals, named(namespace, &step.object));
+        for steps in steps {
+            let active = steps.active.iter();
+            let active = active.filter(|step| step.kind == RequestKind::Approval);
+            // Of steps that were stopped, too: nobody has to decide any more.
+            let ended = steps.failed.iter().filter_map(|step| step.object.as_ref());
+            for name in active.map(|step| &step.object).chain(ended) {
+                send(&self.approvals, named(namespace, name));
+            }
         }
     }
 }

@@ -56,6 +56,12 @@ use std::collections::BTreeMap;
         priority = 1
     ),
     printcolumn(
+        name = "STEPS",
+        type_ = "string",
+        json_path = ".status.steps.progress",
+        priority = 1
+    ),
+    printcolumn(
         name = "JOB",
         type_ = "string",
         json_path = ".status.job.name",
@@ -580,8 +586,10 @@ pub struct TaskStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct StepsStatus {
-    /// `NAME@sha256:...` of the Workflow's spec that runs. The ControllerRevision with the Task's UID in its name keeps it.
+    /// `NAME@sha256:...` of the Workflow's spec that runs. A ControllerRevision of the namespace keeps it, whose label `oarmaster.dev/task-uid` is the Task's UID.
     pub revision: String,
+    /// How many steps have ended, of how many: like `2/7`.
+    pub progress: String,
     /// How many steps there are, those of `finally` among them.
     pub total: i64,
     /// Since when the run's time runs: it does while a Task of a step is under way that is neither paused nor waits. `ranFor` is what ran before.
@@ -642,6 +650,9 @@ const fn is_first(round: &i64) -> bool {
 pub struct FailedStep {
     /// Name of the step.
     pub name: String,
+    /// Name of its Task or Approval, if it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
     /// The failure class; `Cancelled` of a step that was stopped.
     pub class: String,
     /// What happened, shortened; `status.failure` of its Task has all of it.
@@ -659,6 +670,9 @@ pub struct Ending {
     pub failure: Option<FailureStatus>,
     /// Since when.
     pub since: Time,
+    /// Since when the time of `finally` runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finally_since: Option<Time>,
 }
 
 /// A Job.

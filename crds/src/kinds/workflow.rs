@@ -19,7 +19,7 @@ pub const MAX_FINALLY: usize = 20;
 
 /// Steps, and what each of them needs. A Task with `workflow` runs it, each step as a Task of its own; what runs is what it was when that Task began, whatever is changed here meanwhile.
 ///
-/// Texts may contain expressions, `${...}` in CEL. A text that is one expression and nothing else has that one's value, whatever its type; `$${` stands for `${`. Names: `params`, `steps.NAME` (`phase`, `succeeded`, `failed`, `skipped`, `output`), and in `finally` `run` (`phase`).
+/// Texts may contain expressions, `${...}` in CEL. A text that is one expression and nothing else has that one's value, whatever its type; `$${` stands for `${`. Names: `params`, `steps.NAME` (`phase`, `succeeded`, `failed`, `skipped`, `output`, `failure`), and in `finally` `run` (`phase`, `failure`).
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "oarmaster.dev",
@@ -37,6 +37,12 @@ pub const MAX_FINALLY: usize = 20;
         name = "READY",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "REASON",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        priority = 1
     ),
     printcolumn(
         name = "AGE",
@@ -66,13 +72,13 @@ pub struct WorkflowSpec {
     /// How long a run may take.
     #[serde(default)]
     pub timeouts: RunTimeouts,
-    /// Whether a step that fails stops the others at once. Otherwise those go on that do not need it. A failure that another step reads in its `if` stops nothing. Default true.
+    /// Whether a step that fails stops the others at once. Otherwise those go on that do not need it. A failure that another step reads in its `if` stops nothing if that step runs. Default true.
     #[serde(default = "yes")]
     pub fail_fast: bool,
     /// The steps. 1 to 200.
     #[schemars(length(min = 1, max = 200), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub steps: Vec<StepSpec>,
-    /// Steps that run when all others have ended, however: once per run. They may read all others. One that fails fails the run. At most 20.
+    /// Steps that run when all others have ended, however: once per run. They may read all others, and none is an approval. One that fails fails the run. At most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub finally: Vec<StepSpec>,
@@ -90,9 +96,9 @@ const fn yes() -> bool {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RunTimeouts {
-    /// From its first step to the end of its last, without the time in which it is paused or nothing but approvals is waited for. 1s to 7 days (168h), default 2h.
+    /// From its first step to the end of its last, while a Task of a step works: neither paused, nor waiting for people, a Budget or a new attempt. 1s to 7 days (168h), default 2h.
     pub run: GepDuration,
-    /// For `finally`, after that. 1s to 7 days, default 5m.
+    /// For `finally`, from when nothing else is under way. 1s to 7 days, default 5m.
     pub finally: GepDuration,
 }
 
@@ -139,13 +145,13 @@ pub struct StepSpec {
     /// What makes its outcome true. Default: the agent's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accept: Option<AcceptSpec>,
-    /// Most that it may spend, within what the run may. Default: as for a Task.
+    /// Most that it may spend, within what the run may. Not of an approval. Default: the agent's, else the SandboxClass's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Allowance>,
-    /// Its running time over all attempts. Default: as for a Task.
+    /// Its running time over all attempts. Of an agent or a run. Default 20m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<GepDuration>,
-    /// New attempts after failures that may pass. Default: as for a Task.
+    /// New attempts after failures that may pass. Of an agent or a run. Default: one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetrySpec>,
     /// An expression that says whether it runs, once all steps have ended that it needs: those in `after`, and those that it reads. Default: it runs if each of them succeeded or was skipped. At most 2048 characters.
@@ -165,7 +171,7 @@ pub struct StepApproval {
     /// The question. May contain expressions. 1 to 4096 characters.
     #[schemars(length(min = 1, max = 4096))]
     pub ask: String,
-    /// What it is about. May contain expressions. At most 16 texts.
+    /// What it is about. May contain expressions. At most 16 texts, each at most 4096 characters here and 16384 with its values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "show_schema")]
     pub show: BTreeMap<String, String>,
@@ -202,7 +208,7 @@ fn params_schema(_: &mut SchemaGenerator) -> Schema {
 
 fn show_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
-        "description": "What it is about. May contain expressions. At most 16 texts.",
+        "description": "What it is about. May contain expressions. At most 16 texts, each at most 4096 characters here and 16384 with its values.",
         "type": "object",
         "maxProperties": 16,
         "additionalProperties": { "type": "string", "maxLength": 4096 },

@@ -1,13 +1,13 @@
 //! An expression: compiled once, evaluated with values.
 
-use super::meter::{Meter, NO_PATTERN, TOO_MUCH};
+use super::meter::{KINDS, Meter, NO_PATTERN, OVERFLOW, TOO_MUCH};
 use super::value::{from_json, key, to_json};
 use super::{Failed, Invalid, MAX_BYTES, MAX_CHARACTERS, MAX_NESTING, Values, shown};
 use cel::common::ast::{
     CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operators,
 };
 use cel::extractors::This;
-use cel::objects::{Key, Map};
+use cel::objects::Map;
 use cel::parser::PrattParser;
 use cel::{Context, ExecutionError, Value};
 use serde_json::Value as Json;
@@ -38,6 +38,8 @@ const STEPS: &str = "steps";
 const ROUND: &str = "@round";
 /// Counts a value that is put together.
 const MADE: &str = "@made";
+/// Stands for the operator.
+const ADD: &str = "@add";
 /// What a comprehension goes over: a list, or the keys of a map in their order.
 const RANGE: &str = "@range";
 /// Most operators, calls, lists and parentheses within each other while it is read, and in what comes of that (a chain like `a + b + c` is
@@ -50,6 +52,8 @@ const MAX_DEPTH: usize = 40;
 pub struct Scope {
     /// Each name but `steps`.
     pub names: BTreeSet<&'static str>,
+    /// Of names that are objects with known fields: these, each with whether it is always there.
+    pub objects: BTreeMap<&'static str, BTreeMap<String, bool>>,
     /// The steps that may be named.
     pub steps: BTreeSet<String>,
     /// What is known of a step.
@@ -157,7 +161,7 @@ impl Expression {
         })?;
         let json = to_json(&value).map_err(|why| failed(why, false))?;
         if super::template::json_bytes(&json) > MAX_BYTES {
-            return Err(failed("gives more than 8 MiB", true));
+            return Err(failed("gives more than 1 MiB", true));
         }
         Ok(json)
     }
@@ -181,7 +185,7 @@ impl Expression {
             bytes = bytes.saturating_add(super::template::json_bytes(json));
             if bytes > MAX_BYTES {
                 return Err(
-                    "reads more than 8 MiB: leave what is large in files, and name them".to_owned(),
+                    "reads more than 1 MiB: leave what is large in files, and name them".to_owned(),
                 );
             }
             Ok(())
@@ -204,6 +208,7 @@ impl Expression {
         context.add_variable_from_value(STEPS, steps);
         let meter = Meter::new(bytes);
         let (round, made) = (meter.clone(), meter.clone());
+        let (add, range) = (meter.clone(), meter.clone());
         let matches = move |This(text): This<Arc<String>>, pattern: Arc<String>| {
             meter.matches(&text, &pattern)
         };
@@ -211,31 +216,10 @@ impl Expression {
             .add_function(ROUND, move |names: i64| round.round(names))
             .and_then(|()| context.add_function(MADE, move |value: Value| made.made(value)))
             .and_then(|()| context.add_function("matches", matches))
-            .and_then(|()| context.add_function(RANGE, range));
+            .and_then(|()| context.add_function(ADD, move |a: Value, b: Value| add.add(a, b)))
+            .and_then(|()| context.add_function(RANGE, move |over: Value| range.range(over)));
         functions.map_err(|error| format!("cannot be evaluated: {error}"))?;
         Ok(context)
-    }
-}
-
-/// What a comprehension goes over.
-fn range(over: Value) -> Result<Value, ExecutionError> {
-    match over {
-        Value::Map(map) => {
-            let mut keys: Vec<Key> = map.map.keys().cloned().collect();
-            keys.sort();
-            let keys = keys.into_iter().map(|key| match key {
-                Key::Int(number) => Value::Int(number),
-                Key::Uint(number) => Value::UInt(number),
-                Key::Bool(truth) => Value::Bool(truth),
-                Key::String(text) => Value::String(text),
-            });
-            Ok(Value::List(Arc::new(keys.collect())))
-        }
-        Value::List(_) => Ok(over),
-        _ => Err(ExecutionError::UnexpectedType {
-            got: String::new(),
-            want: "list".to_owned(),
-        }),
     }
 }
 
@@ -249,6 +233,10 @@ fn explain(error: &ExecutionError) -> String {
         ExecutionError::FunctionError { function, .. } if function == TOO_MUCH => {
             "does too much: its lists are too long to be gone through like that; compute it in a step".to_owned()
         }
+        ExecutionError::FunctionError { function, .. } if function == OVERFLOW => {
+            "gives a number that is too large".to_owned()
+        }
+        ExecutionError::FunctionError { function, .. } if function == KINDS => OTHER_KIND.to_owned(),
         ExecutionError::FunctionError { function, .. } if function == NO_PATTERN => {
             "has a pattern that is no regular expression, or too large a one".to_owned()
         }
@@ -271,9 +259,11 @@ fn explain(error: &ExecutionError) -> String {
         ExecutionError::ValuesNotComparable(..) => {
             "compares values of different kinds: make them alike with int(), double() or string()".to_owned()
         }
-        _ => "uses a value of another kind than it needs: a field of what has none (null, a text, a number), or an operator or function that does not take it".to_owned(),
+        _ => OTHER_KIND.to_owned(),
     }
 }
+
+const OTHER_KIND: &str = "uses a value of another kind than it needs: a field of what has none (null, a text, a number), or an operator or function that does not take it";
 
 /// Whether a tree is deeper than a walk may go, which is itself none.
 fn is_deep(tree: &IdedExpr) -> bool {
@@ -336,13 +326,13 @@ impl Walk<'_> {
                 if self.step(&select.operand, &select.field)? {
                     return Ok(());
                 }
+                self.field(&select.operand, &select.field, select.test)?;
                 self.visit(&mut select.operand)
             }
             Expr::Call(call) => {
-                let adds = call.func_name == operators::ADD;
                 self.call(call)?;
-                if adds {
-                    wrap(MADE, tree);
+                if call.func_name == operators::ADD {
+                    ADD.clone_into(&mut call.func_name);
                 }
                 Ok(())
             }
@@ -358,10 +348,11 @@ impl Walk<'_> {
                     let EntryExpr::MapEntry(entry) = &mut entry.expr else {
                         return Err(NO_STRUCTS.to_owned());
                     };
-                    self.visit(&mut entry.key)?;
-                    self.visit(&mut entry.value)?;
+                    for part in [&mut entry.key, &mut entry.value] {
+                        self.visit(part)?;
+                        wrap(MADE, part);
+                    }
                 }
-                wrap(MADE, tree);
                 Ok(())
             }
             Expr::Comprehension(all) => self.comprehension(id, all),
@@ -390,7 +381,7 @@ impl Walk<'_> {
         let steps = (!self.scope.steps.is_empty()).then_some("steps.NAME");
         let known: Vec<&str> = known.chain(steps).collect();
         Err(format!(
-            "has the unknown name {name}: it knows {}",
+            "has the unknown name {name}: it knows {}; in a text, $${{ stands for the characters ${{",
             if known.is_empty() {
                 "none here".to_owned()
             } else {
@@ -425,6 +416,34 @@ impl Walk<'_> {
         Ok(false)
     }
 
+    /// Whether an object with known fields has one.
+    fn field(&self, operand: &IdedExpr, field: &str, may_be_absent: bool) -> Result<(), String> {
+        let Expr::Ident(name) = &operand.expr else {
+            return Ok(());
+        };
+        let bound = self.bound.iter().any(|(bound, _)| bound == name);
+        let Some(fields) = self.scope.objects.get(name.as_str()).filter(|_| !bound) else {
+            return Ok(());
+        };
+        match fields.get(field) {
+            Some(true) => Ok(()),
+            Some(false) if may_be_absent => Ok(()),
+            Some(false) => Err(format!(
+                "asks for {name}.{field}, which may be absent: write {name}.?{field}.orValue(...), require it, or give it a default"
+            )),
+            None if fields.is_empty() => Err(format!(
+                "asks for {name}.{field}, and there are none: declare it"
+            )),
+            None => {
+                let known: Vec<&str> = fields.keys().map(String::as_str).collect();
+                Err(format!(
+                    "asks for {field} of {name}, which has {}",
+                    known.join(", ")
+                ))
+            }
+        }
+    }
+
     fn is_steps(&self, tree: &IdedExpr) -> bool {
         let bound = self.bound.iter().any(|(bound, _)| bound == STEPS);
         !bound && matches!(&tree.expr, Expr::Ident(name) if name == STEPS)
@@ -433,7 +452,8 @@ impl Walk<'_> {
     fn reads_step(&mut self, name: &str) -> Result<(), String> {
         if !self.scope.steps.contains(name) {
             return Err(format!(
-                "reads step {name}, which is not one that comes before it: name one of the workflow's steps"
+                "reads step {name}, which there is not: name one of {}",
+                some_of(&self.scope.steps)
             ));
         }
         self.named(0);
@@ -454,6 +474,13 @@ impl Walk<'_> {
             && call.args.first().is_some_and(|of| self.is_steps(of))
         {
             return Err("asks whether a step exists: each one does; write steps.NAME".to_owned());
+        }
+        if call.func_name == operators::OPT_SELECT
+            && let [of, field] = call.args.as_slice()
+            && let Expr::Literal(LiteralValue::String(field)) = &field.expr
+        {
+            self.step(of, field.inner())?;
+            self.field(of, field.inner(), true)?;
         }
         if let Some(target) = &mut call.target {
             self.visit(target)?;
@@ -575,6 +602,16 @@ fn round(id: u64, outside: i64) -> IdedExpr {
         id,
         expr: call(ROUND, vec![names]),
     }
+}
+
+/// Some of the names that there are.
+fn some_of(names: &BTreeSet<String>) -> String {
+    const SOME: usize = 12;
+    let mut text: Vec<&str> = names.iter().take(SOME).map(String::as_str).collect();
+    if names.len() > SOME {
+        text.push("...");
+    }
+    text.join(", ")
 }
 
 const NO_STRUCTS: &str = "builds a message of a type, and there are none: write a map";

@@ -3,6 +3,7 @@
 //! What costs is going through bytes: to compare, copy or search them. A round of a comprehension is counted with all that the evaluation reads, as often
 //! as its body names something from outside of it: each time it could be gone through from its beginning to its end.
 
+use cel::objects::{Key, OptionalValue};
 use cel::{ExecutionError, Value};
 use regex::{Regex, RegexBuilder};
 use std::collections::HashMap;
@@ -21,6 +22,10 @@ const PATTERN: usize = 256 << 10;
 const PATTERNS: usize = 16;
 /// What the error says: told from others by it.
 pub(super) const TOO_MUCH: &str = "@too-much";
+/// What it says of a number that is too large.
+pub(super) const OVERFLOW: &str = "@overflow";
+/// What it says of values that something cannot be done with.
+pub(super) const KINDS: &str = "@kinds";
 /// What it says of a pattern.
 pub(super) const NO_PATTERN: &str = "@no-pattern";
 
@@ -32,7 +37,9 @@ pub(super) struct Meter(Arc<Work>);
 struct Work {
     /// Bytes that the evaluation reads.
     read: u64,
+    /// Bytes that were gone through.
     touched: AtomicU64,
+    /// Bytes that were put together.
     made: AtomicU64,
     patterns: Mutex<HashMap<String, Regex>>,
 }
@@ -51,16 +58,68 @@ impl Meter {
     /// One more round, whose body names so many things from outside.
     pub(super) fn round(&self, names: i64) -> Result<bool, ExecutionError> {
         let names = u64::try_from(names).unwrap_or(u64::MAX);
-        self.touch(ROUND.saturating_add(names.saturating_mul(self.0.read)))?;
+        let there = self
+            .0
+            .read
+            .saturating_add(self.0.made.load(Ordering::Relaxed));
+        self.touch(ROUND.saturating_add(names.saturating_mul(there)))?;
         Ok(true)
     }
 
-    /// A value that was put together.
+    /// A value that becomes a part of another one.
     pub(super) fn made(&self, value: Value) -> Result<Value, ExecutionError> {
-        let own = bytes(&value);
-        self.touch(own)?;
-        within(&self.0.made, own, MADE)?;
+        self.make(bytes(&value))?;
         Ok(value)
+    }
+
+    /// A sum, a longer text or a longer list. Counted before it is made.
+    pub(super) fn add(&self, one: Value, other: Value) -> Result<Value, ExecutionError> {
+        self.make(bytes(&one).saturating_add(bytes(&other)))?;
+        let overflow = || ExecutionError::function_error(OVERFLOW, "");
+        Ok(match (one, other) {
+            (Value::Int(one), Value::Int(other)) => {
+                Value::Int(one.checked_add(other).ok_or_else(overflow)?)
+            }
+            (Value::UInt(one), Value::UInt(other)) => {
+                Value::UInt(one.checked_add(other).ok_or_else(overflow)?)
+            }
+            (Value::Float(one), Value::Float(other)) => Value::Float(one + other),
+            (Value::String(one), Value::String(other)) => {
+                let mut text = String::with_capacity(one.len().saturating_add(other.len()));
+                text.push_str(&one);
+                text.push_str(&other);
+                Value::String(Arc::new(text))
+            }
+            (Value::List(one), Value::List(other)) => {
+                Value::List(Arc::new(one.iter().chain(other.iter()).cloned().collect()))
+            }
+            _ => return Err(ExecutionError::function_error(KINDS, "")),
+        })
+    }
+
+    /// What a comprehension goes over: a list, or the keys of a map in their order.
+    pub(super) fn range(&self, over: Value) -> Result<Value, ExecutionError> {
+        self.touch(bytes(&over))?;
+        match over {
+            Value::Map(map) => {
+                let mut keys: Vec<Key> = map.map.keys().cloned().collect();
+                keys.sort();
+                let keys = keys.into_iter().map(|key| match key {
+                    Key::Int(number) => Value::Int(number),
+                    Key::Uint(number) => Value::UInt(number),
+                    Key::Bool(truth) => Value::Bool(truth),
+                    Key::String(text) => Value::String(text),
+                });
+                Ok(Value::List(Arc::new(keys.collect())))
+            }
+            Value::List(_) => Ok(over),
+            _ => Err(ExecutionError::function_error(KINDS, "")),
+        }
+    }
+
+    fn make(&self, bytes: u64) -> Result<(), ExecutionError> {
+        self.touch(bytes)?;
+        within(&self.0.made, bytes, MADE)
     }
 
     /// Whether a pattern is found in a text. Patterns are those of an engine that takes linear time.
@@ -105,9 +164,19 @@ fn bytes(value: &Value) -> u64 {
         Value::List(list) => list.iter().map(bytes).sum(),
         Value::Map(map) => map
             .map
-            .values()
-            .map(|value| bytes(value).saturating_add(OWN))
+            .iter()
+            .map(|(key, value)| {
+                let key = match key {
+                    Key::String(text) => text.len() as u64,
+                    _ => 0,
+                };
+                bytes(value).saturating_add(key).saturating_add(OWN)
+            })
             .sum(),
+        Value::Opaque(_) => {
+            let optional = <&OptionalValue>::try_from(value).ok();
+            optional.and_then(OptionalValue::value).map_or(0, bytes)
+        }
         _ => 0,
     };
     inner.saturating_add(OWN)

@@ -2,7 +2,7 @@
 
 use super::compile::{Expression, Reads, Scope};
 use super::scan::{Piece, pieces};
-use super::{Failed, Invalid, MAX_BYTES, Values, shown};
+use super::{Failed, Invalid, MAX_BYTES, MAX_LEVELS, Values, shown};
 use serde_json::{Map, Value as Json};
 
 /// Data of JSON, of which each text may be or contain expressions: `${...}`. A text that is one expression and nothing else has that one's value,
@@ -36,10 +36,20 @@ impl Template {
     /// # Errors
     /// The first expression that is wrong.
     pub fn compile(data: &Json, scope: &Scope) -> Result<Self, Invalid> {
+        if super::depth(data) > MAX_LEVELS {
+            return Err(Invalid {
+                expression: String::new(),
+                why: format!("stands in data of more than {MAX_LEVELS} levels"),
+            });
+        }
+        Self::of(data, scope)
+    }
+
+    fn of(data: &Json, scope: &Scope) -> Result<Self, Invalid> {
         Ok(match data {
             Json::String(text) => Self::of_text(text, scope)?,
             Json::Array(list) => {
-                let all = list.iter().map(|one| Self::compile(one, scope));
+                let all = list.iter().map(|one| Self::of(one, scope));
                 let all = all.collect::<Result<Vec<_>, _>>()?;
                 if all.iter().all(Self::is_plain) {
                     Self::Plain(data_of(&all))
@@ -50,7 +60,7 @@ impl Template {
             Json::Object(object) => {
                 let mut all = Vec::with_capacity(object.len());
                 for (name, value) in object {
-                    all.push((name.clone(), Self::compile(value, scope)?));
+                    all.push((name.clone(), Self::of(value, scope)?));
                 }
                 Self::Object(all)
             }
@@ -96,6 +106,14 @@ impl Template {
         reads
     }
 
+    /// How many expressions are in it.
+    #[must_use]
+    pub fn expressions(&self) -> usize {
+        let mut count = 0;
+        self.each(&mut |_| count += 1);
+        count
+    }
+
     fn each(&self, visit: &mut dyn FnMut(&Expression)) {
         match self {
             Self::Plain(_) => {}
@@ -117,18 +135,31 @@ impl Template {
     /// # Errors
     /// The first expression that has no value.
     pub fn evaluate(&self, values: &Values) -> Result<Json, Failed> {
+        let data = self.put_in(values)?;
+        // What others read could not, and would be lost to them.
+        if super::depth(&data) > MAX_LEVELS {
+            return Err(Failed {
+                expression: String::new(),
+                why: format!("gives data of more than {MAX_LEVELS} levels"),
+                too_large: true,
+            });
+        }
+        Ok(data)
+    }
+
+    fn put_in(&self, values: &Values) -> Result<Json, Failed> {
         Ok(match self {
             Self::Plain(data) => data.clone(),
             Self::Whole(expression) => expression.evaluate(values)?,
             Self::Text(parts) => Json::String(written(parts, values)?),
             Self::List(all) => {
-                let all = all.iter().map(|one| one.evaluate(values));
+                let all = all.iter().map(|one| one.put_in(values));
                 Json::Array(all.collect::<Result<_, _>>()?)
             }
             Self::Object(all) => {
                 let mut object = Map::new();
                 for (name, one) in all {
-                    object.insert(name.clone(), one.evaluate(values)?);
+                    object.insert(name.clone(), one.put_in(values)?);
                 }
                 Json::Object(object)
             }
@@ -164,7 +195,7 @@ fn written(parts: &[Part], values: &Values) -> Result<String, Failed> {
             value => text.push_str(&value.to_string()),
         }
         if text.len() > MAX_BYTES {
-            return Err(failed("makes the text longer than 8 MiB", true));
+            return Err(failed("makes the text longer than 1 MiB", true));
         }
     }
     Ok(text)

@@ -3,6 +3,7 @@ use serde_json::{Value as Json, json};
 
 fn scope() -> Scope {
     Scope {
+        objects: std::collections::BTreeMap::new(),
         names: ["params", "run", "item"].into(),
         steps: ["plan", "build", "ship"].map(str::to_owned).into(),
         fields: ["phase", "succeeded", "output"].into(),
@@ -152,12 +153,16 @@ fn an_expression_is_refused_when_it_is_compiled() {
         (long.as_str(), "more than 2048 characters"),
         (
             "usage",
-            "unknown name usage: it knows item, params, run, steps.NAME",
+            "unknown name usage: it knows item, params, run, steps.NAME; in a text, $${ stands for",
         ),
         ("steps", "write steps.NAME"),
         ("steps.map(x, x)", "write steps.NAME"),
         ("steps['plan']", "write steps.NAME"),
-        ("steps.other", "reads step other"),
+        (
+            "steps.other",
+            "reads step other, which there is not: name one of build, plan, ship",
+        ),
+        ("steps.plan.?result", "asks for result of step plan"),
         ("steps.?plan", "each one does"),
         ("has(steps.other)", "reads step other"),
         (
@@ -264,7 +269,7 @@ fn an_evaluation_is_bounded() {
     let huge = json!({"huge": "x".repeat(MAX_BYTES)});
     let error = evaluate("size(params.huge)", &huge).unwrap_err();
     assert!(
-        error.too_large && error.why.contains("reads more than 8 MiB"),
+        error.too_large && error.why.contains("reads more than 1 MiB"),
         "{error}"
     );
     // A long list can be gone through once, and a shorter one with itself.
@@ -305,6 +310,69 @@ fn an_evaluation_is_bounded() {
     let eighteen = vec!["params.large"; 18].join(" + ");
     let error = evaluate(&eighteen, &both).unwrap_err();
     assert!(error.too_large, "{error}");
+}
+
+#[test]
+fn memory_is_counted_before_it_is_taken() {
+    let values = Values::from(std::collections::BTreeMap::from([(
+        "params".to_owned(),
+        json!({"s": "x".repeat(250_000), "l": (0..20_000).collect::<Vec<_>>()}),
+    )]));
+    let sum = vec!["x"; 15].join(" + ");
+    for source in [
+        format!("size([params.s].map(x, {sum}).map(x, {sum}).map(x, {sum})) > 0"),
+        format!(
+            "size([params.s].map(x, [x, x, x, x, x, x, x, x]).map(x, x + x + x + x).map(x, x + x + x + x)) > 0"
+        ),
+        "size(params.l.map(x, {params.s: x})) > 0".to_owned(),
+        "size(params.l.map(x, params.?s)) > 0".to_owned(),
+        "size(params.l.map(x, [params.s])) > 0".to_owned(),
+        "params.l.all(x, params.l.exists(y, true))".to_owned(),
+        format!("size([{}]) > 0", vec!["params.s"; 180].join(", ")),
+    ] {
+        let compiled = Expression::compile(&source, &Scope::of(&["params"])).unwrap();
+        let error = compiled.evaluate(&values).unwrap_err();
+        assert!(error.too_large, "{source}: {error}");
+    }
+}
+
+#[test]
+fn what_is_added_is_what_the_specification_adds() {
+    let cases = [
+        ("1 + 2", Ok(json!(3))),
+        ("1u + 2u", Ok(json!(3))),
+        ("1.5 + 2.0", Ok(json!(3.5))),
+        ("[1] + ['a']", Ok(json!([1, "a"]))),
+        ("9223372036854775807 + 1", Err("too large")),
+        ("1 + 'a'", Err("another kind")),
+        ("1 + 1.0", Err("another kind")),
+        ("null + null", Err("another kind")),
+    ];
+    for (source, expected) in cases {
+        match (evaluate(source), expected) {
+            (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{source}"),
+            (Err(found), Err(expected)) => assert!(found.contains(expected), "{found}"),
+            (found, expected) => panic!("{source}: {found:?}, not {expected:?}"),
+        }
+    }
+}
+
+#[test]
+fn data_of_too_many_levels_is_refused() {
+    let nested = |levels: usize, inside: &str| {
+        let text = format!("{}\"{inside}\"{}", "[".repeat(levels), "]".repeat(levels));
+        serde_json::from_str::<Json>(&text).unwrap()
+    };
+    assert!(Template::compile(&nested(MAX_LEVELS, "x"), &scope()).is_ok());
+    assert!(Template::compile(&nested(MAX_LEVELS + 1, "x"), &scope()).is_err());
+    let mut values = values();
+    values.names.insert("item".to_owned(), nested(20, "x"));
+    let template = Template::compile(&nested(20, "${item}"), &scope()).unwrap();
+    let error = template.evaluate(&values).unwrap_err();
+    assert!(
+        error.too_large && error.why.contains("32 levels"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -56,6 +56,12 @@ pub(super) fn shape(spec: &WorkflowSpec) -> Vec<Problem> {
         if !seen.insert(&step.name) {
             problems.push(Problem::spec(&field, "has the name of another step"));
         }
+        if at >= spec.steps.len() && step.approval.is_some() {
+            problems.push(Problem::spec(
+                &field,
+                "finally waits for nobody: ask people in a step before it",
+            ));
+        }
         self::step(&mut problems, &field, step);
     }
     for (at, step) in spec.steps.iter().chain(&spec.finally).enumerate() {

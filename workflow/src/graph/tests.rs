@@ -24,7 +24,7 @@ fn problems(value: Value) -> Vec<String> {
 #[test]
 fn a_reference_is_a_need() {
     let graph = Graph::compile(&spec(json!({
-        "params": {"type": "object", "properties": {"repo": {"type": "string"}}},
+        "params": {"type": "object", "properties": {"repo": {"type": "string", "default": "a"}}},
         "steps": [
             agent("ship", "${steps.build.output} ${params.repo}"),
             with(agent("build", "x"), json!({"if": "steps.plan.succeeded", "after": ["look"]})),
@@ -66,13 +66,9 @@ fn a_reference_is_a_need() {
     );
     assert_eq!(graph.main, 7);
     assert_eq!(graph.leaves().collect::<Vec<_>>(), ["sub", "write"]);
-    let handled: Vec<&str> = graph
-        .steps
-        .iter()
-        .filter(|step| step.handled)
-        .map(|step| step.spec.name.as_str())
-        .collect();
-    assert_eq!(handled, ["plan"]);
+    let asked = graph.find("plan").map(|at| &graph.steps[at].asked_by);
+    assert_eq!(asked, Some(&[graph.find("build").unwrap()].into()));
+    assert_eq!(graph.steps[8].place, "finally[tidy]");
 }
 
 #[test]
@@ -129,7 +125,7 @@ fn what_is_wrong_is_told_with_its_field() {
         ),
         (
             json!({"steps": [agent("a", "${steps.z.output}")], "finally": [agent("z", "x")]}),
-            "spec.steps[a].params: the expression `steps.z.output` reads step z, which is not one that comes before it",
+            "spec.steps[a].params: the expression `steps.z.output` reads step z, which there is not",
         ),
         (
             json!({"steps": [agent("a", "${steps.b.output}"), agent("b", "${steps.c.output}"), with(agent("c", "x"), json!({"after": ["a"]})), agent("d", "${steps.a.output}")]}),
@@ -146,6 +142,42 @@ fn what_is_wrong_is_told_with_its_field() {
         (
             json!({"steps": [with(agent("a", "x"), json!({"if": "run.phase == 'x'"}))]}),
             "spec.steps[a].if: the expression `run.phase == 'x'` has the unknown name run: it knows params, steps.NAME",
+        ),
+        (
+            json!({"steps": [agent("a", "${params.b}")]}),
+            "spec.steps[a].params: the expression `params.b` asks for params.b, and there are none: declare it",
+        ),
+        (
+            json!({"params": {"type": "object", "properties": {"c": {"type": "string"}}}, "steps": [agent("a", "${params.b}")]}),
+            "spec.steps[a].params: the expression `params.b` asks for b of params, which has c",
+        ),
+        (
+            json!({"params": {"type": "object", "properties": {"c": {"type": "string"}}}, "steps": [agent("a", "${params.c}")]}),
+            "spec.steps[a].params: the expression `params.c` asks for params.c, which may be absent: write params.?c.orValue(...)",
+        ),
+        (
+            json!({"params": {"type": "object", "properties": {"c": {"type": "string"}}}, "steps": [agent("a", "${params.?d.orValue('x')}")]}),
+            "spec.steps[a].params: the expression `params.?d.orValue('x')` asks for d of params",
+        ),
+        (
+            json!({"steps": [agent("a", "x")], "finally": [agent("z", "${run.phaze}")]}),
+            "spec.finally[z].params: the expression `run.phaze` asks for phaze of run, which has failure, phase",
+        ),
+        (
+            json!({"steps": [{"name": "a", "run": {"command": ["sh", "-c", "echo ${params.x}"]}}]}),
+            "spec.steps[a].run.command: has an expression, and is taken as it is",
+        ),
+        (
+            json!({"steps": [{"name": "a", "agent": {"name": "${params.who}"}, "params": {"prompt": "x"}}]}),
+            "spec.steps[a].agent.name: has an expression",
+        ),
+        (
+            json!({"steps": [agent("a", "x")], "finally": [{"name": "ask", "approval": {"ask": "x", "approvers": {"users": ["u"]}}}]}),
+            "spec.finally[ask]: finally waits for nobody",
+        ),
+        (
+            json!({"steps": [agent("a", &"${1}".repeat(2001))]}),
+            "spec: has 2001 expressions: write at most 2000",
         ),
         (
             json!({"steps": [agent("a", "x")], "output": "${steps.b.output}"}),

@@ -4,6 +4,8 @@ use super::make::failed;
 use super::standing::State;
 use super::{MAX_OUTPUT_BYTES, Over, Run};
 use crate::expr::Reads;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use oarmaster_crds::kinds::task::{DesiredState, FailureStatus, Phase};
 use oarmaster_protocol::FailureClass;
 use serde_json::{Map, Value};
@@ -18,6 +20,7 @@ impl Run<'_> {
             return None;
         }
         let last = self.graph.main..self.graph.steps.len();
+        self.finally_begins();
         if self.finally_is_over() {
             self.standing.omit(last.clone());
         } else if !self.standing.certain {
@@ -25,7 +28,7 @@ impl Run<'_> {
         } else if self.seen.wanted != DesiredState::Paused {
             while self.schedule(last.clone()) {}
         }
-        if !last.clone().all(|at| self.standing.has_ended(at)) {
+        if !last.clone().all(|at| self.standing.has_ended(at)) || self.strays().next().is_some() {
             return None;
         }
         let of_finally = |at: &usize| *at >= self.graph.main;
@@ -69,8 +72,22 @@ impl Run<'_> {
         self.finally_left().is_some_and(|left| left.is_zero())
     }
 
+    /// Its time begins when nothing else is under way any more, and anew after a pause.
+    fn finally_begins(&mut self) {
+        let paused = self.seen.wanted == DesiredState::Paused;
+        let now = Timestamp::from_second(self.seen.now.as_second()).unwrap_or(self.seen.now);
+        if let Some(ending) = &mut self.standing.ending {
+            if paused {
+                ending.finally_since = None;
+            } else {
+                ending.finally_since.get_or_insert(Time(now));
+            }
+        }
+    }
+
     fn finally_left(&self) -> Option<Duration> {
-        let since = self.standing.ending.as_ref()?.since.0;
+        let ending = self.standing.ending.as_ref()?;
+        let since = ending.finally_since.as_ref()?.0;
         let limit = self.graph.spec.timeouts.finally.get().unwrap_or_default();
         let passed = Duration::try_from(self.seen.now.duration_since(since)).unwrap_or_default();
         Some(limit.saturating_sub(passed))

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Characters of a question, as the Approval bounds them.
 const MAX_ASK: usize = 4096;
 /// Characters of one text that a question shows.
-const MAX_SHOWN: usize = 131_072;
+const MAX_SHOWN: usize = 16_384;
 
 /// An object that is made for a step.
 #[derive(Clone, Debug, PartialEq)]
@@ -121,6 +121,11 @@ impl Run<'_> {
             round,
         };
         self.standing.set(at, State::Active(active));
+        if let Some(why) = self.seen.refused.get(&step.spec.name) {
+            self.standing
+                .fail(at, FailureClass::InvalidInput.as_str(), why);
+            return;
+        }
         match self.what(step) {
             Ok(what) => self.make.push(Make {
                 step: step.spec.name.clone(),
@@ -134,6 +139,9 @@ impl Run<'_> {
     fn what(&self, step: &Step) -> Result<What, (FailureClass, String)> {
         if let (Some(approval), Some((ask, show))) = (&step.spec.approval, &step.question) {
             let ask = self.value(step, "approval.ask", ask)?;
+            if text(&ask).trim().is_empty() {
+                return Err(wrong(step, "approval.ask", "is empty"));
+            }
             let show = self.value(step, "approval.show", show)?;
             return Ok(What::Approval {
                 ask: shorten(&visible(&text(&ask)), MAX_ASK),
@@ -169,8 +177,13 @@ impl Run<'_> {
                 validate::Rule::Params => FailureClass::InvalidParams,
                 _ => FailureClass::InvalidInput,
             };
+            let of_step = |problem: &validate::Problem| {
+                let field = problem.field.strip_prefix("spec").unwrap_or_default();
+                validate::Problem::spec(format!("{}{field}", step.place), problem.message.clone())
+            };
+            let problems: Vec<_> = problems.iter().map(of_step).collect();
             let summary = validate::summary(&problems);
-            return Err((class, format!("with its values {summary}")));
+            return Err((class, format!("with its values: {summary}")));
         }
         Ok(What::Task(Box::new(made)))
     }
@@ -190,7 +203,7 @@ impl Run<'_> {
 }
 
 fn wrong(step: &Step, field: &str, why: &str) -> (FailureClass, String) {
-    let text = format!("steps[{}].{field}: {why}", step.spec.name);
+    let text = format!("{}.{field}: {why}", step.place);
     (FailureClass::InvalidInput, text)
 }
 

@@ -134,12 +134,13 @@ impl Standing {
     }
 
     pub(super) fn fail(&mut self, at: usize, class: &str, message: &str) {
-        let name = match self.state(at) {
-            State::Active(active) => active.name.clone(),
-            _ => String::new(), // filled in where it is written
+        let object = match self.state(at) {
+            State::Active(active) => Some(active.object.clone()),
+            _ => None,
         };
         let failed = FailedStep {
-            name,
+            name: String::new(), // filled in where it is written
+            object,
             class: class.to_owned(),
             message: shorten(message, MESSAGE),
         };
@@ -184,11 +185,14 @@ impl Standing {
     pub(super) fn told(&self, graph: &Graph, at: usize) -> String {
         let name = graph.steps.get(at).map_or("", |step| &step.spec.name);
         match self.state(at) {
-            State::Failed(_, failed) if failed.message.is_empty() => {
-                format!("step {name}: {}", failed.class)
-            }
             State::Failed(_, failed) => {
-                format!("step {name}: {}: {}", failed.class, failed.message)
+                let object = failed.object.as_ref();
+                let object = object.map_or_else(String::new, |object| format!(" ({object})"));
+                let message = match failed.message.as_str() {
+                    "" => String::new(),
+                    message => format!(": {message}"),
+                };
+                format!("step {name}{object}: {}{message}", failed.class)
             }
             _ => format!("step {name}"),
         }
@@ -214,6 +218,8 @@ impl Standing {
                 State::Failed(nth, step) => failed.push((nth, FailedStep { name, ..step })),
             }
         }
+        let ended = succeeded.len() + failed.len() + status.skipped.len() + status.omitted.len();
+        status.progress = format!("{ended}/{}", graph.steps.len());
         succeeded.sort();
         failed.sort_by_key(|(nth, _)| *nth);
         status.succeeded = succeeded.into_iter().map(|(_, name)| name).collect();

@@ -3,11 +3,12 @@ mod world;
 
 use super::*;
 use serde_json::json;
-use world::{World, agent, end, with};
+use world::{World, agent, end, failed, with};
 
 #[test]
 fn a_step_begins_with_what_the_one_before_it_left() {
     let mut world = World::new(json!({
+        "params": {"type": "object", "required": ["repo"], "properties": {"repo": {"type": "string"}}},
         "steps": [agent("build", "build ${steps.plan.output.what} of ${params.repo}"), agent("plan", "plan")],
         "output": {"built": "${steps.build.output}"},
     }));
@@ -63,7 +64,7 @@ fn the_default_condition_takes_skipped_steps_and_not_failed_ones() {
     }));
     world.pass();
     assert_eq!(world.live(), ["fails", "other", "runs"]);
-    world.end("fails", world::failed("ToolFailed", "boom"));
+    world.end("fails", failed("ToolFailed", "boom"));
     world.pass();
     assert_eq!(world.steps.skipped, ["skipped"]);
     assert_eq!(world.steps.omitted, ["omitted", "too"]);
@@ -84,10 +85,10 @@ fn the_default_condition_takes_skipped_steps_and_not_failed_ones() {
 fn fail_fast_stops_the_others_at_once() {
     let mut world = World::new(json!({
         "steps": [agent("a", "x"), agent("b", "x"), with(agent("c", "x"), json!({"after": ["a"]}))],
-        "finally": [agent("last", "${run.phase} ${run.failure.message}")],
+        "finally": [agent("last", "${run.phase} ${run.?failure.?message.orValue('')}")],
     }));
     world.pass();
-    world.end("b", world::failed("ToolFailed", "boom"));
+    world.end("b", failed("ToolFailed", "boom"));
     assert_eq!(world.pass(), None);
     assert_eq!(world.told("a"), DesiredState::Cancelled);
     assert_eq!(world.steps.omitted, ["c"]);
@@ -111,7 +112,7 @@ fn a_failure_that_another_step_asks_for_stops_nothing() {
         ],
     }));
     world.pass();
-    world.end("build", world::failed("ToolFailed", "boom"));
+    world.end("build", failed("ToolFailed", "boom"));
     world.pass();
     assert_eq!(world.live(), ["repair"]);
     assert_eq!(world.prompt("repair"), "fix: boom");
@@ -135,7 +136,7 @@ fn an_expression_without_a_value_fails_its_step_with_its_field() {
         ),
         (
             agent("b", "${steps.a.output.n}"),
-            "InvalidParams: with its values spec.params.prompt: write a text",
+            "InvalidParams: with its values: steps[b].params.prompt: write a text",
         ),
         (
             json!({"name": "b", "run": {"command": ["x"], "env": {"N": "${steps.a.output.missing}"}}}),
@@ -164,7 +165,7 @@ fn env_and_files_take_values_and_code_does_not() {
             agent("a", "x"),
             {
                 "name": "b",
-                "run": {"language": "shell", "code": "echo ${N} '${steps.a.output}'", "env": {"N": "${steps.a.output.n}", "ALL": "${steps.a.output}"}},
+                "run": {"language": "shell", "code": "echo ${N} $HOME", "env": {"N": "${steps.a.output.n}", "ALL": "${steps.a.output}"}},
                 "files": [{"path": "a.txt", "content": "n is ${steps.a.output.n}"}, {"path": "b.json", "content": "${steps.a.output}"}],
             },
         ],
@@ -174,7 +175,7 @@ fn env_and_files_take_values_and_code_does_not() {
     world.pass();
     let made = world.task("b");
     let run = made.run.as_ref().unwrap();
-    assert_eq!(run.code.as_deref(), Some("echo ${N} '${steps.a.output}'"));
+    assert_eq!(run.code.as_deref(), Some("echo ${N} $HOME"));
     assert_eq!(run.env["N"], "1");
     assert_eq!(run.env["ALL"], r#"{"n":1}"#);
     assert_eq!(made.files[0].content.as_deref(), Some("n is 1"));
@@ -208,7 +209,7 @@ fn a_rejected_approval_fails_its_step_and_an_answer_is_its_output() {
     world.pass();
     world.end("plan", Child::Succeeded(json!({"what": "it"})));
     world.pass();
-    world.end("ask", world::failed("ApprovalRejected", "by alice"));
+    world.end("ask", failed("ApprovalRejected", "by alice"));
     assert!(
         matches!(world.pass(), Some(Over::Failed(failure)) if failure.message == "step ask: ApprovalRejected: by alice")
     );
@@ -246,6 +247,122 @@ fn an_object_of_somebody_else_is_a_conflict() {
 }
 
 #[test]
+fn what_the_api_server_does_not_take_fails_its_step() {
+    let mut world = World::new(
+        json!({"failFast": false, "steps": [agent("a", "x"), agent("b", "x")], "finally": [agent("last", "x")]}),
+    );
+    world.refused.insert(
+        "a".to_owned(),
+        "the API server refuses the Task: too long".to_owned(),
+    );
+    world.pass();
+    assert_eq!(world.live(), ["b"]);
+    world.end("b", Child::Succeeded(json!(1)));
+    world.pass();
+    assert_eq!(world.live(), ["last"], "it ends as a run does");
+    world.end("last", Child::Succeeded(json!(1)));
+    assert!(
+        matches!(world.pass(), Some(Over::Failed(failure)) if failure.message == "step a: InvalidInput: the API server refuses the Task: too long")
+    );
+}
+
+#[test]
+fn a_failure_is_dealt_with_only_by_a_step_that_begins() {
+    // The one that asks does not begin: the failure is the run's.
+    let mut world = World::new(
+        json!({"steps": [agent("build", "x"), with(agent("ship", "x"), json!({"if": "steps.build.succeeded"})), agent("other", "x")]}),
+    );
+    world.pass();
+    world.end("build", failed("ToolFailed", "boom"));
+    world.pass();
+    assert_eq!(world.steps.skipped, ["ship"]);
+    assert_eq!(world.told("other"), DesiredState::Cancelled);
+    world.end("other", Child::Cancelled);
+    assert!(
+        matches!(world.pass(), Some(Over::Failed(failure)) if failure.message == "step build: ToolFailed: boom")
+    );
+}
+
+#[test]
+fn people_who_were_not_asked_have_not_said_yes() {
+    let mut world = World::new(json!({"steps": [
+        {"name": "ask", "if": "false", "approval": {"ask": "Go?", "approvers": {"users": ["u"]}}},
+        with(agent("ship", "x"), json!({"after": ["ask"]})),
+        with(agent("anyway", "x"), json!({"if": "steps.ask.succeeded || steps.ask.skipped"})),
+    ]}));
+    world.pass();
+    assert_eq!(world.live(), ["anyway"]);
+    assert_eq!(world.steps.omitted, ["ship"]);
+}
+
+#[test]
+fn a_task_that_was_made_by_a_pass_that_nobody_remembers_is_stopped_and_waited_for() {
+    let mut world = World::new(
+        json!({"steps": [agent("a", "x"), with(agent("b", "x"), json!({"after": ["a"]}))]}),
+    );
+    world.pass();
+    world.end("a", Child::Succeeded(json!(1)));
+    // One pass makes b and dies; the next one does not see it yet, and the run is cancelled.
+    world.disturbed(usize::MAX, false);
+    let (name, hidden) = (
+        world.object("b"),
+        world.found.remove(&world.object("b")).unwrap(),
+    );
+    world.wanted = DesiredState::Cancelled;
+    world.disturbed(usize::MAX, true);
+    assert_eq!(world.steps.omitted, ["b"]);
+    world.found.insert(name, hidden);
+    assert_eq!(world.pass(), None, "it is still under way");
+    assert_eq!(world.told("b"), DesiredState::Cancelled);
+    world.end("b", Child::Cancelled);
+    assert_eq!(world.pass(), Some(Over::Cancelled));
+}
+
+#[test]
+fn an_approval_that_is_deleted_again_and_again_fails_its_step() {
+    let mut world = World::new(
+        json!({"steps": [{"name": "ask", "approval": {"ask": "Go?", "approvers": {"users": ["u"]}}}]}),
+    );
+    for _ in 0..8 {
+        assert_eq!(world.pass(), None);
+        assert_eq!(world.pass(), None);
+        world.delete("ask");
+    }
+    assert!(
+        matches!(world.pass(), Some(Over::Failed(failure)) if failure.message == "step ask: Cancelled: its Approval was deleted 8 times")
+    );
+    assert_eq!(world.times("ask"), 8);
+}
+
+#[test]
+fn finally_has_its_time_from_when_it_begins_and_not_while_paused() {
+    let mut world = World::new(json!({
+        "timeouts": {"finally": "60s"},
+        "steps": [agent("slow", "x"), agent("bad", "x")],
+        "finally": [agent("last", "x")],
+    }));
+    world.pass();
+    world.end("bad", failed("ToolFailed", "boom"));
+    world.pass();
+    world.later(1000); // so long takes the other one to stop
+    world.pass();
+    world.end("slow", Child::Cancelled);
+    world.pass();
+    assert_eq!(world.live(), ["last"]);
+    world.wanted = DesiredState::Paused;
+    world.pass();
+    world.later(1000);
+    world.pass();
+    world.wanted = DesiredState::Running;
+    world.was_paused = true;
+    world.pass();
+    assert_eq!(world.told("last"), DesiredState::Running);
+    world.later(60);
+    world.pass();
+    assert_eq!(world.told("last"), DesiredState::Cancelled);
+}
+
+#[test]
 fn a_paused_run_begins_nothing_and_its_tasks_are_paused() {
     let mut world = World::new(
         json!({"steps": [agent("a", "x"), with(agent("b", "x"), json!({"after": ["a"]}))]}),
@@ -261,7 +378,11 @@ fn a_paused_run_begins_nothing_and_its_tasks_are_paused() {
     world.wanted = DesiredState::Running;
     world.pass();
     assert_eq!(world.live(), ["b"]);
-    assert_eq!(world.told("b"), DesiredState::Running);
+    // One that somebody has paused by itself stays so.
+    let name = world.object("b");
+    world.found.get_mut(&name).unwrap().state = DesiredState::Paused;
+    world.pass();
+    assert_eq!(world.told("b"), DesiredState::Paused);
 }
 
 #[test]
@@ -323,7 +444,7 @@ fn a_step_of_finally_that_fails_fails_the_run() {
     world.pass();
     world.end("a", Child::Succeeded(json!(1)));
     world.pass();
-    world.end("last", world::failed("ToolFailed", "boom"));
+    world.end("last", failed("ToolFailed", "boom"));
     assert!(
         matches!(world.pass(), Some(Over::Failed(failure)) if failure.message == "step last: ToolFailed: boom")
     );

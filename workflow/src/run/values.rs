@@ -49,7 +49,9 @@ impl Run<'_> {
             (None, State::Succeeded(_)) => {
                 return Err((
                     FailureClass::StateRegressed,
-                    format!("the output of step {name} is gone: its Task was deleted"),
+                    format!(
+                        "the output of step {name} is gone: its Task was deleted; run the workflow anew"
+                    ),
                 ));
             }
             (None, _) => Value::Null,

@@ -3,15 +3,13 @@
 use super::super::ask::{Refused, make};
 use super::{Made, Todo};
 use crate::kit::write::{WRITE_TIMEOUT, within};
-use crate::kit::{Context, Result};
+use crate::kit::{Context, Result, chain};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use oarmaster_crds::kinds::task::{DesiredState, StepsStatus};
 use oarmaster_crds::{Approval, Task, WorkflowSpec, names};
-use oarmaster_workflow::graph::Graph;
 use serde_json::json;
-use std::sync::Arc;
 
 /// What came of it.
 pub enum Carried {
@@ -19,13 +17,17 @@ pub enum Carried {
     Done,
     /// Another Workflow is kept than the pass has seen: it is made again.
     Otherwise,
-    /// The API server will never take the object of a step.
+    /// The API server will never take the object of a step: its words.
     Refused {
         /// Name of the step.
         step: String,
-        /// Its words.
+        /// The words.
         why: String,
     },
+    /// A quota or a policy is in the way.
+    Later(String),
+    /// The gateway will never take the run: why.
+    Never(String),
 }
 
 /// Carries it out; notes the UIDs of what was made in `steps`.
@@ -51,17 +53,24 @@ pub async fn carry_out(
         match make(&api, pin.as_ref()).await? {
             Ok(Some(_)) => {}
             Ok(None) => return Ok(Carried::Otherwise), // an earlier pass kept one, maybe another
-            Err(Refused(why)) => {
-                let step = String::new();
-                return Ok(Carried::Refused { step, why });
-            }
+            Err(Refused { why, for_now }) if for_now => return Ok(Carried::Later(why)),
+            Err(Refused { why, .. }) => return Ok(Carried::Never(why)),
         }
-        if let Some(graph) = spec.and_then(|spec| Graph::compile(&spec).ok()) {
-            ctx.keep(uid, &Arc::new(graph));
+        if let Some(spec) = spec
+            && let Ok(graph) = ctx.compile(spec).await?
+        {
+            ctx.keep(uid, &graph);
         }
     }
-    if let Some(open) = open {
-        ctx.gateway.open(uid, 1, &open).await?;
+    if let Some(open) = open
+        && let Err(error) = ctx.gateway.open(uid, 1, &open).await
+    {
+        match error.gateway_code() {
+            Some("too_large" | "invalid_request") => return Ok(Carried::Never(chain(&error))),
+            // An operator of another version has opened it, in other words.
+            Some("diverged") => {}
+            _ => return Err(error),
+        }
     }
     let tasks: Api<Task> = Api::namespaced(ctx.client.clone(), namespace);
     let approvals: Api<Approval> = Api::namespaced(ctx.client.clone(), namespace);
@@ -79,6 +88,9 @@ pub async fn carry_out(
             ),
         };
         match answer {
+            // Tasks come in the same stream as their run. An Approval may be seen later than the status that names its UID, and would be taken for
+            // deleted: of it the UID counts that was seen.
+            Ok(_) if matches!(made, Made::Approval(_)) => {}
             Ok(uid) => {
                 let active = steps.as_mut().map(|steps| steps.active.iter_mut());
                 let own = active
@@ -89,7 +101,8 @@ pub async fn carry_out(
                     active.uid = Some(uid);
                 }
             }
-            Err(Refused(why)) => return Ok(Carried::Refused { step, why }),
+            Err(Refused { why, for_now }) if for_now => return Ok(Carried::Later(why)),
+            Err(Refused { why, .. }) => return Ok(Carried::Refused { step, why }),
         }
     }
     for (name, state) in tell {

@@ -4,18 +4,21 @@ use super::super::plan::Observed;
 use super::super::refs::{Refs, in_pico};
 use super::super::requests::{Made, decided, is_ours, parent};
 use super::{asks, params};
-use crate::kit::context::readable;
+use crate::kit::context::{Guard, readable};
 use crate::kit::write::{WRITE_TIMEOUT, within};
-use crate::kit::{Context, Result};
+use crate::kit::{Context, Result, chain};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::Api;
+use oarmaster_crds::conditions::reason;
 use oarmaster_crds::kinds::approval::{ApprovalPhase, FormField};
 use oarmaster_crds::kinds::task::{DesiredState, FailureStatus, Phase};
-use oarmaster_crds::validate::summary;
-use oarmaster_crds::{Approval, LocalRef, Task, WorkflowSpec, access, conditions, names};
+use oarmaster_crds::{
+    Approval, LocalRef, Task, TaskStatus, WorkflowSpec, access, conditions, names,
+};
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::admin::TaskBudget;
+use oarmaster_protocol::text::shorten;
 use oarmaster_workflow::graph::Graph;
 use oarmaster_workflow::run::{Child, Found, objects};
 use serde_json::{Map, Value};
@@ -32,12 +35,18 @@ pub struct Seen {
     pub named: Named,
     /// What it runs, once it has begun.
     pub graph: Option<Arc<Graph>>,
-    /// Its budget.
-    pub budget: TaskBudget,
+    /// Its budget; absent while the SandboxClass is, whose default it would be.
+    pub budget: Option<TaskBudget>,
+    /// Whether the gateway could not be asked.
+    pub gateway_silent: bool,
+    /// Steps whose object the API server did not take in this pass, with what it says.
+    pub refused: BTreeMap<String, String>,
     /// Its parameters, defaults filled in.
     pub params: Map<String, Value>,
     /// The objects of its steps, by name.
     pub found: BTreeMap<String, Found>,
+    /// Of its Tasks that wait, or have not begun, what for.
+    pub waits: BTreeMap<String, String>,
     /// Of its Approvals, who decides them.
     pub asked: BTreeMap<String, Asks>,
     /// Model calls of its steps.
@@ -60,8 +69,6 @@ pub enum Named {
     Found {
         /// What it runs.
         graph: Arc<Graph>,
-        /// Its budget.
-        budget: TaskBudget,
         /// Whether a ControllerRevision keeps it already.
         kept: bool,
     },
@@ -78,16 +85,27 @@ pub async fn observe(task: &Task, ctx: &Context) -> Result<Observed> {
         && status.finished_at.as_ref().is_none_or(|end| {
             now.duration_since(end.0).unsigned_abs() < super::super::plan::LATE_USAGE
         });
+    let mut gateway_silent = false;
     let report = if asks_gateway {
-        ctx.gateway.report(uid, 1).await?
+        match ctx.gateway.report(uid, 1).await {
+            Ok(report) => report,
+            // What is written down and what people want goes on without it.
+            Err(error) if !finished => {
+                tracing::warn!(task = task.metadata.name, error = %chain(&error), "the gateway does not answer for a run");
+                gateway_silent = true;
+                None
+            }
+            Err(error) => return Err(error),
+        }
     } else {
         None
     };
-    let run = if finished || task.metadata.deletion_timestamp.is_some() {
+    let mut run = if finished || task.metadata.deletion_timestamp.is_some() {
         Seen::default()
     } else {
         seen(task, ctx, begun).await?
     };
+    run.gateway_silent = gateway_silent;
     Ok(Observed {
         now,
         refs: Refs::NotLooked,
@@ -109,22 +127,54 @@ pub async fn observe(task: &Task, ctx: &Context) -> Result<Observed> {
 async fn seen(task: &Task, ctx: &Context, begun: bool) -> Result<Seen> {
     let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
     let mut run = Seen::default();
-    let kept = kept(task, ctx).await?;
-    let graph = match (kept, begun) {
-        (Some(graph), true) => {
-            run.budget = budget(task, &graph.spec, ctx).unwrap_or_default();
+    let graph = match (kept(task, ctx).await?, begun) {
+        (Kept::Found(graph), true) => {
             run.graph = Some(Arc::clone(&graph));
             graph
         }
-        (None, true) => return Ok(run),
-        (kept, false) => {
-            run.named = named(task, ctx, namespace, kept);
+        (Kept::Nothing | Kept::Foreign(_), true) => {
+            // To be stopped: by the label that the operator alone can set.
+            let ours = |child: &Guard<Task>| {
+                child
+                    .0
+                    .as_ref()
+                    .is_ok_and(|child| is_ours(task, child) && parent(child).is_some())
+            };
+            for child in ctx.stores.tasks.state_filter(ours) {
+                if let Ok(child) = &child.0 {
+                    let name = child.metadata.name.clone().unwrap_or_default();
+                    run.found.insert(name, of_task(task, child));
+                }
+            }
+            return Ok(run);
+        }
+        (Kept::Foreign(name), false) => {
+            let text = format!(
+                "ControllerRevision {name} exists and belongs to somebody else, or cannot be read; delete it, or give the Task another name"
+            );
+            run.named = Named::Refused(FailureClass::Conflict, text);
+            return Ok(run);
+        }
+        (Kept::Found(graph), false) => {
+            run.named = Named::Found {
+                graph: Arc::clone(&graph),
+                kept: true,
+            };
+            graph
+        }
+        (Kept::Nothing, false) => {
+            run.named = named(task, ctx, namespace).await?;
             match &run.named {
                 Named::Found { graph, .. } => Arc::clone(graph),
                 _ => return Ok(run),
             }
         }
     };
+    run.budget = budget(task, &graph.spec, ctx);
+    if run.budget.is_none() && !begun {
+        run.named = Named::Missing(access::absent("SandboxClass", ("", names::DEFAULT), ""));
+        return Ok(run);
+    }
     match params(&graph.spec, task.spec.params.as_ref()) {
         Ok(params) => run.params = params,
         // Once it has begun, what fitted then fits now.
@@ -167,6 +217,9 @@ impl Seen {
                     }
                 }
             }
+            if let Some(why) = status.and_then(waits) {
+                self.waits.insert(name.clone(), why);
+            }
             self.found.insert(name, of_task(task, &child));
         }
         for name in approvals {
@@ -179,58 +232,53 @@ impl Seen {
     }
 }
 
+/// What is kept of a run's Workflow.
+enum Kept {
+    Nothing,
+    /// Something else has its name.
+    Foreign(String),
+    Found(Arc<Graph>),
+}
+
 /// What is kept of the run's Workflow: its first pass has seen to it.
-async fn kept(task: &Task, ctx: &Context) -> Result<Option<Arc<Graph>>> {
+async fn kept(task: &Task, ctx: &Context) -> Result<Kept> {
     let uid = task.metadata.uid.as_deref().unwrap_or_default();
     if let Some(graph) = ctx.graph(uid) {
-        return Ok(Some(graph));
+        return Ok(Kept::Found(graph));
     }
     let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
     let name = names::revision_name(task.metadata.name.as_deref().unwrap_or_default(), uid);
     let api: Api<ControllerRevision> = Api::namespaced(ctx.client.clone(), namespace);
     let act = format!("read controller revision {namespace}/{name}");
-    let found = within(WRITE_TIMEOUT, &act, api.get_opt(&name)).await?;
-    let found = found.filter(|found| is_ours(task, found));
-    let spec = found.and_then(|found| found.data);
+    let Some(found) = within(WRITE_TIMEOUT, &act, api.get_opt(&name)).await? else {
+        return Ok(Kept::Nothing);
+    };
+    let spec = found.data.clone().filter(|_| is_ours(task, &found));
     let spec = spec.and_then(|data| serde_json::from_value::<WorkflowSpec>(data.0).ok());
-    let graph = spec
-        .and_then(|spec| Graph::compile(&spec).ok())
-        .map(Arc::new);
-    if let Some(graph) = &graph {
-        ctx.keep(uid, graph);
+    let Some(spec) = spec else {
+        return Ok(Kept::Foreign(name));
+    };
+    match ctx.compile(spec).await? {
+        Ok(graph) => {
+            ctx.keep(uid, &graph);
+            Ok(Kept::Found(graph))
+        }
+        Err(_) => Ok(Kept::Foreign(name)),
     }
-    Ok(graph)
 }
 
-fn named(task: &Task, ctx: &Context, namespace: &str, kept: Option<Arc<Graph>>) -> Named {
+async fn named(task: &Task, ctx: &Context, namespace: &str) -> Result<Named> {
     let Some(LocalRef { name }) = &task.spec.workflow else {
-        return Named::NotLooked;
+        return Ok(Named::NotLooked);
     };
-    let is_kept = kept.is_some();
-    let graph = match kept {
-        Some(graph) => graph,
-        None => {
-            let Some(workflow) = readable(&ctx.stores.workflows, namespace, name) else {
-                let text = access::absent("Workflow", (namespace, name), namespace);
-                return Named::Missing(text);
-            };
-            match Graph::compile(&workflow.spec) {
-                Ok(graph) => Arc::new(graph),
-                Err(problems) => {
-                    let text = format!("Workflow {name} is not ready: {}", summary(&problems));
-                    return Named::Missing(text);
-                }
-            }
-        }
+    let Some(workflow) = readable(&ctx.stores.workflows, namespace, name) else {
+        let text = access::absent("Workflow", (namespace, name), namespace);
+        return Ok(Named::Missing(text));
     };
-    match budget(task, &graph.spec, ctx) {
-        Some(budget) => Named::Found {
-            graph,
-            budget,
-            kept: is_kept,
-        },
-        None => Named::Missing(access::absent("SandboxClass", ("", names::DEFAULT), "")),
-    }
+    Ok(match ctx.compile(workflow.spec.clone()).await? {
+        Ok(graph) => Named::Found { graph, kept: false },
+        Err(problems) => Named::Missing(format!("Workflow {name} is not ready: {problems}")),
+    })
 }
 
 /// What a run may spend: never without a limit by omission.
@@ -241,6 +289,16 @@ fn budget(task: &Task, spec: &WorkflowSpec, ctx: &Context) -> Option<TaskBudget>
     }
     let class = readable(&ctx.stores.classes, "", names::DEFAULT)?;
     Some(in_pico(&class.spec.default_task_budget))
+}
+
+/// What a Task waits for that has no attempt under way.
+fn waits(status: &TaskStatus) -> Option<String> {
+    const SHOWN: usize = 160;
+    let phase = status.phase.unwrap_or(Phase::Pending);
+    let ready = conditions::find(&status.conditions, conditions::READY)?;
+    let waits =
+        matches!(phase, Phase::Pending | Phase::Waiting) && ready.reason != reason::STARTING;
+    (waits && !ready.message.is_empty()).then(|| shorten(&ready.message, SHOWN))
 }
 
 fn of_task(run: &Task, child: &Task) -> Found {

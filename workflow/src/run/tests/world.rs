@@ -1,6 +1,6 @@
 //! A world for runs: the objects that are there, and the status that was written.
 
-use super::super::{Child, Found, Make, Over, Seen, What, advance, make};
+use super::super::{Child, Found, MAX_ACTIVE, Make, Over, Seen, What, advance, make};
 use crate::graph::Graph;
 use jiff::Timestamp;
 use oarmaster_crds::TaskSpec;
@@ -28,6 +28,17 @@ pub fn failed(class: &str, message: &str) -> Child {
     Child::Failed(failure, None)
 }
 
+/// A text without the names of objects in it.
+fn plain(text: &str) -> String {
+    match text.split_once(" (run-") {
+        Some((before, rest)) => {
+            let after = rest.split_once(')').map_or("", |(_, after)| after);
+            plain(&format!("{before}{after}"))
+        }
+        None => text.to_owned(),
+    }
+}
+
 pub struct World {
     pub graph: Graph,
     pub params: Map<String, Value>,
@@ -38,6 +49,8 @@ pub struct World {
     made: BTreeMap<String, Vec<Make>>,
     pub next: Option<Duration>,
     pub ran: Duration,
+    pub refused: BTreeMap<String, String>,
+    pub was_paused: bool,
     now: Timestamp,
     uids: usize,
 }
@@ -54,6 +67,8 @@ impl World {
             made: BTreeMap::new(),
             next: None,
             ran: Duration::ZERO,
+            refused: BTreeMap::new(),
+            was_paused: false,
             now: Timestamp::from_second(1_000_000).unwrap(),
             uids: 0,
         }
@@ -68,13 +83,19 @@ impl World {
             params: &self.params,
             found: &self.found,
             ran: self.ran,
+            most: MAX_ACTIVE,
+            refused: &self.refused,
+            was_paused: self.was_paused,
         }
     }
 
     /// Passes, all of which are carried out, until there is nothing that is due at once.
     pub fn pass(&mut self) -> Option<Over> {
         for _ in 0..10 {
-            let over = self.disturbed(usize::MAX, true);
+            let mut over = self.disturbed(usize::MAX, true);
+            if let Some(Over::Failed(failure)) = &mut over {
+                failure.message = plain(&failure.message);
+            }
             if over.is_some() || self.next != Some(Duration::ZERO) {
                 return over;
             }
@@ -163,7 +184,7 @@ impl World {
 
     pub fn prompt(&self, step: &str) -> String {
         let task = self.task(step);
-        task.params.unwrap()["prompt"].as_str().unwrap().to_owned()
+        plain(task.params.unwrap()["prompt"].as_str().unwrap())
     }
 
     pub fn end(&mut self, step: &str, child: Child) {
