@@ -4,8 +4,8 @@
 //! the text once.
 
 use kube::Resource;
+use kube::core::ObjectMeta;
 use kube::core::error_boundary::InvalidObject;
-use kube::core::{ObjectMeta, PartialObjectMeta};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -13,6 +13,14 @@ use serde_json::value::RawValue;
 /// An object, or what is known of one that cannot be read.
 #[derive(Clone, Debug)]
 pub struct Guard<K>(pub Result<K, InvalidObject>);
+
+/// What names an object. All else is passed over without being gone into, however deep it is: kube's `PartialObjectMeta` would gather it, and give
+/// up where the text has more levels than a parser of JSON goes down.
+#[derive(Deserialize)]
+struct Named {
+    #[serde(default)]
+    metadata: ObjectMeta,
+}
 
 impl<'de, K> Deserialize<'de> for Guard<K>
 where
@@ -24,8 +32,7 @@ where
             Ok(object) => return Ok(Self(Ok(object))),
             Err(error) => error.to_string(),
         };
-        let found: PartialObjectMeta<K> =
-            serde_json::from_str(text.get()).map_err(D::Error::custom)?;
+        let found: Named = serde_json::from_str(text.get()).map_err(D::Error::custom)?;
         // Where in the text of the API server's answer it is tells nobody anything.
         let error = error
             .rsplit_once(" at line ")
@@ -93,5 +100,22 @@ mod tests {
             assert_eq!(task.0.is_ok(), readable);
             assert_eq!(task.meta().namespace.as_deref(), Some("team"));
         }
+    }
+
+    #[test]
+    fn an_object_deeper_than_a_parser_goes_stops_neither_a_list_nor_a_watch() {
+        let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
+        let object = format!(
+            r#"{{"apiVersion":"oarmaster.dev/v1alpha1","kind":"Task","metadata":{{"name":"deep"}},"spec":{{"params":{{"a":{deep}}}}}}}"#
+        );
+        let list = format!(
+            r#"{{"apiVersion":"v1","kind":"TaskList","metadata":{{}},"items":[{object}]}}"#
+        );
+        let list: ObjectList<Guard<Task>> = serde_json::from_str(&list).unwrap();
+        assert_eq!(list.items[0].name_any(), "deep");
+        assert!(list.items[0].0.is_err());
+        let text = format!(r#"{{"type":"ADDED","object":{object}}}"#);
+        let event: WatchEvent<Guard<Task>> = serde_json::from_str(&text).unwrap();
+        assert!(matches!(event, WatchEvent::Added(task) if task.name_any() == "deep"));
     }
 }
