@@ -47,11 +47,6 @@ pub fn cases() -> Vec<Case> {
             &["spec.steps[1]", "Duplicate value"],
         ),
         denied(
-            "an approval by nobody",
-            steps(json!([{"name": "ask", "approval": {"ask": "Go?", "approvers": {}}}])),
-            &["name groups, users, or both: those who may decide"],
-        ),
-        denied(
             "many steps at the end",
             w(json!({"finally": more[..21]})),
             &["spec.finally", "at most 20"],

@@ -164,8 +164,14 @@ fn a_file_is_there_once_and_is_no_directory() {
         fields(&task(json!({ "files": [{ "path": "a" }] }))),
         ["spec.files[0]"]
     );
-    let big = json!({ "path": "a", "content": "x".repeat((1 << 20) + 1) });
-    assert_eq!(fields(&task(json!({ "files": [big] }))), ["spec.files"]);
+    let big = json!({ "path": "a", "content": "x".repeat(131_073) });
+    assert_eq!(
+        fields(&task(json!({ "files": [big] }))),
+        ["spec.files[0].content"]
+    );
+    let large = |at| json!({ "path": format!("a{at}"), "content": "x".repeat(131_072) });
+    let all: Vec<Value> = (0..9).map(large).collect();
+    assert_eq!(fields(&task(json!({ "files": all }))), ["spec.files"]);
 }
 
 #[test]
