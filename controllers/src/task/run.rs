@@ -31,6 +31,8 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// How soon a gateway that does not answer is asked again.
+const GATEWAY_LOOK: Duration = Duration::from_secs(2);
 /// Steps that are named in a message.
 const NAMED: usize = 4;
 
@@ -146,8 +148,17 @@ pub(super) fn stop(draft: &mut Draft<'_>) {
 fn advance(draft: &mut Draft<'_>, seen: &Seen, graph: &Graph) {
     let task = draft.task;
     let held = draft.status.steps.clone().unwrap_or_default();
+    let begun = draft.status.started_at.is_some() || held.progress != progress_of_none(graph);
+    if seen.gateway_silent && !begun {
+        if task.spec.state == DesiredState::Cancelled {
+            return draft.cancel(); // it is looked for attempts that nobody has any more
+        }
+        // Nothing of it begins before the gateway knows its budget.
+        draft.starting("the gateway does not answer");
+        draft.look_in(GATEWAY_LOOK);
+        return;
+    }
     if draft.seen.report.is_none() && !seen.gateway_silent {
-        let begun = draft.status.started_at.is_some() || held.progress != progress_of_none(graph);
         match seen.budget {
             _ if begun => {
                 return lost(

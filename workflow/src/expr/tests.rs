@@ -321,9 +321,7 @@ fn memory_is_counted_before_it_is_taken() {
     let sum = vec!["x"; 15].join(" + ");
     for source in [
         format!("size([params.s].map(x, {sum}).map(x, {sum}).map(x, {sum})) > 0"),
-        format!(
-            "size([params.s].map(x, [x, x, x, x, x, x, x, x]).map(x, x + x + x + x).map(x, x + x + x + x)) > 0"
-        ),
+        "size([params.s].map(x, [x, x, x, x, x, x, x, x]).map(x, x + x + x + x).map(x, x + x + x + x)) > 0".to_owned(),
         "size(params.l.map(x, {params.s: x})) > 0".to_owned(),
         "size(params.l.map(x, params.?s)) > 0".to_owned(),
         "size(params.l.map(x, [params.s])) > 0".to_owned(),

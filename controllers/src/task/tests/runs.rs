@@ -325,6 +325,22 @@ fn a_run_that_is_cancelled_before_its_second_pass_has_made_nothing() {
 }
 
 #[test]
+fn nothing_begins_before_the_gateway_knows_the_run() {
+    let mut world = World::new(chain());
+    world.pass();
+    world.gateway_silent = true;
+    assert_eq!(world.pass().next, Some(Duration::from_secs(2)));
+    assert!(world.opened.is_none() && world.tasks.is_empty());
+    assert_eq!(
+        world.condition(conditions::READY).2,
+        "the gateway does not answer"
+    );
+    world.gateway_silent = false;
+    world.settle();
+    assert!(world.opened.is_some() && world.tasks.len() == 1);
+}
+
+#[test]
 fn a_gateway_that_has_lost_a_run_gives_it_no_new_budget() {
     let mut world = World::new(chain());
     world.settle();
