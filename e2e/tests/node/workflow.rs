@@ -181,7 +181,10 @@ async fn a_step_that_fails_stops_the_others_and_says_why() -> Result<()> {
         workflow(space, "fails", spec).await?;
         let task = space.failed("fails", "StepFailed").await?;
         let (_, message) = failure(&task);
-        ensure!(message.starts_with("step bad: ToolFailed: "), "{message}");
+        ensure!(
+            message.starts_with("step bad (fails-bad-") && message.contains("): ToolFailed: "),
+            "{message}"
+        );
         let made = steps(space, &task).await?;
         let long = made.iter().find(|(step, _)| step == "long");
         let status = long.and_then(|(_, task)| task.status.clone());
