@@ -281,7 +281,7 @@ async fn the_definitions_stay_when_the_release_goes() -> Result<()> {
         rendered.len()
     );
     let all = apply::documents(&rendered)?;
-    ensure!(all.len() == 7, "{} definitions", all.len());
+    ensure!(all.len() == 8, "{} definitions", all.len());
     for object in all {
         let kept = object.metadata.annotations.unwrap_or_default();
         ensure!(
