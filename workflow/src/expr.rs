@@ -21,6 +21,7 @@ mod value;
 
 pub use compile::{Expression, Reads, Scope};
 pub use template::Template;
+pub(crate) use template::json_bytes;
 
 use std::collections::BTreeMap;
 

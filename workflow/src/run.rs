@@ -23,12 +23,13 @@ use serde_json::{Map, Value};
 use standing::{Standing, State};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use values::MAX_ROUNDS;
 
 /// Most steps of a run that are under way at once. A run that is a step of another one has fewer.
 pub const MAX_ACTIVE: usize = 100;
 /// Most bytes of the output of a run (16 KiB), as of any Task.
 pub const MAX_OUTPUT_BYTES: usize = 16 << 10;
+/// Most often that an Approval is asked, each time under another name, where it is deleted.
+const MAX_ROUNDS: i64 = 8;
 /// The class of a step that was stopped.
 pub const CANCELLED: &str = "Cancelled";
 

@@ -160,7 +160,7 @@ impl Expression {
             failed(&explain(&error), too_large)
         })?;
         let json = to_json(&value).map_err(|why| failed(why, false))?;
-        if super::template::json_bytes(&json) > MAX_BYTES {
+        if super::json_bytes(&json) > MAX_BYTES {
             return Err(failed("gives more than 1 MiB", true));
         }
         Ok(json)
@@ -182,7 +182,7 @@ impl Expression {
     fn context(&self, values: &Values) -> Result<Context<'static, 'static>, String> {
         let mut bytes = 0usize;
         let mut count = |json: &Json| {
-            bytes = bytes.saturating_add(super::template::json_bytes(json));
+            bytes = bytes.saturating_add(super::json_bytes(json));
             if bytes > MAX_BYTES {
                 return Err(
                     "reads more than 1 MiB: leave what is large in files, and name them".to_owned(),
@@ -337,10 +337,10 @@ impl Walk<'_> {
                 Ok(())
             }
             Expr::List(list) => {
-                list.elements
-                    .iter_mut()
-                    .try_for_each(|all| self.visit(all))?;
-                wrap(MADE, tree);
+                for element in &mut list.elements {
+                    self.visit(element)?;
+                    wrap(MADE, element);
+                }
                 Ok(())
             }
             Expr::Map(map) => {
@@ -629,26 +629,4 @@ fn wrap(function: &str, tree: &mut IdedExpr) {
     let inner = std::mem::take(tree);
     tree.id = inner.id;
     tree.expr = call(function, vec![inner]);
-}
-
-/// The names of a scope, as a test or a message wants them.
-impl Scope {
-    /// A scope of these names, without steps.
-    #[must_use]
-    pub fn of(names: &[&'static str]) -> Self {
-        Self {
-            names: names.iter().copied().collect(),
-            ..Self::default()
-        }
-    }
-}
-
-/// Values for tests and callers with few names.
-impl From<BTreeMap<String, Json>> for Values {
-    fn from(names: BTreeMap<String, Json>) -> Self {
-        Self {
-            names,
-            steps: BTreeMap::new(),
-        }
-    }
 }

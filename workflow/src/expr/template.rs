@@ -50,12 +50,7 @@ impl Template {
             Json::String(text) => Self::of_text(text, scope)?,
             Json::Array(list) => {
                 let all = list.iter().map(|one| Self::of(one, scope));
-                let all = all.collect::<Result<Vec<_>, _>>()?;
-                if all.iter().all(Self::is_plain) {
-                    Self::Plain(data_of(&all))
-                } else {
-                    Self::List(all)
-                }
+                Self::List(all.collect::<Result<_, _>>()?)
             }
             Json::Object(object) => {
                 let mut all = Vec::with_capacity(object.len());
@@ -92,10 +87,6 @@ impl Template {
             [Part::Text(text)] => Self::Plain(Json::String(text.clone())),
             _ => Self::Text(parts),
         })
-    }
-
-    const fn is_plain(&self) -> bool {
-        matches!(self, Self::Plain(_))
     }
 
     /// What it reads.
@@ -201,16 +192,8 @@ fn written(parts: &[Part], values: &Values) -> Result<String, Failed> {
     Ok(text)
 }
 
-fn data_of(all: &[Template]) -> Json {
-    let plain = all.iter().filter_map(|one| match one {
-        Template::Plain(data) => Some(data.clone()),
-        _ => None,
-    });
-    Json::Array(plain.collect())
-}
-
 /// Size of a value as JSON.
-pub(super) fn json_bytes(value: &Json) -> usize {
+pub(crate) fn json_bytes(value: &Json) -> usize {
     struct Count(usize);
     impl std::io::Write for Count {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {

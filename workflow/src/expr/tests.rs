@@ -1,6 +1,25 @@
 use super::*;
 use serde_json::{Value as Json, json};
 
+impl Scope {
+    /// A scope of these names, without steps.
+    fn of(names: &[&'static str]) -> Self {
+        Self {
+            names: names.iter().copied().collect(),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<std::collections::BTreeMap<String, Json>> for Values {
+    fn from(names: std::collections::BTreeMap<String, Json>) -> Self {
+        Self {
+            names,
+            ..Self::default()
+        }
+    }
+}
+
 fn scope() -> Scope {
     Scope {
         objects: std::collections::BTreeMap::new(),

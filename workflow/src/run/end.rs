@@ -3,7 +3,7 @@
 use super::make::failed;
 use super::standing::State;
 use super::{MAX_OUTPUT_BYTES, Over, Run};
-use crate::expr::Reads;
+use crate::expr::{Reads, json_bytes};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use oarmaster_crds::kinds::task::{DesiredState, FailureStatus, Phase};
@@ -132,7 +132,7 @@ impl Run<'_> {
                 Value::Object(all)
             }
         };
-        let bytes = serde_json::to_vec(&output).map_or(usize::MAX, |bytes| bytes.len());
+        let bytes = json_bytes(&output);
         if bytes > MAX_OUTPUT_BYTES {
             return Err((
                 FailureClass::OutputTooLarge,

@@ -1,8 +1,7 @@
 //! What is made for a step.
 
 use super::standing::State;
-use super::values::MAX_ROUNDS;
-use super::{Run, Seen};
+use super::{MAX_ROUNDS, Run, Seen};
 use crate::expr::{Failed, Template};
 use crate::graph::{Graph, Step, task};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;

@@ -2,7 +2,7 @@
 
 use super::make::name_of;
 use super::standing::State;
-use super::{Child, Run};
+use super::{Child, MAX_ROUNDS, Run};
 use crate::expr::{Reads, Values};
 use oarmaster_crds::kinds::task::RequestKind;
 use oarmaster_protocol::FailureClass;
@@ -92,6 +92,3 @@ impl Run<'_> {
         }
     }
 }
-
-/// Most often that an Approval is looked for under another name.
-pub(super) const MAX_ROUNDS: i64 = 8;
