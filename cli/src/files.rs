@@ -134,6 +134,7 @@ fn add(found: &mut Found, file: &Path, path: &Path, skip_binary: bool) -> Result
         content: Some(content),
         config_map: None,
         git: None,
+        artifact: None,
     });
     Ok(())
 }

@@ -297,10 +297,10 @@ impl World {
                 asked.tell(task);
                 if task.0.as_ref().is_ok_and(has_ended) {
                     touch(&tasks, &to, |other: &Task| {
-                        let earlier = other.spec.earlier();
+                        let mut awaited = other.spec.awaited();
                         waits(other)
                             && other.namespace() == task.namespace()
-                            && earlier.is_some_and(|(_, named)| named.name == task.name_any())
+                            && awaited.any(|named| named.name == task.name_any())
                     });
                 }
             })

@@ -11,6 +11,7 @@ mod class;
 mod cloud;
 mod command;
 mod git;
+mod handover;
 pub mod image;
 mod mcp;
 mod pool;

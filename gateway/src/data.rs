@@ -25,7 +25,8 @@ use oarmaster_protocol::admin::RunsIn;
 use oarmaster_protocol::journal::{Artifact, Blob, Body as RecordBody};
 use oarmaster_protocol::request::{POLL, RequestState};
 use oarmaster_protocol::task::{
-    Append, Appended, Claim, ClaimRequest, ErrorCode, Journal, MAX_ARTIFACT_BYTES, SESSION_HEADER,
+    ARCHIVE_TYPE, Append, Appended, Claim, ClaimRequest, ErrorCode, Journal, MAX_ARTIFACT_BYTES,
+    SESSION_HEADER,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -272,9 +273,15 @@ async fn kept(
     if let Some(child) = store.left_by(&pod.task_uid, &digest)? {
         return Ok(store.blob(&child, &digest).await?);
     }
+    // What it begins with is its own since it was told the parts.
+    let mut placed = assigned.placed.iter();
+    if let Some(placed) = placed.find(|placed| placed.digest == digest) {
+        gateway.reads(&pod, "artifacts", &placed.task).await?;
+        return Ok(store.placed(&pod.task_uid, placed).await?);
+    }
     match &assigned.continues {
         Some(before) => {
-            gateway.continues(&pod, "artifacts", before).await?;
+            gateway.reads(&pod, "artifacts", before).await?;
             Ok(store.blob(&before.uid, &digest).await?)
         }
         None => Ok(own?),
@@ -290,9 +297,15 @@ async fn handed(
     let store = &gateway.store;
     store.check_session(&pod.task_uid, pod.attempt, session)?;
     let assigned = assigned(&gateway, &pod).await?;
-    let handed = assigned.handed.as_ref();
-    let handed = handed.ok_or_else(|| ApiFailure::not_found("the Task was handed no files"))?;
-    Ok(Json(store.handed(&handed.task, &handed.request)?))
+    if let Some(handed) = &assigned.handed {
+        return Ok(Json(store.handed(&handed.task, &handed.request)?));
+    }
+    // Whether it may was decided when it was created.
+    let from = assigned.begins.as_ref();
+    let from = from.ok_or_else(|| ApiFailure::not_found("the Task was handed no files"))?;
+    gateway.reads(&pod, "artifacts", from).await?;
+    let taken = store.take_over(&pod.task_uid, pod.attempt, session, from);
+    Ok(Json(taken.await?))
 }
 
 async fn assigned(gateway: &Gateway, pod: &SandboxPod) -> Result<Arc<Assigned>, ApiFailure> {
@@ -311,7 +324,7 @@ async fn before(gateway: &Gateway, headers: &HeaderMap) -> Result<String, ApiFai
     // Whether it may was decided when it was created.
     let before = assigned(gateway, &pod).await?.continues.clone();
     let before = before.ok_or_else(|| ApiFailure::not_found("the Task continues no other"))?;
-    gateway.continues(&pod, "transcript", &before).await?;
+    gateway.reads(&pod, "transcript", &before).await?;
     Ok(before.uid)
 }
 
@@ -415,10 +428,12 @@ async fn artifact(
     if http_body::Body::size_hint(&body).lower() > MAX_ARTIFACT_BYTES {
         return Err(too_large(most));
     }
+    let kind = headers.get(header::CONTENT_TYPE);
     let mut writer = gateway
         .store
         .artifact_writer(&pod.task_uid, pod.attempt, session, &name)
-        .await?;
+        .await?
+        .archive(kind.is_some_and(|kind| kind == ARCHIVE_TYPE));
     loop {
         let frame = tokio::time::timeout(UPLOAD_IDLE, body.frame())
             .await

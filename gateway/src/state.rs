@@ -331,18 +331,18 @@ impl Gateway {
         }
     }
 
-    /// Notes, before it is done, that a Task reads what is kept of the one that it continues.
+    /// Notes, before it is done, that a Task reads what is kept of another one: that which it continues, or has files of.
     ///
     /// # Errors
     /// When that cannot be noted.
-    pub async fn continues(
+    pub async fn reads(
         &self,
         pod: &SandboxPod,
         subresource: &str,
-        before: &TaskRef,
+        other: &TaskRef,
     ) -> Result<(), ApiFailure> {
         let who = self.store.requested_by(&pod.task_uid).unwrap_or_default();
-        let object = format!("tasks/{subresource} {}", before.name);
+        let object = format!("tasks/{subresource} {}", other.name);
         let what = of_pod(pod, &object);
         self.audit.allowed(AuditAct::Read, &who, what).await
     }

@@ -29,6 +29,26 @@ pub struct Handed {
     pub request: String,
 }
 
+/// What the workspace begins with of another Task, and whether it is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Workspace {
+    /// The Task whose workspace, as it left it, this one begins with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<TaskRef>,
+    /// Whether what it is at the end is kept, for other Tasks to begin with.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep: bool,
+}
+
+impl Workspace {
+    /// Whether it begins empty and ends with the sandbox.
+    #[must_use]
+    pub const fn is_plain(&self) -> bool {
+        self.from.is_none() && !self.keep
+    }
+}
+
 /// Everything a pilot needs to know about its attempt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -46,6 +66,12 @@ pub struct Assignment {
     /// How that Task is replayed, where this one does not follow it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay: Option<Replay>,
+    /// What the workspace begins with, and whether it is kept.
+    #[serde(default, skip_serializing_if = "Workspace::is_plain")]
+    pub workspace: Workspace,
+    /// Artifacts of other Tasks to place in the workspace, after the repositories and before the files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub placed: Vec<Placed>,
     /// Repositories to fetch into the workspace, before the files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repositories: Vec<Repository>,
@@ -222,6 +248,25 @@ pub struct File {
     pub path: String,
     /// UTF-8 content.
     pub content: String,
+}
+
+/// An artifact of another Task, for the workspace. Its bytes are read at the gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Placed {
+    /// Path relative to the workspace; of an archive the directory that it is unpacked in, `.` being the workspace itself.
+    pub path: String,
+    /// The Task that kept it.
+    pub task: TaskRef,
+    /// Its name there.
+    pub name: String,
+    /// Digest of its bytes.
+    pub digest: String,
+    /// How many they are.
+    pub size: u64,
+    /// Whether it is an archive, as in [`crate::journal::Artifact::archive`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub archive: bool,
 }
 
 /// One artifact to keep.

@@ -1,7 +1,7 @@
 //! What the pilot says to exec over the unix socket in the pod: one [`Request`] at a time, one [`Response`] each.
 //!
 //! A frame is a big-endian `u32` length and that many bytes of JSON. The answers to [`Request::Collect`] and [`Request::Snapshot`] may be preceded
-//! by any number of [`Response::Chunk`]s, and [`Request::Restore`] is followed by any number of [`Request::Chunk`]s, an empty one at the end. What a program did (exit code, time-out, out of memory) is an observation in a [`Ran`]; [`Failed`] is for a
+//! by any number of [`Response::Chunk`]s, and [`Request::Restore`] and [`Request::Place`] are followed by any number of [`Request::Chunk`]s, an empty one at the end. What a program did (exit code, time-out, out of memory) is an observation in a [`Ran`]; [`Failed`] is for a
 //! request that exec could not carry out.
 
 use crate::assignment::{Program, Sandbox};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Version of these messages; both sides come from the same binary, so another one means a mixed pod.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// Largest frame in bytes.
 pub const MAX_FRAME_BYTES: usize = 16 << 20;
@@ -122,7 +122,14 @@ pub enum Request {
     },
     /// Replaces the workspace by what is in the archives that follow, one layer over the other. Answered by [`Response::Done`].
     Restore,
-    /// A piece of the archives; after an empty one nothing follows.
+    /// Puts what follows into the workspace, with the directories above it. Answered by [`Response::Done`].
+    Place {
+        /// The file; of an archive the directory that it is unpacked in.
+        path: String,
+        /// Whether it is a tar archive of plain files.
+        archive: bool,
+    },
+    /// A piece of what follows; after an empty one nothing does.
     Chunk {
         /// The bytes.
         content: Bytes,
@@ -208,6 +215,8 @@ pub enum Response {
     Collected {
         /// Number of files; 0 means that nothing matched.
         files: u32,
+        /// Whether they were sent as an archive.
+        archive: bool,
         /// What was left out (links, devices, pipes), bounded.
         skipped: Vec<String>,
     },

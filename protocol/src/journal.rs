@@ -334,7 +334,8 @@ pub struct Outcome {
     /// The artifacts that were uploaded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<Artifact>,
-    /// What became of the workspace that the Task was handed: all that is needed to have it; absent where it changed nothing, or was handed none.
+    /// What became of the workspace that the Task was handed, or keeps: all that is needed to have it. Absent where it keeps none, and was handed none or
+    /// changed nothing of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workspace: Option<Checkpoint>,
 }
@@ -365,6 +366,9 @@ pub struct Artifact {
     pub size: u64,
     /// Digest of the bytes.
     pub digest: String,
+    /// Whether it is a tar archive of what a glob or a directory named, in place of one file as it was.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub archive: bool,
 }
 
 /// The output of a `run`, as it stands in [`Outcome::output`].

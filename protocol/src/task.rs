@@ -14,10 +14,10 @@
 //! | `GET /task/v1/journal/{from}` | - | [`Journal`]: records from this number on; empty at the end |
 //! | `GET /task/v1/continued` | - | the assignment of the Task that this one continues |
 //! | `GET /task/v1/continued/{from}` | - | [`Journal`] of that Task |
-//! | `GET /task/v1/handed` | - | the [`crate::journal::Blob`]s of the workspace that this Task was handed |
+//! | `GET /task/v1/handed` | - | the [`crate::journal::Blob`]s of the workspace that this Task was handed, or begins with: these it has from then on |
 //! | `PUT /task/v1/blobs` | the bytes of a part of a checkpoint, at most [`MAX_BLOB_BYTES`] | [`crate::journal::Blob`] |
-//! | `GET /task/v1/blobs/{digest}` | - | the bytes |
-//! | `PUT /task/v1/artifacts/{name}` | the bytes, at most [`MAX_ARTIFACT_BYTES`] | [`crate::journal::Artifact`] |
+//! | `GET /task/v1/blobs/{digest}` | - | the bytes of a part of a checkpoint, or of an artifact that the assignment names |
+//! | `PUT /task/v1/artifacts/{name}` | the bytes, at most [`MAX_ARTIFACT_BYTES`]; an archive with the type [`ARCHIVE_TYPE`] | [`crate::journal::Artifact`] |
 //! | `POST /task/v1/result` | [`Append`] with one `Result` record | [`Appended`] |
 //! | `GET /task/v1/requests/{id}` | held open until there is an answer, at most [`crate::request::POLL`] | [`crate::request::RequestState`] |
 //! | `GET /task/v1/tools` | - | [`crate::tool::Offer`] |
@@ -43,7 +43,10 @@ pub const EGRESS_PROTOCOL: &str = "oarmaster-egress";
 /// Largest artifact in bytes.
 pub const MAX_ARTIFACT_BYTES: u64 = 32 << 20;
 
-/// Largest part of a checkpoint in bytes.
+/// `Content-Type` of an artifact that is an archive.
+pub const ARCHIVE_TYPE: &str = "application/x-tar";
+
+/// Largest part of a checkpoint in bytes. All parts of one but the last have as many.
 pub const MAX_BLOB_BYTES: u64 = 8 << 20;
 
 /// Asks for the attempt that the token belongs to.

@@ -69,7 +69,10 @@ os.link('out/plain', 'out/hard')
         taken,
         [b"out/hard".as_slice(), b"out/plain", b"out/set-user"]
     );
-    let Response::Collected { files, mut skipped } = last else {
+    let Response::Collected {
+        files, mut skipped, ..
+    } = last
+    else {
         panic!("{last:?}")
     };
     skipped.sort();
@@ -83,7 +86,7 @@ os.link('out/plain', 'out/hard')
         let (bytes, last) = sandbox.collect(&format!("out/{alone}"), MANY);
         assert!(bytes.is_empty(), "{alone}");
         assert!(
-            matches!(&last, Response::Collected { files: 0, skipped } if skipped.len() == 1),
+            matches!(&last, Response::Collected { files: 0, skipped, .. } if skipped.len() == 1),
             "{alone}: {last:?}"
         );
     }
@@ -108,7 +111,7 @@ open(deep + '/file', 'w').write('x')
     );
     let (bytes, last) = sandbox.collect("out/**", MANY);
     assert!(
-        matches!(&last, Response::Collected { files: 11, skipped } if skipped.is_empty()),
+        matches!(&last, Response::Collected { files: 11, skipped, .. } if skipped.is_empty()),
         "{last:?}"
     );
     let taken = names(&bytes);
@@ -153,7 +156,7 @@ os.truncate(os.open('sparse', os.O_CREAT | os.O_WRONLY), 200 << 20)
 ",
     );
     let (bytes, last) = sandbox.collect("d", MANY);
-    let Response::Collected { files, skipped } = last else {
+    let Response::Collected { files, skipped, .. } = last else {
         panic!("{last:?}")
     };
     assert_eq!(names(&bytes).len(), usize::try_from(files).unwrap());
@@ -179,6 +182,7 @@ os.truncate(os.open('sparse', os.O_CREAT | os.O_WRONLY), 200 << 20)
         last,
         Response::Collected {
             files: 10,
+            archive: true,
             skipped: vec![]
         }
     );

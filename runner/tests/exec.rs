@@ -406,6 +406,7 @@ fn artifacts_hold_files_only() {
         last,
         Response::Collected {
             files: 3,
+            archive: true,
             skipped: vec![]
         }
     );
@@ -433,6 +434,7 @@ fn artifacts_hold_files_only() {
             b"a\n".as_slice(),
             Response::Collected {
                 files: 1,
+                archive: false,
                 skipped: vec![]
             }
         )
@@ -443,6 +445,7 @@ fn artifacts_hold_files_only() {
         last,
         Response::Collected {
             files: 0,
+            archive: true,
             skipped: vec!["src/passwd (not a regular file)".into()]
         }
     );
@@ -455,6 +458,7 @@ fn artifacts_hold_files_only() {
             0,
             Response::Collected {
                 files: 0,
+                archive: true,
                 skipped: vec![]
             }
         )

@@ -15,7 +15,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use oarmaster_protocol::assignment::{AgentTarget, Assignment, Target, TaskRef};
+use oarmaster_protocol::assignment::{AgentTarget, Assignment, Target, TaskRef, Workspace};
 use oarmaster_protocol::digest;
 use oarmaster_protocol::journal::{About, Body, CallUsage, Outcome, Record};
 use oarmaster_protocol::task::{
@@ -92,6 +92,8 @@ fn assignment(uid: &str) -> Assignment {
         continues: None,
         handed: None,
         replay: None,
+        workspace: Workspace::default(),
+        placed: vec![],
         repositories: vec![],
         files: vec![],
         artifacts: vec![],

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use oarmaster_protocol::journal::{Artifact, Blob};
 use oarmaster_protocol::task::{MAX_ARTIFACT_BYTES, MAX_BLOB_BYTES};
 use sha2::{Digest as _, Sha256};
-use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 /// Receives an artifact's bytes. Dropped without [`ArtifactWriter::finish`], nothing is kept.
@@ -20,6 +19,7 @@ pub struct ArtifactWriter {
     attempt: u32,
     session: String,
     name: String,
+    archive: bool,
     /// Absent once the artifact is over its bound.
     staged: Option<Staged>,
     hash: Sha256,
@@ -49,6 +49,13 @@ impl Drop for Room {
 }
 
 impl ArtifactWriter {
+    /// Whether what arrives is an archive.
+    #[must_use]
+    pub fn archive(mut self, archive: bool) -> Self {
+        self.archive = archive;
+        self
+    }
+
     /// Adds bytes; refused as soon as the artifact is over its bound.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         self.size = self.size.saturating_add(bytes.len() as u64);
@@ -77,6 +84,7 @@ impl ArtifactWriter {
             attempt,
             session,
             name,
+            archive,
             staged,
             hash,
             size,
@@ -84,7 +92,12 @@ impl ArtifactWriter {
         } = self;
         let staged = staged.ok_or_else(|| too_large(&name))?;
         let digest = format!("sha256:{}", hex::encode(hash.finalize()));
-        let artifact = Artifact { name, size, digest };
+        let artifact = Artifact {
+            name,
+            size,
+            digest,
+            archive,
+        };
         let options = store.options();
         let (quota, journal) = (options.artifact_bytes, options.journal_bytes);
         let by = By {
@@ -138,6 +151,7 @@ impl Store {
             attempt,
             session: session.to_owned(),
             name: name.to_owned(),
+            archive: false,
             staged: Some(self.blobs().stage()),
             hash: Sha256::new(),
             size: 0,
@@ -217,13 +231,13 @@ impl Store {
     /// Removes the blobs that no Task has and that are older than an hour. Returns how many.
     pub(crate) async fn sweep_blobs(&self) -> Result<usize, Refusal> {
         let old = self.blobs().old().await?;
-        let kept: HashSet<String> = {
+        let gone: Vec<String> = {
             let core = self.lock();
-            let tasks = core.state.tasks.values();
-            tasks.flat_map(|task| task.blobs.keys().cloned()).collect()
+            let unnamed = |digest: &String| !core.state.names_blob(digest);
+            old.into_iter().filter(unnamed).collect()
         };
         let mut removed = 0;
-        for digest in old.into_iter().filter(|digest| !kept.contains(digest)) {
+        for digest in gone {
             removed += usize::from(self.remove_unnamed(&digest).await?);
         }
         Ok(removed)

@@ -99,6 +99,15 @@ pub enum Entry {
         /// The bytes.
         blob: Blob,
     },
+    /// A Task begins with the workspace that another one kept, and has its parts from then on.
+    TakenOver {
+        /// UID of the Task.
+        task: String,
+        /// UID of the other.
+        from: String,
+        /// The parts, in order.
+        blobs: Vec<Blob>,
+    },
     /// A hop of a caller that is no Task was reserved.
     SdkOpen {
         /// Milliseconds since the Unix epoch.
@@ -457,7 +466,8 @@ impl Entry {
             | Self::Open { task, .. }
             | Self::Record { task, .. }
             | Self::Artifact { task, .. }
-            | Self::Blob { task, .. } => task,
+            | Self::Blob { task, .. }
+            | Self::TakenOver { task, .. } => task,
             Self::SdkOpen { .. }
             | Self::SdkEnd { .. }
             | Self::Start { .. }
@@ -490,7 +500,10 @@ impl Entry {
             | Self::Condensed { at_ms, .. } => Some(*at_ms),
             Self::Note(note) => Some(note.at_ms),
             Self::Budget { at_ms, .. } => *at_ms,
-            Self::Artifact { .. } | Self::Blob { .. } | Self::Totals(_) => None,
+            Self::Artifact { .. }
+            | Self::Blob { .. }
+            | Self::TakenOver { .. }
+            | Self::Totals(_) => None,
         }
     }
 
@@ -504,6 +517,7 @@ impl Entry {
             Self::Budget { .. }
             | Self::Artifact { .. }
             | Self::Blob { .. }
+            | Self::TakenOver { .. }
             | Self::SdkOpen { .. }
             | Self::SdkEnd { .. }
             | Self::Start { .. }
@@ -528,6 +542,7 @@ impl Entry {
             Self::Budget { .. }
             | Self::Artifact { .. }
             | Self::Blob { .. }
+            | Self::TakenOver { .. }
             | Self::SdkOpen { .. }
             | Self::SdkEnd { .. }
             | Self::Start { .. }

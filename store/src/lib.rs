@@ -16,6 +16,7 @@ mod changes;
 mod costs;
 mod entry;
 mod error;
+mod handover;
 mod hops;
 mod hub;
 mod journal;

@@ -28,7 +28,7 @@ impl Store {
     pub fn volume(&self) -> Usage {
         let (tasks, blobs) = {
             let core = self.lock();
-            (core.state.task_bytes, core.state.blob_bytes)
+            (core.state.task_bytes, core.state.held.bytes())
         };
         Usage {
             log: self.log_bytes(),
@@ -75,7 +75,7 @@ impl Store {
     pub(crate) fn room_for_blobs(&self) -> Result<(), Refusal> {
         let limit = self.limits().blobs;
         let staged = self.staged().load(Ordering::Relaxed);
-        let blobs = self.lock().state.blob_bytes.saturating_add(staged);
+        let blobs = self.lock().state.held.bytes().saturating_add(staged);
         if blobs <= limit {
             return Ok(());
         }

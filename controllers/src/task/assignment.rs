@@ -8,7 +8,7 @@ use oarmaster_crds::kinds::task::{Language, Pinned, ReplayMode, ReplaySpec, RunS
 use oarmaster_crds::{Agent, GepDuration, ModelPool, Task, access, validate};
 use oarmaster_protocol::assignment::{
     Accept, AgentTarget, ArtifactRule, Assignment, File, Judge, McpServer, Program, Replay,
-    Repository, RunTarget, Sandbox, Score, SecretKey, Target, TaskRef,
+    Repository, RunTarget, Sandbox, Score, SecretKey, Target, TaskRef, Workspace,
 };
 use std::collections::BTreeMap;
 
@@ -33,7 +33,8 @@ pub fn files(
 ) -> Vec<File> {
     let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
     let mut files = Vec::with_capacity(task.spec.files.len());
-    for file in task.spec.files.iter().filter(|file| file.git.is_none()) {
+    let texts = task.spec.files.iter();
+    for file in texts.filter(|file| file.git.is_none() && file.artifact.is_none()) {
         let content = match (&file.content, &file.config_map) {
             (Some(content), _) => content.clone(),
             (None, Some(named)) => {
@@ -117,6 +118,8 @@ pub fn build(
         continues: None,
         handed: None,
         replay: None,
+        workspace: Workspace::default(),
+        placed: Vec::new(),
         repositories: repositories(task),
         files,
         artifacts: task

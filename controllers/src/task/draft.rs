@@ -13,12 +13,12 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use oarmaster_crds::conditions::{self, reason};
 use oarmaster_crds::kinds::task::{
-    AgentCall, ArtifactStatus, FailureStatus, JobRef, Phase, RetryClass, Usage,
+    AgentCall, ArtifactStatus, FailureStatus, JobRef, Phase, RetryClass, Usage, WorkspaceStatus,
 };
 use oarmaster_crds::{GepDuration, Task, TaskStatus, Usd, names};
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::admin::TaskUsage;
-use oarmaster_protocol::journal::Outcome;
+use oarmaster_protocol::journal::{Checkpoint, Outcome};
 use oarmaster_protocol::request::Waits;
 use oarmaster_protocol::text::shorten;
 use oarmaster_workflow::run::{Make, What};
@@ -296,8 +296,19 @@ impl<'a> Draft<'a> {
                 name: artifact.name.clone(),
                 size: i64::try_from(artifact.size).unwrap_or(i64::MAX),
                 digest: artifact.digest.clone(),
+                archive: artifact.archive,
             })
             .collect();
+        // Files that were handed to it go back to whoever asked, and are nobody else's.
+        let keep = self.task.spec.workspace.as_ref().is_some_and(|it| it.keep);
+        self.status.workspace = match &outcome.workspace {
+            Some(Checkpoint::Layer { blobs, .. }) if keep => Some(WorkspaceStatus {
+                size: blobs.iter().fold(0, |sum: i64, blob| {
+                    sum.saturating_add(i64::try_from(blob.size).unwrap_or(i64::MAX))
+                }),
+            }),
+            _ => None,
+        };
         match &outcome.failure {
             Some(failure) if failure.waits.is_some() => {
                 self.parked(failure.waits.as_ref(), &failure.message);

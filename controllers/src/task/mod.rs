@@ -19,6 +19,7 @@ pub mod requests;
 pub mod run;
 pub mod select;
 mod shared;
+mod sources;
 #[cfg(test)]
 mod tests;
 

@@ -222,10 +222,12 @@ async fn look(task: &Task, ctx: &Context, first: bool) -> Result<Looked> {
         uid_range: ctx.uid_range(namespace),
         ..Looked::default()
     };
-    if first && let Some((_, named)) = task.spec.earlier() {
-        looked.earlier = readable(&ctx.stores.tasks, namespace, &named.name);
-    }
     if first {
+        for named in task.spec.awaited() {
+            if let Some(found) = readable(&ctx.stores.tasks, namespace, &named.name) {
+                looked.awaited.insert(named.name.clone(), found);
+            }
+        }
         looked.hired = hire::look(task, ctx);
         let agent = looked.hired.agent.as_deref();
         let named = agent.map(of_agent).or_else(|| of_run(task));

@@ -5,6 +5,7 @@ use super::assignment::{self, Work};
 use super::census;
 use super::hire::Hired;
 use super::requests;
+use super::sources;
 use crate::agent::pool::{Named, of_agent, of_run};
 use oarmaster_crds::kinds::agent::Builtin;
 use oarmaster_crds::kinds::class::SandboxClassSpec;
@@ -26,8 +27,8 @@ use std::sync::Arc;
 pub struct Looked {
     /// The Agent that the Task names, or that was chosen for it.
     pub hired: Hired,
-    /// The Task that the Task continues, or replays.
-    pub earlier: Option<Arc<Task>>,
+    /// The Tasks that it begins with, as far as they are there, by name: the one that it continues or replays, those whose files it has.
+    pub awaited: BTreeMap<String, Arc<Task>>,
     /// The pool that the Agent means, or the `run`, if it may.
     pub pool: Option<Arc<ModelPool>>,
     /// The SandboxClass that applies.
@@ -36,6 +37,14 @@ pub struct Looked {
     pub config_maps: BTreeMap<String, Option<BTreeMap<String, String>>>,
     /// The user ids that the Task's namespace may have, where it has a range of them.
     pub uid_range: Option<String>,
+}
+
+impl Looked {
+    /// A Task that it begins with.
+    #[must_use]
+    pub fn awaited(&self, name: &str) -> Option<&Task> {
+        self.awaited.get(name).map(Arc::as_ref)
+    }
 }
 
 /// The outcome of resolving.
@@ -103,26 +112,12 @@ fn pinned(task: &Task) -> Option<&Pinned> {
     task.status.as_ref()?.pinned.as_ref()
 }
 
-/// Whether what the Task continues, or replays, is there and has what it takes.
-fn earlier(task: &Task, found: Option<&Task>) -> Result<(), Refs> {
+/// The Task that the Task continues, or replays, if it is there and has what it takes.
+fn earlier<'a>(task: &Task, looked: &'a Looked) -> Result<Option<&'a Task>, Refs> {
     let Some((field, named)) = task.spec.earlier() else {
-        return Ok(());
+        return Ok(None);
     };
-    let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
-    let Some(found) = found else {
-        let absent = access::absent("Task", (namespace, &named.name), namespace);
-        return Err(Refs::Missing(absent));
-    };
-    let conditions = found
-        .status
-        .as_ref()
-        .map(|status| status.conditions.as_slice());
-    if !conditions::is_true(conditions.unwrap_or_default(), conditions::FINISHED) {
-        return Err(Refs::Missing(format!(
-            "{field}: Task {} has not ended yet; this one begins when it has",
-            named.name
-        )));
-    }
+    let found = sources::ended(task, field, &named.name, looked.awaited(&named.name))?;
     let began = found.status.as_ref().and_then(|status| status.attempt);
     let problem = if found.spec.agent.is_none() {
         Some("ran code without an agent")
@@ -132,13 +127,13 @@ fn earlier(task: &Task, found: Option<&Task>) -> Result<(), Refs> {
         Some("is a replay")
     } else if task.spec.replay.is_some() && found.spec.earlier().is_some() {
         Some("begins with another Task's record itself")
-    } else if task.spec.replay.is_some() && requests::handed(found).is_some() {
+    } else if task.spec.replay.is_some() && has_others_files(found) {
         Some("begins with another Task's files")
     } else {
         None
     };
     match problem {
-        None => Ok(()),
+        None => Ok(Some(found)),
         Some(problem) => Err(Refs::Refused(
             FailureClass::InvalidInput,
             format!(
@@ -147,6 +142,12 @@ fn earlier(task: &Task, found: Option<&Task>) -> Result<(), Refs> {
             ),
         )),
     }
+}
+
+/// Whether a Task begins with the workspace of another one.
+fn has_others_files(task: &Task) -> bool {
+    let workspace = task.spec.workspace.as_ref();
+    requests::handed(task).is_some() || workspace.is_some_and(|it| it.from.is_some())
 }
 
 /// What the first attempt begins with.
@@ -175,11 +176,18 @@ pub fn resolve_first(task: &Task, looked: &Looked) -> Refs {
             _ => pool(&mut missing, of_agent(agent), found),
         }
     }
-    match earlier(task, looked.earlier.as_deref()) {
-        Ok(()) => {}
-        Err(Refs::Missing(what)) => missing.push(what),
+    let earlier = match earlier(task, looked) {
+        Ok(earlier) => earlier,
+        Err(Refs::Missing(what)) => {
+            missing.push(what);
+            None
+        }
         Err(refused) => return refused,
-    }
+    };
+    let sources = match sources::sources(task, looked, &mut missing) {
+        Ok(sources) => sources,
+        Err(refused) => return refused,
+    };
     let asked = match agent.map(|agent| asked(task, agent)) {
         Some(Ok(asked)) => Some(asked),
         Some(Err(Refs::Missing(what))) => {
@@ -247,8 +255,10 @@ pub fn resolve_first(task: &Task, looked: &Looked) -> Refs {
         &class.spec,
     );
     let assignment = Assignment {
-        continues: looked.earlier.as_deref().map(assignment::task_ref),
+        continues: earlier.map(assignment::task_ref),
         handed: requests::handed(task),
+        workspace: sources.workspace,
+        placed: sources.placed,
         replay: task.spec.replay.as_ref().map(assignment::replay),
         ..assignment
     };
@@ -379,7 +389,7 @@ fn class_and_users<'a>(
         .ok_or_else(|| Refs::Missing(missing.join("; ")))
 }
 
-/// A sandbox is needed for sandbox tools, for `run`, and where files, artifacts or a check are.
+/// A sandbox is needed for sandbox tools, for `run`, and where a workspace, files, artifacts or a check are.
 fn wanted_sandbox(task: &Task, agent: Option<&Agent>) -> Option<SandboxSpec> {
     if let Some(run) = &task.spec.run {
         return Some(run.sandbox.clone());
@@ -387,6 +397,7 @@ fn wanted_sandbox(task: &Task, agent: Option<&Agent>) -> Option<SandboxSpec> {
     let agent = agent?;
     let needed = agent.spec.has_sandbox_tools()
         || requests::handed(task).is_some()
+        || task.spec.workspace.is_some()
         || !task.spec.files.is_empty()
         || !task.spec.artifacts.is_empty()
         || [&task.spec.accept, &agent.spec.accept]

@@ -22,7 +22,7 @@ use oarmaster_crds::validate::{self, summary};
 use oarmaster_crds::{Approval, GepDuration, Task, Usd, WorkflowSpec, access, names};
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::admin::{MAX_LABELS, OpenAttempt, RunsIn, TaskBudget};
-use oarmaster_protocol::assignment::{Assignment, Target, WorkflowTarget};
+use oarmaster_protocol::assignment::{Assignment, Target, WorkflowTarget, Workspace};
 use oarmaster_protocol::journal::CallUsage;
 use oarmaster_protocol::request::action;
 use oarmaster_workflow::graph::Graph;
@@ -408,6 +408,8 @@ fn open(task: &Task, revision: &str, budget: TaskBudget) -> OpenAttempt {
             continues: None,
             handed: None,
             replay: None,
+            workspace: Workspace::default(),
+            placed: Vec::new(),
             repositories: Vec::new(),
             files: Vec::new(),
             artifacts: Vec::new(),

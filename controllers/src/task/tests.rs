@@ -15,3 +15,4 @@ mod room;
 mod runs;
 mod shared;
 mod sim;
+mod sources;

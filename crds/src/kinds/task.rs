@@ -81,11 +81,13 @@ use std::collections::BTreeMap;
     validation = Rule::new("!has(self.agent) || has(self.agent.command) || (has(self.params) && has(self.params.prompt))").message("an agent needs params.prompt: what it is to do; or agent.command with the params of that command"),
     validation = Rule::new("has(self.agent) == has(oldSelf.agent) && (!has(self.agent) || self.agent == oldSelf.agent)").message("agent cannot change after creation; create another Task"),
     validation = Rule::new("has(self.run) == has(oldSelf.run) && (!has(self.run) || self.run == oldSelf.run)").message("run cannot change after creation; create another Task"),
-    validation = Rule::new("!has(self.workflow) || (!has(self.files) && !has(self.artifacts) && !has(self.accept))").message("files, artifacts and accept are for an agent or a run; those of a workflow stand in its steps"),
+    validation = Rule::new("!has(self.workflow) || (!has(self.files) && !has(self.artifacts) && !has(self.accept) && !has(self.workspace))").message("files, artifacts, accept and workspace are for an agent or a run; those of a workflow stand in its steps"),
     validation = Rule::new("has(self.workflow) == has(oldSelf.workflow) && (!has(self.workflow) || self.workflow == oldSelf.workflow)").message("workflow cannot change after creation; create another Task"),
     validation = Rule::new("has(self.params) == has(oldSelf.params) && (!has(self.params) || self.params == oldSelf.params)").message("params cannot change after creation; create another Task"),
     validation = Rule::new("has(self.files) == has(oldSelf.files) && (!has(self.files) || self.files == oldSelf.files)").message("files cannot change after creation; create another Task"),
     validation = Rule::new("has(self.artifacts) == has(oldSelf.artifacts) && (!has(self.artifacts) || self.artifacts == oldSelf.artifacts)").message("artifacts cannot change after creation; create another Task"),
+    validation = Rule::new("!has(self.workspace) || (!has(self.continueFrom) && !has(self.replay))").message("workspace does not go with continueFrom and replay, which say themselves what the workspace is"),
+    validation = Rule::new("has(self.workspace) == has(oldSelf.workspace) && (!has(self.workspace) || self.workspace == oldSelf.workspace)").message("workspace cannot change after creation; create another Task"),
     validation = Rule::new("has(self.accept) == has(oldSelf.accept) && (!has(self.accept) || self.accept == oldSelf.accept)").message("accept cannot change after creation; create another Task"),
     validation = Rule::new("self.timeout == oldSelf.timeout && self.retry == oldSelf.retry").message("timeout and retry cannot change after creation; create another Task"),
     validation = Rule::new("has(self.ttlAfterFinished) == has(oldSelf.ttlAfterFinished) && (!has(self.ttlAfterFinished) || self.ttlAfterFinished == oldSelf.ttlAfterFinished)").message("ttlAfterFinished cannot change after creation; delete the Task instead"),
@@ -121,7 +123,10 @@ pub struct TaskSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "params_schema")]
     pub params: Option<BTreeMap<String, Value>>,
-    /// Files that are placed in the workspace before anything runs. At most 128, together less than 1 MiB. Repositories come first, and may have half of the sandbox's disk together. Immutable.
+    /// What the workspace begins with, and whether it is kept. Not with `continueFrom` and `replay`. Default: it begins empty, and ends with the sandbox. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<WorkspaceSpec>,
+    /// Files that are placed in the workspace before anything runs. At most 128, of which 16 may be artifacts of other Tasks; the others together less than 1 MiB. Repositories come first, and may have half of the sandbox's disk together; then artifacts. Immutable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["path"]))]
     pub files: Vec<FileSpec>,
@@ -167,6 +172,16 @@ impl TaskSpec {
         follow.map(|task| ("continueFrom", task)).or(replay)
     }
 
+    /// The Tasks that must have ended before this one begins: those whose record, workspace or artifacts it begins with.
+    pub fn awaited(&self) -> impl Iterator<Item = &LocalRef> {
+        let earlier = self.earlier().map(|(_, task)| task);
+        let workspace = self.workspace.iter();
+        let workspace = workspace.filter_map(|workspace| workspace.from.as_ref());
+        let artifacts = self.files.iter().filter_map(|file| file.artifact.as_ref());
+        let artifacts = artifacts.map(|artifact| &artifact.task);
+        earlier.into_iter().chain(workspace).chain(artifacts)
+    }
+
     /// Whether nothing but a record is gone through: no model, no sandbox.
     #[must_use]
     pub fn is_recorded(&self) -> bool {
@@ -184,6 +199,7 @@ impl Default for TaskSpec {
             run: None,
             workflow: None,
             params: None,
+            workspace: None,
             files: Vec::new(),
             artifacts: Vec::new(),
             accept: None,
@@ -315,11 +331,11 @@ pub enum Language {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("[has(self.content), has(self.configMap), has(self.git)].filter(set, set).size() == 1").message("set exactly one of content, configMap or git"),
+    validation = Rule::new("[has(self.content), has(self.configMap), has(self.git), has(self.artifact)].filter(set, set).size() == 1").message("set exactly one of content, configMap, git or artifact"),
     validation = Rule::new("!self.path.startsWith('/') && !self.path.split('/').exists(part, part == '..' || part == '')").message("path must be relative and stay inside the workspace")
 )]
 pub struct FileSpec {
-    /// Path relative to the workspace. Of a repository it is its directory; `.` is the workspace itself. At most 512 characters.
+    /// Path relative to the workspace. Of a repository, or an artifact that is an archive, it is its directory; `.` is the workspace itself. At most 512 characters.
     #[schemars(length(min = 1, max = 512))]
     pub path: String,
     /// The content. At most 131072 characters.
@@ -332,6 +348,38 @@ pub struct FileSpec {
     /// A repository, as it is when an attempt starts. The image's own git fetches it, through the sandbox's egress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub git: Option<GitSource>,
+    /// What another Task has kept, once that has ended: one file as it was, or what is in an archive (of a glob or a directory), below `path`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<ArtifactSource>,
+}
+
+/// An artifact of another Task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ArtifactSource {
+    /// A Task of this namespace, which is waited for until it has ended. Whoever creates the Task with these files must be allowed to read its artifacts (`get` on `tasks/artifacts`).
+    pub task: LocalRef,
+    /// The artifact's name there.
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    )]
+    pub name: String,
+}
+
+/// What the workspace begins with, and whether it is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.from) || self.keep").message("set from, or keep: true, or both")
+)]
+pub struct WorkspaceSpec {
+    /// A Task of this namespace with `workspace.keep`, which is waited for until it has ended: its workspace, as it left it, is what this one begins with, before `files`. Nothing of it is copied, and it stays this Task's, too, when it is no longer kept for the other. Whoever creates this one must be allowed to read that one's artifacts (`get` on `tasks/artifacts`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<LocalRef>,
+    /// Keep what the workspace is when the Task has succeeded or failed, so that other Tasks can begin with it (`from`), for as long as artifacts are kept. Where it cannot be kept, a Task that would have succeeded fails. Default false.
+    #[serde(default)]
+    pub keep: bool,
 }
 
 /// A repository that anybody can read. One commit of it is fetched, without its history and submodules.
@@ -550,6 +598,9 @@ pub struct TaskStatus {
     /// What was kept from the workspace.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<ArtifactStatus>,
+    /// The workspace that was kept. Absent where none was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<WorkspaceStatus>,
     /// What the Task asked for and has no answer to yet.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<RequestStatus>,
@@ -807,6 +858,17 @@ pub struct ArtifactStatus {
     pub size: i64,
     /// Digest of the bytes.
     pub digest: String,
+    /// Whether it is a tar archive of what a glob or a directory named. Absent means no: it is one file as it was.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub archive: bool,
+}
+
+/// A workspace that was kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkspaceStatus {
+    /// Size of its parts in bytes, those that it began with among them.
+    pub size: i64,
 }
 
 /// Why something failed.

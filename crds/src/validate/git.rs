@@ -83,7 +83,7 @@ fn reference_problem(reference: &str) -> Option<&'static str> {
     (!good).then_some("write a branch, a tag, or a whole commit id: letters, digits and . _ / @ + # = -, at most 255 characters")
 }
 
-/// Repositories and files that would be in each other's way: a file may be put into a repository, a repository into nothing.
+/// Repositories and files that would be in each other's way: a file may be put into a repository, a repository into nothing. What is in an artifact is not known.
 pub fn places(problems: &mut Vec<Problem>, files: &[FileSpec]) {
     let within = |path: &str, above: &str| {
         above == "."
@@ -99,7 +99,7 @@ pub fn places(problems: &mut Vec<Problem>, files: &[FileSpec]) {
         let others = files
             .iter()
             .enumerate()
-            .filter(|(other, _)| *other != index);
+            .filter(|(other, file)| *other != index && file.artifact.is_none());
         for (_, other) in others {
             let (path, above) = (&file.path, &other.path);
             if within(path, above) && (other.git.is_some() || path != ".") {
@@ -113,10 +113,10 @@ pub fn places(problems: &mut Vec<Problem>, files: &[FileSpec]) {
     }
 }
 
-/// What is wrong with the path of a file, or of a repository, which may be the workspace itself.
+/// What is wrong with the path of a file, or of a repository or an artifact, which may be the workspace itself.
 pub fn path_problem(file: &FileSpec) -> Option<&'static str> {
     match file.path.as_str() {
-        "." if file.git.is_some() => None,
+        "." if file.git.is_some() || file.artifact.is_some() => None,
         path => bounds::path_problem(path),
     }
 }

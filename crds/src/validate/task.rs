@@ -1,6 +1,6 @@
 //! Checks of a Task.
 
-use super::{Problem, Rule, bounds, git, sandbox};
+use super::{Problem, Rule, bounds, git, handover, sandbox};
 use crate::commands::{self, MAX_PARAMS_BYTES};
 use crate::kinds::task::{AgentCall, RunSpec, TaskSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -43,10 +43,11 @@ pub fn task(spec: &TaskSpec, metadata: &ObjectMeta) -> Vec<Problem> {
         (None, None, Some(workflow)) => {
             bounds::text(&mut problems, "spec.workflow.name", &workflow.name, 253);
             params_size(&mut problems, spec);
-            if !spec.files.is_empty() || !spec.artifacts.is_empty() || spec.accept.is_some() {
+            let files = !spec.files.is_empty() || !spec.artifacts.is_empty();
+            if files || spec.accept.is_some() || spec.workspace.is_some() {
                 problems.push(Problem::spec(
                     "spec",
-                    "files, artifacts and accept are for an agent or a run; those of a workflow stand in its steps",
+                    "files, artifacts, accept and workspace are for an agent or a run; those of a workflow stand in its steps",
                 ));
             }
         }
@@ -69,6 +70,7 @@ pub fn task(spec: &TaskSpec, metadata: &ObjectMeta) -> Vec<Problem> {
             "set exactly one of agent (with params), run (with command or code) or workflow (with params)",
         )),
     }
+    handover::workspace(&mut problems, spec);
     files(&mut problems, spec);
     artifacts(&mut problems, spec);
     if let Some(accept) = &spec.accept {
@@ -252,12 +254,16 @@ fn files(problems: &mut Vec<Problem>, spec: &TaskSpec) {
             file.content.is_some(),
             file.config_map.is_some(),
             file.git.is_some(),
+            file.artifact.is_some(),
         ];
         if sources.iter().filter(|set| **set).count() != 1 {
             problems.push(Problem::spec(
                 &field,
-                "set exactly one of content, configMap or git",
+                "set exactly one of content, configMap, git or artifact",
             ));
+        }
+        if let Some(source) = &file.artifact {
+            handover::artifact(problems, &format!("{field}.artifact"), source);
         }
         if let Some(source) = &file.git {
             git::git(problems, &format!("{field}.git"), source);
@@ -273,13 +279,15 @@ fn files(problems: &mut Vec<Problem>, spec: &TaskSpec) {
         bytes = bytes.saturating_add(file.content.as_ref().map_or(0, String::len));
     }
     git::places(problems, &spec.files);
-    let repositories: BTreeSet<&str> = spec
+    handover::count(problems, &spec.files);
+    // Those of which files may be a part.
+    let directories: BTreeSet<&str> = spec
         .files
         .iter()
-        .filter(|file| file.git.is_some())
+        .filter(|file| file.git.is_some() || file.artifact.is_some())
         .map(|file| file.path.as_str())
         .collect();
-    seen.retain(|path| !repositories.contains(path));
+    seen.retain(|path| !directories.contains(path));
     for path in &seen {
         let parents = path.match_indices('/').filter_map(|(at, _)| path.get(..at));
         for parent in parents.filter(|parent| seen.contains(parent)) {
@@ -302,18 +310,7 @@ fn artifacts(problems: &mut Vec<Problem>, spec: &TaskSpec) {
     let mut seen = BTreeSet::new();
     for (index, artifact) in spec.artifacts.iter().enumerate() {
         let field = format!("spec.artifacts[{index}]");
-        let named = (1..=63).contains(&artifact.name.len())
-            && artifact.name.bytes().all(|byte| {
-                byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte)
-            })
-            && !artifact.name.starts_with(['-', '.'])
-            && !artifact.name.ends_with(['-', '.']);
-        if !named {
-            problems.push(Problem::spec(
-                format!("{field}.name"),
-                "write 1 to 63 lower-case letters, digits, - and ., beginning and ending with a letter or digit",
-            ));
-        }
+        handover::name(problems, &format!("{field}.name"), &artifact.name);
         if !seen.insert(&artifact.name) {
             problems.push(Problem::spec(
                 format!("{field}.name"),

@@ -514,3 +514,69 @@ async fn a_conversation_is_continued_by_those_who_may_read_it() -> Result<()> {
     })
     .await
 }
+
+/// Whoever may create Tasks but read no files could otherwise have them placed in a sandbox of their own.
+#[tokio::test]
+async fn files_are_placed_for_those_who_may_read_them() -> Result<()> {
+    in_space("files-of-others", async |space| {
+        let create = async |words: &[&str]| space.kubectl(&[&["create"], words].concat()).await;
+        let tasks = "--resource=tasks.oarmaster.dev";
+        create(&["role", "maker", "--verb=create", tasks]).await?;
+        create(&["rolebinding", "maker", "--role=maker", "--user=eve"]).await?;
+        // Of one Task alone.
+        let artifacts = "--resource=tasks.oarmaster.dev/artifacts";
+        let named = "--resource-name=open";
+        create(&["role", "reader", "--verb=get", artifacts, named]).await?;
+        create(&["rolebinding", "reader", "--role=reader", "--user=eve"]).await?;
+        let eve = space.cluster.acting_as("eve", &["system:authenticated"])?;
+        let begins = |name: &str| {
+            let mut task = crate::task::agent();
+            task["spec"]["workspace"] = json!({"from": {"name": name}});
+            task
+        };
+        let places = |names: &[&str]| {
+            let mut task = crate::task::agent();
+            let files = names.iter().enumerate().map(|(at, name)| {
+                json!({"path": format!("a{at}"), "artifact": {"task": {"name": name}, "name": "out"}})
+            });
+            task["spec"]["files"] = files.collect();
+            task
+        };
+        let closed = "/closed, and so may not begin with its files (workspace.from, files[].artifact); ask for that right";
+        let other = "/other, and so may not begin with its files";
+        let mut many = vec!["open"; 15];
+        many.push("closed");
+        let mut too_many = places(&["open"; 17]);
+        too_many["spec"]["workspace"] = json!({"from": {"name": "open"}});
+        let mut kept = crate::task::agent();
+        kept["spec"]["workspace"] = json!({"keep": true});
+        let mut both = places(&["open"]);
+        both["spec"]["workspace"] = json!({"from": {"name": "other"}});
+        let cases = [
+            denied(
+                "the workspace of a Task whose files may not be read",
+                begins("closed"),
+                &["eve may not get tasks/artifacts of Task", closed],
+            ),
+            denied("an artifact of it", places(&["open", "closed"]), &[closed]),
+            denied("the last of many", places(&many), &[closed]),
+            denied("a workspace beside artifacts", both, &[other]),
+            denied(
+                "more than are asked for",
+                too_many,
+                &["at most 16 files can be artifacts of other Tasks"],
+            ),
+            taken("a workspace that may be read", begins("open")),
+            taken("artifacts that may be read", places(&["open"; 16])),
+            taken("a workspace of its own that is kept", kept),
+        ];
+        // The authoriser hears of a new role a moment later.
+        let heard = tokio::time::timeout(Duration::from_secs(30), async {
+            while check(&eve, &space.name, &cases).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+        heard.await.context("eve reads what she may not, or does not what she may")
+    })
+    .await
+}

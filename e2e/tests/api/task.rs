@@ -54,7 +54,8 @@ const WHICH: &str = "set exactly one of name (an Agent) or select (what it must 
 const NAMED: &str = "command goes with name: it is one of that Agent's";
 const PROMPT: &str = "an agent needs params.prompt: what it is to do; or agent.command with the params of that command";
 const COMMAND: &str = "set exactly one of command (a list of words) or code (with language)";
-const CONTENT: &str = "set exactly one of content, configMap or git";
+const CONTENT: &str = "set exactly one of content, configMap, git or artifact";
+const WORKSPACE: &str = "workspace does not go with continueFrom and replay, which say themselves what the workspace is";
 const PATH: &str = "path must be relative and stay inside the workspace";
 const LANGUAGE: &str = "language goes with code: set both, or command";
 
@@ -78,7 +79,14 @@ fn target() -> Vec<Case> {
                 json!({"files": [{"path": "a", "content": "b"}]}),
             ),
             &[
-                "files, artifacts and accept are for an agent or a run; those of a workflow stand in its steps",
+                "files, artifacts, accept and workspace are for an agent or a run; those of a workflow stand in its steps",
+            ],
+        ),
+        denied(
+            "a workflow with a workspace",
+            with_spec(&workflow(), json!({"workspace": {"keep": true}})),
+            &[
+                "files, artifacts, accept and workspace are for an agent or a run; those of a workflow stand in its steps",
             ],
         ),
         denied(
@@ -385,6 +393,49 @@ fn workspace() -> Vec<Case> {
                     {"path": "a/b.py", "content": "x = 1\n"},
                 ],
             })),
+        ),
+        denied(
+            "an artifact with a content",
+            files(
+                json!([{"path": "a", "content": "x", "artifact": {"task": {"name": "build"}, "name": "out"}}]),
+            ),
+            &[CONTENT],
+        ),
+        taken(
+            "artifacts of other Tasks",
+            files(json!([
+                {"path": ".", "artifact": {"task": {"name": "build"}, "name": "src.tar"}},
+                {"path": "a/b", "artifact": {"task": {"name": "build"}, "name": "out"}},
+            ])),
+        ),
+        denied(
+            "an artifact of no name",
+            files(json!([{"path": "a", "artifact": {"task": {"name": "build"}, "name": "Out"}}])),
+            &["spec.files[0].artifact.name", "should match"],
+        ),
+        denied(
+            "an artifact of no Task",
+            files(json!([{"path": "a", "artifact": {"name": "out"}}])),
+            &["spec.files[0].artifact.task: Required value"],
+        ),
+        taken(
+            "a workspace that is begun with and kept",
+            r(json!({"workspace": {"from": {"name": "build"}, "keep": true}})),
+        ),
+        denied(
+            "a workspace of nothing",
+            a(json!({"workspace": {"keep": false}})),
+            &["set from, or keep: true, or both"],
+        ),
+        denied(
+            "a follow-up with a workspace",
+            a(json!({"workspace": {"keep": true}, "continueFrom": {"name": "earlier"}})),
+            &[WORKSPACE],
+        ),
+        denied(
+            "a replay with a workspace",
+            a(json!({"workspace": {"keep": true}, "replay": {"task": {"name": "earlier"}}})),
+            &[WORKSPACE],
         ),
         denied(
             "a repository with a content",

@@ -104,6 +104,11 @@ fn changes() -> Vec<Change> {
             "replay cannot change after creation; create another Task",
         ),
         task(
+            "a workspace that is kept",
+            json!({"workspace": {"keep": true}}),
+            "workspace cannot change after creation; create another Task",
+        ),
+        task(
             "another file",
             json!({"files": [{"path": "a", "content": "y"}]}),
             "files cannot change after creation; create another Task",

@@ -21,6 +21,7 @@ mod exec;
 mod failing;
 mod follow_up;
 mod gateway_killed;
+mod handover;
 mod hostile;
 mod identity;
 mod isolation;

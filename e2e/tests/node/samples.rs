@@ -35,6 +35,19 @@ async fn said(space: &Space, task: &str, words: &str) -> Result<()> {
 }
 
 #[tokio::test]
+async fn files_go_from_task_to_task() -> Result<()> {
+    beside_others("samples-files", async |space| {
+        apply(space, &["files/files.yaml"]).await?;
+        let status = space.complete("files-tested").await?.status;
+        let output = status.and_then(|status| status.output);
+        let output = output.context("no output")?;
+        ensure!(output["stdoutTail"] == "repaired\n", "{output}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn agents_work_together() -> Result<()> {
     beside_others("samples-together", async |space| {
         apply(

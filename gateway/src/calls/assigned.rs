@@ -4,7 +4,7 @@ use crate::error::ApiFailure;
 use crate::request::Caching;
 use moka::future::Cache;
 use oarmaster_crds::DomainPattern;
-use oarmaster_protocol::assignment::{Assignment, Handed, McpServer, Target, TaskRef};
+use oarmaster_protocol::assignment::{Assignment, Handed, McpServer, Placed, Target, TaskRef};
 use oarmaster_protocol::tool::GatewayTool;
 use oarmaster_store::Store;
 use std::sync::Arc;
@@ -26,6 +26,10 @@ pub struct Assigned {
     pub continues: Option<TaskRef>,
     /// The request whose workspace it was handed.
     pub handed: Option<Handed>,
+    /// The Task whose workspace it begins with.
+    pub begins: Option<TaskRef>,
+    /// Artifacts of other Tasks that are placed in its workspace.
+    pub placed: Vec<Placed>,
     /// Domains that its sandbox may reach.
     pub egress: Arc<[DomainPattern]>,
     /// Domains whose pages its agent may read.
@@ -66,6 +70,7 @@ impl Assignments {
                 })?;
                 let sandbox = assignment.sandbox;
                 let (continues, handed) = (assignment.continues, assignment.handed);
+                let (begins, placed) = (assignment.workspace.from, assignment.placed);
                 let (egress, programs) =
                     sandbox.map_or_else(Default::default, |sandbox| (sandbox.egress, sandbox.pool));
                 let egress = patterns(&egress);
@@ -81,6 +86,8 @@ impl Assignments {
                         },
                         continues,
                         handed,
+                        begins,
+                        placed,
                         egress,
                         pages: patterns(&agent.pages),
                         programs,
@@ -98,6 +105,8 @@ impl Assignments {
                         caching: Caching::Never,
                         continues,
                         handed,
+                        begins,
+                        placed,
                         egress,
                         pages: patterns(&[]),
                         programs,

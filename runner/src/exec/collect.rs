@@ -59,6 +59,7 @@ pub(super) fn collect(
     }
     Ok(Response::Collected {
         files,
+        archive: true,
         skipped: found.skipped,
     })
 }
@@ -86,16 +87,19 @@ fn single(workspace: &Workspace, path: &str, sink: &mut Capped) -> Result<Respon
                 .map_err(|error| sink.error(path, &error))?;
             Ok(Response::Collected {
                 files: 1,
+                archive: false,
                 skipped: Vec::new(),
             })
         }
         Err(error) if error.code == FailedCode::NotFound => Ok(Response::Collected {
             files: 0,
+            archive: false,
             skipped: Vec::new(),
         }),
         Err(error) if matches!(error.code, FailedCode::Refused | FailedCode::WrongKind) => {
             Ok(Response::Collected {
                 files: 0,
+                archive: false,
                 skipped: vec![error.message],
             })
         }

@@ -13,6 +13,7 @@ mod filter;
 mod landlock;
 mod leftovers;
 mod output;
+mod place;
 mod probe;
 mod procs;
 mod proxy;

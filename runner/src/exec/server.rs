@@ -1,6 +1,7 @@
 //! The supervisor: one connection of the pilot, one request at a time.
 
 use super::call::{Caller, supervisor};
+use super::place;
 use super::probe::Report;
 use super::snapshot::{self, Snapshots};
 use super::users;
@@ -201,7 +202,7 @@ struct Server {
 /// Requests of the pilot, in their order.
 type Requests = Receiver<Result<Request, Failed>>;
 
-/// What the pilot sends to be restored.
+/// What the pilot sends to be restored or placed.
 struct Pieces<'a> {
     requests: &'a Requests,
     piece: io::Cursor<Vec<u8>>,
@@ -231,6 +232,25 @@ impl Read for Pieces<'_> {
             }
         }
     }
+}
+
+/// Does something with the pieces that follow. All of them are read, whatever comes of it.
+fn received(
+    requests: &Requests,
+    what: &str,
+    act: impl FnOnce(&mut Pieces<'_>) -> Result<(), Failed>,
+) -> Result<(), Failed> {
+    let mut pieces = Pieces {
+        requests,
+        piece: io::Cursor::default(),
+        ended: false,
+    };
+    let done = act(&mut pieces);
+    pieces.finish().map_err(|error| {
+        let message = format!("{what} broke off: {error}");
+        failed(FailedCode::InvalidRequest, &message)
+    })?;
+    done
 }
 
 impl Server {
@@ -339,24 +359,22 @@ impl Server {
                 Ok(taken)
             }
             Request::Restore => {
-                let mut pieces = Pieces {
-                    requests,
-                    piece: io::Cursor::default(),
-                    ended: false,
-                };
-                let restored = snapshot::restore(&self.workspace, &mut pieces);
-                pieces.finish().map_err(|error| {
-                    let message = format!("the checkpoint broke off: {error}");
-                    failed(FailedCode::InvalidRequest, &message)
+                let workspace = &self.workspace;
+                received(requests, "the checkpoint", |pieces| {
+                    snapshot::restore(workspace, pieces)
                 })?;
-                restored?;
-                self.snapshots
-                    .restored(&self.workspace, caller.disk_bytes())?;
+                self.snapshots.restored(workspace, caller.disk_bytes())?;
+                Ok(Response::Done)
+            }
+            Request::Place { path, archive } => {
+                received(requests, "the artifact", |pieces| {
+                    place::place(&self.workspace, &path, archive, pieces)
+                })?;
                 Ok(Response::Done)
             }
             Request::Chunk { .. } => Err(failed(
                 FailedCode::InvalidRequest,
-                "a piece of a checkpoint came without Restore",
+                "a piece came without Restore or Place",
             )),
         }
     }

@@ -334,7 +334,7 @@ fn is_within(path: &[u8], dir: &[u8]) -> bool {
 
 impl Workspace {
     /// What stands at a path, a link itself.
-    fn stat(&self, path: &[u8]) -> Result<FileStat, Failed> {
+    pub(super) fn stat(&self, path: &[u8]) -> Result<FileStat, Failed> {
         let fd = self.open_at(
             path,
             nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_NOFOLLOW,
@@ -440,7 +440,7 @@ impl Workspace {
     }
 
     /// Writes a file anew.
-    fn put(
+    pub(super) fn put(
         &self,
         path: &[u8],
         content: &mut dyn Read,

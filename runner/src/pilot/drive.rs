@@ -7,14 +7,17 @@ use super::machine::{Event, Kept, Machine, Next, Save, Saved};
 use super::policy::Policy;
 use super::sandbox::{Collected, Exec, Lost};
 use crate::network::Target;
-use oarmaster_protocol::assignment::Assignment;
-use oarmaster_protocol::exec::{Bytes, FailedCode, Request, Response};
+use oarmaster_protocol::assignment::{Assignment, Placed};
+use oarmaster_protocol::exec::{Bytes, Failed, FailedCode, Request, Response};
 use oarmaster_protocol::journal::Blob;
 use oarmaster_protocol::task::{MAX_ARTIFACT_BYTES, MAX_BLOB_BYTES};
 use oarmaster_protocol::tool::{Offer, ToolAnswer};
 use std::path::Path;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::block_in_place;
+
+/// Bytes of a piece of an artifact that is placed: as base64 it fits into a frame with room to spare.
+const PIECE_BYTES: usize = 4 << 20;
 
 /// Runs the attempt to its result.
 pub(super) async fn drive(
@@ -95,6 +98,7 @@ pub(super) async fn drive(
             }
             Next::Save(save) => Event::Saved(driver.save(save).await?),
             Next::Restore(blobs) => driver.restore(&blobs).await?,
+            Next::Place(placed) => driver.place(&placed).await?,
             Next::Await { id } => match driver.gateway.await_answer(&id).await? {
                 Some(answer) => Event::Replied(answer),
                 None => Event::NoReply,
@@ -102,7 +106,7 @@ pub(super) async fn drive(
             Next::Network => Event::Network(driver.policy.wait().await),
             Next::Collect { name, pattern } => driver.collect(&name, &pattern).await?,
             Next::Store { name, bytes } => {
-                Event::Kept(driver.store(&name, bytes, Vec::new()).await?)
+                Event::Kept(driver.store(&name, bytes, false, Vec::new()).await?)
             }
         };
     }
@@ -236,6 +240,42 @@ impl Driver {
         })
     }
 
+    /// Puts an artifact of another Task into the workspace.
+    async fn place(&mut self, placed: &Placed) -> Result<Event, GatewayError> {
+        let blob = Blob {
+            digest: placed.digest.clone(),
+            size: placed.size,
+        };
+        let bytes = match self.gateway.kept(&blob).await {
+            Ok(bytes) => bytes,
+            Err(GatewayError::Refused { message, .. }) => {
+                let code = FailedCode::NotFound;
+                return Ok(Event::Exec(Response::Failed(Failed { code, message })));
+            }
+            Err(error) => return Err(error),
+        };
+        let Some(exec) = &mut self.exec else {
+            return Ok(Event::ExecGone);
+        };
+        let begin = Request::Place {
+            path: placed.path.clone(),
+            archive: placed.archive,
+        };
+        let piece = |bytes: &[u8]| Request::Chunk {
+            content: Bytes(bytes.to_vec()),
+        };
+        let pieces = bytes.chunks(PIECE_BYTES).map(piece);
+        for request in std::iter::once(begin).chain(pieces) {
+            if exec.begin(&request).await.is_err() {
+                return Ok(self.reconnect().await);
+            }
+        }
+        Ok(match exec.ask(&piece(&[])).await {
+            Ok(response) => Event::Exec(response),
+            Err(_) => self.reconnect().await,
+        })
+    }
+
     async fn collect(&mut self, name: &str, pattern: &str) -> Result<Event, GatewayError> {
         let Some(exec) = &mut self.exec else {
             return Ok(Event::ExecGone);
@@ -249,7 +289,12 @@ impl Driver {
             Ok(Collected::Files {
                 count: 0, skipped, ..
             }) => Kept::Nothing { skipped },
-            Ok(Collected::Files { bytes, skipped, .. }) => self.store(name, bytes, skipped).await?,
+            Ok(Collected::Files {
+                bytes,
+                archive,
+                skipped,
+                ..
+            }) => self.store(name, bytes, archive, skipped).await?,
         };
         Ok(Event::Kept(kept))
     }
@@ -258,9 +303,10 @@ impl Driver {
         &mut self,
         name: &str,
         bytes: Vec<u8>,
+        archive: bool,
         skipped: Vec<String>,
     ) -> Result<Kept, GatewayError> {
-        match self.gateway.store(name, bytes).await {
+        match self.gateway.store(name, bytes, archive).await {
             Ok(artifact) => Ok(Kept::Stored { artifact, skipped }),
             Err(GatewayError::Refused { code, message }) if code == "too_large" => {
                 Ok(Kept::TooLarge(message))

@@ -6,8 +6,8 @@ use oarmaster_protocol::assignment::Assignment;
 use oarmaster_protocol::journal::{Artifact, Blob, Body, Outcome, Record};
 use oarmaster_protocol::request::{Answer, RequestState};
 use oarmaster_protocol::task::{
-    ApiError, Append, Appended, CALL_HEADER, Claim, ClaimRequest, EGRESS_PROTOCOL, Journal,
-    NEXT_HEADER, SESSION_HEADER,
+    ARCHIVE_TYPE, ApiError, Append, Appended, CALL_HEADER, Claim, ClaimRequest, EGRESS_PROTOCOL,
+    Journal, NEXT_HEADER, SESSION_HEADER,
 };
 use oarmaster_protocol::tool::{Offer, TOOL_WAIT, ToolAnswer, ToolCall};
 use reqwest::header::{CONNECTION, CONTENT_TYPE, HeaderMap, UPGRADE};
@@ -262,7 +262,7 @@ impl Gateway {
         }
     }
 
-    /// The parts of the workspace that this Task was handed.
+    /// The parts of the workspace that this Task was handed, or begins with.
     pub(crate) async fn handed(&mut self) -> Result<Vec<Blob>, GatewayError> {
         let call = self.call(Method::GET, "/task/v1/handed");
         self.typed(call).await
@@ -284,7 +284,7 @@ impl Gateway {
         self.typed(call).await
     }
 
-    /// A part of a checkpoint, checked.
+    /// A part of a checkpoint, or an artifact of another Task, checked.
     pub(crate) async fn kept(&mut self, blob: &Blob) -> Result<Vec<u8>, GatewayError> {
         const PATH: &str = "/task/v1/blobs/";
         let mut call = self.call(Method::GET, PATH);
@@ -400,14 +400,20 @@ impl Gateway {
         self.typed(sent).await
     }
 
+    /// Stores an artifact, which may be an archive.
     pub(crate) async fn store(
         &mut self,
         name: &str,
         bytes: Vec<u8>,
+        archive: bool,
     ) -> Result<Artifact, GatewayError> {
         let mut call = self.call(Method::PUT, "/task/v1/artifacts/");
         call.name = name;
-        call.content_type = Some("application/octet-stream");
+        call.content_type = Some(if archive {
+            ARCHIVE_TYPE
+        } else {
+            "application/octet-stream"
+        });
         call.body = bytes.into();
         self.typed(call).await
     }

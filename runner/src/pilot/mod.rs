@@ -150,16 +150,17 @@ pub(crate) async fn attempt(
         task.namespace,
         task.name
     );
-    let before = match (&assignment.continues, &assignment.handed) {
-        (Some(_), _) => gateway
+    let files = assignment.handed.is_some() || assignment.workspace.from.is_some();
+    let before = match &assignment.continues {
+        Some(_) => gateway
             .continued()
             .await
             .map(|(theirs, journal)| Some(Before::Task(Box::new(theirs), journal))),
-        (None, Some(_)) => gateway
+        None if files => gateway
             .handed()
             .await
             .map(|blobs| Some(Before::Workspace(blobs))),
-        (None, None) => Ok(None),
+        None => Ok(None),
     };
     let before = match before {
         Err(GatewayError::Refused { message, .. }) => Some(Before::Gone(message)),

@@ -35,6 +35,7 @@ pub(super) enum Collected {
     Files {
         bytes: Vec<u8>,
         count: u32,
+        archive: bool,
         skipped: Vec<String>,
     },
     Failed(Failed),
@@ -140,10 +141,15 @@ impl Exec {
                     {
                         bytes.extend(content.0);
                     }
-                    Response::Collected { files, skipped } => {
+                    Response::Collected {
+                        files,
+                        archive,
+                        skipped,
+                    } => {
                         return Ok(Collected::Files {
                             bytes: std::mem::take(&mut bytes),
                             count: files,
+                            archive,
                             skipped,
                         });
                     }

@@ -1,7 +1,9 @@
 //! What is around an attempt: a sandbox that does what it is told and changes nothing, another agent and people that agree.
 
 use crate::run::Case;
-use oarmaster_protocol::assignment::{AgentTarget, Assignment, Sandbox, Target, TaskRef};
+use oarmaster_protocol::assignment::{
+    AgentTarget, Assignment, Sandbox, Target, TaskRef, Workspace,
+};
 use oarmaster_protocol::exec::{Bytes, Ran, Request, Response};
 use oarmaster_protocol::journal::{Body, CallUsage, Record};
 use oarmaster_protocol::request::Answer;
@@ -40,6 +42,8 @@ fn assignment(schema: bool) -> Assignment {
         continues: None,
         handed: None,
         replay: None,
+        workspace: Workspace::default(),
+        placed: vec![],
         repositories: vec![],
         files: vec![],
         artifacts: vec![],

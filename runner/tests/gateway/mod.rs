@@ -8,13 +8,15 @@ use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
-use oarmaster_protocol::assignment::{AgentTarget, Assignment, Sandbox, Target, TaskRef};
+use oarmaster_protocol::assignment::{
+    AgentTarget, Assignment, Sandbox, Target, TaskRef, Workspace,
+};
 use oarmaster_protocol::digest;
 use oarmaster_protocol::journal::{Artifact, Blob, Body, CallUsage, Record};
 use oarmaster_protocol::request::{Answer, RequestState};
 use oarmaster_protocol::task::{
-    Append, Appended, CALL_HEADER, Claim, ClaimRequest, EGRESS_PROTOCOL, Journal, NEXT_HEADER,
-    SESSION_HEADER,
+    ARCHIVE_TYPE, Append, Appended, CALL_HEADER, Claim, ClaimRequest, EGRESS_PROTOCOL, Journal,
+    NEXT_HEADER, SESSION_HEADER,
 };
 use oarmaster_protocol::tool::{OUTCOME_UNKNOWN, Offer, ToolAnswer, ToolCall};
 use serde_json::{Value, json};
@@ -55,6 +57,8 @@ struct Inner {
     replaced: u32,
     context_tokens: Option<u64>,
     blobs: BTreeMap<String, Vec<u8>>,
+    /// The parts of the workspace that the Task begins with.
+    handed: Vec<Blob>,
     /// Model calls are never answered from this one on.
     silent_from: Option<usize>,
     records: Vec<Body>,
@@ -189,6 +193,8 @@ pub fn assignment() -> Assignment {
         continues: None,
         handed: None,
         replay: None,
+        workspace: Workspace::default(),
+        placed: vec![],
         repositories: vec![],
         files: vec![],
         artifacts: vec![],
@@ -247,6 +253,7 @@ impl Gateway {
                     .route("/task/v1/assignment", get(served))
                     .route("/task/v1/journal", post(journal))
                     .route("/task/v1/journal/{from}", get(so_far))
+                    .route("/task/v1/handed", get(handed))
                     .route("/task/v1/blobs", put(keep))
                     .route("/task/v1/blobs/{digest}", get(kept))
                     .route("/task/v1/result", post(result))
@@ -339,6 +346,36 @@ impl Gateway {
     /// Keeps the pilot waiting for the answer to this call, counted from 0. `None` answers again.
     pub fn be_silent_from(&self, call: Option<usize>) {
         lock(&self.inner).silent_from = call;
+    }
+
+    /// The Task begins with a workspace of these parts, all of which it has from then on.
+    pub fn hand(&self, parts: &[(Blob, Vec<u8>)]) {
+        let mut inner = lock(&self.inner);
+        inner.handed = parts.iter().map(|(blob, _)| blob.clone()).collect();
+        let bytes = parts.iter().cloned();
+        let bytes = bytes.map(|(blob, bytes)| (blob.digest, bytes));
+        inner.blobs.extend(bytes);
+    }
+
+    /// Bytes that can be read by their digest.
+    pub fn have(&self, bytes: &[u8]) -> Blob {
+        let blob = Blob {
+            digest: digest(bytes),
+            size: bytes.len() as u64,
+        };
+        let blobs = &mut lock(&self.inner).blobs;
+        blobs.insert(blob.digest.clone(), bytes.to_vec());
+        blob
+    }
+
+    /// The bytes of these parts.
+    pub fn parts(&self, blobs: &[Blob]) -> Vec<(Blob, Vec<u8>)> {
+        let inner = lock(&self.inner);
+        let bytes = |blob: &Blob| inner.blobs[&blob.digest].clone();
+        blobs
+            .iter()
+            .map(|blob| (blob.clone(), bytes(blob)))
+            .collect()
     }
 
     pub fn blobs(&self) -> usize {
@@ -595,8 +632,17 @@ async fn artifact(
             name,
             size: body.len() as u64,
             digest: digest(&body),
+            archive: headers
+                .get("content-type")
+                .is_some_and(|kind| kind == ARCHIVE_TYPE),
         })
         .into_response()
+    })
+}
+
+async fn handed(State(inner): State<Shared>, headers: HeaderMap) -> Response {
+    guarded(&inner, &headers, true, |inner| {
+        axum::Json(inner.handed.clone()).into_response()
     })
 }
 

@@ -55,20 +55,28 @@ impl State {
         task.last_ms = task.last_ms.max(entry.at_ms().unwrap_or(0));
         task.segments = (task.segments.0.min(segment), task.segments.1.max(segment));
         let bytes = task.journal_bytes;
-        let blob = match entry {
-            Entry::Artifact { artifact, .. } if !task.blobs.contains_key(&artifact.digest) => {
-                artifact.size
+        let new = match entry {
+            Entry::Artifact { artifact, .. } => vec![(&artifact.digest, artifact.size)],
+            Entry::Blob { blob, .. } => vec![(&blob.digest, blob.size)],
+            Entry::TakenOver { blobs, .. } => {
+                blobs.iter().map(|blob| (&blob.digest, blob.size)).collect()
             }
-            Entry::Blob { blob, .. } if !task.blobs.contains_key(&blob.digest) => blob.size,
-            _ => 0,
+            _ => Vec::new(),
         };
+        for (digest, size) in new {
+            if task.blobs.insert(digest.clone(), size).is_none() {
+                self.held.add(digest, size);
+            }
+        }
         let settled = entry.record().and_then(|record| task.settles(&record.body));
         let before = (task.sum, task.reserved);
         task.apply(entry, at)?;
         self.shared.follow(task, entry.record());
-        let less = entry.record().map_or(0, |record| task.keep(&record.body));
-        let more = self.blob_bytes.saturating_add(blob);
-        self.blob_bytes = more.saturating_sub(less);
+        if let Some(record) = entry.record() {
+            for (digest, size) in task.keep(&record.body) {
+                self.held.give_back(&digest, size);
+            }
+        }
         let after = (task.sum, task.reserved);
         let parent = if before == after {
             None
@@ -145,13 +153,15 @@ impl Task {
             Entry::Record { record, .. } => self.record(record, at)?,
             Entry::Artifact { artifact, .. } => {
                 self.journal_bytes = self.journal_bytes.saturating_add(u64::from(at.bytes));
-                self.blobs.insert(artifact.digest.clone(), artifact.size);
                 let name = artifact.name.clone();
                 self.artifacts.insert(name, artifact.clone());
             }
-            Entry::Blob { blob, .. } => {
+            Entry::Blob { .. } => {
                 self.journal_bytes = self.journal_bytes.saturating_add(u64::from(at.bytes));
-                self.blobs.insert(blob.digest.clone(), blob.size);
+            }
+            Entry::TakenOver { blobs, .. } => {
+                self.journal_bytes = self.journal_bytes.saturating_add(u64::from(at.bytes));
+                self.taken.clone_from(blobs);
             }
             Entry::SdkOpen { .. }
             | Entry::SdkEnd { .. }
@@ -270,26 +280,31 @@ impl Task {
         Ok(())
     }
 
-    /// Lets go of the layers that a checkpoint of everything makes needless. Returns how many bytes they are.
-    fn keep(&mut self, body: &Body) -> u64 {
+    /// Lets go of the layers that a checkpoint of everything makes needless, and returns them. What the Task began with stays: it may begin anew.
+    fn keep(&mut self, body: &Body) -> Vec<(String, u64)> {
         let Some(Checkpoint::Layer { base, blobs }) = body.checkpoint() else {
-            return 0;
+            return Vec::new();
         };
         let new = blobs.iter().map(|blob| blob.digest.clone());
         if !base {
             self.layers.extend(new);
-            return 0;
+            return Vec::new();
         }
         let new: BTreeSet<String> = new.collect();
         let before = std::mem::replace(&mut self.layers, new);
-        let named: HashSet<&String> = self.artifacts.values().map(|kept| &kept.digest).collect();
-        let mut less = 0_u64;
+        let artifacts = self.artifacts.values().map(|kept| &kept.digest);
+        let taken = self.taken.iter().map(|blob| &blob.digest);
+        let named: HashSet<&String> = artifacts.chain(taken).collect();
+        let mut gone = Vec::new();
         for digest in before {
-            if !self.layers.contains(&digest) && !named.contains(&digest) {
-                less = less.saturating_add(self.blobs.remove(&digest).unwrap_or(0));
+            if !self.layers.contains(&digest)
+                && !named.contains(&digest)
+                && let Some(entry) = self.blobs.remove_entry(&digest)
+            {
+                gone.push(entry);
             }
         }
-        less
+        gone
     }
 
     fn push(&mut self, record: &Record, at: At, pilot: bool) -> Result<(), String> {

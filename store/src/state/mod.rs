@@ -5,6 +5,8 @@
 mod attempts;
 mod calls;
 mod fold;
+mod handover;
+mod held;
 mod journal;
 mod notes;
 mod requests;
@@ -17,6 +19,7 @@ mod view;
 pub use attempts::MAX_CLAIMS;
 pub use calls::{Standing, Wanted, diverged};
 pub use fold::add;
+pub use held::Held;
 pub use journal::AppendDecision;
 pub use journal::check_artifact_name;
 pub use notes::{NoteAt, Notes};
@@ -32,7 +35,7 @@ use crate::scope::CounterId;
 use crate::{Refusal, Window};
 use oarmaster_protocol::admin::{Isolated, RunsIn, TaskBudget};
 use oarmaster_protocol::assignment::{Score, TaskRef};
-use oarmaster_protocol::journal::{Artifact, Body, CallUsage, Outcome};
+use oarmaster_protocol::journal::{Artifact, Blob, Body, CallUsage, Outcome};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Where an entry is: a line of a frame.
@@ -72,8 +75,8 @@ pub struct State {
     pub notes: Notes,
     /// Tasks whose journals are no longer kept, and still in segments.
     pub leaving: BTreeMap<String, Task>,
-    /// Bytes of the blobs of all Tasks; those of two count twice.
-    pub blob_bytes: u64,
+    /// The blobs of all Tasks.
+    pub held: Held,
     /// Bytes of the journals of all Tasks, and of the notes.
     pub task_bytes: u64,
     /// By number.
@@ -160,6 +163,8 @@ pub struct Task {
     pub blobs: BTreeMap<String, u64>,
     /// Digests of those that are the last checkpoint of the workspace.
     pub layers: BTreeSet<String>,
+    /// The parts of the workspace that it began with, which another Task had kept: it may begin with them again.
+    pub taken: Vec<Blob>,
     pub journal_bytes: u64,
     /// One more than the last frame that is about this Task: what a reader has to wait for.
     pub depends: u64,
@@ -285,6 +290,7 @@ impl Task {
             artifacts: BTreeMap::new(),
             blobs: BTreeMap::new(),
             layers: BTreeSet::new(),
+            taken: Vec::new(),
             journal_bytes: 0,
             depends: 0,
             last_ms: 0,

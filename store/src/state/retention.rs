@@ -4,7 +4,7 @@ use super::{At, Segment, State, Task};
 use crate::entry::Totals;
 use crate::options::Retention;
 use oarmaster_protocol::assignment::TaskRef;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// What has been kept for long enough.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,8 +78,7 @@ impl State {
 
     /// Whether a Task has this blob.
     pub fn names_blob(&self, digest: &str) -> bool {
-        let mut tasks = self.tasks.values();
-        tasks.any(|task| task.blobs.contains_key(digest))
+        self.held.has(digest)
     }
 
     /// Since when the segment that is written to is written to.
@@ -105,9 +104,9 @@ impl State {
     pub(super) fn apply_released(&mut self, tasks: &[String]) {
         for uid in tasks {
             if let Some(task) = self.tasks.get_mut(uid) {
-                let less = task.blob_bytes();
-                self.blob_bytes = self.blob_bytes.saturating_sub(less);
-                task.blobs.clear();
+                for (digest, size) in std::mem::take(&mut task.blobs) {
+                    self.held.give_back(&digest, size);
+                }
             }
         }
     }
@@ -125,7 +124,9 @@ impl State {
                     self.counters.give_back(&hop.scopes, hop.reserve.pico);
                 }
             }
-            self.blob_bytes = self.blob_bytes.saturating_sub(task.blob_bytes());
+            for (digest, size) in &task.blobs {
+                self.held.give_back(digest, *size);
+            }
             self.task_bytes = self.task_bytes.saturating_sub(task.journal_bytes);
             let name = (task.task.namespace.clone(), task.task.name.clone());
             if self.names.get(&name) == Some(uid) {
@@ -167,8 +168,11 @@ impl Task {
         !open && !hops.any(|hop| hop.open)
     }
 
+    /// Bytes of the blobs that it brought itself.
     pub(super) fn blob_bytes(&self) -> u64 {
-        let sizes = self.blobs.values();
-        sizes.fold(0, |sum, size| sum.saturating_add(*size))
+        let taken: HashSet<&String> = self.taken.iter().map(|blob| &blob.digest).collect();
+        let own = self.blobs.iter();
+        let own = own.filter(|(digest, _)| !taken.contains(digest));
+        own.fold(0, |sum, (_, size)| sum.saturating_add(*size))
     }
 }

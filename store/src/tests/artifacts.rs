@@ -17,6 +17,7 @@ async fn an_artifact_is_kept_by_content() {
             name: "src.tar".into(),
             size: 5,
             digest: oarmaster_protocol::digest(b"hello"),
+            archive: false,
         }
     );
     assert_eq!(put("src.tar", b"hello").await.unwrap(), first);

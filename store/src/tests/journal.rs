@@ -130,6 +130,7 @@ async fn what_a_pilot_may_not_write_is_refused() {
                     name: "a".into(),
                     size: 1,
                     digest: "sha256:0".into(),
+                    archive: false,
                 }],
                 ..fine
             }),

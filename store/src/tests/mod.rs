@@ -9,6 +9,7 @@ mod checkpoints;
 mod costs;
 mod crash;
 mod failure;
+mod handover;
 mod journal;
 mod notes;
 mod programs;
@@ -26,7 +27,7 @@ use crate::{
 };
 use oarmaster_protocol::admin::{OpenAttempt, RunsIn, TaskBudget};
 use oarmaster_protocol::assignment::{
-    AgentTarget, Assignment, Program, RunTarget, Target, TaskRef,
+    AgentTarget, Assignment, Program, RunTarget, Target, TaskRef, Workspace,
 };
 use oarmaster_protocol::journal::{About, Body, CallUsage, Outcome};
 use oarmaster_protocol::read::WORKFLOW_LABEL;
@@ -84,6 +85,8 @@ pub fn run_assignment(uid: &str, code: &str) -> Assignment {
         continues: None,
         handed: None,
         replay: None,
+        workspace: Workspace::default(),
+        placed: vec![],
         repositories: vec![],
         files: vec![],
         artifacts: vec![],

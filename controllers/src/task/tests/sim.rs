@@ -23,7 +23,7 @@ use std::time::Duration;
 pub struct Sim {
     pub task: Task,
     pub agent: Option<Agent>,
-    /// The Task that it continues, where there is one.
+    /// The Task that it continues, or whose files it has, where there is one.
     pub earlier: Option<Task>,
     pub pool: Option<ModelPool>,
     pub class: Option<SandboxClass>,
@@ -138,6 +138,17 @@ impl Sim {
         }
     }
 
+    /// `earlier`, under the name of each Task that this one begins with.
+    fn awaited(&self) -> BTreeMap<String, Arc<Task>> {
+        let mut awaited = BTreeMap::new();
+        if let Some(found) = &self.earlier {
+            for named in self.task.spec.awaited() {
+                awaited.insert(named.name.clone(), Arc::new(found.clone()));
+            }
+        }
+        awaited
+    }
+
     pub fn observe(&self) -> Observed {
         let status = self.task.status.clone().unwrap_or_default();
         let finished = self.finished();
@@ -160,7 +171,7 @@ impl Sim {
                 agent: self.agent.clone().map(Arc::new),
                 choice: self.choice.clone(),
             },
-            earlier: self.earlier.clone().map(Arc::new),
+            awaited: self.awaited(),
             pool: self.pool.clone().map(Arc::new),
             class: self.class.clone().map(Arc::new),
             uid_range: self.uid_range.clone(),

@@ -88,14 +88,16 @@ impl Machine {
                 .retain(|item| matches!(item, ToKeep::Bytes { .. }));
         }
         match self.to_keep.front().cloned() {
-            None => {
-                if self.leaves_files(&outcome) && self.layers.lack_something() && self.has_sandbox()
-                {
-                    self.phase = Phase::Leaving(outcome);
-                    return Next::Save(Save { base: true });
-                }
-                self.hand_in(outcome)
+            None if !self.has_sandbox() => self.hand_in(outcome),
+            None if self.assignment.workspace.keep => {
+                self.phase = Phase::Leaving(outcome);
+                Next::Save(self.last_save())
             }
+            None if self.leaves_files(&outcome) && self.layers.lack_something() => {
+                self.phase = Phase::Leaving(outcome);
+                Next::Save(Save { base: true })
+            }
+            None => self.hand_in(outcome),
             Some(ToKeep::Pattern { name, pattern }) => {
                 self.phase = Phase::Keeping(outcome);
                 Next::Collect { name, pattern }
@@ -107,9 +109,19 @@ impl Machine {
         }
     }
 
-    /// What was handed to this Task is kept as it leaves it, or cannot be.
-    pub(super) fn kept_what_it_leaves(&mut self, outcome: Outcome, saved: Saved) -> Next {
+    /// The workspace is kept as this Task leaves it, or cannot be. One that was asked for and cannot be kept makes a success a failure, as an artifact does.
+    pub(super) fn kept_what_it_leaves(&mut self, mut outcome: Outcome, saved: Saved) -> Next {
+        let problem = match &saved {
+            Saved::Failed(why) if self.assignment.workspace.keep => Some(why.clone()),
+            _ => None,
+        };
         self.saved(saved);
+        if let Some(why) = problem
+            && outcome.failure.is_none()
+        {
+            let message = format!("the workspace could not be kept (workspace.keep): {why}");
+            outcome.failure = Some(failure(FailureClass::OutputTooLarge, &message));
+        }
         self.hand_in(outcome)
     }
 
@@ -120,7 +132,9 @@ impl Machine {
 
     fn hand_in(&mut self, mut outcome: Outcome) -> Next {
         outcome.artifacts = std::mem::take(&mut self.artifacts);
-        if self.leaves_files(&outcome) {
+        if self.assignment.workspace.keep {
+            outcome.workspace = Some(self.layers.whole());
+        } else if self.leaves_files(&outcome) {
             outcome.workspace = self.layers.left();
         }
         self.phase = Phase::Ended;

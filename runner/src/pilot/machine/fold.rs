@@ -13,7 +13,7 @@ use super::{MAX_UNUSABLE, Machine, Next, Phase, failure, read};
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::assignment::{Assignment, Target};
 use oarmaster_protocol::exec::Request;
-use oarmaster_protocol::journal::{About, Blob, Body, Outcome, Record};
+use oarmaster_protocol::journal::{About, Blob, Body, Checkpoint, Outcome, Record};
 use oarmaster_protocol::request::{self, Ask};
 use oarmaster_protocol::tool::OUTCOME_UNKNOWN;
 use serde_json::{Value, json};
@@ -22,7 +22,8 @@ use serde_json::{Value, json};
 const NOT_MADE: &str = "This call was not made: the task ended before it.";
 
 /// What a follow-up is told whose conversation is about files that nobody has kept.
-const NOT_HERE: &str = "The files that this conversation is about are not in your workspace: another agent had handed them on.";
+const NOT_HERE: &str =
+    "Files that this conversation is about are not in your workspace: they were another task's.";
 
 /// Where an attempt stopped.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,7 +56,7 @@ impl Left {
 pub enum Before {
     /// Its assignment and journal.
     Task(Box<Assignment>, Vec<Record>),
-    /// The workspace that it hands on.
+    /// The workspace that it hands on, or kept.
     Workspace(Vec<Blob>),
     /// It cannot be had, and why.
     Gone(String),
@@ -93,7 +94,10 @@ impl Machine {
                 Self::replay(&assignment, &theirs, &journal, how)
             }
             (Some(Before::Workspace(blobs)), _) => Self {
-                layers: Layers::handed(blobs),
+                layers: match &assignment.handed {
+                    Some(_) => Layers::handed(&blobs),
+                    None => Layers::taken_over(&blobs),
+                },
                 ..Self::new(assignment.clone())
             },
             (Some(Before::Gone(why)), _) => Self::gone_before(assignment.clone(), &why),
@@ -145,19 +149,28 @@ impl Machine {
     /// A follow-up turn: the conversation of another Task, whatever its end, and then what this one is asked; its workspace, and then the files
     /// of this one.
     fn follow(assignment: Assignment, mut theirs: Assignment, journal: &[Record]) -> Self {
-        let end = |record: &Record| matches!(record.body, Body::Result { .. });
-        let journal = match journal.split_last() {
-            Some((last, rest)) if end(last) => rest,
-            _ => journal,
+        let (journal, kept) = match journal.split_last() {
+            Some((last, rest)) if matches!(last.body, Body::Result { .. }) => {
+                (rest, last.body.checkpoint())
+            }
+            _ => (journal, None),
         };
         // Their output is not judged again, least of all by their schema in a process of many.
         if let Target::Agent(agent) = &mut theirs.target {
             agent.output_schema = None;
         }
         let files = std::mem::take(&mut theirs.files);
-        // Those that it was handed are a third one's.
-        let lacks_files = theirs.handed.is_some() && assignment.sandbox.is_some();
-        let earlier = Self::resume(theirs, None, journal);
+        // Those that it was handed, or began with, are a third one's.
+        let others =
+            theirs.handed.is_some() || theirs.workspace.from.is_some() || !theirs.placed.is_empty();
+        let lacks_files = others && assignment.sandbox.is_some();
+        let mut earlier = Self::resume(theirs, None, journal);
+        match kept {
+            // With what it stands on.
+            Some(whole @ Checkpoint::Layer { .. }) => earlier.layers.add(whole),
+            _ if earlier.layers.is_empty() => earlier.layers = Layers::default(),
+            _ => {}
+        }
         let mut machine = Self::new(assignment);
         let asked = machine.messages.split_off(1);
         if earlier.layers.is_empty() && machine.assignment.sandbox.is_some() {
@@ -232,10 +245,14 @@ impl Machine {
 
     /// What the Task was to go on from is not there, which another attempt does not change.
     fn gone_before(assignment: Assignment, why: &str) -> Self {
-        let message = match (&assignment.replay, &assignment.handed) {
-            (Some(_), _) => format!("replay: {why}"),
-            (None, Some(_)) => format!("the files that it was to be handed are not there: {why}"),
-            (None, None) => format!("continueFrom: {why}; create a Task that begins anew"),
+        let message = if assignment.replay.is_some() {
+            format!("replay: {why}")
+        } else if assignment.handed.is_some() {
+            format!("the files that it was to be handed are not there: {why}")
+        } else if assignment.workspace.from.is_some() {
+            format!("workspace.from: {why}")
+        } else {
+            format!("continueFrom: {why}; create a Task that begins anew")
         };
         let outcome = Outcome {
             failure: Some(failure(FailureClass::InvalidInput, &message)),

@@ -27,7 +27,7 @@ pub use fold::Before;
 use fold::Left;
 use judge::Best;
 use oarmaster_protocol::FailureClass;
-use oarmaster_protocol::assignment::{Assignment, File, RunTarget, Sandbox, Target};
+use oarmaster_protocol::assignment::{Assignment, File, Placed, RunTarget, Sandbox, Target};
 use oarmaster_protocol::exec::{Bytes, FailedCode, Request, Response, Run};
 use oarmaster_protocol::journal::{Artifact, Blob, Body, Failure, Outcome};
 use oarmaster_protocol::probe::NetworkFindings;
@@ -140,6 +140,8 @@ pub enum Next {
     Save(Save),
     /// Make the workspace what it was, from the layers of its checkpoints.
     Restore(Vec<Blob>),
+    /// Put an artifact of another Task into the workspace, through exec.
+    Place(Placed),
     /// Wait for the answer to a request, a minute at most.
     Await {
         /// Id of the request.
@@ -184,7 +186,7 @@ enum Phase {
     Holding(Box<Held>),
     /// Repository number i is being fetched.
     Fetching(usize, Fetch),
-    /// File number i is being written; the repositories count first.
+    /// File number i is being written; the repositories count first, then artifacts of other Tasks.
     Placing(usize),
     /// The workspace of the attempt before is being put there.
     Restoring,
@@ -215,7 +217,7 @@ enum Phase {
     Checking(Value),
     /// Artifacts, then this outcome.
     Keeping(Outcome),
-    /// A checkpoint of what was handed to this Task, then this outcome.
+    /// A checkpoint of what this Task leaves, then this outcome.
     Leaving(Outcome),
     Ended,
 }
@@ -412,10 +414,14 @@ impl Machine {
         Next::Exec(request)
     }
 
-    /// Repositories come first: files may be put into them.
+    /// Repositories come first, then artifacts of other Tasks: files may be put into both.
     fn place(&mut self, index: usize) -> Next {
         if index < self.assignment.repositories.len() {
             return self.fetch(index, Fetch::Init);
+        }
+        if let Some(placed) = self.artifact(index).cloned() {
+            self.phase = Phase::Placing(index);
+            return Next::Place(placed);
         }
         let Some(file) = self.file(index) else {
             return self.start();
@@ -427,9 +433,14 @@ impl Machine {
         self.exec(Phase::Placing(index), request)
     }
 
+    fn artifact(&self, index: usize) -> Option<&Placed> {
+        let placed = index.checked_sub(self.assignment.repositories.len())?;
+        self.assignment.placed.get(placed)
+    }
+
     fn file(&self, index: usize) -> Option<&File> {
-        let files = index.checked_sub(self.assignment.repositories.len())?;
-        self.assignment.files.get(files)
+        let before = self.assignment.repositories.len() + self.assignment.placed.len();
+        self.assignment.files.get(index.checked_sub(before)?)
     }
 
     fn fetch(&mut self, index: usize, step: Fetch) -> Next {
@@ -473,10 +484,16 @@ impl Machine {
                     FailedCode::Io => FailureClass::StartFailed,
                     _ => FailureClass::InvalidInput,
                 };
-                let path = self.file(index).map_or("", |file| &file.path).to_owned();
+                let what = match (self.artifact(index), self.file(index)) {
+                    (Some(placed), _) => format!(
+                        "artifact {} of Task {} at `{}`",
+                        placed.name, placed.task.name, placed.path
+                    ),
+                    (None, file) => format!("`{}`", file.map_or("", |file| &file.path)),
+                };
                 self.finish_now(
                     class,
-                    &format!("files: `{path}` could not be placed: {}", failed.message),
+                    &format!("files: {what} could not be placed: {}", failed.message),
                 )
             }
             _ => self.finish_now(
@@ -502,6 +519,8 @@ impl Machine {
                         .as_ref()
                         .is_some_and(|accept| !accept.command.is_empty())
                     || self.assignment.handed.is_some()
+                    || !self.assignment.workspace.is_plain()
+                    || !self.assignment.placed.is_empty()
                     || !self.assignment.files.is_empty()
                     || !self.assignment.repositories.is_empty()
             }

@@ -6,6 +6,7 @@ use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::assignment::Target;
 use oarmaster_protocol::exec::Response;
 use oarmaster_protocol::journal::{Blob, Checkpoint};
+use oarmaster_protocol::task::MAX_BLOB_BYTES;
 
 /// Layers over a base that are enough: each is a request when they are wanted again.
 const MAX_LAYERS: usize = 64;
@@ -42,8 +43,10 @@ pub enum Saved {
 pub(super) struct Layers {
     base: Vec<Blob>,
     over: Vec<Vec<Blob>>,
-    /// They are another Task's.
+    /// They are what this Task begins with: its files come on top.
     inherited: bool,
+    /// They are lent: what this Task keeps cannot stand on them.
+    lent: bool,
     /// What changed after the last layer was not kept.
     behind: bool,
     /// The workspace may have changed after the last layer: a call that changed it was cut off.
@@ -63,6 +66,7 @@ impl Layers {
     pub(super) fn inherited(self) -> Self {
         Self {
             inherited: true,
+            lent: true,
             behind: false,
             stale: false,
             told: false,
@@ -72,9 +76,19 @@ impl Layers {
     }
 
     /// Those of a workspace that was handed to this Task.
-    pub(super) fn handed(blobs: Vec<Blob>) -> Self {
+    pub(super) fn handed(blobs: &[Blob]) -> Self {
         Self {
-            base: blobs,
+            lent: true,
+            ..Self::taken_over(blobs)
+        }
+    }
+
+    /// Those of a workspace that another Task kept. This one has them, too, from when it asked for them.
+    pub(super) fn taken_over(blobs: &[Blob]) -> Self {
+        let (base, over) = split(blobs);
+        Self {
+            base,
+            over,
             inherited: true,
             ..Self::default()
         }
@@ -92,15 +106,20 @@ impl Layers {
 
     /// What a Task that was handed them leaves: nothing where it changed nothing.
     pub(super) fn left(&self) -> Option<Checkpoint> {
-        if self.lack_something() {
-            return Some(Checkpoint::Failed {
+        (!self.inherited || self.lack_something()).then(|| self.whole())
+    }
+
+    /// All that is needed to have the workspace as it is.
+    pub(super) fn whole(&self) -> Checkpoint {
+        if self.lack_something() || self.is_empty() {
+            return Checkpoint::Failed {
                 why: "its last checkpoint could not be taken or stored".to_owned(),
-            });
+            };
         }
-        (!self.inherited).then(|| Checkpoint::Layer {
+        Checkpoint::Layer {
             base: true,
             blobs: self.all(),
-        })
+        }
     }
 
     pub(super) const fn are_inherited(&self) -> bool {
@@ -130,13 +149,14 @@ impl Layers {
         self.stale = false;
         match checkpoint {
             Checkpoint::Layer { base: true, blobs } => {
-                self.base.clone_from(blobs);
-                self.over.clear();
+                (self.base, self.over) = split(blobs);
                 self.inherited = false;
+                self.lent = false;
                 self.behind = false;
             }
             Checkpoint::Layer { base: false, blobs } => {
                 self.over.push(blobs.clone());
+                self.inherited = false;
                 self.behind = false;
             }
             Checkpoint::Failed { .. } => self.behind = true,
@@ -153,13 +173,29 @@ impl Layers {
         let size = |blobs: &[Blob]| blobs.iter().map(|blob| blob.size).sum::<u64>();
         let over: u64 = self.over.iter().map(|blobs| size(blobs)).sum();
         self.behind
-            || self.inherited
+            || self.lent
             || self.over.len() >= MAX_LAYERS
             || over > size(&self.base).max(SMALL)
     }
 }
 
+/// The layers that parts are of, the base first. Only the last part of a layer is not full; where a layer ends with a full one, it is taken as one with the next.
+fn split(blobs: &[Blob]) -> (Vec<Blob>, Vec<Vec<Blob>>) {
+    let mut layers = blobs
+        .split_inclusive(|blob| blob.size < MAX_BLOB_BYTES)
+        .map(<[Blob]>::to_vec);
+    (layers.next().unwrap_or_default(), layers.collect())
+}
+
 impl Machine {
+    /// The checkpoint at the end of a Task that keeps its workspace: where nothing has changed since the last one, nothing is sent.
+    pub(super) fn last_save(&self) -> Save {
+        let layers = &self.layers;
+        Save {
+            base: layers.is_empty() || layers.lack_something() || layers.wants_base(),
+        }
+    }
+
     /// Whether a checkpoint is to be taken, now that exec has answered so: what it was asked for may have changed the workspace, and another
     /// attempt would go on from there.
     #[must_use]

@@ -3,6 +3,7 @@ mod catalogue;
 mod characters;
 mod edit;
 mod end;
+mod files;
 mod fold;
 mod judge;
 mod network;
@@ -17,7 +18,7 @@ mod world;
 
 use super::*;
 use oarmaster_protocol::assignment::{
-    Accept, AgentTarget, ArtifactRule, File, Program, Repository, TaskRef,
+    Accept, AgentTarget, ArtifactRule, File, Program, Repository, TaskRef, Workspace,
 };
 use oarmaster_protocol::exec::{Failed, Output, Ran, Stopped};
 use oarmaster_protocol::journal::Checkpoint;
@@ -54,6 +55,8 @@ fn agent(tools: &[&str]) -> Assignment {
         continues: None,
         handed: None,
         replay: None,
+        workspace: Workspace::default(),
+        placed: vec![],
         repositories: vec![],
         files: vec![],
         artifacts: vec![],
@@ -73,6 +76,21 @@ fn repository() -> Repository {
         path: "app".into(),
         url: "https://git.example.com/app".into(),
         reference: "HEAD".into(),
+    }
+}
+
+fn placed(path: &str, archive: bool) -> Placed {
+    Placed {
+        path: path.into(),
+        task: TaskRef {
+            namespace: "n".into(),
+            name: "before".into(),
+            uid: "u0".into(),
+        },
+        name: "patch".into(),
+        digest: "sha256:1".into(),
+        size: 3,
+        archive,
     }
 }
 

@@ -30,7 +30,7 @@ fn essence(state: &State, now: i64) -> impl PartialEq + std::fmt::Debug + use<> 
         .collect();
     (
         (counters, tasks, names, notes),
-        (state.blob_bytes, state.task_bytes),
+        (state.held.clone(), state.task_bytes),
         (sdk.total, sdk.reserved, sdk.open.clone()),
         (sdk.term, sdk.running, sdk.first.is_some()),
     )

@@ -3,6 +3,7 @@
 mod histories;
 mod leaves;
 mod room;
+mod taken;
 mod whole;
 
 use super::*;

@@ -43,7 +43,8 @@ fn any_event(next: &Next, choice: u8, word: &str) -> Event {
         Next::Exec(Request::Probe) if choice > 63 => probed(true),
         Next::Exec(Request::Read { .. }) if choice > 63 => content("one\ntwo\n"),
         Next::Exec(Request::Write { .. }) if choice > 63 => Event::Exec(Response::Done),
-        Next::Exec(_) => exec(choice),
+        Next::Place(_) if choice > 63 => Event::Exec(Response::Done),
+        Next::Exec(_) | Next::Place(_) => exec(choice),
         Next::Model(_) => match choice % 17 {
             0 => text(word),
             1 => text(""),
@@ -194,6 +195,8 @@ proptest! {
         assignment.artifacts = vec![ArtifactRule { name: "a".into(), path: "*".into() }];
         if fetched {
             assignment.repositories = vec![repository()];
+            assignment.placed = vec![placed("b", true)];
+            assignment.workspace.keep = true;
         }
         if demanded {
             assignment = demanding(assignment);
@@ -202,9 +205,9 @@ proptest! {
             agent.max_turns = turns;
             agent.max_tool_calls = tool_calls;
         }
-        // Start, tools of servers, the network's proof, probes and restarts, repositories, files, turns with a repetition each, calls of two requests after leave for them, checks, artifacts.
+        // Start, tools of servers, the network's proof, probes and restarts, repositories, artifacts of others, files, turns with a repetition each, calls of two requests after leave for them, checks, artifacts, the workspace.
         let steps = 4 * u32::from(fetched);
-        let bound = 5 + steps * (MAX_RESTARTS + 1) + 2 * (MAX_RESTARTS + 1) + 1 + 2 * turns + 3 * tool_calls + 2 * rounds + 2;
+        let bound = 5 + 2 * u32::from(fetched) + steps * (MAX_RESTARTS + 1) + 2 * (MAX_RESTARTS + 1) + 1 + 2 * turns + 3 * tool_calls + 2 * rounds + 2;
         let mut machine = Machine::new(assignment);
         let mut event = Event::Begin;
         let mut asked = 0;

@@ -134,6 +134,7 @@ fn artifacts_are_kept_after_success_and_failure() {
                 name: "a".into(),
                 size: 1,
                 digest: "d".into(),
+                archive: false,
             },
             skipped: vec!["link".into()],
         })
