@@ -1,14 +1,20 @@
 //! The command line.
 
+mod approvals;
 mod audit;
 mod commands;
 mod cost;
 mod memory;
+mod run;
+mod workflows;
 
+pub use approvals::{Approvals, Approve, Reject};
 pub use audit::{Audit, AuditCommand, AuditFormat, Verify};
 pub use commands::{Commands, CommandsFormat};
 pub use cost::{By, Cost, CostCommand, CostFormat, Reconcile};
 pub use memory::{Memory, MemoryCommand, MemoryDelete, MemoryList, Whose};
+pub use run::Run;
+pub use workflows::Workflows;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
@@ -24,6 +30,7 @@ Exit codes:
 
 Examples:
   oar run python-fixer --files ./my-program --watch
+  oar run --workflow release-notes -p version=1.4 --watch
   oar list -A
   oar logs -f fix-1
   oar result fix-1 > fix.diff";
@@ -87,23 +94,31 @@ fn token_from(text: &str) -> Result<TokenFrom, String> {
 
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// Create a Task that runs an agent
+    /// Create a Task that runs an agent, or with --workflow a workflow
     Run(Run),
     /// List Tasks
     #[command(visible_alias = "ls")]
     List(List),
-    /// Show one Task: its phase, why, what it used, what came out
+    /// Show one Task: its phase, why, what it used, what came out; of a workflow its steps
     Get(Get),
     /// Show the transcript of a Task: model calls, tool calls, results, checks
     Logs(Logs),
     /// Print what a Task answered, or save what it kept
     Result(ResultArgs),
-    /// Stop a Task for good
+    /// Stop a Task for good; of a workflow its steps, and then `finally` runs
     Cancel(OneTask),
-    /// Stop a Task until it is resumed: its pod goes, and what an agent did stays; a `run` begins anew
+    /// Stop a Task until it is resumed: its pod goes, and what an agent did stays; a `run` begins anew; a workflow's Tasks are paused with it
     Pause(OneTask),
-    /// Let a paused Task go on: an agent where it stopped, a `run` from its beginning
+    /// Let a paused Task go on: an agent where it stopped, a `run` from its beginning, a workflow with its Tasks
     Resume(OneTask),
+    /// List the questions that wait for people, or show one: what is asked, and who may decide
+    Approvals(Approvals),
+    /// Say yes to a question, under your own name
+    Approve(Approve),
+    /// Say no to a question, under your own name
+    Reject(Reject),
+    /// List Workflows, or show one: what it takes, its steps, and how it is run
+    Workflows(Workflows),
     /// List the commands of Agents, or show one: what it takes, and how it is run
     Commands(Commands),
     /// Stop the model calls of pools, take them again, or forget answers that were kept
@@ -116,53 +131,10 @@ pub enum Command {
     Audit(Audit),
 }
 
-#[derive(ClapArgs, Debug)]
-#[command(after_help = "\
-Examples:
-  oar run python-fixer --files ./my-program --watch
-  oar run python-fixer --files . -p prompt='Make the tests pass.' --budget 0.25 --timeout 10m
-  oar run writer -p prompt='Explain RBAC in three sentences.' --name rbac-1
-  oar run coder --command writeTests -p module=parser
-
---files takes the text files below DIR: at most 128, each at most 128 KiB, together at most 900 KiB. Hidden files, __pycache__ and what
-.gitignore or .ignore name are left out. The Task gets copies: nothing in DIR changes.")]
-pub struct Run {
-    /// The Agent
-    pub agent: String,
-    /// One of the agent's commands; `oar commands` lists them
-    #[arg(long, value_name = "NAME")]
-    pub command: Option<String>,
-    /// Parameter; an agent takes `prompt`, what it is to do, a command what it says. Where no text is wanted the value is JSON
-    #[arg(short, long = "param", value_name = "KEY=VALUE", value_parser = param)]
-    pub params: Vec<(String, String)>,
-    /// Directory whose files are copied into the workspace
-    #[arg(long, value_name = "DIR")]
-    pub files: Option<PathBuf>,
-    /// Leave binary files out instead of refusing them
-    #[arg(long, requires = "files")]
-    pub skip_binary: bool,
-    /// Name of the Task; default: the agent's and some letters
-    #[arg(long)]
-    pub name: Option<String>,
-    /// Most that may be spent, in USD; default: the agent's, else the SandboxClass's
-    #[arg(long, value_name = "USD")]
-    pub budget: Option<String>,
-    /// Longest running time, like 90s or 1h30m; default: 20m
-    #[arg(long, value_name = "DURATION")]
-    pub timeout: Option<String>,
-    /// Stay and show what happens until the Task ends
-    #[arg(short, long, conflicts_with = "output")]
-    pub watch: bool,
-    /// Print the object that was created
-    #[arg(short, long, value_enum)]
-    pub output: Option<Format>,
-}
-
-fn param(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("write KEY=VALUE, like prompt='Make the tests pass.'".to_owned()),
-    }
+/// KEY=VALUE; the value may hold equals signs.
+fn pair(text: &str) -> Option<(String, String)> {
+    let (key, value) = text.split_once('=').filter(|(key, _)| !key.is_empty())?;
+    Some((key.to_owned(), value.to_owned()))
 }
 
 #[derive(ClapArgs, Debug)]
@@ -180,7 +152,7 @@ pub struct Get {
     /// The Task
     pub task: String,
     /// Stay and show what happens until the Task ends
-    #[arg(short, long, conflicts_with = "output")]
+    #[arg(short, long, visible_alias = "follow", conflicts_with = "output")]
     pub watch: bool,
     /// Print the object
     #[arg(short, long, value_enum)]
@@ -308,9 +280,10 @@ mod tests {
     }
 
     #[test]
-    fn parameters_may_hold_equals_signs() {
-        assert_eq!(param("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
-        assert!(param("=b").is_err() && param("a").is_err());
+    fn values_may_hold_equals_signs() {
+        assert_eq!(pair("a=b=c"), Some(("a".to_owned(), "b=c".to_owned())));
+        assert_eq!(pair("a="), Some(("a".to_owned(), String::new())));
+        assert!(pair("=b").is_none() && pair("a").is_none());
     }
 
     #[test]

@@ -2,10 +2,14 @@
 
 use crate::args::Global;
 use crate::error::Error;
-use kube::api::ListParams;
+use crate::text;
+use kube::api::{DynamicObject, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
-use kube::{Api, Client, Config};
-use oarmaster_crds::{Agent, Task};
+use kube::core::{ApiResource, DeserializeGuard, NamespaceResourceScope};
+use kube::{Api, Client, Config, Resource};
+use oarmaster_crds::{Agent, Approval, Task, Workflow};
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
 use std::future::Future;
 use std::time::Duration;
 
@@ -69,26 +73,92 @@ impl Cluster {
 
     /// The Agent of this name.
     pub async fn agent(&self, name: &str) -> Result<Agent, Error> {
-        let agents: Api<Agent> = Api::namespaced(self.client.clone(), &self.namespace);
-        let act = format!("failed to get Agent {}/{name}", self.namespace);
-        match call(&act, agents.get(name)).await {
+        self.named(name, "kubectl get oagent -A").await
+    }
+
+    /// The Workflow of this name.
+    pub async fn workflow(&self, name: &str) -> Result<Workflow, Error> {
+        self.named(name, "oar workflows -A").await
+    }
+
+    /// The Approval of this name.
+    pub async fn approval(&self, name: &str) -> Result<Approval, Error> {
+        let namespace = &self.namespace;
+        let act = format!("failed to get Approval {namespace}/{name}");
+        call(&act, self.api().get(name)).await.map_err(|error| {
+            if error.absent {
+                Error::input(format!("there is no Approval {name} in namespace {namespace}"))
+                    .absent()
+                    .next("`oar approvals` shows those of this namespace that wait, `oar approvals -A` of all; choose a namespace with -n.")
+            } else {
+                error
+            }
+        })
+    }
+
+    /// The object of this name. Where there is none it is said which there are; `all` lists those of all namespaces.
+    async fn named<K: Ours>(&self, name: &str, all: &str) -> Result<K, Error> {
+        let (kind, namespace) = (K::kind(&()), &self.namespace);
+        let act = format!("failed to get {kind} {namespace}/{name}");
+        match call(&act, self.api::<K>().get(name)).await {
             Err(error) if error.absent => {}
             found => return found,
         }
-        let all = call("failed to list Agents", agents.list(&ListParams::default())).await?;
-        let names: Vec<String> = all
-            .items
-            .into_iter()
-            .filter_map(|agent| agent.metadata.name)
-            .collect();
+        let act = format!("failed to list {kind}s");
+        let found = call(&act, self.api::<K>().list_metadata(&ListParams::default())).await?;
+        let names = found.items.into_iter();
+        let names: Vec<String> = names.filter_map(|held| held.metadata.name).collect();
         let next = if names.is_empty() {
-            "There are no Agents in this namespace. Apply one, or choose another namespace with -n; `kubectl get oagent -A` shows all.".to_owned()
+            format!(
+                "There are no {kind}s in this namespace. Apply one, or choose another namespace with -n; `{all}` shows all."
+            )
         } else {
             let names = names.join(", ");
             format!("There are: {names}. Choose another namespace with -n.")
         };
-        let what = format!("there is no Agent {name} in namespace {}", self.namespace);
+        let what = format!("there is no {kind} {name} in namespace {namespace}");
         Err(Error::input(what).next(next))
+    }
+
+    fn api<K: Ours>(&self) -> Api<K> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// The objects of a kind in the namespace, or in all of them. A malformed one must not hide the others: it is named and left out.
+    pub async fn list<K: Ours>(
+        &self,
+        all_namespaces: bool,
+        which: &ListParams,
+    ) -> Result<Vec<K>, Error> {
+        let api: Api<DeserializeGuard<K>> = if all_namespaces {
+            Api::all(self.client.clone())
+        } else {
+            Api::namespaced(self.client.clone(), &self.namespace)
+        };
+        let kind = K::kind(&());
+        let listed = call(&format!("failed to list {kind}s"), api.list(which)).await?;
+        let mut found = Vec::new();
+        for guard in listed.items {
+            match guard.0 {
+                Ok(object) => found.push(object),
+                Err(invalid) => eprintln!(
+                    "warning: {kind} {} cannot be read and is left out: {}",
+                    text::clean(invalid.metadata.name.as_deref().unwrap_or_default()),
+                    text::one_line(&invalid.error, 200)
+                ),
+            }
+        }
+        Ok(found)
+    }
+
+    /// The objects of a kind as they are stored, fields included that this oar does not know.
+    pub fn stored<K: Ours>(&self, all_namespaces: bool) -> Api<DynamicObject> {
+        let kind = ApiResource::erase::<K>(&());
+        if all_namespaces {
+            Api::all_with(self.client.clone(), &kind)
+        } else {
+            Api::namespaced_with(self.client.clone(), &self.namespace, &kind)
+        }
     }
 
     /// The flags that a follow-up command needs, with a leading space.
@@ -107,6 +177,20 @@ impl Cluster {
         }
         flags
     }
+}
+
+/// A namespaced kind of ours.
+pub trait Ours:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned
+{
+}
+
+impl<K> Ours for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+{
 }
 
 async fn config(global: &Global) -> Result<Config, KubeconfigError> {

@@ -1,8 +1,11 @@
 //! The commands, one file each.
 
 mod agent_commands;
+mod approvals;
 mod audit;
+mod below;
 mod cost;
+mod decide;
 mod get;
 mod list;
 mod logs;
@@ -13,13 +16,15 @@ mod result;
 mod run;
 mod state;
 mod watch;
+mod workflows;
 
 use crate::args::{Args, Command};
 use crate::cluster::Cluster;
 use crate::error::Error;
+use crate::steps::word;
 use oarmaster_crds::Task;
 use oarmaster_crds::conditions;
-use oarmaster_crds::kinds::task::Phase;
+use oarmaster_crds::kinds::task::{Phase, StepsStatus};
 use state::State;
 
 /// Carries a command out.
@@ -35,6 +40,10 @@ pub async fn run(args: Args) -> Result<(), Error> {
         Command::Cancel(args) => state::run(&cluster, &args.task, State::Cancelled).await,
         Command::Pause(args) => state::run(&cluster, &args.task, State::Paused).await,
         Command::Resume(args) => state::run(&cluster, &args.task, State::Running).await,
+        Command::Approvals(args) => approvals::run(&cluster, args).await,
+        Command::Approve(args) => decide::approve(&cluster, args).await,
+        Command::Reject(args) => decide::reject(&cluster, args).await,
+        Command::Workflows(args) => workflows::run(&cluster, args).await,
         Command::Commands(args) => agent_commands::run(&cluster, args).await,
         Command::Pools(args) => pools::run(&cluster, args).await,
         Command::Memory(args) => memory::run(&cluster, args).await,
@@ -45,15 +54,13 @@ pub async fn run(args: Args) -> Result<(), Error> {
 
 /// The phase of a Task in a word.
 fn phase(task: &Task) -> &'static str {
-    match task.status.as_ref().and_then(|status| status.phase) {
-        None | Some(Phase::Pending) => "Pending",
-        Some(Phase::Running) => "Running",
-        Some(Phase::Waiting) => "Waiting",
-        Some(Phase::Paused) => "Paused",
-        Some(Phase::Succeeded) => "Succeeded",
-        Some(Phase::Failed) => "Failed",
-        Some(Phase::Cancelled) => "Cancelled",
-    }
+    let phase = task.status.as_ref().and_then(|status| status.phase);
+    word(phase.unwrap_or(Phase::Pending))
+}
+
+/// Whether a Task runs a workflow: then it has steps, and no transcript of its own.
+fn is_run(task: &Task) -> bool {
+    task.spec.workflow.is_some()
 }
 
 /// Whether the Task did what it was asked.
@@ -80,6 +87,20 @@ fn why(task: &Task) -> Option<String> {
                 format!("{}: {}", held.reason, held.message)
             }
         })
+}
+
+/// How the steps of a run stand, once it has begun.
+fn steps(task: &Task) -> Option<&StepsStatus> {
+    task.status.as_ref()?.steps.as_ref()
+}
+
+/// The command that shows what happened to a Task.
+fn what_happened(task: &Task, full: bool) -> &'static str {
+    match (is_run(task), full) {
+        (true, _) => "oar get",
+        (false, true) => "oar logs --full",
+        (false, false) => "oar logs",
+    }
 }
 
 fn name(task: &Task) -> &str {

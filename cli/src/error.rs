@@ -81,6 +81,13 @@ impl Error {
         self
     }
 
+    /// Says the same in other words.
+    #[must_use]
+    pub fn saying(mut self, what: impl Into<String>) -> Self {
+        self.what = what.into();
+        self
+    }
+
     /// Says what caused it.
     #[must_use]
     pub fn source(mut self, source: impl Into<Source>) -> Self {
@@ -105,6 +112,12 @@ impl Error {
     /// The exit code.
     pub fn code(&self) -> Code {
         self.code
+    }
+
+    /// What to do next.
+    #[cfg(test)]
+    pub fn hint(&self) -> Option<&str> {
+        self.next.as_deref()
     }
 
     /// What went wrong, without its causes.

@@ -66,7 +66,7 @@ pub fn is_finished(task: &Task) -> bool {
         .is_some_and(|status| conditions::is_true(&status.conditions, FINISHED))
 }
 
-/// Follows a Task until it has ended and its transcript was read. Within a `LocalSet`.
+/// Follows a Task until it has ended and its transcript was read. A run has none: everything of it stands in its status. Within a `LocalSet`.
 pub fn follow(cluster: &Cluster, task: &Task) -> mpsc::Receiver<Event> {
     let (events, receiver) = mpsc::channel(64);
     let (seen, look) = watch::channel(Seen::of(task));
@@ -79,6 +79,9 @@ pub fn follow(cluster: &Cluster, task: &Task) -> mpsc::Receiver<Event> {
         seen,
         events.clone(),
     ));
+    if task.spec.workflow.is_some() {
+        return receiver;
+    }
     let mut reader = Reader {
         cluster: cluster.clone(),
         path: path(&cluster.namespace, &name, &uid),

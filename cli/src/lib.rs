@@ -9,13 +9,17 @@
 )]
 
 mod args;
+mod asked;
 mod cluster;
 mod commands;
 mod error;
 mod files;
 mod follow;
 mod gateway;
+mod graph;
 mod output;
+mod page;
+mod steps;
 mod text;
 mod token;
 mod transcript;

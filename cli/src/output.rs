@@ -84,12 +84,13 @@ fn yaml<T: Serialize>(value: &T) -> Result<String, Error> {
     Ok(text)
 }
 
-/// A table with a header: columns as wide as they must be, two spaces between.
+/// Prints a table with a header.
 pub fn table(header: &[&str], rows: &[Vec<String>]) -> Result<(), Error> {
     raw(lay_out(header, rows).as_bytes())
 }
 
-fn lay_out(header: &[&str], rows: &[Vec<String>]) -> String {
+/// A table: columns as wide as they must be, three spaces between. Control characters are escaped.
+pub fn lay_out(header: &[&str], rows: &[Vec<String>]) -> String {
     let cells: Vec<Vec<String>> =
         std::iter::once(header.iter().map(|cell| (*cell).to_owned()).collect())
             .chain(rows.iter().cloned())

@@ -63,6 +63,17 @@ pub fn age(time: jiff::Timestamp) -> String {
     )
 }
 
+/// A time as people say it: `in 3h`, `5m ago`.
+pub fn relative(time: jiff::Timestamp, now: jiff::Timestamp) -> String {
+    let left = time.duration_since(now);
+    let text = duration(left.unsigned_abs());
+    if left.is_negative() {
+        format!("{text} ago")
+    } else {
+        format!("in {text}")
+    }
+}
+
 /// Bytes: `812 B`, `3 KiB`, `1.5 MiB`.
 pub fn bytes(count: u64) -> String {
     match count {
@@ -83,6 +94,16 @@ pub fn count(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A word for a POSIX shell.
+pub fn quote(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./:,@%+=".contains(&byte);
+    if !text.is_empty() && text.bytes().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }
 
 #[cfg(test)]

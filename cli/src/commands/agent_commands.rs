@@ -2,17 +2,14 @@
 
 use super::params;
 use crate::args::{Commands, CommandsFormat, Format};
-use crate::cluster::{Cluster, call};
+use crate::cluster::Cluster;
 use crate::error::Error;
+use crate::page::Page;
 use crate::{output, text};
-use kube::Api;
 use kube::api::ListParams;
-use kube::core::DeserializeGuard;
 use oarmaster_crds::kinds::command::CommandSpec;
 use oarmaster_crds::{Agent, commands};
 use serde::Serialize;
-use serde_json::Value;
-use std::fmt::Write as _;
 
 /// A command and whose it is.
 #[derive(Debug, Serialize)]
@@ -49,7 +46,10 @@ pub async fn run(cluster: &Cluster, args: Commands) -> Result<(), Error> {
     } = args;
     let mut found = match &agent {
         Some(name) => of(cluster.agent(name).await?),
-        None => list(cluster, all_namespaces).await?,
+        None => {
+            let agents: Vec<Agent> = cluster.list(all_namespaces, &ListParams::default()).await?;
+            agents.into_iter().flat_map(of).collect()
+        }
     };
     if let Some(text) = search.as_deref().map(str::to_lowercase) {
         found.retain(|each| each.has(&text));
@@ -72,7 +72,7 @@ pub async fn run(cluster: &Cluster, args: Commands) -> Result<(), Error> {
             }
             Ok(())
         }
-        (None, Some(one)) => output::raw(text::clean(&page(one, &cluster.flags())).as_bytes()),
+        (None, Some(one)) => output::raw(page(one, &cluster.flags()).as_bytes()),
         (None, None) if found.is_empty() => output::line(&nothing(
             agent.as_deref(),
             search.as_deref(),
@@ -87,29 +87,6 @@ pub async fn run(cluster: &Cluster, args: Commands) -> Result<(), Error> {
             output::table(&header, &rows)
         }
     }
-}
-
-/// Every command of the readable Agents: a malformed one must not hide the others.
-async fn list(cluster: &Cluster, all_namespaces: bool) -> Result<Vec<Found>, Error> {
-    let client = cluster.client.clone();
-    let api: Api<DeserializeGuard<Agent>> = if all_namespaces {
-        Api::all(client)
-    } else {
-        Api::namespaced(client, &cluster.namespace)
-    };
-    let agents = call("failed to list Agents", api.list(&ListParams::default())).await?;
-    let mut found = Vec::new();
-    for guard in agents.items {
-        match guard.0 {
-            Ok(agent) => found.extend(of(agent)),
-            Err(invalid) => eprintln!(
-                "warning: Agent {} cannot be read and is left out: {}",
-                text::clean(invalid.metadata.name.as_deref().unwrap_or_default()),
-                text::one_line(&invalid.error, 200)
-            ),
-        }
-    }
-    Ok(found)
 }
 
 fn of(agent: Agent) -> Vec<Found> {
@@ -168,23 +145,12 @@ fn nothing(agent: Option<&str>, search: Option<&str>, namespace: Option<&str>) -
 }
 
 fn row(found: &Found, namespace: bool) -> Vec<String> {
-    let params: Vec<String> = commands::list(found.command.params.as_ref())
-        .into_iter()
-        .map(|param| match param.default {
-            Some(value) => format!(
-                "{}={}",
-                param.name,
-                text::one_line(&params::write(value), 20)
-            ),
-            None => param.name.to_owned(),
-        })
-        .collect();
     let some = |text: &str| if text.is_empty() { "-" } else { text }.to_owned();
     let mut cells = vec![
         found.agent.clone(),
         found.command.name.clone(),
         some(found.category()),
-        some(&params.join(" ")),
+        some(&params::names(found.command.params.as_ref())),
         text::one_line(&found.command.description, 80),
     ];
     if namespace {
@@ -196,12 +162,8 @@ fn row(found: &Found, namespace: bool) -> Vec<String> {
 /// One command in words.
 fn page(found: &Found, flags: &str) -> String {
     let Found { agent, command, .. } = found;
-    let mut page = String::new();
-    let mut put = |label: &str, value: &str| {
-        let value = value.trim_end().replace('\n', "\n             ");
-        // Writing to a String cannot fail.
-        let _ = writeln!(page, "{label:<12} {value}");
-    };
+    let mut page = Page::default();
+    let mut put = |label: &str, value: &str| page.put(label, value);
     put("Agent", agent);
     put("Command", &command.name);
     if let Some(category) = &command.category {
@@ -211,20 +173,7 @@ fn page(found: &Found, flags: &str) -> String {
         put("Description", &command.description);
     }
     for param in commands::list(command.params.as_ref()) {
-        let must = match param.default {
-            Some(value) => format!("default {}", params::write(value)),
-            None if param.required => "required".to_owned(),
-            None => "optional".to_owned(),
-        };
-        let mut text = format!("{}: {}, {must}", param.name, param.kind);
-        if let Some(values) = param.schema.get("enum").and_then(Value::as_array) {
-            let values: Vec<String> = values.iter().map(params::write).collect();
-            let _ = write!(text, "; one of {}", values.join(", "));
-        }
-        if !param.description.is_empty() {
-            let _ = write!(text, ". {}", param.description);
-        }
-        put("Parameter", &text);
+        put("Parameter", &params::describe(&param));
     }
     let answer = if command.output.is_some() {
         "JSON of a schema of its own"
@@ -243,7 +192,7 @@ fn page(found: &Found, flags: &str) -> String {
         ),
         lines => lines.iter().for_each(|line| put("Run", line)),
     }
-    page
+    page.text()
 }
 
 #[cfg(test)]

@@ -1,16 +1,16 @@
 //! `oar get`.
 
-use super::{name, phase, watch, why};
+use super::{below, is_run, name, phase, steps, watch, why};
 use crate::args::Get;
 use crate::cluster::{Cluster, call};
 use crate::error::Error;
 use crate::follow::is_finished;
+use crate::page::Page;
+use crate::steps::{Below, HEADER, rows, waits};
 use crate::{output, text};
-use kube::Api;
-use kube::api::DynamicObject;
-use kube::core::ApiResource;
+use jiff::Timestamp;
 use oarmaster_crds::Task;
-use std::fmt::Write as _;
+use oarmaster_crds::kinds::task::RequestKind;
 
 pub async fn run(cluster: &Cluster, args: Get) -> Result<(), Error> {
     let Get {
@@ -23,27 +23,26 @@ pub async fn run(cluster: &Cluster, args: Get) -> Result<(), Error> {
         return watch::watch(cluster, &held).await;
     }
     if let Some(format) = output {
-        // As it is stored, fields included that this oar does not know.
-        let kind = ApiResource::erase::<Task>(&());
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(cluster.client.clone(), &cluster.namespace, &kind);
+        let api = cluster.stored::<Task>(false);
         return output::data(
             &call("failed to get the Task", api.get(&task)).await?,
             format,
         );
     }
-    output::raw(text::clean(&describe(&held, &cluster.flags())).as_bytes())
+    let below = if steps(&held).is_some() {
+        below::look(cluster, &held).await
+    } else {
+        Below::default()
+    };
+    let page = describe(&held, &below, Timestamp::now(), &cluster.flags());
+    output::raw(page.as_bytes())
 }
 
-/// The Task in words.
-fn describe(task: &Task, flags: &str) -> String {
+/// The Task in words; of a run with a table of its steps.
+fn describe(task: &Task, below: &Below, now: Timestamp, flags: &str) -> String {
     let status = task.status.clone().unwrap_or_default();
-    let mut page = String::new();
-    let mut put = |label: &str, value: &str| {
-        let value = value.trim_end().replace('\n', "\n             ");
-        // Writing to a String cannot fail.
-        let _ = writeln!(page, "{label:<12} {value}");
-    };
+    let mut page = Page::default();
+    let mut put = |label: &str, value: &str| page.put(label, value);
     put("Name", name(task));
     put(
         "Namespace",
@@ -91,6 +90,20 @@ fn describe(task: &Task, flags: &str) -> String {
             ),
         );
     }
+    if let Some(steps) = &status.steps {
+        put("Runs", &steps.revision);
+        put("Steps", &format!("{} have ended", steps.progress));
+        for wait in waits(steps, below, now, flags) {
+            put("Waits", &wait);
+        }
+    }
+    let asked = status.requests.iter();
+    for asked in asked.filter(|entry| entry.kind == RequestKind::Approval) {
+        put(
+            "Waits",
+            &format!("for people: oar approvals {}{flags}", asked.name),
+        );
+    }
     for artifact in &status.artifacts {
         let size = text::bytes(u64::try_from(artifact.size).unwrap_or_default());
         put("Artifact", &format!("{} ({size})", artifact.name));
@@ -106,13 +119,26 @@ fn describe(task: &Task, flags: &str) -> String {
             &format!("{}={} {}{message}", held.type_, held.status, held.reason),
         );
     }
-    let follow = if is_finished(task) { "" } else { " -f" };
-    put(
-        "Next",
-        &format!(
-            "oar logs{follow} {0}{flags}\noar result {0}{flags}",
-            name(task)
-        ),
-    );
-    page
+    put("Next", &next(task, flags));
+    let table = status.steps.map(|steps| rows(&steps, below, now));
+    match table {
+        Some(rows) if !rows.is_empty() => {
+            format!("{}\n{}", page.text(), output::lay_out(&HEADER, &rows))
+        }
+        _ => page.text(),
+    }
 }
+
+fn next(task: &Task, flags: &str) -> String {
+    let name = name(task);
+    let look = match (is_run(task), is_finished(task)) {
+        (true, true) => return format!("oar result {name}{flags}"),
+        (true, false) => format!("oar get --watch {name}{flags}"),
+        (false, true) => format!("oar logs {name}{flags}"),
+        (false, false) => format!("oar logs -f {name}{flags}"),
+    };
+    format!("{look}\noar result {name}{flags}")
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,8 +6,8 @@ use crate::cluster::{Cluster, call};
 use crate::error::Error;
 use crate::{output, text};
 use kube::Api;
-use kube::api::{DynamicObject, ListParams};
-use kube::core::{ApiResource, DeserializeGuard};
+use kube::api::ListParams;
+use kube::core::DeserializeGuard;
 use oarmaster_crds::Task;
 
 pub async fn run(cluster: &Cluster, args: List) -> Result<(), Error> {
@@ -17,13 +17,7 @@ pub async fn run(cluster: &Cluster, args: List) -> Result<(), Error> {
     } = args;
     let act = "failed to list Tasks";
     if let Some(format) = output {
-        // As they are stored, fields included that this oar does not know.
-        let kind = ApiResource::erase::<Task>(&());
-        let api: Api<DynamicObject> = if all_namespaces {
-            Api::all_with(cluster.client.clone(), &kind)
-        } else {
-            Api::namespaced_with(cluster.client.clone(), &cluster.namespace, &kind)
-        };
+        let api = cluster.stored::<Task>(all_namespaces);
         return output::data(&call(act, api.list(&ListParams::default())).await?, format);
     }
     // One malformed object must not hide the others.

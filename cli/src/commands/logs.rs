@@ -1,5 +1,6 @@
 //! `oar logs`.
 
+use super::{is_run, name};
 use crate::args::{Format, Logs};
 use crate::cluster::Cluster;
 use crate::error::Error;
@@ -16,6 +17,14 @@ pub async fn run(cluster: &Cluster, args: Logs) -> Result<(), Error> {
         output,
     } = args;
     let task = cluster.task(&task).await?;
+    // As data it is what the gateway keeps of any Task.
+    if is_run(&task) && (follow || output.is_none()) {
+        let (name, flags) = (name(&task), cluster.flags());
+        let what = format!("Task {name} runs a workflow, and has no transcript of its own");
+        return Err(Error::input(what).next(format!(
+            "Its steps, and their Tasks, which have: oar get {name}{flags}\nTo see them begin and end: oar get --watch {name}{flags}"
+        )));
+    }
     let mut out = Out {
         format: output,
         printer: Printer::new(full),
@@ -27,7 +36,7 @@ pub async fn run(cluster: &Cluster, args: Logs) -> Result<(), Error> {
             Err(error) if error.absent => {
                 eprintln!(
                     "Nothing has run yet. To wait for it: oar logs -f {}{}",
-                    super::name(&task),
+                    name(&task),
                     cluster.flags()
                 );
                 Ok(())

@@ -1,11 +1,14 @@
-//! Parameters of an agent's command as words of a command line.
+//! Parameters of an agent's command, or of a Workflow, as words of a command line.
 
 use crate::error::Error;
+use crate::text::{self, quote};
+use oarmaster_crds::commands::{Param, Params};
 use oarmaster_crds::kinds::command::CommandSpec;
-use oarmaster_crds::validate::summary;
-use oarmaster_crds::{Agent, commands};
+use oarmaster_crds::validate::{Problem, summary};
+use oarmaster_crds::{Agent, Workflow, commands};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 /// What is said where an agent has no such command.
 pub fn absent(agent: &str, name: &str, names: &[&str]) -> Error {
@@ -20,8 +23,7 @@ pub fn absent(agent: &str, name: &str, names: &[&str]) -> Error {
     Error::input(format!("Agent {agent} has no command {name}")).next(next)
 }
 
-/// The parameters of an agent's command, checked as the operator will. Texts are taken as they are where a text is wanted, and are JSON
-/// elsewhere.
+/// The parameters of an agent's command, checked as the operator will.
 pub fn read(
     agent: &Agent,
     name: &str,
@@ -34,7 +36,55 @@ pub fn read(
         return Err(absent(own, name, &names));
     };
     let next = format!("`oar commands {own} {name}` shows what it takes.");
-    let known = commands::list(command.params.as_ref());
+    let params = typed(command.params.as_ref(), given).map_err(|error| error.next(&*next))?;
+    match commands::prompt(command, "params", &params) {
+        Ok(_) => Ok(params),
+        Err(problems) => {
+            let what = format!("command {name} of Agent {own}");
+            Err(unfit(&what, &problems).next(next))
+        }
+    }
+}
+
+/// The parameters of a run of a Workflow, checked as the operator will.
+pub fn of_workflow(
+    workflow: &Workflow,
+    given: Vec<(String, String)>,
+) -> Result<BTreeMap<String, Value>, Error> {
+    let own = workflow.metadata.name.as_deref().unwrap_or_default();
+    let schema = workflow.spec.params.as_ref();
+    let next = format!("`oar workflows {own}` shows what it takes.");
+    let known: Vec<&str> = commands::list(schema)
+        .iter()
+        .map(|held| held.name)
+        .collect();
+    if let Some((key, _)) = given.iter().find(|(key, _)| !known.contains(&&**key)) {
+        let takes = match known.as_slice() {
+            [] => "takes no parameters".to_owned(),
+            some => format!("takes {}", some.join(", ")),
+        };
+        let what = format!("Workflow {own} has no parameter {key}: it {takes}");
+        return Err(Error::input(what).next(next));
+    }
+    let params = typed(schema, given).map_err(|error| error.next(&*next))?;
+    let fits = Params::new("spec.params", schema)
+        .and_then(|schema| schema.complete("params", &params).map(|_| ()));
+    match fits {
+        Ok(()) => Ok(params),
+        Err(problems) => Err(unfit(&format!("Workflow {own}"), &problems).next(next)),
+    }
+}
+
+fn unfit(what: &str, problems: &[Problem]) -> Error {
+    Error::input(format!("{what} cannot be run so: {}", summary(problems)))
+}
+
+/// Texts are taken as they are where a text is wanted, and are JSON elsewhere.
+fn typed(
+    schema: Option<&Value>,
+    given: Vec<(String, String)>,
+) -> Result<BTreeMap<String, Value>, Error> {
+    let known = commands::list(schema);
     let mut params = BTreeMap::new();
     for (key, text) in given {
         let kind = known
@@ -44,23 +94,71 @@ pub fn read(
         let value = if kind == "string" {
             Value::String(text)
         } else {
-            serde_json::from_str(&text).map_err(|error| {
-                Error::input(format!("-p {key} is no {kind}"))
-                    .next(next.clone())
-                    .source(error)
-            })?
+            serde_json::from_str(&text)
+                .map_err(|error| Error::input(format!("-p {key} is no {kind}")).source(error))?
         };
         if params.insert(key.clone(), value).is_some() {
             return Err(Error::input(format!("-p {key} is given twice")));
         }
     }
-    match commands::prompt(command, "params", &params) {
-        Ok(_) => Ok(params),
-        Err(problems) => Err(Error::input(format!(
-            "command {name} of Agent {own} cannot be run so: {}",
-            summary(&problems)
-        ))
-        .next(next)),
+    Ok(params)
+}
+
+/// The names of all parameters in a line, with their defaults.
+pub fn names(schema: Option<&Value>) -> String {
+    let name = |param: Param<'_>| match param.default {
+        Some(value) => format!("{}={}", param.name, text::one_line(&write(value), 20)),
+        None => param.name.to_owned(),
+    };
+    let names: Vec<String> = commands::list(schema).into_iter().map(name).collect();
+    names.join(" ")
+}
+
+/// A parameter in a line: its type, whether it must be given, and what it is for.
+pub fn describe(param: &Param<'_>) -> String {
+    let must = match param.default {
+        Some(value) => format!("default {}", write(value)),
+        None if param.required => "required".to_owned(),
+        None => "optional".to_owned(),
+    };
+    let mut text = format!("{}: {}, {must}", param.name, param.kind);
+    // Writing to a String cannot fail.
+    if let Some(values) = param.schema.get("enum").and_then(Value::as_array) {
+        let values: Vec<String> = values.iter().map(write).collect();
+        let _ = write!(text, "; one of {}", values.join(", "));
+    }
+    if !param.description.is_empty() {
+        let _ = write!(text, ". {}", param.description);
+    }
+    text
+}
+
+/// A line that runs a Workflow, with a value for each parameter that must be given.
+pub fn workflow_line(name: &str, schema: Option<&Value>, flags: &str) -> String {
+    let params = commands::list(schema).into_iter();
+    let params = params.filter(|param| param.required && param.default.is_none());
+    let params: String = params
+        .map(|param| format!(" -p {}={}", param.name, quote(&example(&param))))
+        .collect();
+    format!("oar run --workflow {name}{params}{flags}")
+}
+
+/// A value that shows how a parameter is written.
+fn example(param: &Param<'_>) -> String {
+    let values = param.schema.get("enum").and_then(Value::as_array);
+    let first = values.and_then(|values| values.first());
+    if let Some(value) = first.or_else(|| param.schema.get("const")) {
+        return write(value);
+    }
+    match param.kind {
+        "integer" | "number" => {
+            let least = param.schema.get("minimum");
+            least.map_or_else(|| "1".to_owned(), write)
+        }
+        "boolean" => "true".to_owned(),
+        "array" => "[]".to_owned(),
+        "object" => "{}".to_owned(),
+        _ => "...".to_owned(),
     }
 }
 
@@ -91,16 +189,6 @@ pub fn lines(agent: &str, command: &CommandSpec, flags: &str) -> Vec<String> {
         format!("oar run {agent} --command {}{params}{flags}", command.name)
     };
     examples.iter().map(line).collect()
-}
-
-/// A word for a POSIX shell.
-fn quote(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./:,@%+=".contains(&byte);
-    if !text.is_empty() && text.bytes().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
 }
 
 #[cfg(test)]
@@ -167,6 +255,68 @@ mod tests {
         }
     }
 
+    fn workflow(params: Value) -> Workflow {
+        serde_json::from_value(json!({
+            "apiVersion": "oarmaster.dev/v1alpha1", "kind": "Workflow", "metadata": {"name": "ship"},
+            "spec": {"params": params, "steps": [{"name": "ask", "run": {"command": ["true"]}}]},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_workflow_takes_what_its_schema_says() {
+        let schema = json!({"type": "object", "required": ["version"], "properties": {
+            "version": {"type": "string"}, "count": {"type": "integer", "minimum": 1, "default": 1}}});
+        let ship = workflow(schema);
+        let read = |words: &[(&str, &str)]| of_workflow(&ship, given(words));
+        let params = read(&[("version", "1.4"), ("count", "3")]).unwrap();
+        assert_eq!(json!(params), json!({"version": "1.4", "count": 3}));
+        // Defaults are the operator's to fill in.
+        assert_eq!(
+            json!(read(&[("version", "2")]).unwrap()),
+            json!({"version": "2"})
+        );
+        for (words, told) in [
+            (&[][..], "params.version: is missing"),
+            (
+                &[("version", "2"), ("count", "x")],
+                "-p count is no integer",
+            ),
+            (&[("version", "2"), ("count", "0")], "params.count: "),
+            (
+                &[("version", "2"), ("versoin", "2")],
+                "Workflow ship has no parameter versoin: it takes count, version",
+            ),
+            (
+                &[("version", "2"), ("version", "3")],
+                "-p version is given twice",
+            ),
+        ] {
+            let line = read(words).unwrap_err().line();
+            assert!(line.contains(told), "{told}: {line}");
+        }
+        let none = workflow(Value::Null);
+        assert!(of_workflow(&none, Vec::new()).unwrap().is_empty());
+        let line = of_workflow(&none, given(&[("a", "b")])).unwrap_err().line();
+        assert!(line.contains("it takes no parameters"), "{line}");
+    }
+
+    #[test]
+    fn a_line_that_runs_a_workflow_gives_what_must_be_given() {
+        let schema = json!({"type": "object", "required": ["version", "to", "count", "dry", "tags"], "properties": {
+            "version": {"type": "string"},
+            "to": {"type": "string", "enum": ["the test site", "prod"]},
+            "count": {"type": "integer", "minimum": 3},
+            "dry": {"type": "boolean"},
+            "tags": {"type": "array", "items": {"type": "string"}, "default": []},
+            "note": {"type": "string"}}});
+        assert_eq!(
+            workflow_line("ship", Some(&schema), " -n team"),
+            "oar run --workflow ship -p count=3 -p dry=true -p to='the test site' -p version=... -n team"
+        );
+        assert_eq!(workflow_line("ship", None, ""), "oar run --workflow ship");
+    }
+
     #[test]
     fn the_samples_agent_has_no_problem_and_takes_what_its_task_gives() {
         let agent = include_str!("../../../config/samples/commands/1-agent.yaml");
@@ -188,18 +338,6 @@ mod tests {
                 lines("python-coder", command, "").len(),
                 command.examples.len()
             );
-        }
-    }
-
-    #[test]
-    fn words_are_quoted_for_a_shell() {
-        for (text, quoted) in [
-            ("", "''"),
-            ("a/b-1", "a/b-1"),
-            ("$(x)", "'$(x)'"),
-            ("it's", r"'it'\''s'"),
-        ] {
-            assert_eq!(quote(text), quoted);
         }
     }
 

@@ -1,6 +1,6 @@
 //! `oar result`.
 
-use super::{is_complete, name, phase, why};
+use super::{is_complete, is_run, name, phase, what_happened, why};
 use crate::args::{Format, ResultArgs};
 use crate::cluster::Cluster;
 use crate::error::Error;
@@ -29,7 +29,12 @@ pub async fn run(cluster: &Cluster, args: ResultArgs) -> Result<(), Error> {
             phase(&task)
         ))
         .next(format!(
-            "To wait for it: oar logs -f {}{}",
+            "To wait for it: {} {}{}",
+            if is_run(&task) {
+                "oar get --watch"
+            } else {
+                "oar logs -f"
+            },
             name(&task),
             cluster.flags()
         )));
@@ -60,7 +65,8 @@ fn answer(cluster: &Cluster, task: &Task, format: Option<Format>) -> Result<(), 
     let why = why(task).map(|why| format!(": {why}")).unwrap_or_default();
     Err(
         Error::failed(format!("Task {} is {}{why}", name(task), phase(task))).next(format!(
-            "What happened: oar logs {}{}",
+            "What happened: {} {}{}",
+            what_happened(task, false),
             name(task),
             cluster.flags()
         )),

@@ -1,16 +1,18 @@
 //! `oar run`.
 
-use super::{name, params, watch};
+use super::{is_run, name, params, watch};
 use crate::args::Run;
 use crate::cluster::{Cluster, call};
 use crate::error::Error;
 use crate::{files, output, text};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::PostParams;
 use oarmaster_crds::conditions::{self, READY};
 use oarmaster_crds::kinds::task::AgentCall;
-use oarmaster_crds::{Agent, Allowance, GepDuration, Task, TaskSpec, Usd};
+use oarmaster_crds::{Allowance, GepDuration, LocalRef, Task, TaskSpec, Usd};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// What an agent is asked when the user gives it files and no words.
 const PROMPT: &str = "Do what your instructions say with the files in the workspace.";
@@ -18,6 +20,7 @@ const PROMPT: &str = "Do what your instructions say with the files in the worksp
 pub async fn run(cluster: &Cluster, args: Run) -> Result<(), Error> {
     let Run {
         agent,
+        workflow,
         command,
         params: words,
         files,
@@ -28,39 +31,25 @@ pub async fn run(cluster: &Cluster, args: Run) -> Result<(), Error> {
         watch,
         output,
     } = args;
-    let mut spec = TaskSpec {
-        agent: Some(AgentCall {
-            name: Some(agent.clone()),
-            command: command.clone(),
-            ..AgentCall::default()
-        }),
-        ..TaskSpec::default()
-    };
-    if command.is_none() {
-        spec.params = Some(parameters(words.clone(), files.is_some())?);
-    }
-    spec.budget = budget.map(money).transpose()?;
-    if let Some(timeout) = timeout {
-        spec.timeout = duration(timeout)?;
-    }
-    if let Some(folder) = &files {
-        let found = files::read(folder, skip_binary)?;
-        for line in &found.skipped {
-            eprintln!("warning: {}", text::clean(line));
+    let budget = budget.map(money).transpose()?;
+    let timeout = timeout.map(duration).transpose()?;
+    let (target, mut spec) = match workflow {
+        Some(name) => {
+            let spec = of_workflow(cluster, &name, words).await?;
+            (name, spec)
         }
-        eprintln!(
-            "{} files with {} from {}",
-            found.files.len(),
-            text::bytes(found.bytes),
-            folder.display()
-        );
-        spec.files = found.files;
+        None => {
+            let name = agent.unwrap_or_default();
+            let files = files.map(|folder| (folder, skip_binary));
+            let spec = of_agent(cluster, &name, command, words, files).await?;
+            (name, spec)
+        }
+    };
+    spec.budget = budget;
+    if let Some(timeout) = timeout {
+        spec.timeout = timeout;
     }
-    let held = look(cluster, &agent).await?;
-    if let Some(name) = &command {
-        spec.params = Some(params::read(&held, name, words)?);
-    }
-    let wanted = wanted.unwrap_or_else(|| generated(&agent));
+    let wanted = wanted.unwrap_or_else(|| generated(&target));
     let task = create(cluster, &wanted, spec).await?;
     if let Some(format) = output {
         return output::data(&task, format);
@@ -73,11 +62,69 @@ pub async fn run(cluster: &Cluster, args: Run) -> Result<(), Error> {
     if watch {
         return watch::watch(cluster, &task).await;
     }
-    output::line(&format!(
-        "To see what it does: oar logs -f {}{}",
-        name(&task),
-        cluster.flags()
-    ))
+    let (name, flags) = (name(&task), cluster.flags());
+    output::line(&if is_run(&task) {
+        format!("To see its steps: oar get {name} --watch{flags}")
+    } else {
+        format!("To see what it does: oar logs -f {name}{flags}")
+    })
+}
+
+async fn of_workflow(
+    cluster: &Cluster,
+    name: &str,
+    words: Vec<(String, String)>,
+) -> Result<TaskSpec, Error> {
+    let held = cluster.workflow(name).await?;
+    let params = params::of_workflow(&held, words)?;
+    let conditions = held.status.as_ref().map(|status| &*status.conditions);
+    warn("Workflow", name, conditions.unwrap_or_default());
+    Ok(TaskSpec {
+        workflow: Some(LocalRef::new(name)),
+        params: (!params.is_empty()).then_some(params),
+        ..TaskSpec::default()
+    })
+}
+
+/// `files`: a folder, and whether its binary files are left out. What is wrong here is said before the cluster is asked.
+async fn of_agent(
+    cluster: &Cluster,
+    agent: &str,
+    command: Option<String>,
+    words: Vec<(String, String)>,
+    files: Option<(PathBuf, bool)>,
+) -> Result<TaskSpec, Error> {
+    let mut spec = TaskSpec {
+        agent: Some(AgentCall {
+            name: Some(agent.to_owned()),
+            command: command.clone(),
+            ..AgentCall::default()
+        }),
+        ..TaskSpec::default()
+    };
+    if command.is_none() {
+        spec.params = Some(parameters(words.clone(), files.is_some())?);
+    }
+    if let Some((folder, skip_binary)) = &files {
+        let found = files::read(folder, *skip_binary)?;
+        for line in &found.skipped {
+            eprintln!("warning: {}", text::clean(line));
+        }
+        eprintln!(
+            "{} files with {} from {}",
+            found.files.len(),
+            text::bytes(found.bytes),
+            folder.display()
+        );
+        spec.files = found.files;
+    }
+    let held = cluster.agent(agent).await?;
+    let conditions = held.status.as_ref().map(|status| &*status.conditions);
+    warn("Agent", agent, conditions.unwrap_or_default());
+    if let Some(name) = &command {
+        spec.params = Some(params::read(&held, name, words)?);
+    }
+    Ok(spec)
 }
 
 fn parameters(given: Vec<(String, String)>, files: bool) -> Result<BTreeMap<String, Value>, Error> {
@@ -132,27 +179,24 @@ fn duration(text: String) -> Result<GepDuration, Error> {
     }
 }
 
-/// A name that no other Task has: the agent's and six letters.
-fn generated(agent: &str) -> String {
+/// A name that no other Task has: that of what it runs, and six letters.
+fn generated(target: &str) -> String {
     let letters = oarmaster_crds::names::base32(uuid::Uuid::new_v4().as_bytes(), 6);
-    let agent: String = agent.chars().take(200).collect();
-    format!("{agent}-{letters}")
+    let target: String = target.chars().take(200).collect();
+    format!("{target}-{letters}")
 }
 
-/// The Agent. That it is not Ready is no reason against a Task, which waits for it.
-async fn look(cluster: &Cluster, name: &str) -> Result<Agent, Error> {
-    let held = cluster.agent(name).await?;
-    let status = held.status.clone().unwrap_or_default();
-    match conditions::find(&status.conditions, READY) {
+/// That something is not Ready is no reason against a Task, which waits for it.
+fn warn(kind: &str, name: &str, held: &[Condition]) {
+    match conditions::find(held, READY) {
         Some(ready) if ready.status == "True" => {}
         Some(ready) => eprintln!(
-            "warning: Agent {name} is not Ready ({}: {}); the Task waits until it is",
+            "warning: {kind} {name} is not Ready ({}: {}); the Task waits until it is",
             text::clean(&ready.reason),
             text::clean(&ready.message)
         ),
-        None => eprintln!("warning: Agent {name} is not Ready yet; the Task waits until it is"),
+        None => eprintln!("warning: {kind} {name} is not Ready yet; the Task waits until it is"),
     }
-    Ok(held)
 }
 
 async fn create(cluster: &Cluster, wanted: &str, spec: TaskSpec) -> Result<Task, Error> {

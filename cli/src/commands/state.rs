@@ -1,6 +1,6 @@
 //! `oar cancel`, `oar pause` and `oar resume`: what a Task should be doing.
 
-use super::name;
+use super::{name, steps};
 use crate::cluster::{Cluster, call};
 use crate::error::Error;
 use crate::follow::is_finished;
@@ -25,11 +25,7 @@ pub async fn run(cluster: &Cluster, task: &str, state: State) -> Result<(), Erro
         return refuse("is not paused");
     }
     let patch = Patch::Merge(json!({"spec": {"state": state}}));
-    let (verb, done) = match state {
-        DesiredState::Cancelled => ("cancel", "is being cancelled"),
-        DesiredState::Paused => ("pause", "is being paused"),
-        DesiredState::Running => ("resume", "goes on"),
-    };
+    let (verb, done) = words(state, steps(&task).is_some());
     let act = format!("failed to {verb} Task {}", name(&task));
     call(
         &act,
@@ -39,4 +35,40 @@ pub async fn run(cluster: &Cluster, task: &str, state: State) -> Result<(), Erro
     )
     .await?;
     output::line(&format!("Task {} {done}", name(&task)))
+}
+
+/// What is done, and what becomes of the Task. `run`: it is a run that has begun.
+fn words(state: State, run: bool) -> (&'static str, &'static str) {
+    match (state, run) {
+        (DesiredState::Cancelled, false) => ("cancel", "is being cancelled"),
+        (DesiredState::Cancelled, true) => (
+            "cancel",
+            "is being cancelled: its steps are stopped, then `finally` runs",
+        ),
+        (DesiredState::Paused, false) => ("pause", "is being paused"),
+        (DesiredState::Paused, true) => (
+            "pause",
+            "is being paused, and its Tasks with it: no step begins; what people are asked can be decided all the same",
+        ),
+        (DesiredState::Running, false) => ("resume", "goes on"),
+        (DesiredState::Running, true) => ("resume", "goes on, and its Tasks with it"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_becomes_of_a_run_is_said_with_its_steps() {
+        for (state, task, run) in [
+            (State::Cancelled, "is being cancelled", "`finally` runs"),
+            (State::Paused, "is being paused", "no step begins"),
+            (State::Running, "goes on", "and its Tasks with it"),
+        ] {
+            let (verb, said) = words(state, true);
+            assert!(said.starts_with(task) && said.contains(run), "{said}");
+            assert_eq!(words(state, false), (verb, task));
+        }
+    }
 }

@@ -1,10 +1,11 @@
 //! `--watch`: everything that happens to a Task until its end.
 
-use super::{is_complete, logs, name, phase, why};
+use super::{is_complete, is_run, logs, name, phase, steps, what_happened, why};
 use crate::cluster::Cluster;
 use crate::error::Error;
 use crate::follow::{self, Event, is_finished};
 use crate::output;
+use crate::steps::Changes;
 use crate::transcript::Printer;
 use oarmaster_crds::Task;
 use serde_json::Value;
@@ -17,8 +18,12 @@ pub async fn watch(cluster: &Cluster, task: &Task) -> Result<(), Error> {
         start: Instant::now(),
         printer: Printer::new(false),
         said: String::new(),
+        changes: Changes::new(cluster.flags()),
     };
-    let mut state = Watched::default();
+    let mut state = Watched {
+        task: None,
+        read: is_run(task), // it has no transcript
+    };
     loop {
         let event = tokio::select! {
             event = events.recv() => event,
@@ -48,7 +53,6 @@ fn left(cluster: &Cluster, task: &str) -> Error {
     ))
 }
 
-#[derive(Default)]
 struct Watched {
     task: Option<Task>,
     read: bool,
@@ -58,6 +62,7 @@ struct Screen {
     start: Instant,
     printer: Printer,
     said: String,
+    changes: Changes,
 }
 
 impl Screen {
@@ -65,7 +70,14 @@ impl Screen {
     fn show(&mut self, event: Event, state: &mut Watched) -> Result<bool, Error> {
         match event {
             Event::Task(task) => {
-                self.phase(&task)?;
+                // What has become of the steps comes before the end.
+                if is_finished(&task) {
+                    self.steps(&task)?;
+                    self.phase(&task)?;
+                } else {
+                    self.phase(&task)?;
+                    self.steps(&task)?;
+                }
                 state.task = Some(*task);
             }
             Event::Record(record) => {
@@ -88,7 +100,9 @@ impl Screen {
 
     fn phase(&mut self, task: &Task) -> Result<(), Error> {
         let mut line = phase(task).to_owned();
-        if let Some(why) = why(task) {
+        // Of a run that goes on the lines of its steps say it.
+        let silent = steps(task).is_some() && !is_finished(task);
+        if let Some(why) = why(task).filter(|_| !silent) {
             line.push_str(": ");
             line.push_str(&why);
         }
@@ -97,6 +111,13 @@ impl Screen {
         }
         self.said.clone_from(&line);
         logs::print(&[format!("Task is {line}")], self.millis())
+    }
+
+    fn steps(&mut self, task: &Task) -> Result<(), Error> {
+        let lines = steps(task).map(|steps| self.changes.lines(steps));
+        let millis = self.millis();
+        let mut lines = lines.into_iter().flatten();
+        lines.try_for_each(|line| logs::print(&[line], millis))
     }
 
     fn millis(&self) -> i64 {
@@ -141,13 +162,15 @@ fn end(cluster: &Cluster, task_name: &str, task: Option<Task>) -> Result<(), Err
         .map(|failure| failure.class.as_str())
     {
         Some("BudgetExceeded") => "Run it again with a larger --budget. ",
+        Some("Timeout") if is_run(&task) => "Its Workflow's spec.timeouts bound it. ",
         Some("Timeout") => "Run it again with a longer --timeout. ",
         Some("ModelUnavailable") => "What its models say: kubectl get opool,oprov -o wide. ",
         _ => "",
     };
     Err(
         Error::failed(format!("Task {task_name} is {}{why} ({sum})", phase(&task))).next(format!(
-            "{next}What happened: oar logs --full {task_name}{flags}"
+            "{next}What happened: {} {task_name}{flags}",
+            what_happened(&task, true)
         )),
     )
 }

@@ -38,3 +38,23 @@ fn durations_and_numbers_read_well() {
     assert_eq!(bytes(812), "812 B");
     assert_eq!(bytes(3_000), "3 KiB");
 }
+
+#[test]
+fn a_time_is_said_from_now() {
+    let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap();
+    let now = at("2026-11-01T12:00:00Z");
+    assert_eq!(relative(at("2026-11-01T15:00:00Z"), now), "in 3h");
+    assert_eq!(relative(at("2026-11-01T11:50:00Z"), now), "10m ago");
+}
+
+#[test]
+fn words_are_quoted_for_a_shell() {
+    for (text, quoted) in [
+        ("", "''"),
+        ("a/b-1", "a/b-1"),
+        ("$(x)", "'$(x)'"),
+        ("it's", r"'it'\''s'"),
+    ] {
+        assert_eq!(quote(text), quoted);
+    }
+}

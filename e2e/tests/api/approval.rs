@@ -81,7 +81,7 @@ async fn the_operator_makes_approvals_and_nobody_else() -> Result<()> {
 }
 
 /// An Approval that waits, for a Task that says that it asked. Also an operator that runs finds it so.
-async fn waiting(space: &Space, name: &str, patch: Value) -> Result<Approval> {
+pub async fn waiting(space: &Space, name: &str, patch: Value) -> Result<Approval> {
     let operator = account(space, RELEASE, "oarmaster-operator")?;
     let asks = with(
         &with_spec(&task::agent(), json!({"agent": {"name": "none"}})),
@@ -110,7 +110,7 @@ async fn waiting(space: &Space, name: &str, patch: Value) -> Result<Approval> {
 }
 
 /// A client of somebody who may decide on Approvals of the namespace.
-async fn approver(space: &Space, name: &str, groups: &[&str]) -> Result<Client> {
+pub async fn approver(space: &Space, name: &str, groups: &[&str]) -> Result<Client> {
     let user = format!("--user={name}");
     let role = "--clusterrole=oarmaster-approver";
     space

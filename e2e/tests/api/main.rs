@@ -17,6 +17,7 @@ mod defaults;
 mod documents;
 mod guards;
 mod limits;
+mod oar;
 mod pods;
 mod pool;
 mod provider;

@@ -1,0 +1,82 @@
+//! `oar run`.
+
+use super::{Format, pair};
+use clap::Args as ClapArgs;
+use std::path::PathBuf;
+
+#[derive(ClapArgs, Debug)]
+#[command(after_help = "\
+Examples:
+  oar run python-fixer --files ./my-program --watch
+  oar run python-fixer --files . -p prompt='Make the tests pass.' --budget 0.25 --timeout 10m
+  oar run writer -p prompt='Explain RBAC in three sentences.' --name rbac-1
+  oar run coder --command writeTests -p module=parser
+  oar run --workflow release-notes -p version=1.4 --watch
+
+--files takes the text files below DIR: at most 128, each at most 128 KiB, together at most 900 KiB. Hidden files, __pycache__ and what
+.gitignore or .ignore name are left out. The Task gets copies: nothing in DIR changes. Files, their check and the longest time of a workflow
+stand in its steps.")]
+pub struct Run {
+    /// The Agent
+    #[arg(required_unless_present = "workflow", conflicts_with = "workflow")]
+    pub agent: Option<String>,
+    /// A Workflow in place of an agent; `oar workflows` lists them
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["command", "files", "timeout"])]
+    pub workflow: Option<String>,
+    /// One of the agent's commands; `oar commands` lists them
+    #[arg(long, value_name = "NAME")]
+    pub command: Option<String>,
+    /// Parameter; an agent takes `prompt`, what it is to do, a command or a workflow what it says. Where no text is wanted the value is JSON
+    #[arg(short, long = "param", value_name = "KEY=VALUE", value_parser = param)]
+    pub params: Vec<(String, String)>,
+    /// Directory whose files are copied into the workspace
+    #[arg(long, value_name = "DIR")]
+    pub files: Option<PathBuf>,
+    /// Leave binary files out instead of refusing them
+    #[arg(long, requires = "files")]
+    pub skip_binary: bool,
+    /// Name of the Task; default: the agent's or the workflow's and some letters
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Most that may be spent, in USD; default: the agent's or the workflow's, else the SandboxClass's
+    #[arg(long, value_name = "USD")]
+    pub budget: Option<String>,
+    /// Longest running time, like 90s or 1h30m; default: 20m
+    #[arg(long, value_name = "DURATION")]
+    pub timeout: Option<String>,
+    /// Stay and show what happens until the Task ends
+    #[arg(short, long, visible_alias = "follow", conflicts_with = "output")]
+    pub watch: bool,
+    /// Print the object that was created
+    #[arg(short, long, value_enum)]
+    pub output: Option<Format>,
+}
+
+fn param(text: &str) -> Result<(String, String), String> {
+    pair(text).ok_or_else(|| "write KEY=VALUE, like prompt='Make the tests pass.'".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::args::Args;
+    use clap::Parser as _;
+
+    #[test]
+    fn an_agent_is_run_or_a_workflow() {
+        for (words, right) in [
+            (&["coder", "-p", "prompt=x"][..], true),
+            (&["--workflow", "ship", "-p", "version=2"], true),
+            (&["--workflow", "ship", "--budget", "1", "--follow"], true),
+            (&[], false),
+            (&["coder", "--workflow", "ship"], false),
+            (&["--workflow", "ship", "--command", "write"], false),
+            (&["--workflow", "ship", "--files", "."], false),
+            (&["--workflow", "ship", "--timeout", "1h"], false),
+            (&["--workflow", "ship", "-p", "version"], false),
+            (&["--workflow", "ship", "--follow", "-o", "json"], false),
+        ] {
+            let read = Args::try_parse_from([&["oar", "run"], words].concat());
+            assert_eq!(read.is_ok(), right, "{words:?}: {read:?}");
+        }
+    }
+}
