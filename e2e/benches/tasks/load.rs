@@ -1,10 +1,10 @@
 //! Makes Tasks and bare Jobs, and sees when they have ended.
 
-use crate::follow::{self, Object};
 use crate::machine;
 use anyhow::{Result, bail};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::Client;
+use oarmaster_e2e::bench::follow::{self, Object};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -9,7 +9,6 @@
 
 mod audit;
 mod burst;
-mod follow;
 mod live;
 mod load;
 mod machine;

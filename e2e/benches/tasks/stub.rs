@@ -1,12 +1,12 @@
 //! Plays scheduler, kubelet and pilot: binds each pod, gets its token, writes its status as a kubelet would, and in a Task's pod claims
 //! the attempt at the gateway and hands in a result. Bare Jobs' pods are played by the same code, without the pilot.
 
-use crate::follow::{self, Meta};
 use crate::machine::{self, BARE, Clients, NODE, TASKS};
 use crate::process::Token;
 use anyhow::{Context as _, Result, anyhow};
 use http::Method;
 use oarmaster_crds::names::{PILOT_CONTAINER, SANDBOX_SERVICE_ACCOUNT, TASK_UID_LABEL};
+use oarmaster_e2e::bench::follow::{self, Meta};
 use oarmaster_e2e::installed::RELEASE;
 use oarmaster_protocol::journal::{Body, Outcome};
 use oarmaster_protocol::task::{Append, Appended, Claim, ClaimRequest, SESSION_HEADER};

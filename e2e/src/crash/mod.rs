@@ -16,7 +16,9 @@ mod files;
 pub mod kubelet;
 pub mod process;
 mod programs;
+pub mod requests;
 pub mod rig;
+pub mod run;
 pub mod scene;
 
 pub use rig::Rig;

@@ -125,14 +125,11 @@ impl Rig {
         })
     }
 
-    /// A process of shared pilots, under the name of a pod of their Deployment, for so many attempts at once.
+    /// Where shared pilots ask for work, under the name of a pod of their Deployment.
     ///
     /// # Errors
     /// When there is no such pod.
-    pub async fn pilots(&self, slots: u16) -> Result<Daemon> {
-        let ca = self.dir.path().join("pilots-ca.crt");
-        std::fs::write(&ca, &self.ca)?;
-        let token = self.dir.path().join("pilots.token");
+    pub async fn door(&self) -> Result<Door> {
         let client = kubelet_client(&self.cluster)?;
         let pods: Api<Pod> = Api::namespaced(client.clone(), RELEASE);
         let pods = pods.list(&ListParams::default()).await?.items;
@@ -146,22 +143,34 @@ impl Rig {
             .find(theirs)
             .context("no pod of the Deployment of the shared pilots")?;
         let audience = Some(oarmaster_protocol::AUDIENCE);
-        std::fs::write(
-            &token,
-            token_of(&client, RELEASE, account, audience, Some(pod)).await?,
-        )?;
+        Ok(Door {
+            url: self.data.clone(),
+            ca: self.ca.clone(),
+            token: token_of(&client, RELEASE, account, audience, Some(pod)).await?,
+        })
+    }
+
+    /// A process of shared pilots for so many attempts at once.
+    ///
+    /// # Errors
+    /// As [`Self::door`].
+    pub async fn pilots(&self, slots: u16) -> Result<Daemon> {
+        let door = self.door().await?;
+        let ca = self.dir.path().join("pilots-ca.crt");
+        std::fs::write(&ca, &door.ca)?;
+        let token = self.dir.path().join("pilots.token");
+        std::fs::write(&token, &door.token)?;
         let (program, log) = (
             self.programs.join("oarmaster-runner"),
             self.dir.path().join("pilots.log"),
         );
-        let gateway = self.data.clone();
         Ok(Daemon::start(move || {
             let mut command = Command::new(&program);
             command
                 .args([
                     "pilots",
                     "--gateway",
-                    &gateway,
+                    &door.url,
                     "--slots",
                     &slots.to_string(),
                 ])
@@ -219,6 +228,16 @@ impl Rig {
             last("gateway.log") + &last("pilots.log")
         )
     }
+}
+
+/// Where shared pilots ask for work.
+pub struct Door {
+    /// The gateway's data listener.
+    pub url: String,
+    /// The CA, as PEM.
+    pub ca: String,
+    /// What says that they are pilots.
+    pub token: String,
 }
 
 /// The gateway's certificate.

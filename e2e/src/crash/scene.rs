@@ -41,9 +41,9 @@ pub struct Scene<'a> {
     pub space: &'a Space,
     /// The provider.
     pub mock: Mock,
-    reader: Reader,
+    pub(super) reader: Reader,
     jobs: Jobs,
-    me: String,
+    pub(super) me: String,
 }
 
 impl<'a> Scene<'a> {
@@ -171,7 +171,7 @@ impl<'a> Scene<'a> {
     }
 
     /// Waits until no call of a Task is open.
-    async fn settled(
+    pub(super) async fn settled(
         &self,
         uid: &str,
         attempt: u32,
@@ -221,18 +221,18 @@ impl<'a> Scene<'a> {
             .with_context(|| format!("a Job or a pod of {name} is left"))?
     }
 
-    /// Waits until the operator that runs now has looked at what there is: it has ended a Task that was created after everything else.
+    /// Waits until the operator that runs now has looked at what there is: it has ended a Task of this name that was created after everything else.
     ///
     /// # Errors
     /// When it does not in time.
-    pub async fn canary(&self) -> Result<()> {
+    pub async fn canary(&self, name: &str) -> Result<()> {
         let refused = json!({"run": {
             "sandbox": {"image": "registry.invalid/none:1"}, "command": ["true"],
         }, "requestedBy": self.me});
         self.space
-            .create(&object("Task", "canary", &refused).to_string())
+            .create(&object("Task", name, &refused).to_string())
             .await?;
-        self.finished("canary").await.map(drop)
+        self.finished(name).await.map(drop)
     }
 }
 
@@ -371,7 +371,7 @@ fn objects(mock: &Mock) -> [Value; 6] {
     ]
 }
 
-fn object(kind: &str, name: &str, spec: &Value) -> Value {
+pub(super) fn object(kind: &str, name: &str, spec: &Value) -> Value {
     json!({
         "apiVersion": "oarmaster.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec,
     })

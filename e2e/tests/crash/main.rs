@@ -8,4 +8,6 @@ mod support;
 
 mod gateway;
 mod operator;
+mod requests;
 mod sandbox;
+mod workflow;

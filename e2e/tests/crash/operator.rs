@@ -74,7 +74,7 @@ pub async fn play(
         gate.open();
         scene.ending("work", &uid).await?;
         // Whoever was started again has now looked at everything; nothing may have changed.
-        scene.canary().await?;
+        scene.canary("canary").await?;
         let ending = scene.ending("work", &uid).await?;
         rig.asked.set(&Rule::idle());
         Ok((ending, rule.record()))

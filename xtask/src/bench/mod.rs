@@ -5,6 +5,7 @@ mod gateway;
 mod pilot;
 mod sandbox;
 mod tasks;
+mod workflows;
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -34,6 +35,8 @@ enum Which {
     Sandbox(sandbox::Args),
     /// Tasks, from their creation to their end, on an API server without nodes
     Tasks(tasks::Args),
+    /// Workflows: from step to step, many steps and many runs at once, on an API server without nodes
+    Workflows(workflows::Args),
 }
 
 /// The namespace of the charts.
@@ -46,6 +49,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         Which::Pilot(args) => pilot::run(&args),
         Which::Sandbox(args) => sandbox::run(&args),
         Which::Tasks(args) => tasks::run(&args),
+        Which::Workflows(args) => workflows::run(&args),
     }
 }
 

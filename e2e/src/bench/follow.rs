@@ -1,4 +1,8 @@
 //! A watch with types of our own: only what is needed is read, so that the load generator takes little of the machine it measures.
+#![allow(
+    clippy::print_stderr,
+    reason = "a developer's command talks to its terminal"
+)]
 
 use anyhow::{Context as _, Result};
 use futures::TryStreamExt as _;
