@@ -107,6 +107,10 @@ pub enum Command {
     Result(ResultArgs),
     /// Stop a Task for good; of a workflow its steps, and then `finally` runs
     Cancel(OneTask),
+    /// Run what failed of a workflow that has ended anew, or --from steps; what has succeeded stays
+    Rerun(Rerun),
+    /// Undo what a workflow did, by the `undo` of its steps; one that runs is stopped first
+    Rollback(OneTask),
     /// Stop a Task until it is resumed: its pod goes, and what an agent did stays; a `run` begins anew; a workflow's Tasks are paused with it
     Pause(OneTask),
     /// Let a paused Task go on: an agent where it stopped, a `run` from its beginning, a workflow with its Tasks
@@ -224,6 +228,15 @@ Examples:
     Resume(Which),
     /// Give no answer again that was kept before (spec.cache)
     Flush(Which),
+}
+
+#[derive(ClapArgs, Debug)]
+pub struct Rerun {
+    /// The Task
+    pub task: String,
+    /// A step to begin from; default: what failed
+    #[arg(long, value_name = "STEP")]
+    pub from: Vec<String>,
 }
 
 #[derive(ClapArgs, Debug)]

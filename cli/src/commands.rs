@@ -12,6 +12,7 @@ mod logs;
 mod memory;
 mod params;
 mod pools;
+mod rerun;
 mod result;
 mod run;
 mod state;
@@ -24,7 +25,8 @@ use crate::error::Error;
 use crate::steps::word;
 use oarmaster_crds::Task;
 use oarmaster_crds::conditions;
-use oarmaster_crds::kinds::task::{Phase, StepsStatus};
+use oarmaster_crds::kinds::steps::StepsStatus;
+use oarmaster_crds::kinds::task::Phase;
 use state::State;
 
 /// Carries a command out.
@@ -38,6 +40,8 @@ pub async fn run(args: Args) -> Result<(), Error> {
         Command::Logs(args) => logs::run(&cluster, args).await,
         Command::Result(args) => result::run(&cluster, args).await,
         Command::Cancel(args) => state::run(&cluster, &args.task, State::Cancelled).await,
+        Command::Rollback(args) => state::run(&cluster, &args.task, State::RolledBack).await,
+        Command::Rerun(args) => rerun::run(&cluster, &args).await,
         Command::Pause(args) => state::run(&cluster, &args.task, State::Paused).await,
         Command::Resume(args) => state::run(&cluster, &args.task, State::Running).await,
         Command::Approvals(args) => approvals::run(&cluster, args).await,

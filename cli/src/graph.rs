@@ -28,6 +28,7 @@ pub fn target(step: &StepSpec) -> String {
     match (&step.workflow, &step.approval) {
         (Some(workflow), _) => format!("workflow/{}", workflow.name),
         (None, Some(_)) => "approval".to_owned(),
+        (None, None) if step.wait.is_some() => "wait".to_owned(),
         (None, None) => "-".to_owned(),
     }
 }
@@ -80,13 +81,29 @@ fn reads(step: &StepSpec) -> Vec<&str> {
     let env = step.run.iter().flat_map(|run| run.env.values());
     found.extend(env.map(String::as_str));
     found.extend(step.files.iter().filter_map(|file| file.content.as_deref()));
+    let wait = step.wait.as_ref().and_then(|wait| wait.until.as_deref());
+    found.extend(wait);
+    let workspace = step.workspace.as_ref().map(|held| held.from.as_str());
+    found.extend(workspace);
+    step.for_each
+        .iter()
+        .for_each(|list| texts(list, &mut found));
+    for value in step.share.iter().flat_map(|share| share.values()) {
+        texts(value, &mut found);
+    }
+    let artifacts = step.files.iter().filter_map(|file| file.artifact.as_ref());
+    let plain: Vec<&str> = artifacts
+        .map(|held| held.step.as_str())
+        .chain(workspace)
+        .collect();
     if let Some(approval) = &step.approval {
         found.push(&approval.ask);
         found.extend(approval.show.values().map(String::as_str));
     }
-    let condition = step.condition.as_deref().into_iter();
+    let until = step.repeat.as_ref().map(|repeat| repeat.until.as_str());
+    let condition = step.condition.as_deref().into_iter().chain(until);
     let expressions = found.into_iter().flat_map(expressions).chain(condition);
-    expressions.flat_map(named).collect()
+    expressions.flat_map(named).chain(plain).collect()
 }
 
 fn texts<'a>(value: &'a Value, into: &mut Vec<&'a str>) {

@@ -7,7 +7,8 @@ mod tests;
 pub use table::{Below, HEADER, rows, waits};
 
 use crate::text::one_line;
-use oarmaster_crds::kinds::task::{ActiveStep, FailedStep, Phase, RequestKind, StepsStatus};
+use oarmaster_crds::kinds::steps::{ActiveStep, FailedStep, FanStatus, StepKind, StepsStatus};
+use oarmaster_crds::kinds::task::Phase;
 use std::collections::BTreeMap;
 
 /// Characters of a failure in a line.
@@ -23,6 +24,7 @@ pub fn word(phase: Phase) -> &'static str {
         Phase::Succeeded => "Succeeded",
         Phase::Failed => "Failed",
         Phase::Cancelled => "Cancelled",
+        Phase::RolledBack => "RolledBack",
     }
 }
 
@@ -32,14 +34,18 @@ enum State {
     /// Nothing of it has begun.
     Idle,
     Active(ActiveStep),
+    /// Some of its items have ended, or none; so many are under way.
+    Items(FanStatus, usize),
     Succeeded,
+    Undone,
     Skipped,
     Omitted,
     Failed(FailedStep),
 }
 
 /// How the steps stand that are named, in the order in which a person wants to hear of them: what has ended, then what is under way.
-fn states(steps: &StepsStatus) -> Vec<(&str, State)> {
+/// Items and what is undone stand by themselves, as `step[item]` and `undo of step`.
+fn states(steps: &StepsStatus) -> Vec<(String, State)> {
     let StepsStatus {
         active,
         succeeded,
@@ -48,15 +54,56 @@ fn states(steps: &StepsStatus) -> Vec<(&str, State)> {
         failed,
         ..
     } = steps;
-    let succeeded = succeeded.iter().map(|name| (&**name, State::Succeeded));
+    let undo = steps
+        .ending
+        .as_ref()
+        .and_then(|ending| ending.undo.as_ref());
+    let undone = |name: &String| undo.is_some_and(|undo| undo.done.contains(name));
+    let succeeded = succeeded.iter().map(|name| match undone(name) {
+        true => (name.clone(), State::Undone),
+        false => (name.clone(), State::Succeeded),
+    });
     let failed = failed.iter();
-    let failed = failed.map(|step| (&*step.name, State::Failed(step.clone())));
-    let skipped = skipped.iter().map(|name| (&**name, State::Skipped));
-    let omitted = omitted.iter().map(|name| (&**name, State::Omitted));
-    let active = active.iter();
-    let active = active.map(|step| (&*step.name, State::Active(step.clone())));
+    let failed = failed.map(|step| (step.name.clone(), State::Failed(step.clone())));
+    let skipped = skipped.iter().map(|name| (name.clone(), State::Skipped));
+    let omitted = omitted.iter().map(|name| (name.clone(), State::Omitted));
     let ended = succeeded.chain(failed).chain(skipped).chain(omitted);
-    ended.chain(active).collect()
+    let mut all: Vec<(String, State)> = ended.collect();
+    let open = |fan: &&FanStatus| all.iter().all(|(name, _)| *name != fan.name);
+    let fans: Vec<_> = steps
+        .fans
+        .iter()
+        .filter(open)
+        .map(|fan| {
+            let own = active
+                .iter()
+                .filter(|step| step.name == fan.name && !step.undo);
+            (fan.name.clone(), State::Items(fan.clone(), own.count()))
+        })
+        .collect();
+    all.extend(fans);
+    all.extend(active.iter().map(|step| {
+        let undo = if step.undo { "undo of " } else { "" };
+        let item = step
+            .item
+            .map_or_else(String::new, |item| format!("[{item}]"));
+        (
+            format!("{undo}{}{item}", step.name),
+            State::Active(step.clone()),
+        )
+    }));
+    all
+}
+
+/// How far the items of a step are.
+fn items(fan: &FanStatus, active: usize) -> String {
+    let active = i64::try_from(active).unwrap_or(i64::MAX);
+    let ended = fan.begun.saturating_sub(active).max(0);
+    let mut text = format!("{ended} of {} items have ended", fan.items);
+    if let Some(first) = &fan.first_failure {
+        text.push_str(&format!(", the first failure: {}", failure(first)));
+    }
+    text
 }
 
 /// Class and message of a failure in a line.
@@ -90,7 +137,7 @@ impl Changes {
     pub fn lines(&mut self, steps: &StepsStatus) -> Vec<String> {
         let mut lines = Vec::new();
         for (name, now) in states(steps) {
-            let before = self.seen.insert(name.to_owned(), now.clone());
+            let before = self.seen.insert(name.clone(), now.clone());
             let said = self.said(before.as_ref().unwrap_or(&State::Idle), &now);
             lines.extend(said.map(|said| format!("step {name} {said}")));
         }
@@ -111,7 +158,13 @@ impl Changes {
             return None;
         }
         Some(match now {
+            // Each of them is told by itself.
+            State::Items(fan, _) => match before {
+                State::Items(..) => return None,
+                _ => format!("begins: {} items", fan.items),
+            },
             State::Idle => return None,
+            State::Undone => "is undone".to_owned(),
             State::Succeeded => "succeeded".to_owned(),
             State::Skipped => "is skipped: its `if` is false".to_owned(),
             State::Omitted => format!("is omitted: {OMITTED}"),
@@ -123,21 +176,26 @@ impl Changes {
                 };
                 let object = &now.object;
                 match (now.kind, before, now.phase) {
-                    (RequestKind::Approval, None, _) => {
+                    (StepKind::Approval, None, _) => {
                         format!("asks people: oar approvals {object}{flags}")
                     }
-                    (RequestKind::Task, None, _) => format!("begins: Task {object}"),
+                    (StepKind::Wait, None, _) => match &now.due {
+                        Some(due) => format!("waits until {}", due.0),
+                        None => "waits".to_owned(),
+                    },
+                    (StepKind::Wait, Some(_), _) => return None,
+                    (StepKind::Task, None, _) => format!("begins: Task {object}"),
                     // Its UID is known now, or the like.
-                    (RequestKind::Approval, Some(_), _) => return None,
-                    (RequestKind::Task, Some(before), now) if before == now => return None,
-                    (RequestKind::Task, _, Phase::Waiting) => {
+                    (StepKind::Approval, Some(_), _) => return None,
+                    (StepKind::Task, Some(before), now) if before == now => return None,
+                    (StepKind::Task, _, Phase::Waiting) => {
                         format!("waits; what for: oar get {object}{flags}")
                     }
-                    (RequestKind::Task, _, Phase::Paused) => "is paused".to_owned(),
-                    (RequestKind::Task, _, Phase::Running) => "runs".to_owned(),
-                    (RequestKind::Task, Some(_), Phase::Pending) => "is started again".to_owned(),
+                    (StepKind::Task, _, Phase::Paused) => "is paused".to_owned(),
+                    (StepKind::Task, _, Phase::Running) => "runs".to_owned(),
+                    (StepKind::Task, Some(_), Phase::Pending) => "is started again".to_owned(),
                     // Its run has not taken note of it yet.
-                    (RequestKind::Task, _, _) => return None,
+                    (StepKind::Task, _, _) => return None,
                 }
             }
         })

@@ -131,6 +131,8 @@ pub mod reason {
     pub const PAUSED: &str = "Paused";
     /// The Task was cancelled.
     pub const CANCELLED: &str = "Cancelled";
+    /// What the Task did is undone.
+    pub const ROLLED_BACK: &str = "RolledBack";
     /// The budget covers the next call.
     pub const WITHIN_BUDGET: &str = "WithinBudget";
     /// The budget does not cover the next call.
@@ -141,6 +143,8 @@ pub mod reason {
     pub const WAITING_FOR_APPROVAL: &str = "WaitingForApproval";
     /// The Task waits for another one, to which it gave work.
     pub const WAITING_FOR_TASK: &str = "WaitingForTask";
+    /// The steps of the Task that are under way wait for time to pass.
+    pub const WAITING_FOR_TIME: &str = "WaitingForTime";
     /// People can decide the Approval. The message has the command.
     pub const WAITING: &str = "Waiting";
     /// Enough people approved.

@@ -31,6 +31,8 @@ pub const DEPTH_LABEL: &str = "oarmaster.dev/depth";
 pub const WORKFLOW_LABEL: &str = "oarmaster.dev/workflow";
 /// Label of a Task or an Approval of a step: the step's name.
 pub const STEP_LABEL: &str = "oarmaster.dev/step";
+/// Label of a Task of an item of a step: which one, from 0.
+pub const ITEM_LABEL: &str = "oarmaster.dev/item";
 /// Label of such a Task that is handed files: id of the request whose files they are. Guarded as they are.
 pub const FILES_LABEL: &str = "oarmaster.dev/files-of";
 /// On a ModelPool: when its cache was emptied last. Any change of it has the gateway give no answer again that it kept before.

@@ -136,7 +136,7 @@ async fn is_over(client: &Client, task: &TaskRef) -> Result<bool, ApiFailure> {
     let phase = found.status.and_then(|status| status.phase);
     let ended = matches!(
         phase,
-        Some(Phase::Succeeded | Phase::Failed | Phase::Cancelled)
+        Some(Phase::Succeeded | Phase::Failed | Phase::Cancelled | Phase::RolledBack)
     );
     Ok(ended || found.metadata.uid.as_deref() != Some(&task.uid))
 }

@@ -4,23 +4,26 @@ mod check;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use check::task;
+pub(crate) use check::SELF;
+use check::{task, undoing};
 
 use crate::expr::{Expression, Reads, Scope, Template};
-use oarmaster_crds::WorkflowSpec;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use oarmaster_crds::commands::list;
 use oarmaster_crds::kinds::task::Language;
-use oarmaster_crds::kinds::workflow::StepSpec;
+use oarmaster_crds::kinds::workflow::{MAX_ITEMS, PARALLEL, StepArtifact, StepSpec};
 use oarmaster_crds::validate::Problem;
+use oarmaster_crds::{TaskSpec, WorkflowSpec};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most expressions of a workflow: each is kept compiled while a run of it goes on.
 const MAX_EXPRESSIONS: usize = 2000;
 
 /// What an expression may ask of a step.
-pub const FIELDS: [&str; 6] = [
+pub const FIELDS: [&str; 7] = [
     "failed",
     "failure",
+    "items",
     "output",
     "phase",
     "skipped",
@@ -45,22 +48,45 @@ pub struct Graph {
 pub struct Step {
     /// What it was made of.
     pub spec: StepSpec,
-    /// Its parameters.
-    pub params: Option<Template>,
-    /// Its environment.
-    pub env: Option<Template>,
-    /// The texts of its files, by index.
-    pub contents: BTreeMap<usize, Template>,
+    /// Its Task, if it is one.
+    pub pattern: Pattern,
     /// Question and what it is about.
     pub question: Option<(Template, Template)>,
     /// Whether it runs.
     pub condition: Option<Expression>,
+    /// The list whose items it does.
+    pub over: Option<Template>,
+    /// Whether it need not be done again.
+    pub until: Option<Expression>,
+    /// Until when it waits.
+    pub until_when: Option<Template>,
+    /// What it gives to what is shared: an object.
+    pub share: Option<Template>,
+    /// The Task that undoes it.
+    pub undo: Option<Pattern>,
     /// Steps that end before it begins, by index. Of a step of `finally` others of `finally` alone: the rest has ended then.
     pub needs: BTreeSet<usize>,
     /// Steps that ask for it in their `if`, by index: one of them that runs deals with its failure.
     pub asked_by: BTreeSet<usize>,
     /// Where it stands, like `steps[plan]`.
     pub place: String,
+}
+
+/// A Task to which values are missing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pattern {
+    /// The Task, with its texts as they are written.
+    pub task: TaskSpec,
+    /// Its parameters.
+    pub params: Option<Template>,
+    /// Its environment.
+    pub env: Option<Template>,
+    /// The texts of its files, by index.
+    pub contents: BTreeMap<usize, Template>,
+    /// The step whose workspace it begins with.
+    pub workspace: Option<Template>,
+    /// Files that are artifacts of other steps, by index.
+    pub artifacts: BTreeMap<usize, StepArtifact>,
 }
 
 impl Graph {
@@ -87,24 +113,20 @@ impl Graph {
                 (param.name.to_owned(), stands)
             })
             .collect();
-        let objects = |run: bool| {
-            let params = ("params", params.clone());
-            let of_run = ["phase", "failure"].map(|name| (name.to_owned(), true));
-            let run = run.then_some(("run", of_run.into()));
-            [params].into_iter().chain(run).collect()
-        };
-        let scope = Scope {
-            objects: objects(false),
+        let mut scope = Scope {
+            objects: [("params", params)].into(),
             names: ["params"].into(),
             steps: spec.steps.iter().map(|step| step.name.clone()).collect(),
             fields: FIELDS.into(),
         };
-        let at_last = Scope {
-            objects: objects(true),
-            names: ["params", "run"].into(),
-            steps: all.iter().map(|step| step.name.clone()).collect(),
-            fields: FIELDS.into(),
-        };
+        if !spec.shared.is_empty() {
+            let shared = spec.shared.keys().map(|name| (name.clone(), true));
+            scope.add("shared", shared.collect());
+        }
+        let mut at_last = scope.clone();
+        at_last.steps = all.iter().map(|step| step.name.clone()).collect();
+        let of_run = ["phase", "failure"].map(|name| (name.to_owned(), true));
+        at_last.add("run", of_run.into());
         let mut steps = Vec::with_capacity(all.len());
         for (at, step) in all.iter().enumerate() {
             let (scope, first) = if at < main {
@@ -114,16 +136,28 @@ impl Graph {
             };
             let mut work = Work {
                 field: field(spec, at),
-                scope,
+                scope: scope.clone(),
                 problems: &mut problems,
                 reads: Reads::default(),
             };
             let mut ready = work.step(step);
+            work.undo(step, &mut ready);
             let named = work.reads.steps.iter();
             let named = named.filter_map(|name| index.get(name.as_str()).copied());
             let after = step.after.iter();
             let after = after.filter_map(|name| index.get(name.as_str()).copied());
-            ready.needs = named.chain(after).filter(|need| *need >= first).collect();
+            let files = check::sources(step);
+            let files = files.filter_map(|name| index.get(name).copied());
+            let texts = ready
+                .pattern
+                .workspace
+                .iter()
+                .flat_map(|from| from.reads().texts);
+            let texts: Vec<usize> = texts
+                .filter_map(|name| index.get(name.as_str()).copied())
+                .collect();
+            let needs = named.chain(after).chain(files).chain(texts);
+            ready.needs = needs.filter(|need| *need >= first).collect();
             steps.push(ready);
         }
         let asks: Vec<(usize, usize)> = steps
@@ -142,7 +176,7 @@ impl Graph {
         let output = spec.output.as_ref().and_then(|output| {
             let mut work = Work {
                 field: "spec.output".to_owned(),
-                scope: &scope,
+                scope: scope.clone(),
                 problems: &mut problems,
                 reads: Reads::default(),
             };
@@ -156,6 +190,7 @@ impl Graph {
                 format!("has {expressions} expressions: write at most {MAX_EXPRESSIONS}"),
             ));
         }
+        check::files(&mut problems, spec, &mut steps);
         problems.extend(check::cycle(spec, &steps));
         if problems.is_empty() {
             Ok(Self {
@@ -173,6 +208,12 @@ impl Graph {
     #[must_use]
     pub fn find(&self, name: &str) -> Option<usize> {
         self.steps.iter().position(|step| step.spec.name == name)
+    }
+
+    /// Whether a step says how it is undone.
+    #[must_use]
+    pub fn can_be_undone(&self) -> bool {
+        self.steps.iter().any(|step| step.undo.is_some())
     }
 
     /// Steps whose output is that of the run, if the workflow says none: no other step needs them.
@@ -193,9 +234,43 @@ impl Graph {
 impl Step {
     fn expressions(&self) -> usize {
         let question = self.question.iter().flat_map(|(ask, show)| [ask, show]);
-        let templates = self.params.iter().chain(&self.env).chain(question);
+        let templates = question.chain(&self.over).chain(&self.share);
+        let templates = templates.chain(&self.until_when);
+        let patterns = [&self.pattern].into_iter().chain(&self.undo);
+        templates.map(Template::expressions).sum::<usize>()
+            + patterns.map(Pattern::expressions).sum::<usize>()
+            + usize::from(self.condition.is_some())
+            + usize::from(self.until.is_some())
+    }
+
+    /// Most of its items that are under way at once.
+    #[must_use]
+    pub fn parallel(&self) -> usize {
+        usize::try_from(self.spec.parallel.unwrap_or(PARALLEL)).map_or(1, |most| most.clamp(1, 100))
+    }
+
+    /// How many of its items may fail.
+    #[must_use]
+    pub fn may_fail(&self, items: usize) -> usize {
+        match &self.spec.tolerate {
+            None => 0,
+            Some(IntOrString::Int(number)) => usize::try_from(*number).unwrap_or_default(),
+            Some(IntOrString::String(text)) => {
+                let part = text
+                    .strip_suffix('%')
+                    .and_then(|part| part.parse::<usize>().ok());
+                let part = part.unwrap_or_default().min(100);
+                items.min(MAX_ITEMS).saturating_mul(part) / 100
+            }
+        }
+    }
+}
+
+impl Pattern {
+    fn expressions(&self) -> usize {
+        let templates = self.params.iter().chain(&self.env).chain(&self.workspace);
         let templates = templates.chain(self.contents.values());
-        templates.map(Template::expressions).sum::<usize>() + usize::from(self.condition.is_some())
+        templates.map(Template::expressions).sum()
     }
 }
 
@@ -209,17 +284,107 @@ fn field(spec: &WorkflowSpec, at: usize) -> String {
     format!("spec.{list}[{name}]")
 }
 
+/// What is known of what a step did, each with whether it is always there.
+fn fields(always: bool) -> BTreeMap<String, bool> {
+    let fields = FIELDS.into_iter().filter(|field| *field != "items");
+    fields.map(|field| (field.to_owned(), always)).collect()
+}
+
 /// Compiles what stands at a field.
 struct Work<'a> {
     field: String,
-    scope: &'a Scope,
+    scope: Scope,
     problems: &'a mut Vec<Problem>,
     reads: Reads,
 }
 
 impl Work<'_> {
     fn step(&mut self, step: &StepSpec) -> Step {
-        self.plain_texts(step);
+        self.plain_texts("", step);
+        // What is known to all of it is what is there before it begins.
+        // A list is the same in each pass, and what is shared is not.
+        let all = self.scope.clone();
+        self.scope.remove("shared");
+        let over = step.for_each.as_ref();
+        let over = over.and_then(|over| self.template(".forEach", over));
+        self.scope = all;
+        let condition = step.condition.as_ref();
+        let condition = condition.and_then(|condition| self.expression(".if", condition));
+        let outer = self.scope.clone();
+        let mut inner = outer.clone();
+        if step.for_each.is_some() {
+            inner.names.extend(["item", "index"]);
+        }
+        let mut own = inner.clone();
+        if step.repeat.is_some() {
+            own.add("self", fields(false));
+        }
+        self.scope = own;
+        let until_when = step.wait.as_ref().and_then(|wait| wait.until.as_ref());
+        let until_when = until_when.and_then(|until| {
+            let until = serde_json::Value::String(until.clone());
+            self.template(".wait.until", &until)
+        });
+        let pattern = if step.approval.is_some() || step.wait.is_some() {
+            Pattern::default()
+        } else {
+            self.pattern("", step)
+        };
+        let question = step.approval.as_ref().and_then(|approval| {
+            let ask = serde_json::Value::String(approval.ask.clone());
+            let ask = self.template(".approval.ask", &ask);
+            let show = self.template(".approval.show", &serde_json::json!(approval.show));
+            ask.zip(show)
+        });
+        // What it did is the same whenever it is looked at, and what is shared is not.
+        let mut after = inner;
+        after.add("self", fields(true));
+        after.remove("shared");
+        self.scope = after;
+        let until = step.repeat.as_ref();
+        let until = until.and_then(|repeat| self.expression(".repeat.until", &repeat.until));
+        let share = step.share.as_ref().map(|share| serde_json::json!(share));
+        let share = share.and_then(|share| self.template(".share", &share));
+        self.scope = outer;
+        Step {
+            spec: step.clone(),
+            pattern,
+            question,
+            condition,
+            over,
+            until,
+            until_when,
+            share,
+            undo: None,
+            needs: BTreeSet::new(),
+            asked_by: BTreeSet::new(),
+            place: self
+                .field
+                .strip_prefix("spec.")
+                .unwrap_or(&self.field)
+                .to_owned(),
+        }
+    }
+
+    /// What undoes a step. When it is needed, everything else has ended: it needs nothing.
+    fn undo(&mut self, step: &StepSpec, ready: &mut Step) {
+        let Some(undo) = &step.undo else { return };
+        let made = undoing(step, undo);
+        let reads = std::mem::take(&mut self.reads);
+        let outer = self.scope.clone();
+        if step.for_each.is_some() {
+            self.scope.names.extend(["item", "index"]);
+        }
+        self.scope.add("self", fields(true));
+        self.scope.remove("shared");
+        self.plain_texts(".undo", &made);
+        ready.undo = Some(self.pattern(".undo", &made));
+        self.scope = outer;
+        self.reads = reads;
+    }
+
+    /// The Task of a step.
+    fn pattern(&mut self, under: &str, step: &StepSpec) -> Pattern {
         let params = step.params.as_ref().map(|params| {
             serde_json::Value::Object(
                 params
@@ -233,47 +398,48 @@ impl Work<'_> {
         let contents: Vec<(usize, String)> = contents
             .filter_map(|(at, file)| Some((at, file.content.clone()?)))
             .collect();
-        Step {
-            spec: step.clone(),
-            params: params.and_then(|params| self.template(".params", &params)),
-            env: env.and_then(|run| self.template(".run.env", &serde_json::json!(run.env))),
+        let at = |name: &str| format!("{under}{name}");
+        Pattern {
+            task: task(step),
+            params: params.and_then(|params| self.template(&at(".params"), &params)),
+            env: env.and_then(|run| self.template(&at(".run.env"), &serde_json::json!(run.env))),
             contents: contents
                 .into_iter()
-                .filter_map(|(at, text)| {
-                    let field = format!(".files[{at}].content");
-                    Some((at, self.template(&field, &serde_json::Value::String(text))?))
+                .filter_map(|(nth, text)| {
+                    let field = at(&format!(".files[{nth}].content"));
+                    Some((
+                        nth,
+                        self.template(&field, &serde_json::Value::String(text))?,
+                    ))
                 })
                 .collect(),
-            question: step.approval.as_ref().and_then(|approval| {
-                let ask = serde_json::Value::String(approval.ask.clone());
-                let ask = self.template(".approval.ask", &ask);
-                let show = self.template(".approval.show", &serde_json::json!(approval.show));
-                ask.zip(show)
+            workspace: step.workspace.as_ref().and_then(|workspace| {
+                let from = serde_json::Value::String(workspace.from.clone());
+                self.template(&at(".workspace.from"), &from)
             }),
-            condition: step.condition.as_ref().and_then(|condition| {
-                match Expression::compile(condition, self.scope) {
-                    Ok(expression) => {
-                        self.reads.add(expression.reads());
-                        Some(expression)
-                    }
-                    Err(error) => {
-                        self.problem(".if", &error.to_string());
-                        None
-                    }
-                }
-            }),
-            needs: BTreeSet::new(),
-            asked_by: BTreeSet::new(),
-            place: self
-                .field
-                .strip_prefix("spec.")
-                .unwrap_or(&self.field)
-                .to_owned(),
+            artifacts: {
+                let files = step.files.iter().enumerate();
+                let artifacts = files.filter_map(|(nth, file)| Some((nth, file.artifact.clone()?)));
+                artifacts.collect()
+            },
+        }
+    }
+
+    fn expression(&mut self, under: &str, text: &str) -> Option<Expression> {
+        match Expression::compile(text, &self.scope) {
+            Ok(expression) => {
+                self.reads.add(expression.reads());
+                Some(expression)
+            }
+            Err(error) => {
+                self.problem(under, &error.to_string());
+                None
+            }
         }
     }
 
     /// Texts that are taken as they are, and look as if somebody meant an expression.
-    fn plain_texts(&mut self, step: &StepSpec) {
+    fn plain_texts(&mut self, under: &str, step: &StepSpec) {
         let mut texts: Vec<(&str, &str)> = Vec::new();
         if let Some(agent) = &step.agent {
             texts.extend(agent.name.as_deref().map(|name| (".agent.name", name)));
@@ -296,7 +462,15 @@ impl Work<'_> {
             }
         }
         let meant = |text: &str| {
-            let names = ["${params.", "${steps.", "${run."];
+            // No shell takes them as they are.
+            let names = [
+                "${params.",
+                "${steps.",
+                "${run.",
+                "${item.",
+                "${self.",
+                "${shared.",
+            ];
             names.iter().any(|begins| text.contains(begins))
         };
         let wrong: Vec<&str> = texts
@@ -306,14 +480,14 @@ impl Work<'_> {
             .collect();
         for field in wrong {
             self.problem(
-                field,
+                &format!("{under}{field}"),
                 "has an expression, and is taken as it is; a program finds values in run.env",
             );
         }
     }
 
     fn template(&mut self, under: &str, data: &serde_json::Value) -> Option<Template> {
-        match Template::compile(data, self.scope) {
+        match Template::compile(data, &self.scope) {
             Ok(template) => {
                 self.reads.add(&template.reads());
                 Some(template)

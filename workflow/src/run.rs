@@ -4,28 +4,39 @@
 //! written down together with the name of its Task, which follows from run and step; a pass that is made again makes the same one.
 
 mod end;
+mod fan;
+mod follow;
 mod make;
+mod numbers;
+mod rerun;
 mod standing;
 #[cfg(test)]
 mod tests;
+mod undo;
 mod values;
 
-pub use make::{Make, What, object, objects};
+pub use make::{Make, What, Which, object, objects};
+pub use rerun::{NOTHING_TO_UNDO, rerun, roll_back};
 
 use crate::graph::Graph;
+use crate::graph::Step;
+use fan::Fan;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use oarmaster_crds::kinds::task::{
-    DesiredState, Ending, FailureStatus, Phase, RequestKind, StepsStatus,
-};
+use oarmaster_crds::kinds::steps::{ActiveStep, Ending, StepKind, StepsStatus};
+use oarmaster_crds::kinds::task::{DesiredState, FailureStatus, Phase};
 use oarmaster_protocol::FailureClass;
 use serde_json::{Map, Value};
 use standing::{Standing, State};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::time::Duration;
+use values::Local;
 
 /// Most steps of a run that are under way at once. A run that is a step of another one has fewer.
 pub const MAX_ACTIVE: usize = 100;
+/// Most items of all steps of a run.
+const MAX_ITEMS_OF_RUN: usize = 2000;
 /// Most bytes of the output of a run (16 KiB), as of any Task.
 pub const MAX_OUTPUT_BYTES: usize = 16 << 10;
 /// Most often that an Approval is asked, each time under another name, where it is deleted.
@@ -52,7 +63,7 @@ pub struct Seen<'a> {
     pub ran: Duration,
     /// Most steps that may be under way at once.
     pub most: usize,
-    /// Steps whose object the API server does not take, with what it says.
+    /// Objects that the API server does not take, with what it says; and steps that cannot become objects, by name.
     pub refused: &'a BTreeMap<String, String>,
     /// Whether it was paused until now: then its Tasks are, too, and go on with it. One that somebody has paused by itself stays so.
     pub was_paused: bool,
@@ -63,6 +74,8 @@ pub struct Seen<'a> {
 pub struct Found {
     /// Its UID.
     pub uid: String,
+    /// Whether it is a Task; an Approval otherwise.
+    pub task: bool,
     /// Whether it belongs to the run.
     pub ours: bool,
     /// Whether it is told to run.
@@ -108,6 +121,8 @@ pub enum Over {
     Failed(FailureStatus),
     /// It was stopped.
     Cancelled,
+    /// It was stopped, and what it did is undone.
+    RolledBack,
 }
 
 /// One pass.
@@ -118,6 +133,8 @@ pub fn advance(graph: &Graph, held: &StepsStatus, seen: &Seen<'_>) -> Moves {
         seen,
         standing: Standing::of(graph, held, seen),
         make: Vec::new(),
+        lists: BTreeMap::new(),
+        fresh: BTreeSet::new(),
     };
     run.follow();
     run.main();
@@ -141,63 +158,21 @@ struct Run<'a> {
     seen: &'a Seen<'a>,
     standing: Standing,
     make: Vec<Make>,
+    /// The items of steps, as this pass has them.
+    lists: BTreeMap<usize, Rc<Vec<Value>>>,
+    /// Steps whose items begin with the next pass: it is written down first what they are.
+    fresh: BTreeSet<usize>,
 }
 
 impl Run<'_> {
-    /// Takes over what has become of the steps that are under way.
-    fn follow(&mut self) {
-        for at in self.standing.active() {
-            let State::Active(active) = self.standing.state(at).clone() else {
-                continue;
-            };
-            let found = self.seen.found.get(&active.object);
-            let task = active.kind == RequestKind::Task;
-            match found {
-                Some(found) if !found.ours => {
-                    let text = format!(
-                        "{:?} {} exists and belongs to somebody else; delete it, or run the workflow under another name",
-                        active.kind, active.object
-                    );
-                    self.standing
-                        .fail(at, FailureClass::Conflict.as_str(), &text);
-                }
-                Some(found) if active.uid.as_ref().is_none_or(|uid| *uid == found.uid) => {
-                    self.standing.seen(at, found);
-                }
-                None if active.uid.is_none() => self.again(at, active.round),
-                // The one that was seen is gone, whatever has its name now.
-                _ if task => {
-                    let text = format!("Task {} was deleted", active.object);
-                    self.standing.fail(at, CANCELLED, &text);
-                }
-                _ => self.again(at, active.round.saturating_add(1)),
-            }
-        }
-    }
-
-    /// Makes what a step needs that was written down and is not there.
-    fn again(&mut self, at: usize, round: i64) {
-        let stopped = self.standing.ending.is_some() && at < self.graph.main;
-        if stopped || self.seen.wanted == DesiredState::Cancelled {
-            self.standing
-                .fail(at, CANCELLED, "the run was stopped before it began");
-            return;
-        }
-        if round > MAX_ROUNDS {
-            let text = format!("its Approval was deleted {MAX_ROUNDS} times");
-            self.standing.fail(at, CANCELLED, &text);
-            return;
-        }
-        self.begin(at, round);
-    }
-
     /// The steps before `finally`.
     fn main(&mut self) {
         loop {
             self.look_for_an_end();
             if self.standing.ending.is_some() {
                 self.standing.omit(0..self.graph.main);
-                self.stop_approvals();
+                self.stop_waits();
+                self.settle(0..self.graph.main);
                 return;
             }
             if self.seen.wanted == DesiredState::Paused || !self.schedule(0..self.graph.main) {
@@ -206,10 +181,13 @@ impl Run<'_> {
         }
     }
 
-    /// Decides steps whose needs have ended; whether there was one.
+    /// Decides steps whose needs have ended, and begins items; whether something else may be decided now.
     fn schedule(&mut self, steps: std::ops::Range<usize>) -> bool {
         let mut moved = false;
-        for at in steps {
+        for at in steps.clone() {
+            if matches!(self.standing.state(at), State::Active(_)) {
+                self.fan_out(at);
+            }
             let Some(step) = self.graph.steps.get(at) else {
                 continue;
             };
@@ -220,17 +198,7 @@ impl Run<'_> {
             }
             let runs = match &step.condition {
                 None => {
-                    // People who were not asked have not said yes.
-                    let asks = |need: &usize| {
-                        let step = self.graph.steps.get(*need);
-                        step.is_some_and(|step| step.spec.approval.is_some())
-                    };
-                    let fine = |need: &usize| match self.standing.state(*need) {
-                        State::Succeeded(_) => true,
-                        State::Skipped => !asks(need),
-                        _ => false,
-                    };
-                    if !step.needs.iter().all(fine) {
+                    if !step.needs.iter().all(|need| self.lets_through(*need)) {
                         self.standing.set(at, State::Omitted);
                         moved = true;
                         continue;
@@ -238,12 +206,12 @@ impl Run<'_> {
                     Ok(true)
                 }
                 Some(condition) => self
-                    .values(condition.reads())
+                    .values(condition.reads(), &Local::default())
                     .and_then(|values| condition.holds(&values).map_err(make::failed)),
             };
             match runs {
-                Ok(true) if self.standing.active().len() >= self.seen.most => continue,
-                Ok(true) => self.begin(at, 1),
+                Ok(true) if self.standing.taken() >= self.seen.most => continue,
+                Ok(true) => self.begin(at),
                 Ok(false) => self.standing.set(at, State::Skipped),
                 Err((class, why)) => {
                     let text = format!("{}.if: {why}", step.place);
@@ -252,13 +220,141 @@ impl Run<'_> {
             }
             moved = true;
         }
+        self.settle(steps) || moved
+    }
+
+    /// Whether what has no `if` runs after this step.
+    fn lets_through(&self, need: usize) -> bool {
+        // People who were not asked have not said yes.
+        let step = self.graph.steps.get(need);
+        let asks = step.is_some_and(|step| step.spec.approval.is_some());
+        match self.standing.state(need) {
+            State::Succeeded(_) => true,
+            State::Skipped => !asks,
+            _ => false,
+        }
+    }
+
+    /// Begins a step.
+    fn begin(&mut self, at: usize) {
+        let fans = self
+            .graph
+            .steps
+            .get(at)
+            .is_some_and(|step| step.over.is_some());
+        if !fans {
+            return self.begin_unit(at, self.standing.which(at, None));
+        }
+        match self.list(at) {
+            Ok(None) => self.standing.set(at, State::Skipped),
+            Ok(Some(items)) if self.items_of_all() + items.len() > MAX_ITEMS_OF_RUN => {
+                let text = format!(
+                    "the run has more than {MAX_ITEMS_OF_RUN} items with these {}: do a part of them in a workflow of its own",
+                    items.len()
+                );
+                self.standing
+                    .fail(at, FailureClass::InvalidInput.as_str(), &text);
+            }
+            Ok(Some(items)) => {
+                let fan = Fan::new(items.len(), values::digest(&items));
+                self.standing.fans.insert(at, fan);
+                self.standing.set(at, State::Active(Vec::new()));
+                self.lists.insert(at, Rc::new(items));
+                self.fresh.insert(at);
+            }
+            Err((class, why)) => self.standing.fail(at, class.as_str(), &why),
+        }
+    }
+
+    /// How many items there are in all steps.
+    fn items_of_all(&self) -> usize {
+        self.standing.fans.values().map(Fan::len).sum()
+    }
+
+    /// Begins items of a step, as long as there are places.
+    fn fan_out(&mut self, at: usize) {
+        let parallel = self.graph.steps.get(at).map_or(1, Step::parallel);
+        while let Some(fan) = self.standing.fans.get(&at) {
+            let Some(next) = fan.next(1).next() else {
+                return;
+            };
+            if self.fresh.contains(&at)
+                || self.gives_up(at)
+                || self.standing.units(at).len() >= parallel
+                || self.standing.taken() >= self.seen.most
+            {
+                return;
+            }
+            if let Some(fan) = self.standing.fans.get_mut(&at) {
+                fan.begins(next);
+            }
+            self.begin_unit(at, self.standing.which(at, Some(next)));
+        }
+    }
+
+    /// Whether more items of a step have failed than may.
+    fn gives_up(&self, at: usize) -> bool {
+        let step = self.graph.steps.get(at);
+        let fan = self.standing.fans.get(&at);
+        let (Some(step), Some(fan)) = (step, fan) else {
+            return false;
+        };
+        fan.failed.len() > step.may_fail(fan.len())
+    }
+
+    /// Ends steps of whose items nothing is under way, and nothing will be; whether there was one.
+    fn settle(&mut self, steps: std::ops::Range<usize>) -> bool {
+        let mut moved = false;
+        for at in steps {
+            let Some(fan) = self.standing.fans.get(&at) else {
+                continue;
+            };
+            let open = matches!(self.standing.state(at), State::Active(units) if units.is_empty());
+            let stopped = self.is_stopped(at);
+            let all = fan.all_begun();
+            if !open || !(all || stopped || self.gives_up(at)) {
+                continue;
+            }
+            moved = true;
+            let (failed, items) = (fan.failed.len(), fan.len());
+            if self.gives_up(at) {
+                let first = fan.first_failure.as_ref();
+                let first = first.map_or_else(String::new, |first| {
+                    let object = first.object.as_ref();
+                    let object = object.map_or_else(String::new, |object| format!(" ({object})"));
+                    format!("; the first{object}: {}: {}", first.class, first.message)
+                });
+                let may = self
+                    .graph
+                    .steps
+                    .get(at)
+                    .map_or(0, |step| step.may_fail(items));
+                let text = format!("{failed} of {items} items failed, and {may} may{first}");
+                self.standing
+                    .fail(at, FailureClass::StepFailed.as_str(), &text);
+            } else if all {
+                self.standing.succeed(at);
+            } else {
+                let text = "the run was stopped before all of its items were done";
+                self.standing.fail(at, CANCELLED, text);
+            }
+        }
         moved
+    }
+
+    /// Whether what a step has under way is to stop.
+    fn is_stopped(&self, at: usize) -> bool {
+        if at < self.graph.main {
+            self.standing.ending.is_some()
+        } else {
+            self.finally_is_over()
+        }
     }
 
     /// Whether it is certain by now how the run ends.
     fn look_for_an_end(&mut self) {
         if self.standing.ending.is_some() {
-            return;
+            return self.rolls_back();
         }
         let limit = self.graph.spec.timeouts.run.get().unwrap_or_default();
         let main = 0..self.graph.main;
@@ -268,7 +364,9 @@ impl Run<'_> {
             class: class.to_string(),
             message,
         };
-        let (phase, failure) = if self.seen.wanted == DesiredState::Cancelled && !ended {
+        let (phase, failure) = if self.seen.wanted == DesiredState::RolledBack {
+            (Phase::RolledBack, None)
+        } else if self.seen.wanted == DesiredState::Cancelled && !ended {
             (Phase::Cancelled, None)
         } else if let Some(text) = failed.filter(|_| ended || self.graph.spec.fail_fast) {
             (Phase::Failed, Some(failure(FailureClass::StepFailed, text)))
@@ -287,6 +385,7 @@ impl Run<'_> {
             phase,
             failure,
             finally_since: None,
+            undo: None,
             since: Time(Timestamp::from_second(self.seen.now.as_second()).unwrap_or(self.seen.now)),
         });
     }
@@ -304,29 +403,27 @@ impl Run<'_> {
         Some(self.standing.told(self.graph, first))
     }
 
-    /// An Approval is asked for nobody any more: it expires with the run.
-    fn stop_approvals(&mut self) {
+    /// An Approval is asked for nobody any more: it expires with the run. Nor is any time waited for.
+    fn stop_waits(&mut self) {
         for at in self.standing.active() {
-            if at < self.graph.main
-                && let State::Active(active) = self.standing.state(at)
-                && active.kind == RequestKind::Approval
-            {
+            let waits = |unit: &ActiveStep| unit.kind != StepKind::Task;
+            if at < self.graph.main && self.standing.units(at).iter().any(waits) {
                 self.standing
-                    .fail(at, CANCELLED, "the run was stopped before it was decided");
+                    .fail(at, CANCELLED, "the run was stopped while it waited");
             }
         }
     }
 
-    /// Tasks of steps that were decided not to begin, by a pass that did not see that another one had made them.
-    fn strays(&self) -> impl Iterator<Item = (String, &Found)> {
-        let steps = self.graph.steps.iter().enumerate();
-        steps.filter_map(|(at, step)| {
-            let decided = matches!(self.standing.state(at), State::Skipped | State::Omitted);
-            let (_, name) = make::name_of(self.seen, &step.spec, 1);
-            let found = self.seen.found.get(&name).filter(|_| decided)?;
-            let live = matches!(found.now, Child::Live(_)) && step.spec.approval.is_none();
-            (found.ours && live).then_some((name, found))
-        })
+    /// Tasks that are under way and of nobody's concern: a pass made them that was not written down, and a later one that did not see them decided otherwise.
+    fn strays(&self) -> impl Iterator<Item = (&String, &Found)> {
+        let units = self.standing.all_units().map(|(_, unit)| unit);
+        let units = units.chain(&self.standing.undoing);
+        let known: BTreeSet<&String> = units.map(|unit| &unit.object).collect();
+        let live = |found: &Found| found.ours && matches!(found.now, Child::Live(_));
+        self.seen
+            .found
+            .iter()
+            .filter(move |(name, found)| live(found) && found.task && !known.contains(name))
     }
 
     /// What live Tasks are to be told.
@@ -334,20 +431,16 @@ impl Run<'_> {
         let strays = self.strays();
         let strays = strays.filter(|(_, found)| found.state != DesiredState::Cancelled);
         let mut tell: Vec<_> = strays
-            .map(|(name, _)| (name, DesiredState::Cancelled))
+            .map(|(name, _)| (name.clone(), DesiredState::Cancelled))
             .collect();
-        for at in self.standing.active() {
-            let State::Active(active) = self.standing.state(at) else {
+        let steps = self.standing.all_units();
+        let steps = steps.map(|(at, unit)| (unit, self.is_stopped(at) || self.gives_up(at)));
+        let undo = self.standing.undoing.iter();
+        let undo = undo.map(|unit| (unit, !self.undoes()));
+        for (unit, stops) in steps.chain(undo) {
+            let found = self.seen.found.get(&unit.object);
+            let Some(found) = found.filter(|_| unit.kind == StepKind::Task) else {
                 continue;
-            };
-            let found = self.seen.found.get(&active.object);
-            let Some(found) = found.filter(|_| active.kind == RequestKind::Task) else {
-                continue;
-            };
-            let stops = if at < self.graph.main {
-                self.standing.ending.is_some()
-            } else {
-                self.finally_is_over()
             };
             let wanted = match (stops, self.seen.wanted) {
                 (true, _) => DesiredState::Cancelled,
@@ -356,7 +449,7 @@ impl Run<'_> {
                 (false, _) => continue,
             };
             if found.state != wanted && found.state != DesiredState::Cancelled {
-                tell.push((active.object.clone(), wanted));
+                tell.push((unit.object.clone(), wanted));
             }
         }
         tell

@@ -93,6 +93,9 @@ fn describe(task: &Task, below: &Below, now: Timestamp, flags: &str) -> String {
     if let Some(steps) = &status.steps {
         put("Runs", &steps.revision);
         put("Steps", &format!("{} have ended", steps.progress));
+        if let Some(why) = &steps.refused {
+            put("Refused", why);
+        }
         for wait in waits(steps, below, now, flags) {
             put("Waits", &wait);
         }

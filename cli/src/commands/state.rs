@@ -1,6 +1,6 @@
-//! `oar cancel`, `oar pause` and `oar resume`: what a Task should be doing.
+//! `oar cancel`, `oar pause`, `oar resume` and `oar rollback`: what a Task should be doing.
 
-use super::{name, steps};
+use super::{is_run, name, steps};
 use crate::cluster::{Cluster, call};
 use crate::error::Error;
 use crate::follow::is_finished;
@@ -14,11 +14,21 @@ pub async fn run(cluster: &Cluster, task: &str, state: State) -> Result<(), Erro
     let task = cluster.task(task).await?;
     let look = format!("oar get {}{}", name(&task), cluster.flags());
     let refuse = |what: &str| Err(Error::input(format!("Task {} {what}", name(&task))).next(look));
-    if is_finished(&task) {
-        return refuse("has already ended");
-    }
     let now = task.spec.state;
-    if now == DesiredState::Cancelled && state != DesiredState::Cancelled {
+    if state == DesiredState::RolledBack {
+        if !is_run(&task) {
+            return refuse("runs no workflow: only that says how it is undone");
+        }
+        if now == DesiredState::RolledBack {
+            return refuse("is being rolled back, or was");
+        }
+    } else if is_finished(&task) {
+        return refuse("has already ended");
+    } else if now == DesiredState::RolledBack {
+        return refuse("is being rolled back");
+    }
+    let stops = matches!(state, DesiredState::Cancelled | DesiredState::RolledBack);
+    if now == DesiredState::Cancelled && !stops {
         return refuse("is being cancelled");
     }
     if state == DesiredState::Running && now != DesiredState::Paused {
@@ -49,6 +59,10 @@ fn words(state: State, run: bool) -> (&'static str, &'static str) {
         (DesiredState::Paused, true) => (
             "pause",
             "is being paused, and its Tasks with it: no step begins; what people are asked can be decided all the same",
+        ),
+        (DesiredState::RolledBack, _) => (
+            "roll back",
+            "is being rolled back: its steps are stopped, and what they did is undone",
         ),
         (DesiredState::Running, false) => ("resume", "goes on"),
         (DesiredState::Running, true) => ("resume", "goes on, and its Tasks with it"),

@@ -1,11 +1,12 @@
 //! The steps of a run as a table, and what is waited for.
 
-use super::{OMITTED, State, failure, states, word};
+use super::{OMITTED, State, failure, items, states, word};
 use crate::asked::{asks, by};
 use crate::graph;
 use crate::text::{duration, one_line};
 use jiff::Timestamp;
-use oarmaster_crds::kinds::task::{ActiveStep, RequestKind, StepsStatus};
+use oarmaster_crds::kinds::steps::{ActiveStep, StepKind, StepsStatus};
+use oarmaster_crds::kinds::task::RequestKind;
 use oarmaster_crds::kinds::workflow::StepSpec;
 use oarmaster_crds::{Approval, Task, WorkflowSpec, conditions, names};
 use std::time::Duration;
@@ -61,7 +62,7 @@ pub fn rows(steps: &StepsStatus, below: &Below, now: Timestamp) -> Vec<Vec<Strin
         state.map_or(State::Idle, |(_, state)| state.clone())
     };
     let Some(spec) = &below.spec else {
-        let row = |(name, state): &(&str, State)| row(name, state, steps, below, now);
+        let row = |(name, state): &(String, State)| row(name, state, steps, below, now);
         return known.iter().map(row).collect();
     };
     let row = |step: &StepSpec| row(&step.name, &of(&step.name), steps, below, now);
@@ -80,7 +81,9 @@ fn row(
         State::Failed(step) => step.object.as_deref(),
         _ => None,
     };
-    let task = below.task(name);
+    // Of items there are many.
+    let fans = steps.fans.iter().any(|fan| fan.name == name);
+    let task = below.task(name).filter(|_| !fans);
     let approval = below.approval(name, object);
     let found = match (task, approval) {
         (Some(task), _) => task.metadata.name.as_deref(),
@@ -95,6 +98,8 @@ fn row(
     let why = match state {
         State::Idle => below.step(name).map(|step| needs(step, steps, below)),
         State::Active(step) => active(step, task, approval, now),
+        State::Items(fan, active) => Some(items(fan, *active)),
+        State::Undone => None,
         State::Succeeded => approval.map(by),
         State::Skipped => {
             let condition = below.step(name).and_then(|step| step.condition.clone());
@@ -109,6 +114,8 @@ fn row(
     let state = match state {
         State::Idle => "Pending",
         State::Active(step) => word(step.phase),
+        State::Items(..) => "Running",
+        State::Undone => "Undone",
         State::Succeeded => "Succeeded",
         State::Skipped => "Skipped",
         State::Omitted => "Omitted",
@@ -135,7 +142,7 @@ fn needs(step: &StepSpec, steps: &StepsStatus, below: &Below) -> String {
     }
     let ended = |name: &&str| {
         let state = states(steps).into_iter().find(|(held, _)| held == name);
-        !matches!(state, None | Some((_, State::Active(_))))
+        !matches!(state, None | Some((_, State::Active(_) | State::Items(..))))
     };
     let open = graph::needs(spec, step).into_iter();
     let open: Vec<&str> = open.filter(|name| !ended(name)).collect();
@@ -152,8 +159,11 @@ fn active(
     approval: Option<&Approval>,
     now: Timestamp,
 ) -> Option<String> {
-    if step.kind == RequestKind::Approval {
+    if step.kind == StepKind::Approval {
         return approval.map(|approval| asks(approval, now));
+    }
+    if let Some(due) = &step.due {
+        return Some(format!("until {}", due.0));
     }
     let task = task?;
     if let Some(asked) = asked(task).next() {
@@ -192,7 +202,7 @@ fn asked(task: &Task) -> impl Iterator<Item = &str> {
     let requests = requests.filter(|entry| entry.kind == RequestKind::Approval);
     let steps = status.flat_map(|status| &status.steps);
     let steps = steps.flat_map(|steps| &steps.active);
-    let steps = steps.filter(|step| step.kind == RequestKind::Approval);
+    let steps = steps.filter(|step| step.kind == StepKind::Approval);
     let requests = requests.map(|entry| entry.name.as_str());
     requests.chain(steps.map(|step| step.object.as_str()))
 }
@@ -205,7 +215,7 @@ pub fn waits(steps: &StepsStatus, below: &Below, now: Timestamp, flags: &str) ->
             format!("step {name} {who}: oar approvals {approval}{flags}")
         };
         let people = "waits for people";
-        if step.kind == RequestKind::Approval {
+        if step.kind == StepKind::Approval {
             let held = below.approval(name, Some(object));
             let who = held.map(|held| asks(held, now));
             return vec![say(who.as_deref().unwrap_or(people), object)];

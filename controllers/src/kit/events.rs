@@ -29,6 +29,10 @@ pub enum Reason {
     Paused,
     /// The Task was cancelled.
     Cancelled,
+    /// What the Task did is undone.
+    RolledBack,
+    /// The Task is neither run anew nor rolled back, though somebody asked for it; the note says why.
+    RerunRefused,
     /// The Task gave work to another agent; the note names its Task.
     Delegated,
     /// A step of a workflow was begun; the note names its Task.
@@ -60,6 +64,8 @@ impl Reason {
             Self::Failed => "Failed",
             Self::Paused => "Paused",
             Self::Cancelled => "Cancelled",
+            Self::RolledBack => "RolledBack",
+            Self::RerunRefused => "RerunRefused",
             Self::Delegated => "Delegated",
             Self::StepStarted => "StepStarted",
             Self::ApprovalAsked => "ApprovalAsked",
@@ -83,6 +89,8 @@ impl Reason {
             | Self::Failed
             | Self::Paused
             | Self::Cancelled
+            | Self::RolledBack
+            | Self::RerunRefused
             | Self::Delegated
             | Self::StepStarted
             | Self::ApprovalAsked

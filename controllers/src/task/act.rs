@@ -61,27 +61,26 @@ pub async fn act(task: &Task, ctx: &Context, seen: &Observed, todo: Plan) -> Res
     let tasks: Api<Task> = Api::namespaced(ctx.client.clone(), namespace);
 
     let steps = status.as_mut().and_then(|status| status.steps.as_mut());
+    let mut again = None;
     match run::carry_out(task, ctx, run, steps).await? {
         Carried::Done => {}
+        Carried::InPart(why) => {
+            refused_for_now(ctx, task, why).await;
+            again = Some(JOB_REFUSED_WAIT);
+        }
         Carried::Otherwise => return Ok(Action::requeue(Duration::ZERO)),
-        Carried::Refused { step, why } => {
-            // The step fails, and the rest goes on as its run says. Each step is refused at most once.
+        Carried::Refused(objects) => {
+            // Their steps fail, and the rest goes on as the run says. Each object is refused at most once.
             let mut seen = seen.clone();
             if let Some(run) = &mut seen.run {
-                run.refused.insert(step, why);
+                run.refused.extend(objects);
             }
             let (of, looked) = (task.clone(), seen.clone());
             let again = ctx.think(move || plan::plan(&of, &looked)).await?;
             return Box::pin(act(task, ctx, &seen, again)).await;
         }
         Carried::Later(why) => {
-            let note = Note {
-                reason: Reason::JobRefused,
-                action: "Step".to_owned(),
-                message: why,
-                warning: true,
-            };
-            tell(ctx, task, &note).await;
+            refused_for_now(ctx, task, why).await;
             return Ok(Action::requeue(JOB_REFUSED_WAIT));
         }
         Carried::Never(why) => {
@@ -127,7 +126,10 @@ pub async fn act(task: &Task, ctx: &Context, seen: &Observed, todo: Plan) -> Res
     for request in requests {
         super::ask::carry_out(task, ctx, request).await?;
     }
-    let mut wait = next;
+    let mut wait = match (next, again) {
+        (Some(next), Some(again)) => Some(next.min(again)),
+        (next, again) => next.or(again),
+    };
     if let Some(start) = start {
         match begin(&current, ctx, &start).await {
             Ok(()) => {}
@@ -342,4 +344,15 @@ async fn service_account(ctx: &Context, namespace: &str) -> Result<()> {
     )
     .await
     .map(|_| ())
+}
+
+/// The API server does not take the object of a step now: it is told, and tried again.
+async fn refused_for_now(ctx: &Context, task: &Task, why: String) {
+    let note = Note {
+        reason: Reason::JobRefused,
+        action: "Step".to_owned(),
+        message: why,
+        warning: true,
+    };
+    tell(ctx, task, &note).await;
 }

@@ -202,6 +202,35 @@ impl<'a> Draft<'a> {
         self.note(Reason::Started, "attempt 1".to_owned());
     }
 
+    /// A run that has ended goes on.
+    pub fn reopen(&mut self) {
+        let number = self.attempt().unwrap_or_default().saturating_add(1);
+        self.status.attempt = Some(i64::from(number));
+        self.status.finished_at = None;
+        self.status.failure = None;
+        self.status.output = None;
+        let ends = [
+            conditions::COMPLETE,
+            conditions::FAILED,
+            conditions::STALLED,
+        ];
+        let list = &mut self.status.conditions;
+        list.retain(|held| !ends.contains(&held.type_.as_str()));
+        self.note(Reason::Started, format!("attempt {number}"));
+        self.runs(Phase::Running, reason::RUNNING, "the run goes on");
+        self.look_in(Duration::ZERO);
+    }
+
+    /// It does not, though somebody asked for it.
+    pub fn stays(&mut self, what: &str, why: &str) {
+        self.notes.push(Note {
+            reason: Reason::RerunRefused,
+            action: what.replace(' ', ""),
+            message: why.to_owned(),
+            warning: true,
+        });
+    }
+
     /// How a run stands.
     pub fn runs(&mut self, phase: Phase, reason: &str, message: &str) {
         if phase == Phase::Paused && self.status.phase != Some(Phase::Paused) {
@@ -425,7 +454,15 @@ impl<'a> Draft<'a> {
             reason,
             // Each is told: events of a reason are told apart by their action.
             action: format!("Step{}", made.name),
-            message: format!("step {}: {kind} {}", made.step, made.name),
+            message: format!(
+                "{}step {}{}: {kind} {}",
+                if made.which.undo { "undo of " } else { "" },
+                made.step,
+                made.which
+                    .item
+                    .map_or_else(String::new, |item| format!("[{item}]")),
+                made.name
+            ),
             warning: false,
         });
     }
@@ -592,6 +629,17 @@ impl<'a> Draft<'a> {
         self.condition(conditions::STALLED, Some(true), reason::CANCELLED, text);
         self.condition(conditions::FINISHED, Some(true), reason::CANCELLED, "");
         self.note(Reason::Cancelled, String::new());
+    }
+
+    /// What it did is undone.
+    pub fn rolled_back(&mut self) {
+        self.status.failure = None;
+        self.end(Phase::RolledBack, "RolledBack");
+        let text = "what was done is undone";
+        self.condition(conditions::READY, Some(false), reason::ROLLED_BACK, text);
+        self.condition(conditions::STALLED, Some(true), reason::ROLLED_BACK, text);
+        self.condition(conditions::FINISHED, Some(true), reason::ROLLED_BACK, "");
+        self.note(Reason::RolledBack, String::new());
     }
 
     fn end(&mut self, phase: Phase, outcome: &'static str) {

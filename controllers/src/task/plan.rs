@@ -137,7 +137,9 @@ pub struct Ended {
 pub fn plan(task: &Task, seen: &Observed) -> Plan {
     let mut draft = Draft::new(task, seen);
     if vocabulary::is_true(&draft.status.conditions, vocabulary::FINISHED) {
-        settled(&mut draft);
+        if !run::goes_on(&mut draft) {
+            settled(&mut draft);
+        }
     } else if task.metadata.deletion_timestamp.is_some() {
         leaving(&mut draft);
     } else if task.spec.workflow.is_some() {

@@ -15,9 +15,8 @@ use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use oarmaster_crds::conditions::reason;
-use oarmaster_crds::kinds::task::{
-    DesiredState, FailureStatus, Phase, RequestKind, StepsStatus, Usage,
-};
+use oarmaster_crds::kinds::steps::{ActiveStep, StepKind, StepsStatus};
+use oarmaster_crds::kinds::task::{DesiredState, FailureStatus, Phase, Usage};
 use oarmaster_crds::validate::{self, summary};
 use oarmaster_crds::{Approval, GepDuration, Task, Usd, WorkflowSpec, access, names};
 use oarmaster_protocol::FailureClass;
@@ -42,7 +41,7 @@ pub struct Todo {
     /// Keep this Workflow, unless one is kept.
     pub pin: Option<Box<ControllerRevision>>,
     /// Open the attempt at the gateway.
-    pub open: Option<Box<OpenAttempt>>,
+    pub open: Option<(u32, Box<OpenAttempt>)>,
     /// Make these objects.
     pub make: Vec<Made>,
     /// Tell these Tasks what to do, by name.
@@ -76,6 +75,7 @@ pub(super) fn plan(draft: &mut Draft<'_>) {
     }
     match draft.task.spec.state {
         DesiredState::Cancelled => return draft.cancel(),
+        DesiredState::RolledBack => return draft.rolled_back(),
         DesiredState::Paused => return draft.pause(),
         DesiredState::Running => {}
     }
@@ -101,6 +101,13 @@ pub(super) fn plan(draft: &mut Draft<'_>) {
                 draft.run.pin = Some(Box::new(pin(draft.task, &graph.spec)));
             }
             draft.status.steps = Some(StepsStatus {
+                // What was asked for before it began is no second time.
+                reruns: draft
+                    .task
+                    .spec
+                    .rerun
+                    .as_ref()
+                    .map_or(0, |rerun| rerun.count),
                 revision: format!("{name}@{digest}"),
                 total: i64::try_from(graph.steps.len()).unwrap_or(i64::MAX),
                 progress: format!("0/{}", graph.steps.len()),
@@ -147,11 +154,24 @@ pub(super) fn stop(draft: &mut Draft<'_>) {
 /// What the scheduler says.
 fn advance(draft: &mut Draft<'_>, seen: &Seen, graph: &Graph) {
     let task = draft.task;
+    // It is no second time while the first one goes on.
+    let (asked, held) = (
+        task.spec.rerun.as_ref().map_or(0, |rerun| rerun.count),
+        draft.status.steps.as_ref().map_or(0, |steps| steps.reruns),
+    );
+    if asked > held {
+        let why = "the run has not ended; raise rerun.count again when it has";
+        refuse_more(draft, More::Rerun, why);
+    }
+    let wanted = wanted(draft, graph);
     let held = draft.status.steps.clone().unwrap_or_default();
-    let begun = draft.status.started_at.is_some() || held.progress != progress_of_none(graph);
+    let begun = draft.status.started_at.is_some() || !held.is_untouched();
     if seen.gateway_silent && !begun {
-        if task.spec.state == DesiredState::Cancelled {
-            return draft.cancel(); // it is looked for attempts that nobody has any more
+        match task.spec.state {
+            // It is looked for attempts that nobody has any more.
+            DesiredState::Cancelled => return draft.cancel(),
+            DesiredState::RolledBack => return draft.rolled_back(),
+            DesiredState::Running | DesiredState::Paused => {}
         }
         // Nothing of it begins before the gateway knows its budget.
         draft.starting("the gateway does not answer");
@@ -160,13 +180,17 @@ fn advance(draft: &mut Draft<'_>, seen: &Seen, graph: &Graph) {
     }
     if draft.seen.report.is_none() && !seen.gateway_silent {
         match seen.budget {
-            _ if begun => {
+            _ if begun && !seen.reopens => {
                 return lost(
                     draft,
                     "the gateway does not know the run any more; create the Task anew",
                 );
             }
-            Some(budget) => draft.run.open = Some(Box::new(open(task, &held.revision, budget))),
+            Some(budget) => {
+                let number = draft.attempt().unwrap_or(1);
+                let open = open(task, &held.revision, budget);
+                draft.run.open = Some((number, Box::new(open)));
+            }
             None => {
                 let class = access::absent("SandboxClass", ("", names::DEFAULT), "");
                 return draft.wait_for(&class);
@@ -184,7 +208,7 @@ fn advance(draft: &mut Draft<'_>, seen: &Seen, graph: &Graph) {
             now: draft.seen.now,
             task: task.metadata.name.as_deref().unwrap_or_default(),
             uid: task.metadata.uid.as_deref().unwrap_or_default(),
-            wanted: task.spec.state,
+            wanted,
             params: &seen.params,
             found: &seen.found,
             ran,
@@ -226,13 +250,136 @@ fn advance(draft: &mut Draft<'_>, seen: &Seen, graph: &Graph) {
                     draft.fail(class.unwrap_or(FailureClass::StepFailed), &message);
                 }
                 Over::Cancelled => draft.cancel(),
+                Over::RolledBack => draft.rolled_back(),
             }
         }
     }
 }
 
-fn progress_of_none(graph: &Graph) -> String {
-    format!("0/{}", graph.steps.len())
+/// What the run should be doing. What has no step that can be undone is not rolled back, and goes on.
+fn wanted(draft: &mut Draft<'_>, graph: &Graph) -> DesiredState {
+    let state = draft.task.spec.state;
+    if state == DesiredState::RolledBack && !graph.can_be_undone() {
+        let said = draft
+            .status
+            .steps
+            .as_ref()
+            .and_then(|steps| steps.refused.as_ref());
+        if said.is_none_or(|said| !said.starts_with(ROLLBACK)) {
+            refuse_more(draft, More::RollBack, run::NOTHING_TO_UNDO);
+        }
+        return DesiredState::Running;
+    }
+    state
+}
+
+/// What somebody wants of a run that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum More {
+    /// To run steps of it anew.
+    Rerun,
+    /// To undo it.
+    RollBack,
+}
+
+/// What somebody wants of a run that has ended.
+pub(super) fn more(task: &Task) -> Option<More> {
+    let status = task.status.as_ref()?;
+    let steps = status.steps.as_ref()?;
+    let ending = steps.ending.as_ref();
+    if task.spec.workflow.is_none() || task.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    let count = task.spec.rerun.as_ref().map_or(0, |rerun| rerun.count);
+    match task.spec.state {
+        DesiredState::RolledBack
+            if ending.is_none_or(|ending| ending.phase != Phase::RolledBack)
+                && !steps.refused.iter().any(|why| why.starts_with(ROLLBACK)) =>
+        {
+            Some(More::RollBack)
+        }
+        _ if count > steps.reruns => Some(More::Rerun),
+        _ => None,
+    }
+}
+
+/// With what the refusal of a rollback begins.
+const ROLLBACK: &str = "rollback";
+
+fn stopped(task: &Task) -> bool {
+    matches!(
+        task.spec.state,
+        DesiredState::Cancelled | DesiredState::RolledBack
+    )
+}
+
+/// It does not: that is said, once.
+fn refuse_more(draft: &mut Draft<'_>, more: More, why: &str) {
+    let count = draft
+        .task
+        .spec
+        .rerun
+        .as_ref()
+        .map_or(0, |rerun| rerun.count);
+    let what = match more {
+        More::Rerun => format!("rerun {count}"),
+        More::RollBack => ROLLBACK.to_owned(),
+    };
+    if let Some(steps) = &mut draft.status.steps {
+        if more == More::Rerun {
+            steps.reruns = count;
+        }
+        steps.refused = Some(format!("{what}: {why}"));
+    }
+    draft.stays(&what, why);
+}
+
+/// Whether a run that has ended goes on.
+pub(super) fn goes_on(draft: &mut Draft<'_>) -> bool {
+    let Some(more) = more(draft.task) else {
+        return false;
+    };
+    let (Some(seen), Some(held)) = (draft.seen.run.as_deref(), draft.status.steps.clone()) else {
+        return false;
+    };
+    let spec = draft.task.spec.rerun.clone().unwrap_or_default();
+    let steps = match &seen.graph {
+        _ if requests::parent(draft.task).is_some() => {
+            Err("it is a step of another run: run that one anew, or roll it back".to_owned())
+        }
+        // With another attempt its budget goes on, and does not begin anew.
+        _ if draft.seen.report.is_none() => Err(
+            "the gateway's record of it is no longer kept (chart value gateway.retention); create the Task anew"
+                .to_owned(),
+        ),
+        _ if more == More::Rerun && stopped(draft.task) => {
+            Err("it was stopped (spec.state); create another Task".to_owned())
+        }
+        None => Err(
+            "its ControllerRevision is gone or cannot be read; create the Task anew".to_owned(),
+        ),
+        Some(graph) => match more {
+            More::Rerun => {
+                let failed = draft.status.phase == Some(Phase::Failed);
+                run::rerun(graph, &held, &spec, failed)
+            }
+            More::RollBack => run::roll_back(graph, &held, whole_second(draft.seen.now)),
+        },
+    };
+    match steps {
+        Ok(steps) => {
+            draft.status.steps = Some(steps);
+            if more == More::Rerun {
+                draft.status.ran_for = None;
+            }
+            draft.reopen();
+            true
+        }
+        Err(why) => {
+            refuse_more(draft, more, &why);
+            false
+        }
+    }
 }
 
 /// Steps that may be under way at once. A run that is a step of another one has a tenth, so that a tree stays within a thousand.
@@ -276,7 +423,7 @@ fn clock(draft: &mut Draft<'_>, steps: &mut StepsStatus, ran: Duration, over: bo
             || steps
                 .active
                 .iter()
-                .any(|step| step.kind == RequestKind::Task && works(step.phase)));
+                .any(|step| step.kind == StepKind::Task && works(step.phase)));
     if runs {
         let now = whole_second(draft.seen.now);
         steps.running_since.get_or_insert(Time(now));
@@ -290,12 +437,11 @@ fn under_way(draft: &mut Draft<'_>, seen: &Seen) {
     let Some(steps) = draft.status.steps.clone() else {
         return;
     };
-    let ended =
-        steps.succeeded.len() + steps.skipped.len() + steps.omitted.len() + steps.failed.len();
+    let ended = steps.ended();
     let asked = steps
         .active
         .iter()
-        .find(|step| step.kind == RequestKind::Approval);
+        .find(|step| step.kind == StepKind::Approval);
     let only_asks = steps.active.iter().all(|step| step.phase == Phase::Waiting);
     let (phase, reason, text) = if draft.task.spec.state == DesiredState::Paused {
         let text = "spec.state is Paused; set it to Running, and the Task goes on".to_owned();
@@ -314,7 +460,15 @@ fn under_way(draft: &mut Draft<'_>, seen: &Seen) {
             .map(|step| {
                 let why = seen.waits.get(&step.object);
                 let why = why.map_or_else(String::new, |why| format!(", which waits: {why}"));
-                format!("{} ({:?} {}{why})", step.name, step.kind, step.object)
+                let what = if step.undo { "undo of " } else { "" };
+                let item = step
+                    .item
+                    .map_or_else(String::new, |item| format!("[{item}]"));
+                let by = match &step.due {
+                    Some(due) => format!("until {}", due.0),
+                    None => format!("{:?} {}{why}", step.kind, step.object),
+                };
+                format!("{what}{}{item} ({by})", step.name)
             })
             .collect();
         if steps.active.len() > NAMED {
@@ -338,7 +492,11 @@ fn under_way(draft: &mut Draft<'_>, seen: &Seen) {
             Phase::Running
         };
         let reason = if waits {
-            reason::WAITING_FOR_TASK
+            let time = |step: &ActiveStep| step.kind == StepKind::Wait;
+            match steps.active.iter().all(time) {
+                true => reason::WAITING_FOR_TIME,
+                false => reason::WAITING_FOR_TASK,
+            }
         } else {
             reason::RUNNING
         };
@@ -446,6 +604,10 @@ fn labels(task: &Task) -> BTreeMap<String, String> {
 /// The object of a step.
 fn object(draft: &Draft<'_>, revision: &str, made: &Make) -> Made {
     let task = draft.task;
+    let item = made
+        .which
+        .item
+        .map(|item| (names::ITEM_LABEL.to_owned(), item.to_string()));
     let step = (names::STEP_LABEL.to_owned(), made.step.clone());
     let uid = task.metadata.uid.clone().unwrap_or_default();
     let parent = (names::PARENT_UID_LABEL.to_owned(), uid);
@@ -453,7 +615,7 @@ fn object(draft: &Draft<'_>, revision: &str, made: &Make) -> Made {
         What::Task(spec) => {
             let mut labels = labels(task);
             labels.extend(child_labels(task, depth(task) + 1));
-            labels.extend([step]);
+            labels.extend([step].into_iter().chain(item));
             Made::Task(Box::new(Task {
                 metadata: ObjectMeta {
                     labels: Some(labels),

@@ -12,6 +12,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::Event;
 use oarmaster_crds::access::{AllowedFrom, AllowedNamespaces};
 use oarmaster_crds::conditions::reason;
+use oarmaster_crds::kinds::steps::StepKind;
 use oarmaster_crds::kinds::task::RequestKind;
 use oarmaster_crds::{Approval, SandboxClass, Task, conditions, names};
 use oarmaster_protocol::assignment::TaskRef;
@@ -57,7 +58,7 @@ impl Asked {
             .filter_map(|status| status.steps.as_ref());
         for steps in steps {
             let active = steps.active.iter();
-            let active = active.filter(|step| step.kind == RequestKind::Approval);
+            let active = active.filter(|step| step.kind == StepKind::Approval);
             // Of steps that were stopped, too: nobody has to decide any more.
             let ended = steps.failed.iter().filter_map(|step| step.object.as_ref());
             for name in active.map(|step| &step.object).chain(ended) {

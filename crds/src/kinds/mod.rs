@@ -10,5 +10,6 @@ pub mod pool;
 pub mod provider;
 pub mod sandbox;
 pub mod script;
+pub mod steps;
 pub mod task;
 pub mod workflow;

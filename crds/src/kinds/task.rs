@@ -3,6 +3,7 @@
 use super::agent::{ToolApproval, capabilities_schema};
 use super::approval::Approvers;
 use super::sandbox::{AcceptSpec, SandboxSpec};
+use super::steps::StepsStatus;
 use crate::common::{Allowance, LocalRef, NamespacedRef, any_json, conditions_schema};
 use crate::duration::GepDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -100,7 +101,11 @@ use std::collections::BTreeMap;
     validation = Rule::new("!has(self.replay) || !has(self.continueFrom)").message("set one of replay and continueFrom: a replay begins as the Task that it replays did"),
     validation = Rule::new("!has(self.replay) || !has(self.replay.until) || self.replay.mode == 'RecordedThenLive'").message("replay.until says where the model is asked again: it needs replay.mode RecordedThenLive"),
     validation = Rule::new("has(self.replay) == has(oldSelf.replay) && (!has(self.replay) || self.replay == oldSelf.replay)").message("replay cannot change after creation; create another Task"),
-    validation = Rule::new("oldSelf.state != 'Cancelled' || self.state == 'Cancelled'").message("a cancelled Task cannot run again; create another Task"),
+    validation = Rule::new("oldSelf.state != 'Cancelled' || self.state == 'Cancelled' || self.state == 'RolledBack'").message("a cancelled Task can be rolled back, and cannot run again; create another Task"),
+    validation = Rule::new("oldSelf.state != 'RolledBack' || self.state == 'RolledBack' || self.state == 'Cancelled'").message("a Task that is rolled back can be cancelled, and cannot run again; create another Task"),
+    validation = Rule::new("!has(self.rerun) || has(self.workflow)").message("rerun is for a workflow; of an agent or a run create another Task"),
+    validation = Rule::new("!has(oldSelf.rerun) || (has(self.rerun) && self.rerun.count >= oldSelf.rerun.count)").message("rerun.count can only be raised"),
+    validation = Rule::new("self.state != 'RolledBack' || has(self.workflow)").message("state RolledBack is for a workflow, whose steps say how they are undone; cancel an agent or a run"),
     validation = Rule::new("has(self.requestedBy) == has(oldSelf.requestedBy) && (!has(self.requestedBy) || self.requestedBy == oldSelf.requestedBy)").message("requestedBy cannot change after creation: it says who created the Task")
 )]
 pub struct TaskSpec {
@@ -152,6 +157,9 @@ pub struct TaskSpec {
     /// Delete the Task this long after its end. Unset: it is kept. Not on objects that Argo CD, Flux or Helm track: they would create, and so run, it again. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_after_finished: Option<GepDuration>,
+    /// Runs steps of a workflow anew in the same Task, once it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerun: Option<RerunSpec>,
     /// Who created it: the name of the Kubernetes user, for costs and audit. Leave it out: it is filled in at creation, and another name than one's own is refused. At most 1024 characters. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
@@ -208,6 +216,7 @@ impl Default for TaskSpec {
             retry: RetrySpec::default(),
             state: DesiredState::default(),
             ttl_after_finished: None,
+            rerun: None,
             requested_by: None,
         }
     }
@@ -526,6 +535,19 @@ pub enum ReplayMode {
     RecordedThenLive,
 }
 
+/// Which steps of a workflow are run anew. What depends on them is, too, and `finally`; what has succeeded otherwise stays, and what is used adds up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RerunSpec {
+    /// How often that was asked for: raise it by one.
+    #[schemars(range(min = 0, max = 1000))]
+    pub count: i64,
+    /// Names of the steps. Default: what failed, of a step with `forEach` its items that did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 200), inner(length(min = 1, max = 32)))]
+    pub from: Vec<String>,
+}
+
 /// What a Task should be doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DesiredState {
@@ -536,6 +558,8 @@ pub enum DesiredState {
     Paused,
     /// Stop for good.
     Cancelled,
+    /// Stop, and undo what was done: the `undo` of the steps of a workflow.
+    RolledBack,
 }
 
 /// Summary of the conditions.
@@ -555,6 +579,8 @@ pub enum Phase {
     Failed,
     /// Cancelled.
     Cancelled,
+    /// What was done is undone.
+    RolledBack,
 }
 
 /// What is known of a Task.
@@ -631,99 +657,6 @@ pub struct TaskStatus {
     /// When the next attempt begins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_attempt_at: Option<Time>,
-}
-
-/// How the steps of a workflow stand. Those that are not named have not begun.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct StepsStatus {
-    /// `NAME@sha256:...` of the Workflow's spec that runs. A ControllerRevision of the namespace keeps it, whose label `oarmaster.dev/task-uid` is the Task's UID.
-    pub revision: String,
-    /// How many steps have ended, of how many: like `2/7`.
-    pub progress: String,
-    /// How many steps there are, those of `finally` among them.
-    pub total: i64,
-    /// Since when the run's time runs: it does while a Task of a step is under way that is neither paused nor waits. `ranFor` is what ran before.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub running_since: Option<Time>,
-    /// Steps that are under way. At most 100.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub active: Vec<ActiveStep>,
-    /// Steps that succeeded, in the order in which they did.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub succeeded: Vec<String>,
-    /// Steps whose `if` was false.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub skipped: Vec<String>,
-    /// Steps that were not begun, since one that they need did not succeed, or the run stopped.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub omitted: Vec<String>,
-    /// Steps that failed or were cancelled, in the order in which they did.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub failed: Vec<FailedStep>,
-    /// How the run ends, once that is certain; what is left are steps to stop, and `finally`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ending: Option<Ending>,
-}
-
-/// A step that is under way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ActiveStep {
-    /// Name of the step.
-    pub name: String,
-    /// What does it.
-    pub kind: RequestKind,
-    /// Name of that Task or Approval.
-    pub object: String,
-    /// UID of it, once it was seen: it is not made again then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub uid: Option<String>,
-    /// How it stands.
-    pub phase: Phase,
-    /// How often it was made, from 1: an Approval that is deleted is asked for again.
-    #[serde(default = "first", skip_serializing_if = "is_first")]
-    pub round: i64,
-}
-
-const fn first() -> i64 {
-    1
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
-const fn is_first(round: &i64) -> bool {
-    *round == 1
-}
-
-/// A step that failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct FailedStep {
-    /// Name of the step.
-    pub name: String,
-    /// Name of its Task or Approval, if it had one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub object: Option<String>,
-    /// The failure class; `Cancelled` of a step that was stopped.
-    pub class: String,
-    /// What happened, shortened; `status.failure` of its Task has all of it.
-    pub message: String,
-}
-
-/// How a run ends.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Ending {
-    /// `Succeeded`, `Failed` or `Cancelled`.
-    pub phase: Phase,
-    /// Why, if it failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failure: Option<FailureStatus>,
-    /// Since when.
-    pub since: Time,
-    /// Since when the time of `finally` runs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub finally_since: Option<Time>,
 }
 
 /// A Job.

@@ -88,6 +88,26 @@ async fn every_sample_and_every_block_is_taken() -> Result<()> {
             }
         }
         ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+        // kubectl reads YAML in its own way, and people use that.
+        let dir = tempfile::tempdir()?;
+        for (nth, (place, text)) in texts.iter().enumerate() {
+            let path = dir.path().join(format!("{nth}.yaml"));
+            fs::write(&path, text)?;
+            let path = path.display().to_string();
+            let read = [
+                "create",
+                "--dry-run=client",
+                "--validate=false",
+                "-o",
+                "name",
+                "-f",
+                &path,
+            ];
+            if let Err(error) = space.kubectl(&read).await {
+                wrong.push(format!("{place}: kubectl: {error:#}"));
+            }
+        }
+        ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
         Ok(())
     })
     .await

@@ -247,8 +247,24 @@ fn target() -> Vec<Case> {
         ),
         denied(
             "a state of a later version",
-            a(json!({"state": "RolledBack"})),
+            a(json!({"state": "Frozen"})),
             &["spec.state", "\"Running\", \"Paused\", \"Cancelled\""],
+        ),
+        taken(
+            "a workflow that is rolled back",
+            with_spec(&workflow(), json!({"state": "RolledBack"})),
+        ),
+        denied(
+            "an agent that is rolled back",
+            a(json!({"state": "RolledBack"})),
+            &[
+                "state RolledBack is for a workflow, whose steps say how they are undone; cancel an agent or a run",
+            ],
+        ),
+        denied(
+            "an agent that is run anew",
+            a(json!({"rerun": {"count": 1}})),
+            &["rerun is for a workflow; of an agent or a run create another Task"],
         ),
     ]
 }

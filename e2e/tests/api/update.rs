@@ -197,7 +197,39 @@ fn changes() -> Vec<Change> {
             "a run after the cancellation",
             with_spec(&full(), json!({"state": "Cancelled"})),
             json!({"state": "Running"}),
-            Some("a cancelled Task cannot run again; create another Task"),
+            Some("a cancelled Task can be rolled back, and cannot run again; create another Task"),
+        ),
+        change(
+            "a rollback after the cancellation",
+            with_spec(&task::workflow(), json!({"state": "Cancelled"})),
+            json!({"state": "RolledBack"}),
+            None,
+        ),
+        change(
+            "a cancellation of the rollback",
+            with_spec(&task::workflow(), json!({"state": "RolledBack"})),
+            json!({"state": "Cancelled"}),
+            None,
+        ),
+        change(
+            "a run after the rollback",
+            with_spec(&task::workflow(), json!({"state": "RolledBack"})),
+            json!({"state": "Running"}),
+            Some(
+                "a Task that is rolled back can be cancelled, and cannot run again; create another Task",
+            ),
+        ),
+        change(
+            "another rerun",
+            with_spec(&task::workflow(), json!({"rerun": {"count": 1}})),
+            json!({"rerun": {"count": 2, "from": ["a"]}}),
+            None,
+        ),
+        change(
+            "fewer reruns",
+            with_spec(&task::workflow(), json!({"rerun": {"count": 1}})),
+            json!({"rerun": {"count": 0}}),
+            Some("rerun.count can only be raised"),
         ),
     ]
 }

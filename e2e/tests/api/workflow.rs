@@ -34,7 +34,35 @@ pub fn cases() -> Vec<Case> {
                 {"name": "build", "run": {"command": ["make"], "env": {"A": "${params.a}"}}, "if": "steps.plan.succeeded", "after": ["plan"], "timeout": "5m", "retry": {"limit": 2}, "budget": {"usd": "1"}},
                 {"name": "sub", "workflow": {"name": "other"}, "params": {"list": "${steps.plan.output}"}},
                 {"name": "ask", "approval": {"ask": "Go?", "show": {"a": "${params.a}"}, "form": {"where": {"options": ["prod"]}}, "approvers": {"groups": ["leads"]}}},
+                {"name": "soak", "wait": {"for": "10m"}},
+                {"name": "until", "wait": {"until": "${steps.plan.output.at}"}},
             ])),
+        ),
+        taken(
+            "everything that a step may have",
+            w(json!({
+                "onFailure": "Undo", "shared": {"notes": {"merge": "Append", "maxItems": 5}},
+                "steps": [
+                    {"name": "build", "run": {"command": ["make"]}, "artifacts": [{"name": "app", "path": "app"}], "undo": {"run": {"command": ["undo"], "env": {"A": "${self.output}"}}}},
+                    {"name": "each", "forEach": "${steps.build.output.all}", "parallel": 3, "tolerate": "20%", "agent": {"name": "coder"}, "params": {"prompt": "${item}"}, "share": {"notes": "${self.output}"}},
+                    {"name": "list", "forEach": [1, {"a": 2}], "tolerate": 1, "agent": {"name": "coder"}, "params": {"prompt": "${string(item)}"}},
+                    {"name": "fix", "repeat": {"until": "self.output.green", "limit": 3}, "workspace": {"from": "build"}, "run": {"command": ["make"]}, "files": [{"path": "app", "artifact": {"step": "build", "name": "app"}}]},
+                ],
+            })),
+        ),
+        denied(
+            "a step repeated once",
+            steps(
+                json!([{"name": "a", "run": {"command": ["x"]}, "repeat": {"until": "true", "limit": 1}}]),
+            ),
+            &["spec.steps[0].repeat.limit", "greater than or equal to 2"],
+        ),
+        denied(
+            "too many items at a time",
+            steps(
+                json!([{"name": "a", "run": {"command": ["x"]}, "forEach": [1], "parallel": 101}]),
+            ),
+            &["spec.steps[0].parallel", "less than or equal to 100"],
         ),
         denied(
             "a step with a hyphen",

@@ -47,3 +47,5 @@ mod timeout;
 mod upgrade;
 mod user_code;
 mod workflow;
+mod workflow_killed;
+mod workflow_samples;

@@ -14,7 +14,7 @@ use oarmaster_e2e::task::{SOON, failure};
 use serde_json::{Value, json};
 
 /// Applies a sample, with an image that is there, and ourselves for whoever decides.
-async fn sample(space: &Space, file: &str) -> Result<()> {
+pub async fn sample(space: &Space, file: &str) -> Result<()> {
     let path = checkout().join("config/samples/workflow").join(file);
     let yaml = std::fs::read_to_string(path)?;
     let yaml = yaml.replace("python:3.12-slim", &image("python"));
@@ -23,7 +23,7 @@ async fn sample(space: &Space, file: &str) -> Result<()> {
     Ok(())
 }
 
-fn output(task: &Task) -> Result<&Value> {
+pub fn output(task: &Task) -> Result<&Value> {
     let status = task.status.as_ref();
     status
         .and_then(|status| status.output.as_ref())
@@ -31,7 +31,7 @@ fn output(task: &Task) -> Result<&Value> {
 }
 
 /// The Tasks of the steps of a run, by step.
-async fn steps(space: &Space, run: &Task) -> Result<Vec<(String, Task)>> {
+pub async fn steps(space: &Space, run: &Task) -> Result<Vec<(String, Task)>> {
     let uid = run.metadata.uid.as_deref().unwrap_or_default();
     let of = ListParams::default().labels(&format!("{}={uid}", names::PARENT_UID_LABEL));
     let found = space.api::<Task>().list(&of).await?.items;

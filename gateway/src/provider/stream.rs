@@ -190,11 +190,12 @@ impl AnswerStream {
     }
 
     fn take_event(&mut self, event: &Frame) -> Result<Piece, Failure> {
-        // Nothing reads a ping but to see that it is one; what is none has no place among the caller's events.
-        if event.name == "ping" && serde_json::from_slice::<IgnoredAny>(&event.payload).is_err() {
+        let events = self.read(event)?;
+        // What says nothing (a ping, an event without data) is not read; what is none has no place among the caller's events.
+        if events.is_empty() && serde_json::from_slice::<IgnoredAny>(&event.payload).is_err() {
             return Ok(Piece::default());
         }
-        let (events, bytes) = (self.read(event)?, frame(&event.name, &event.payload));
+        let bytes = frame(&event.name, &event.payload);
         self.note(&events);
         if self.stopped {
             self.finish(bytes);

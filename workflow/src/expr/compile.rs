@@ -34,6 +34,8 @@ const FUNCTIONS: [&str; 15] = [
 ];
 /// The name under which steps are found.
 const STEPS: &str = "steps";
+/// What a step with `forEach` has that is only given to who asks for it.
+const ITEMS: &str = "items";
 /// Counts a round of a comprehension.
 const ROUND: &str = "@round";
 /// Counts a value that is put together.
@@ -60,6 +62,20 @@ pub struct Scope {
     pub fields: BTreeSet<&'static str>,
 }
 
+impl Scope {
+    /// Adds a name that is an object with known fields, each with whether it is always there.
+    pub fn add(&mut self, name: &'static str, fields: BTreeMap<String, bool>) {
+        self.names.insert(name);
+        self.objects.insert(name, fields);
+    }
+
+    /// Takes a name away.
+    pub fn remove(&mut self, name: &str) {
+        self.names.remove(name);
+        self.objects.remove(name);
+    }
+}
+
 /// What an expression reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reads {
@@ -67,6 +83,10 @@ pub struct Reads {
     pub names: BTreeSet<String>,
     /// Steps.
     pub steps: BTreeSet<String>,
+    /// Those of them whose items it asks for.
+    pub items: BTreeSet<String>,
+    /// Texts that it gives as they stand.
+    pub texts: BTreeSet<String>,
 }
 
 impl Reads {
@@ -74,6 +94,8 @@ impl Reads {
     pub fn add(&mut self, other: &Self) {
         self.names.extend(other.names.iter().cloned());
         self.steps.extend(other.steps.iter().cloned());
+        self.items.extend(other.items.iter().cloned());
+        self.texts.extend(other.texts.iter().cloned());
     }
 }
 
@@ -320,6 +342,10 @@ impl Walk<'_> {
             Expr::Literal(LiteralValue::Bytes(_)) => {
                 Err("has bytes in it, which JSON does not: write a text".to_owned())
             }
+            Expr::Literal(LiteralValue::String(text)) => {
+                self.reads.texts.insert(text.inner().to_owned());
+                Ok(())
+            }
             Expr::Literal(_) => Ok(()),
             Expr::Ident(name) => self.name(name),
             Expr::Select(select) => {
@@ -404,8 +430,13 @@ impl Walk<'_> {
         }
         if let Expr::Select(inner) = &operand.expr
             && self.is_steps(&inner.operand)
-            && !self.scope.fields.contains(field)
         {
+            if self.scope.fields.contains(field) {
+                if field == ITEMS {
+                    self.reads.items.insert(inner.field.clone());
+                }
+                return Ok(false);
+            }
             let known: Vec<&str> = self.scope.fields.iter().copied().collect();
             return Err(format!(
                 "asks for {field} of step {}, which has {}",

@@ -1,11 +1,17 @@
 //! What is wrong with the shape of a workflow, before its expressions are looked at, and with the order of its steps.
 
 use super::{Step, field};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use oarmaster_crds::commands::{Params, is_name};
 use oarmaster_crds::kinds::approval::Approvers;
-use oarmaster_crds::kinds::workflow::{MAX_FINALLY, MAX_STEPS, StepSpec};
+use oarmaster_crds::kinds::task::{ArtifactSource, FileSpec, WorkspaceSpec};
+use oarmaster_crds::kinds::workflow::StepFile;
+use oarmaster_crds::kinds::workflow::{
+    MAX_FINALLY, MAX_ITEMS, MAX_REPEATS, MAX_SHARED, MAX_STEPS, Merge, OnFailure, StepSpec,
+    UndoSpec,
+};
 use oarmaster_crds::validate::{self, Problem};
-use oarmaster_crds::{GepDuration, TaskSpec, WorkflowSpec};
+use oarmaster_crds::{GepDuration, LocalRef, TaskSpec, WorkflowSpec};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -43,6 +49,14 @@ pub(super) fn shape(spec: &WorkflowSpec) -> Vec<Problem> {
         ..TaskSpec::default()
     };
     problems.extend(validate::task(&of_run, &Default::default()));
+    problems.extend(shared(spec));
+    let undone = spec.steps.iter().any(|step| step.undo.is_some());
+    if spec.on_failure == OnFailure::Undo && !undone {
+        problems.push(Problem::spec(
+            "spec.onFailure",
+            "is Undo, and no step says how it is undone: give one undo",
+        ));
+    }
     let mut seen = BTreeSet::new();
     for (at, step) in spec.steps.iter().chain(&spec.finally).enumerate() {
         let field = field(spec, at);
@@ -56,10 +70,25 @@ pub(super) fn shape(spec: &WorkflowSpec) -> Vec<Problem> {
         if !seen.insert(&step.name) {
             problems.push(Problem::spec(&field, "has the name of another step"));
         }
-        if at >= spec.steps.len() && step.approval.is_some() {
+        if at >= spec.steps.len() && (step.approval.is_some() || step.wait.is_some()) {
             problems.push(Problem::spec(
                 &field,
-                "finally waits for nobody: ask people in a step before it",
+                "finally waits for nobody: ask people, and wait, in a step before it",
+            ));
+        }
+        if at >= spec.steps.len() && step.undo.is_some() {
+            problems.push(Problem::spec(
+                format!("{field}.undo"),
+                "finally comes after everything is undone: remove it",
+            ));
+        }
+        let unknown = step.share.iter().flatten().map(|(name, _)| name);
+        let mut unknown = unknown.filter(|name| !spec.shared.contains_key(*name));
+        if let Some(name) = unknown.next() {
+            let name: String = name.chars().take(MAX_NAME).collect();
+            problems.push(Problem::spec(
+                format!("{field}.share"),
+                format!("gives to {name}, which is not in spec.shared: declare it there"),
             ));
         }
         self::step(&mut problems, &field, step);
@@ -94,13 +123,21 @@ fn step(problems: &mut Vec<Problem>, field: &str, step: &StepSpec) {
         run,
         workflow,
         approval,
+        wait,
         params,
+        workspace,
         files,
         artifacts,
         accept,
         budget,
         timeout,
         retry,
+        for_each,
+        parallel,
+        tolerate,
+        repeat,
+        share,
+        undo,
         condition: _,
         after,
     } = step;
@@ -109,31 +146,55 @@ fn step(problems: &mut Vec<Problem>, field: &str, step: &StepSpec) {
         run.is_some(),
         workflow.is_some(),
         approval.is_some(),
+        wait.is_some(),
     ];
     if kinds.iter().filter(|set| **set).count() != 1 {
         problems.push(Problem::spec(
             field,
-            "set exactly one of agent, run, workflow or approval",
+            "set exactly one of agent, run, workflow, approval or wait",
         ));
         return;
     }
     if after.len() > MAX_STEPS {
         problems.push(Problem::spec(format!("{field}.after"), "write at most 200"));
     }
-    if let Some(approval) = approval {
+    if approval.is_some() || wait.is_some() {
         let idle = params.is_none()
+            && workspace.is_none()
             && files.is_empty()
             && artifacts.is_empty()
             && accept.is_none()
             && budget.is_none()
             && timeout.is_none()
-            && retry.is_none();
+            && retry.is_none()
+            && for_each.is_none()
+            && repeat.is_none()
+            && share.is_none()
+            && undo.is_none();
         if !idle {
             problems.push(Problem::spec(
                 field,
-                "an approval runs nothing: remove params, files, artifacts, accept, budget, timeout and retry; its own timeout is approval.timeout",
+                "an approval or a wait runs nothing: remove params, workspace, files, artifacts, accept, budget, timeout, retry, forEach, repeat, share and undo; the timeout of an approval is approval.timeout",
             ));
         }
+    }
+    if let Some(wait) = wait {
+        if wait.for_.is_some() == wait.until.is_some() {
+            let text = "set exactly one of for and until";
+            problems.push(Problem::spec(format!("{field}.wait"), text));
+        }
+        let bounds = (Duration::from_secs(1), APPROVAL.1);
+        problems.extend(wait.for_.iter().filter_map(|wait| {
+            duration(
+                &format!("{field}.wait.for"),
+                wait,
+                bounds,
+                "1s to 30 days (720h)",
+            )
+        }));
+        return;
+    }
+    if let Some(approval) = approval {
         problems.extend(duration(
             &format!("{field}.approval.timeout"),
             &approval.timeout,
@@ -152,23 +213,261 @@ fn step(problems: &mut Vec<Problem>, field: &str, step: &StepSpec) {
             "timeout and retry are for an agent or a run; of a workflow its own timeouts count, and what is tried again are its steps",
         ));
     }
-    // It becomes a Task: what is wrong with that is wrong with the step.
-    let found = validate::task(&task(step), &Default::default());
-    problems.extend(found.into_iter().map(|problem| {
-        let under = problem.field.strip_prefix("spec").unwrap_or_default();
-        Problem::spec(format!("{field}{under}"), problem.message)
-    }));
+    let mut wrong = |under: &str, text: &str| {
+        problems.push(Problem::spec(format!("{field}{under}"), text));
+    };
+    match for_each {
+        None if parallel.is_some() || tolerate.is_some() => {
+            wrong("", "parallel and tolerate are for the items of forEach");
+        }
+        None | Some(serde_json::Value::String(_)) => {}
+        Some(serde_json::Value::Array(list)) if list.len() <= MAX_ITEMS => {}
+        Some(serde_json::Value::Array(_)) => wrong(".forEach", "write at most 1000 items"),
+        Some(_) => wrong(
+            ".forEach",
+            "write a list, or an expression that gives one, like ${steps.plan.output.files}",
+        ),
+    }
+    if parallel.is_some_and(|most| !(1..=100).contains(&most)) {
+        wrong(".parallel", "write 1 to 100");
+    }
+    let fits = match tolerate {
+        None => true,
+        Some(IntOrString::Int(number)) => *number >= 0,
+        Some(IntOrString::String(text)) => {
+            let part = text
+                .strip_suffix('%')
+                .and_then(|part| part.parse::<u32>().ok());
+            part.is_some_and(|part| part <= 100)
+        }
+    };
+    if !fits {
+        wrong(
+            ".tolerate",
+            "write how many may fail, like 3, or a part of them, like 20%",
+        );
+    }
+    if repeat
+        .as_ref()
+        .is_some_and(|repeat| !(2..=MAX_REPEATS).contains(&repeat.limit))
+    {
+        wrong(".repeat.limit", "write 2 to 50");
+    }
+    // They become Tasks: what is wrong with those is wrong with the step.
+    let undo = undo.as_ref().map(|undo| (".undo", undoing(step, undo)));
+    for (at, made) in [("", step.clone())].into_iter().chain(undo) {
+        if !at.is_empty() && [made.agent.is_some(), made.run.is_some()] == [true, true] {
+            wrong(at, "set exactly one of agent and run");
+            continue;
+        }
+        let found = validate::task(&task(&made), &Default::default());
+        for problem in found {
+            let under = problem.field.strip_prefix("spec").unwrap_or_default();
+            wrong(&format!("{at}{under}"), &problem.message);
+        }
+    }
+}
+
+/// Stands for a Task whose name is known when the step begins.
+const ANY: &str = "any";
+
+/// A file of a step, as one of its Task.
+fn file(file: &StepFile) -> FileSpec {
+    let StepFile {
+        path,
+        content,
+        config_map,
+        git,
+        artifact,
+    } = file.clone();
+    FileSpec {
+        path,
+        content,
+        config_map,
+        git,
+        artifact: artifact.map(|artifact| ArtifactSource {
+            task: LocalRef::new(ANY),
+            name: artifact.name,
+        }),
+    }
+}
+
+/// The steps whose files a step begins with, as far as they are named.
+pub(super) fn sources(step: &StepSpec) -> impl Iterator<Item = &str> {
+    let workspace = step.workspace.iter();
+    let workspace = workspace.map(|workspace| workspace.from.as_str());
+    let files = step.files.iter();
+    let artifacts = files.filter_map(|file| file.artifact.as_ref());
+    workspace.chain(artifacts.map(|artifact| artifact.step.as_str()))
+}
+
+/// What is wrong with where files come from; and has steps keep their workspace from which others may begin.
+pub(super) fn files(problems: &mut Vec<Problem>, spec: &WorkflowSpec, steps: &mut [Step]) {
+    let named = |name: &str| {
+        let mut all = spec.steps.iter().chain(&spec.finally).enumerate();
+        all.find(|(_, step)| step.name == name)
+    };
+    let mut keep = BTreeSet::new();
+    for (at, step) in steps.iter().enumerate() {
+        let of_finally = at >= spec.steps.len();
+        let place = field(spec, at);
+        let mut wrong = |under: &str, text: String| {
+            problems.push(Problem::spec(format!("{place}{under}"), text));
+        };
+        for artifact in step.pattern.artifacts.values() {
+            let shown: String = artifact.step.chars().take(MAX_NAME).collect();
+            match named(&artifact.step) {
+                Some((other, _)) if other >= spec.steps.len() && !of_finally => wrong(
+                    ".files",
+                    format!(
+                        "has an artifact of {shown}, which is of finally, and comes after all others"
+                    ),
+                ),
+                Some((_, source))
+                    if source
+                        .artifacts
+                        .iter()
+                        .any(|held| held.name == artifact.name) => {}
+                Some(_) => wrong(
+                    ".files",
+                    format!(
+                        "has the artifact {} of {shown}, which keeps none of that name: give it artifacts",
+                        artifact.name
+                    ),
+                ),
+                None => wrong(
+                    ".files",
+                    format!("has an artifact of {shown}, which is none of the steps"),
+                ),
+            }
+        }
+        let Some(workspace) = &step.pattern.workspace else {
+            continue;
+        };
+        let reads = workspace.reads();
+        let repeats = step.until.is_some();
+        let plain = step
+            .spec
+            .workspace
+            .as_ref()
+            .map_or("", |workspace| workspace.from.as_str());
+        let names: Vec<&str> = match workspace.expressions() {
+            0 => vec![plain],
+            _ => {
+                let texts = reads.texts.iter().filter(|text| named(text).is_some());
+                reads
+                    .steps
+                    .iter()
+                    .chain(texts)
+                    .map(String::as_str)
+                    .collect()
+            }
+        };
+        if repeats {
+            keep.insert(at); // the next turn may begin with it
+        }
+        for name in names {
+            let shown: String = name.chars().take(MAX_NAME).collect();
+            match named(name) {
+                _ if name == SELF && repeats => {}
+                Some((other, source)) if workspace.expressions() > 0 => {
+                    // It may be only asked how that one stands.
+                    if (source.agent.is_some() || source.run.is_some()) && source.for_each.is_none()
+                    {
+                        keep.insert(other);
+                    }
+                }
+                Some((other, _)) if other >= spec.steps.len() && !of_finally => wrong(
+                    ".workspace.from",
+                    format!("names {shown}, which is of finally, and comes after all others"),
+                ),
+                Some((other, source))
+                    if (source.agent.is_some() || source.run.is_some())
+                        && source.for_each.is_none() =>
+                {
+                    keep.insert(other);
+                }
+                Some(_) => wrong(
+                    ".workspace.from",
+                    format!(
+                        "names {shown}, which has no workspace of its own: name an agent or a run without forEach"
+                    ),
+                ),
+                None => wrong(
+                    ".workspace.from",
+                    format!("names {shown}, which is none of the steps"),
+                ),
+            }
+        }
+    }
+    for at in keep {
+        if let Some(step) = steps.get_mut(at) {
+            let held = step.pattern.task.workspace.get_or_insert_default();
+            held.keep = true;
+        }
+    }
+}
+
+/// What a step with `repeat` left the turn before.
+pub(crate) const SELF: &str = "self";
+
+/// What undoes a step, as a step.
+pub(super) fn undoing(step: &StepSpec, undo: &UndoSpec) -> StepSpec {
+    let UndoSpec { agent, run, params } = undo.clone();
+    StepSpec {
+        name: step.name.clone(),
+        agent,
+        run,
+        params,
+        ..StepSpec::default()
+    }
+}
+
+/// What is wrong with what is shared.
+fn shared(spec: &WorkflowSpec) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if spec.shared.len() > MAX_SHARED {
+        problems.push(Problem::spec("spec.shared", "write at most 16 names"));
+    }
+    for (name, shared) in spec.shared.iter().take(MAX_SHARED) {
+        let shown: String = name.chars().take(MAX_NAME).collect();
+        let field = format!("spec.shared[{shown}]");
+        if !is_name(name) || name.len() > MAX_NAME {
+            problems.push(Problem::spec(
+                &field,
+                "has a name that is none: write 1 to 32 letters and digits, the first a letter",
+            ));
+        }
+        let most = shared.max_items;
+        if most.is_some() && shared.merge != Merge::Append {
+            problems.push(Problem::spec(
+                format!("{field}.maxItems"),
+                "is for merge Append: remove it",
+            ));
+        }
+        if most.is_some_and(|most| !(1..=1000).contains(&most)) {
+            problems.push(Problem::spec(
+                format!("{field}.maxItems"),
+                "write 1 to 1000",
+            ));
+        }
+    }
+    problems
 }
 
 /// The Task of a step, with its texts as they are written.
-pub(crate) fn task(step: &StepSpec) -> TaskSpec {
+pub(super) fn task(step: &StepSpec) -> TaskSpec {
     let plain = TaskSpec::default();
     TaskSpec {
         agent: step.agent.clone(),
         run: step.run.clone(),
         workflow: step.workflow.clone(),
         params: step.params.clone(),
-        files: step.files.clone(),
+        workspace: step.workspace.as_ref().map(|_| WorkspaceSpec {
+            from: Some(LocalRef::new(ANY)),
+            keep: false,
+        }),
+        files: step.files.iter().map(file).collect(),
         artifacts: step.artifacts.clone(),
         accept: step.accept.clone(),
         budget: step.budget.clone(),

@@ -1,3 +1,5 @@
+mod more;
+
 use super::*;
 use serde_json::{Value, json};
 
@@ -93,11 +95,11 @@ fn what_is_wrong_is_told_with_its_field() {
         ),
         (
             json!({"steps": [{"name": "a"}]}),
-            "spec.steps[a]: set exactly one of agent, run, workflow or approval",
+            "spec.steps[a]: set exactly one of agent, run, workflow, approval or wait",
         ),
         (
             json!({"steps": [with(agent("a", "x"), json!({"workflow": {"name": "w"}}))]}),
-            "spec.steps[a]: set exactly one of agent, run, workflow or approval",
+            "spec.steps[a]: set exactly one of agent, run, workflow, approval or wait",
         ),
         (
             json!({"steps": [{"name": "a", "agent": {"name": "coder"}}]}),
@@ -201,7 +203,7 @@ fn what_is_wrong_is_told_with_its_field() {
         ),
         (
             json!({"steps": [{"name": "a", "approval": {"ask": "x", "approvers": {"users": ["u"]}}, "budget": {"usd": "1"}}]}),
-            "spec.steps[a]: an approval runs nothing",
+            "spec.steps[a]: an approval or a wait runs nothing",
         ),
         (
             json!({"steps": [{"name": "a", "approval": {"ask": "x", "approvers": {}}}]}),

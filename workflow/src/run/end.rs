@@ -2,6 +2,7 @@
 
 use super::make::failed;
 use super::standing::State;
+use super::values::Local;
 use super::{MAX_OUTPUT_BYTES, Over, Run};
 use crate::expr::{Reads, json_bytes};
 use jiff::Timestamp;
@@ -14,29 +15,50 @@ use std::time::Duration;
 impl Run<'_> {
     /// Goes through `finally`, once nothing else is under way; gives the end, once there is one.
     pub(super) fn finish(&mut self) -> Option<Over> {
-        let ending = self.standing.ending.clone()?;
+        let certain = self.standing.certain && self.standing.ending.is_some();
         let main = 0..self.graph.main;
         if !main.clone().all(|at| self.standing.has_ended(at)) {
             return None;
         }
+        // Whatever acts on the end does so once it is written down: a pass after this one could see it otherwise until then. It also sees every Task that a
+        // pass before it has made: they come in the same stream, before what was written.
+        if !certain || !self.undo() {
+            return None;
+        }
+        let ending = self.standing.ending.clone()?;
         let last = self.graph.main..self.graph.steps.len();
         self.finally_begins();
         if self.finally_is_over() {
             self.standing.omit(last.clone());
-        } else if !self.standing.certain {
-            // A step of it acts on the end, which a pass after this one could see otherwise until it is written down.
         } else if self.seen.wanted != DesiredState::Paused {
             while self.schedule(last.clone()) {}
         }
+        self.settle(last.clone());
         if !last.clone().all(|at| self.standing.has_ended(at)) || self.strays().next().is_some() {
             return None;
         }
         let of_finally = |at: &usize| *at >= self.graph.main;
         let first = self.standing.failures().find(of_finally);
         let first = first.map(|at| self.standing.told(self.graph, at));
+        let not_undone = self.not_undone();
         Some(match (ending.phase, ending.failure) {
             (Phase::Cancelled, _) => Over::Cancelled,
-            (Phase::Failed, Some(failure)) => Over::Failed(failure),
+            (Phase::RolledBack, _) => match not_undone {
+                None => Over::RolledBack,
+                Some(message) => Over::Failed(FailureStatus {
+                    class: FailureClass::StepFailed.to_string(),
+                    message,
+                }),
+            },
+            (Phase::Failed, Some(FailureStatus { class, message })) => {
+                Over::Failed(FailureStatus {
+                    class,
+                    message: match not_undone {
+                        None => message,
+                        Some(also) => format!("{message}; and {also}"),
+                    },
+                })
+            }
             _ => match first {
                 Some(text) => Over::Failed(FailureStatus {
                     class: FailureClass::StepFailed.to_string(),
@@ -95,21 +117,33 @@ impl Run<'_> {
 
     /// When something is due that nobody tells.
     pub(super) fn wakes(&self) -> Option<Duration> {
+        if !self.fresh.is_empty() {
+            return Some(Duration::ZERO);
+        }
         if self.standing.ending.is_some() {
             if !self.standing.certain {
                 return Some(Duration::ZERO);
             }
-            return self.finally_left().filter(|left| !left.is_zero());
+            let left = self.finally_left().into_iter().chain(self.undo_left());
+            return left.filter(|left| !left.is_zero()).min();
         }
         let limit = self.graph.spec.timeouts.run.get().unwrap_or_default();
-        Some(limit.saturating_sub(self.seen.ran))
+        let due = self
+            .standing
+            .all_units()
+            .filter_map(|(_, unit)| unit.due.as_ref());
+        let due = due.map(|due| {
+            let left = due.0.duration_since(self.seen.now);
+            Duration::try_from(left).unwrap_or_default()
+        });
+        due.chain([limit.saturating_sub(self.seen.ran)]).min()
     }
 
     /// The output of a run that succeeded.
-    fn result(&self) -> Result<Value, (FailureClass, String)> {
+    fn result(&mut self) -> Result<Value, (FailureClass, String)> {
         let output = match &self.graph.output {
             Some(output) => {
-                let values = self.values(&output.reads())?;
+                let values = self.values(&output.reads(), &Local::default())?;
                 output.evaluate(&values).map_err(|error| {
                     let (class, why) = failed(error);
                     (class, format!("output: {why}"))
@@ -122,7 +156,7 @@ impl Run<'_> {
                         steps: [name.to_owned()].into(),
                         ..Reads::default()
                     };
-                    let mut values = self.values(&reads)?;
+                    let mut values = self.values(&reads, &Local::default())?;
                     let output = values.steps.get_mut(name).map(|step| step["output"].take());
                     let output = output.unwrap_or_default();
                     if !output.is_null() {

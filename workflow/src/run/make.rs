@@ -1,14 +1,20 @@
 //! What is made for a step.
 
-use super::standing::State;
+use super::numbers::read_numbers;
+use super::standing::unit;
+use super::values::Local;
 use super::{MAX_ROUNDS, Run, Seen};
 use crate::expr::{Failed, Template};
-use crate::graph::{Graph, Step, task};
+use crate::graph::{Graph, Pattern, SELF, Step};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use oarmaster_crds::kinds::approval::{Approvers, FormField, OnTimeout};
-use oarmaster_crds::kinds::task::{ActiveStep, Phase, RequestKind};
-use oarmaster_crds::kinds::workflow::StepSpec;
-use oarmaster_crds::{GepDuration, TaskSpec, names, validate};
+use oarmaster_crds::kinds::steps::{ActiveStep, StepKind, StepsStatus};
+use oarmaster_crds::kinds::task::DesiredState;
+use oarmaster_crds::kinds::task::{ArtifactSource, FileSpec};
+use oarmaster_crds::kinds::workflow::{StepArtifact, StepSpec, StepWait};
+use oarmaster_crds::{GepDuration, LocalRef, TaskSpec, names, validate};
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::text::{shorten, visible};
 use serde_json::Value;
@@ -16,6 +22,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Characters of a question, as the Approval bounds them.
 const MAX_ASK: usize = 4096;
+/// How many earlier reruns of a step are looked for.
+const RERUNS: usize = 8;
 /// Characters of one text that a question shows.
 const MAX_SHOWN: usize = 16_384;
 
@@ -26,6 +34,8 @@ pub struct Make {
     pub step: String,
     /// Name of the object.
     pub name: String,
+    /// Which of the step's objects it is.
+    pub which: Which,
     /// What it is.
     pub what: What,
 }
@@ -52,42 +62,168 @@ pub enum What {
     },
 }
 
-/// Kind and name of what is made for a step of the run of a Task, the `round`th time.
-#[must_use]
-pub fn object(task: &str, uid: &str, step: &StepSpec, round: i64) -> (RequestKind, String) {
-    let path = format!("step/{}", step.name);
-    if step.approval.is_some() {
-        let name = names::approval_name(task, uid, &step.name, &path, round);
-        (RequestKind::Approval, name)
-    } else {
-        let name = names::child_name(task, uid, &step.name, &path);
-        (RequestKind::Task, name)
+/// Which of the things that are made for a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Which {
+    /// The item of `forEach`.
+    pub item: Option<i64>,
+    /// How often it is done, from 1.
+    pub turn: i64,
+    /// How often it is asked, from 1.
+    pub round: i64,
+    /// Whether it undoes the step.
+    pub undo: bool,
+    /// By which `rerun.count` it is made; 0 at first.
+    pub rerun: i64,
+}
+
+impl Which {
+    /// What is made first for a step.
+    pub const FIRST: Self = Self::item(None);
+
+    /// What is made first for an item.
+    #[must_use]
+    pub const fn item(item: Option<i64>) -> Self {
+        Self {
+            item,
+            turn: 1,
+            round: 1,
+            undo: false,
+            rerun: 0,
+        }
     }
 }
 
-pub(super) fn name_of(seen: &Seen<'_>, step: &StepSpec, round: i64) -> (RequestKind, String) {
-    object(seen.task, seen.uid, step, round)
+/// Kind and name of what is made for a step of the run of a Task.
+#[must_use]
+pub fn object(task: &str, uid: &str, step: &StepSpec, which: Which) -> (StepKind, String) {
+    let mut path = format!("step/{}", step.name);
+    if let Some(item) = which.item {
+        path.push_str(&format!("/item/{item}"));
+    }
+    if which.rerun > 0 {
+        path.push_str(&format!("/rerun/{}", which.rerun));
+    }
+    if which.undo {
+        path.push_str("/undo");
+    } else if which.turn > 1 {
+        path.push_str(&format!("/turn/{}", which.turn));
+    }
+    if step.wait.is_some() {
+        (StepKind::Wait, String::new())
+    } else if step.approval.is_some() {
+        let name = names::approval_name(task, uid, &step.name, &path, which.round);
+        (StepKind::Approval, name)
+    } else {
+        let name = names::child_name(task, uid, &step.name, &path);
+        (StepKind::Task, name)
+    }
+}
+
+pub(super) fn name_of(seen: &Seen<'_>, step: &StepSpec, which: Which) -> (StepKind, String) {
+    object(seen.task, seen.uid, step, which)
 }
 
 /// The names of everything that may have been made for the steps of a run: those of Tasks, and those of Approvals.
 #[must_use]
-pub fn objects(task: &str, uid: &str, graph: &Graph) -> [BTreeSet<String>; 2] {
+pub fn objects(
+    task: &str,
+    uid: &str,
+    graph: &Graph,
+    held: Option<&StepsStatus>,
+) -> [BTreeSet<String>; 2] {
     let mut names = [BTreeSet::new(), BTreeSet::new()];
     let [tasks, approvals] = &mut names;
+    let undoes = held.is_some_and(|held| held.ending.is_some());
     for step in &graph.steps {
-        let rounds = if step.spec.approval.is_some() {
-            MAX_ROUNDS
-        } else {
-            1
+        let mut add = |which: Which| match object(task, uid, &step.spec, which) {
+            (StepKind::Task, name) => tasks.insert(name),
+            (StepKind::Approval, name) => approvals.insert(name),
+            (StepKind::Wait, _) => false,
         };
-        for round in 1..=rounds {
-            match object(task, uid, &step.spec, round) {
-                (RequestKind::Task, name) => tasks.insert(name),
-                (RequestKind::Approval, name) => approvals.insert(name),
-            };
+        let rerun = numbers(held.and_then(|held| held.rerun.get(&step.spec.name)));
+        let rerun = |item: Option<i64>| {
+            let rerun = rerun.get(&item).or_else(|| rerun.get(&None));
+            rerun.copied().unwrap_or_default()
+        };
+        let which = |item: Option<i64>| Which {
+            rerun: rerun(item),
+            ..Which::item(item)
+        };
+        if step.spec.approval.is_some() {
+            for round in 1..=MAX_ROUNDS {
+                add(Which {
+                    round,
+                    ..which(None)
+                });
+            }
+            continue;
+        }
+        let fan = held.and_then(|held| held.fans.iter().find(|fan| fan.name == step.spec.name));
+        let items: Vec<Option<i64>> = match (&step.over, fan) {
+            (None, _) => vec![None],
+            (Some(_), None) => Vec::new(),
+            (Some(_), Some(fan)) => {
+                // Some may have been made and not been written down.
+                let next = i64::try_from(step.parallel()).unwrap_or(1);
+                let last = fan.begun.saturating_add(next).min(fan.items);
+                (0..last).map(Some).collect()
+            }
+        };
+        let turns = turns(step, held);
+        let limit = step.spec.repeat.as_ref().map_or(1, |repeat| repeat.limit);
+        for item in items {
+            // What was run before counts in what was used.
+            for rerun in (0..rerun(item)).rev().take(RERUNS) {
+                for turn in 1..=limit {
+                    add(Which {
+                        turn,
+                        rerun,
+                        ..which(item)
+                    });
+                }
+            }
+            for turn in 1..=turns(item) {
+                add(Which {
+                    turn,
+                    ..which(item)
+                });
+            }
+            if undoes && step.undo.is_some() {
+                add(Which {
+                    undo: true,
+                    ..which(item)
+                });
+            }
         }
     }
     names
+}
+
+fn numbers(text: Option<&String>) -> BTreeMap<Option<i64>, i64> {
+    text.into_iter()
+        .flat_map(|text| read_numbers(text))
+        .collect()
+}
+
+/// By item, how often a step may have been done by now.
+fn turns<'a>(
+    step: &'a Step,
+    held: Option<&'a StepsStatus>,
+) -> impl Fn(Option<i64>) -> i64 + use<'a> {
+    let limit = step.spec.repeat.as_ref().map_or(1, |repeat| repeat.limit);
+    let name = &step.spec.name;
+    let mut all = numbers(held.and_then(|held| held.repeated.get(name)));
+    let active = held.into_iter().flat_map(|held| &held.active);
+    for unit in active.filter(|unit| unit.name == *name && !unit.undo) {
+        all.insert(unit.item, unit.turn);
+    }
+    // One more than is known may have been made.
+    move |item| {
+        all.get(&item)
+            .map_or(2, |turn| turn.saturating_add(1))
+            .min(limit)
+    }
 }
 
 /// Why an expression has no value, as the class of the step's failure.
@@ -101,47 +237,95 @@ pub(super) fn failed(failed: Failed) -> (FailureClass, String) {
 }
 
 impl Run<'_> {
-    /// Begins a step: its values are taken now, and stay.
-    pub(super) fn begin(&mut self, at: usize, round: i64) {
+    /// Begins something of a step: its values are taken now, and stay.
+    pub(super) fn begin_unit(&mut self, at: usize, which: Which) {
         let Some(step) = self.graph.steps.get(at) else {
             return;
         };
-        let (kind, name) = name_of(self.seen, &step.spec, round);
-        let phase = match kind {
-            RequestKind::Task => Phase::Pending,
-            RequestKind::Approval => Phase::Waiting,
-        };
-        let active = ActiveStep {
-            name: step.spec.name.clone(),
-            kind,
-            object: name.clone(),
-            uid: None,
-            phase,
-            round,
-        };
-        self.standing.set(at, State::Active(active));
-        if let Some(why) = self.seen.refused.get(&step.spec.name) {
-            self.standing
-                .fail(at, FailureClass::InvalidInput.as_str(), why);
+        let mut unit = unit(self.seen, step, which);
+        if let Some(wait) = &step.spec.wait {
+            let due = self.due(step, wait);
+            unit.due = due.as_ref().ok().copied().map(Time);
+            self.standing.add(at, unit);
+            if let Err((class, why)) = due {
+                self.standing.fail(at, class.as_str(), &why);
+            }
             return;
         }
-        match self.what(step) {
-            Ok(what) => self.make.push(Make {
-                step: step.spec.name.clone(),
-                name,
-                what,
-            }),
-            Err((class, why)) => self.standing.fail(at, class.as_str(), &why),
+        self.standing.add(at, unit.clone());
+        // What is not made now is made by a pass that finds nothing under its name.
+        if self.seen.wanted == DesiredState::Paused {
+            return;
+        }
+        if let Err((class, why)) = self.make(at, step, &unit) {
+            self.standing
+                .unit_failed(at, unit.item, class.as_str(), &why);
         }
     }
 
-    fn what(&self, step: &Step) -> Result<What, (FailureClass, String)> {
-        if let (Some(approval), Some((ask, show))) = (&step.spec.approval, &step.question) {
-            let ask = self.value(step, "approval.ask", ask)?;
-            if text(&ask).trim().is_empty() {
-                return Err(wrong(step, "approval.ask", "is empty"));
+    /// Until when a step waits, in whole seconds: no less than it says.
+    fn due(&mut self, step: &Step, wait: &StepWait) -> Result<Timestamp, (FailureClass, String)> {
+        let until = match (&step.until_when, &wait.for_) {
+            (Some(until), _) => {
+                let field = "wait.until";
+                let value = text(&self.value(&step.place, field, until, &Local::default())?);
+                let time = value.trim().parse::<Timestamp>();
+                time.map_err(|_| {
+                    let text = "gives no time like 2026-12-24T18:00:00Z";
+                    wrong(&step.place, field, text)
+                })?
             }
-            let show = self.value(step, "approval.show", show)?;
+            (None, wait) => {
+                let wait = wait
+                    .as_ref()
+                    .and_then(|wait| wait.get().ok())
+                    .unwrap_or_default();
+                self.seen.now.saturating_add(wait).unwrap_or(self.seen.now)
+            }
+        };
+        let second = until.as_second() + i64::from(until.subsec_nanosecond() > 0);
+        Ok(Timestamp::from_second(second).unwrap_or(until))
+    }
+
+    /// Has an object made.
+    pub(super) fn make(
+        &mut self,
+        at: usize,
+        step: &Step,
+        unit: &ActiveStep,
+    ) -> Result<(), (FailureClass, String)> {
+        let refused = &self.seen.refused;
+        let why = refused
+            .get(&unit.object)
+            .or_else(|| refused.get(&unit.name));
+        if let Some(why) = why {
+            return Err((FailureClass::InvalidInput, why.clone()));
+        }
+        let which = self.standing.which_of(at, unit);
+        let what = self.what(at, step, which)?;
+        self.make.push(Make {
+            step: unit.name.clone(),
+            name: unit.object.clone(),
+            which,
+            what,
+        });
+        Ok(())
+    }
+
+    fn what(
+        &mut self,
+        at: usize,
+        step: &Step,
+        which: Which,
+    ) -> Result<What, (FailureClass, String)> {
+        let local = self.local(at, which)?;
+        if let (Some(approval), Some((ask, show))) = (&step.spec.approval, &step.question) {
+            let place = format!("{}.approval", step.place);
+            let ask = self.value(&place, "ask", ask, &local)?;
+            if text(&ask).trim().is_empty() {
+                return Err(wrong(&place, "ask", "is empty"));
+            }
+            let show = self.value(&place, "show", show, &local)?;
             return Ok(What::Approval {
                 ask: shorten(&visible(&text(&ask)), MAX_ASK),
                 show: texts(show)
@@ -153,56 +337,180 @@ impl Run<'_> {
                 on_timeout: approval.on_timeout,
             });
         }
-        let mut made = task(&step.spec);
-        if let Some(params) = &step.params {
-            let Value::Object(params) = self.value(step, "params", params)? else {
-                return Err(wrong(step, "params", "are no object"));
+        match (&step.undo, which.undo) {
+            (Some(undo), true) => {
+                let place = format!("{}.undo", step.place);
+                let made = self.task(&place, undo, &local)?;
+                checked(&place, made)
+            }
+            _ => {
+                let mut made = self.task(&step.place, &step.pattern, &local)?;
+                self.begin_with(at, step, which, &local, &mut made)?;
+                checked(&step.place, made)
+            }
+        }
+    }
+
+    /// Names the Tasks whose files it begins with.
+    fn begin_with(
+        &mut self,
+        at: usize,
+        step: &Step,
+        which: Which,
+        local: &Local,
+        made: &mut TaskSpec,
+    ) -> Result<(), (FailureClass, String)> {
+        if let (Some(template), Some(held)) = (&step.pattern.workspace, &mut made.workspace) {
+            let field = "workspace.from";
+            let name = text(&self.value(&step.place, field, template, local)?);
+            let own = name == SELF && step.until.is_some();
+            let task = if own {
+                let turn = which.turn - 1;
+                (turn > 0).then_some((at, Which { turn, ..which }))
+            } else {
+                let other = self.graph.find(&name);
+                let other = other.filter(|other| {
+                    self.standing.ran(*other) && !self.standing.fans.contains_key(other)
+                });
+                other.map(|other| (other, self.standing.last(other, None)))
+            };
+            let task = task.and_then(|(other, which)| self.task_of(other, which));
+            let Some(task) = task else {
+                if own {
+                    held.from = None; // the first time it begins with nothing
+                    return self.place(step, made);
+                }
+                let shown: String = name.chars().take(32).collect();
+                let text = format!(
+                    "is {shown}, which left no workspace: it is none of the steps before, was not run, or has no Task of its own"
+                );
+                return Err(wrong(&step.place, field, &text));
+            };
+            held.from = Some(LocalRef::new(&task));
+        }
+        self.place(step, made)
+    }
+
+    /// Names the Tasks whose artifacts are among its files.
+    fn place(&self, step: &Step, made: &mut TaskSpec) -> Result<(), (FailureClass, String)> {
+        let files = std::mem::take(&mut made.files);
+        for (nth, file) in files.into_iter().enumerate() {
+            match step.pattern.artifacts.get(&nth) {
+                None => made.files.push(file),
+                Some(artifact) => made.files.extend(self.kept(step, artifact, &file)?),
+            }
+        }
+        Ok(())
+    }
+
+    /// The files that are an artifact of another step: one, or of each item that succeeded one.
+    fn kept(
+        &self,
+        step: &Step,
+        artifact: &StepArtifact,
+        file: &FileSpec,
+    ) -> Result<Vec<FileSpec>, (FailureClass, String)> {
+        let source = self.graph.find(&artifact.step).unwrap_or(usize::MAX);
+        let of = |path: String, task: String| FileSpec {
+            path,
+            artifact: Some(ArtifactSource {
+                task: LocalRef::new(&task),
+                name: artifact.name.clone(),
+            }),
+            ..file.clone()
+        };
+        if let Some(fan) = self.standing.fans.get(&source) {
+            let items =
+                (0..fan.items).filter(|item| fan.has_begun(*item) && !fan.failed.contains(item));
+            let base = match file.path.as_str() {
+                "." => String::new(),
+                path => format!("{}/", path.trim_end_matches('/')),
+            };
+            let all = items.filter_map(|item| {
+                let task = self.task_of(source, self.standing.last(source, Some(item)))?;
+                Some(of(format!("{base}{item}"), task))
+            });
+            return Ok(all.collect());
+        }
+        let ran = self.standing.ran(source);
+        let task = ran.then(|| self.task_of(source, self.standing.last(source, None)));
+        match task.flatten() {
+            Some(task) => Ok(vec![of(file.path.clone(), task)]),
+            None => {
+                let text = format!("has an artifact of {}, which was not run", artifact.step);
+                Err(wrong(&step.place, "files", &text))
+            }
+        }
+    }
+
+    /// Name of the Task of a step.
+    fn task_of(&self, at: usize, which: Which) -> Option<String> {
+        let step = self.graph.steps.get(at)?;
+        let (kind, name) = name_of(self.seen, &step.spec, which);
+        (kind == StepKind::Task).then_some(name)
+    }
+
+    fn task(
+        &mut self,
+        place: &str,
+        pattern: &Pattern,
+        local: &Local,
+    ) -> Result<TaskSpec, (FailureClass, String)> {
+        let mut made = pattern.task.clone();
+        if let Some(params) = &pattern.params {
+            let Value::Object(params) = self.value(place, "params", params, local)? else {
+                return Err(wrong(place, "params", "are no object"));
             };
             made.params = Some(params.into_iter().collect());
         }
-        if let (Some(env), Some(run)) = (&step.env, &mut made.run) {
-            run.env = texts(self.value(step, "run.env", env)?).collect();
+        if let (Some(env), Some(run)) = (&pattern.env, &mut made.run) {
+            run.env = texts(self.value(place, "run.env", env, local)?).collect();
         }
-        for (at, content) in &step.contents {
-            let content = self.value(step, &format!("files[{at}].content"), content)?;
-            if let Some(file) = made.files.get_mut(*at) {
+        for (nth, content) in &pattern.contents {
+            let content = self.value(place, &format!("files[{nth}].content"), content, local)?;
+            if let Some(file) = made.files.get_mut(*nth) {
                 file.content = Some(text(&content));
             }
         }
-        // With its values it may be larger, or another thing, than what was checked.
-        let problems = validate::task(&made, &ObjectMeta::default());
-        if let Some(first) = problems.first() {
-            let class = match first.rule {
-                validate::Rule::Params => FailureClass::InvalidParams,
-                _ => FailureClass::InvalidInput,
-            };
-            let of_step = |problem: &validate::Problem| {
-                let field = problem.field.strip_prefix("spec").unwrap_or_default();
-                validate::Problem::spec(format!("{}{field}", step.place), problem.message.clone())
-            };
-            let problems: Vec<_> = problems.iter().map(of_step).collect();
-            let summary = validate::summary(&problems);
-            return Err((class, format!("with its values: {summary}")));
-        }
-        Ok(What::Task(Box::new(made)))
+        Ok(made)
     }
 
-    fn value(
-        &self,
-        step: &Step,
+    pub(super) fn value(
+        &mut self,
+        place: &str,
         field: &str,
         template: &Template,
+        local: &Local,
     ) -> Result<Value, (FailureClass, String)> {
-        let values = self.values(&template.reads())?;
+        let values = self.values(&template.reads(), local)?;
         template.evaluate(&values).map_err(|error| {
             let (class, why) = failed(error);
-            (class, wrong(step, field, &why).1)
+            (class, wrong(place, field, &why).1)
         })
     }
 }
 
-fn wrong(step: &Step, field: &str, why: &str) -> (FailureClass, String) {
-    let text = format!("{}.{field}: {why}", step.place);
+/// With its values it may be larger, or another thing, than what was checked.
+fn checked(place: &str, made: TaskSpec) -> Result<What, (FailureClass, String)> {
+    let problems = validate::task(&made, &ObjectMeta::default());
+    let Some(first) = problems.first() else {
+        return Ok(What::Task(Box::new(made)));
+    };
+    let class = match first.rule {
+        validate::Rule::Params => FailureClass::InvalidParams,
+        _ => FailureClass::InvalidInput,
+    };
+    let of_step = |problem: &validate::Problem| {
+        let field = problem.field.strip_prefix("spec").unwrap_or_default();
+        validate::Problem::spec(format!("{place}{field}"), problem.message.clone())
+    };
+    let problems: Vec<_> = problems.iter().map(of_step).collect();
+    let summary = validate::summary(&problems);
+    Err((class, format!("with its values: {summary}")))
+}
+
+pub(super) fn wrong(place: &str, field: &str, why: &str) -> (FailureClass, String) {
+    let text = format!("{place}.{field}: {why}");
     (FailureClass::InvalidInput, text)
 }
 

@@ -1,4 +1,8 @@
+mod fans;
+mod files;
 mod properties;
+mod undone;
+mod waits;
 mod world;
 
 use super::*;

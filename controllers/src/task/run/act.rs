@@ -7,9 +7,11 @@ use crate::kit::{Context, Result, chain};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
-use oarmaster_crds::kinds::task::{DesiredState, StepsStatus};
+use oarmaster_crds::kinds::steps::StepsStatus;
+use oarmaster_crds::kinds::task::DesiredState;
 use oarmaster_crds::{Approval, Task, WorkflowSpec, names};
 use serde_json::json;
+use std::collections::BTreeMap;
 
 /// What came of it.
 pub enum Carried {
@@ -17,15 +19,12 @@ pub enum Carried {
     Done,
     /// Another Workflow is kept than the pass has seen: it is made again.
     Otherwise,
-    /// The API server will never take the object of a step: its words.
-    Refused {
-        /// Name of the step.
-        step: String,
-        /// The words.
-        why: String,
-    },
-    /// A quota or a policy is in the way.
+    /// The API server will never take these objects of steps, by name: its words.
+    Refused(BTreeMap<String, String>),
+    /// A quota or a policy is in the way. Nothing of the pass counts.
     Later(String),
+    /// The same, of objects of steps: the rest is done, and they are made by a later pass.
+    InPart(String),
     /// The gateway will never take the run: why.
     Never(String),
 }
@@ -62,8 +61,8 @@ pub async fn carry_out(
             ctx.keep(uid, &graph);
         }
     }
-    if let Some(open) = open
-        && let Err(error) = ctx.gateway.open(uid, 1, &open).await
+    if let Some((attempt, open)) = open
+        && let Err(error) = ctx.gateway.open(uid, attempt, &open).await
     {
         match error.gateway_code() {
             Some("too_large" | "invalid_request") => return Ok(Carried::Never(chain(&error))),
@@ -74,16 +73,15 @@ pub async fn carry_out(
     }
     let tasks: Api<Task> = Api::namespaced(ctx.client.clone(), namespace);
     let approvals: Api<Approval> = Api::namespaced(ctx.client.clone(), namespace);
+    let (mut refused, mut later) = (BTreeMap::new(), None);
     for made in made {
-        let (name, step, answer) = match &made {
+        let (name, answer) = match &made {
             Made::Task(child) => (
                 child.metadata.name.clone(),
-                step_of(&child.metadata),
                 make(&tasks, child.as_ref()).await?,
             ),
             Made::Approval(approval) => (
                 approval.metadata.name.clone(),
-                step_of(&approval.metadata),
                 make(&approvals, approval.as_ref()).await?,
             ),
         };
@@ -101,20 +99,23 @@ pub async fn carry_out(
                     active.uid = Some(uid);
                 }
             }
-            Err(Refused { why, for_now }) if for_now => return Ok(Carried::Later(why)),
-            Err(Refused { why, .. }) => return Ok(Carried::Refused { step, why }),
+            // What stands in the way of one is in the way of the others.
+            Err(Refused { why, for_now }) if for_now => {
+                later = Some(why);
+                break;
+            }
+            Err(Refused { why, .. }) => {
+                refused.insert(name.unwrap_or_default(), why);
+            }
         }
+    }
+    if !refused.is_empty() {
+        return Ok(Carried::Refused(refused));
     }
     for (name, state) in tell {
         self::tell(&tasks, &name, state).await?;
     }
-    Ok(Carried::Done)
-}
-
-fn step_of(meta: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> String {
-    let labels = meta.labels.as_ref();
-    let step = labels.and_then(|labels| labels.get(names::STEP_LABEL));
-    step.cloned().unwrap_or_default()
+    Ok(later.map_or(Carried::Done, Carried::InPart))
 }
 
 /// Tells a Task what to do; one that is gone needs nothing.

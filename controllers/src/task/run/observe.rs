@@ -37,9 +37,11 @@ pub struct Seen {
     pub graph: Option<Arc<Graph>>,
     /// Its budget; absent while the SandboxClass is, whose default it would be.
     pub budget: Option<TaskBudget>,
+    /// Whether its attempt is to be opened, though it had begun: it goes on after its end.
+    pub reopens: bool,
     /// Whether the gateway could not be asked.
     pub gateway_silent: bool,
-    /// Steps whose object the API server did not take in this pass, with what it says.
+    /// Objects that the API server did not take in this pass, by name, with what it says.
     pub refused: BTreeMap<String, String>,
     /// Its parameters, defaults filled in.
     pub params: Map<String, Value>,
@@ -82,12 +84,20 @@ pub async fn observe(task: &Task, ctx: &Context) -> Result<Observed> {
     let finished = conditions::is_true(&status.conditions, conditions::FINISHED);
     let begun = status.attempt.is_some();
     let asks_gateway = begun
-        && status.finished_at.as_ref().is_none_or(|end| {
-            now.duration_since(end.0).unsigned_abs() < super::super::plan::LATE_USAGE
-        });
-    let mut gateway_silent = false;
+        && (super::more(task).is_some()
+            || status.finished_at.as_ref().is_none_or(|end| {
+                now.duration_since(end.0).unsigned_abs() < super::super::plan::LATE_USAGE
+            }));
+    let attempt = status.attempt.and_then(|number| u32::try_from(number).ok());
+    let attempt = attempt.unwrap_or(1).max(1);
+    let (mut gateway_silent, mut reopens) = (false, false);
     let report = if asks_gateway {
-        match ctx.gateway.report(uid, 1).await {
+        match ctx.gateway.report(uid, attempt).await {
+            // It may not be known yet, where the one before is: a run that goes on after its end.
+            Ok(None) if attempt > 1 => {
+                reopens = ctx.gateway.report(uid, attempt - 1).await?.is_some();
+                None
+            }
             Ok(report) => report,
             // What is written down and what people want goes on without it.
             Err(error) if !finished => {
@@ -100,12 +110,14 @@ pub async fn observe(task: &Task, ctx: &Context) -> Result<Observed> {
     } else {
         None
     };
-    let mut run = if finished || task.metadata.deletion_timestamp.is_some() {
-        Seen::default()
-    } else {
-        seen(task, ctx, begun).await?
-    };
+    let mut run =
+        if finished && super::more(task).is_none() || task.metadata.deletion_timestamp.is_some() {
+            Seen::default()
+        } else {
+            seen(task, ctx, begun).await?
+        };
     run.gateway_silent = gateway_silent;
+    run.reopens = reopens;
     Ok(Observed {
         now,
         refs: Refs::NotLooked,
@@ -205,7 +217,11 @@ impl Seen {
     ) {
         let name = task.metadata.name.as_deref().unwrap_or_default();
         let uid = task.metadata.uid.as_deref().unwrap_or_default();
-        let [tasks, approvals] = objects(name, uid, graph);
+        let held = task
+            .status
+            .as_ref()
+            .and_then(|status| status.steps.as_ref());
+        let [tasks, approvals] = objects(name, uid, graph, held);
         for name in tasks {
             let Some(child) = child(&name) else { continue };
             let status = child.status.as_ref();
@@ -308,7 +324,7 @@ fn of_task(run: &Task, child: &Task) -> Found {
         Child::Live(status.phase.unwrap_or(Phase::Pending))
     } else if is(conditions::COMPLETE) {
         Child::Succeeded(status.output.unwrap_or_default())
-    } else if status.phase == Some(Phase::Cancelled) {
+    } else if matches!(status.phase, Some(Phase::Cancelled | Phase::RolledBack)) {
         Child::Cancelled
     } else {
         let failure = status.failure.unwrap_or_else(|| FailureStatus {
@@ -320,6 +336,7 @@ fn of_task(run: &Task, child: &Task) -> Found {
     Found {
         uid: child.metadata.uid.clone().unwrap_or_default(),
         // By the label, too, which the operator alone can set.
+        task: true,
         ours: is_ours(run, child) && parent(child).is_some(),
         state: child.spec.state,
         now,
@@ -354,6 +371,7 @@ fn of_approval(run: &Task, approval: &Approval) -> Found {
     };
     Found {
         uid: approval.metadata.uid.clone().unwrap_or_default(),
+        task: false,
         ours: is_ours(run, approval),
         state: DesiredState::Running,
         now,

@@ -1,5 +1,7 @@
 //! The run of a Task with a workflow: its status, and the objects of its steps.
 
+mod again;
+
 use super::sim::idle;
 use crate::task::plan::{Observed, Plan, plan};
 use crate::task::refs::Refs;
@@ -24,6 +26,8 @@ struct World {
     workflow: Option<Value>,
     kept: Option<Arc<Graph>>,
     opened: Option<OpenAttempt>,
+    /// Which attempt that is.
+    opened_as: u32,
     below: CallUsage,
     refused: BTreeMap<String, String>,
     gateway_silent: bool,
@@ -46,6 +50,7 @@ impl World {
             workflow: Some(workflow),
             kept: None,
             opened: None,
+            opened_as: 0,
             below: CallUsage::default(),
             refused: BTreeMap::new(),
             gateway_silent: false,
@@ -58,7 +63,13 @@ impl World {
     }
 
     fn observe(&self) -> Observed {
-        let begun = self.status().attempt.is_some();
+        let attempt = self
+            .status()
+            .attempt
+            .and_then(|number| u32::try_from(number).ok());
+        let begun = attempt.is_some();
+        let opened = self.opened.as_ref();
+        let opened = opened.filter(|_| attempt == Some(self.opened_as));
         let mut run = Seen {
             budget: Some(TaskBudget {
                 tokens: Some(7),
@@ -66,6 +77,7 @@ impl World {
             }),
             refused: self.refused.clone(),
             gateway_silent: self.gateway_silent,
+            reopens: self.opened_as > 0 && attempt == Some(self.opened_as + 1),
             ..Seen::default()
         };
         let graph = match (&self.kept, &self.workflow) {
@@ -103,27 +115,23 @@ impl World {
             jobs: Vec::new(),
             foreign_job: false,
             pod: None,
-            report: self
-                .opened
-                .as_ref()
-                .filter(|_| begun)
-                .map(|opened| AttemptReport {
-                    task: opened.assignment.as_ref().unwrap().task.clone(),
-                    attempt: 1,
-                    assignment: String::new(),
-                    pinned: None,
-                    runs_in: RunsIn::Operator,
-                    opened_at_ms: 0,
-                    claimed_at_ms: None,
-                    fenced: false,
-                    isolated: None,
-                    outcome: None,
-                    usage: TaskUsage::default(),
-                    below: self.below,
-                    score: None,
-                    requests: Vec::new(),
-                    next: 1,
-                }),
+            report: opened.map(|opened| AttemptReport {
+                task: opened.assignment.as_ref().unwrap().task.clone(),
+                attempt: self.opened_as,
+                assignment: String::new(),
+                pinned: None,
+                runs_in: RunsIn::Operator,
+                opened_at_ms: 0,
+                claimed_at_ms: None,
+                fenced: false,
+                isolated: None,
+                outcome: None,
+                usage: TaskUsage::default(),
+                below: self.below,
+                score: None,
+                requests: Vec::new(),
+                next: 1,
+            }),
             service_account: true,
             gateway_ip: None,
             startup_timeout: None,
@@ -141,8 +149,9 @@ impl World {
             let spec = serde_json::from_value(pin.data.as_ref().unwrap().0.clone()).unwrap();
             self.kept = Some(Arc::new(Graph::compile(&spec).unwrap()));
         }
-        if let Some(open) = &todo.run.open {
+        if let Some((number, open)) = &todo.run.open {
             self.opened = Some(open.as_ref().clone());
+            self.opened_as = *number;
         }
         for made in &todo.run.make {
             self.uids += 1;
@@ -443,6 +452,9 @@ fn a_run_goes_on_from_what_is_kept_and_ends_with_its_output() {
         "{text}"
     );
     world.end("build", Phase::Succeeded, json!({"sha": "abc"}));
+    // That it ends is written down first.
+    let todo = world.pass();
+    assert!(todo.fence.is_none() && !idle(&todo));
     let todo = world.pass();
     assert_eq!(todo.fence.as_ref().unwrap().0, 1);
     let status = world.status();

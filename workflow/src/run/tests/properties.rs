@@ -3,7 +3,8 @@
 
 use super::super::{Child, Over};
 use super::world::{World, agent, end, failed, with};
-use oarmaster_crds::kinds::task::{DesiredState, StepsStatus};
+use oarmaster_crds::kinds::steps::StepsStatus;
+use oarmaster_crds::kinds::task::DesiredState;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,26 +20,32 @@ struct Case {
     passes: Vec<(usize, bool, u8)>,
     /// In which pass the run is cancelled.
     cancelled: Option<usize>,
+    /// Whether it is rolled back then.
+    rolled: bool,
 }
 
 fn case() -> impl Strategy<Value = Case> {
-    let step = (prop::collection::vec(0usize..8, 0..3), 0u8..8);
+    let step = (prop::collection::vec(0usize..8, 0..3), 0u8..12);
     (
         prop::collection::vec(step, 1..9),
         0usize..3,
         any::<bool>(),
         prop::collection::vec(prop::bool::weighted(0.2), 12),
         prop::collection::vec((0usize..4, any::<bool>(), any::<u8>()), 0..24),
-        prop::option::weighted(0.2, 0usize..8),
+        prop::option::weighted(0.3, 0usize..8),
+        any::<bool>(),
     )
-        .prop_map(|(steps, last, fail_fast, fails, passes, cancelled)| Case {
-            steps,
-            last,
-            fail_fast,
-            fails,
-            passes,
-            cancelled,
-        })
+        .prop_map(
+            |(steps, last, fail_fast, fails, passes, cancelled, rolled)| Case {
+                steps,
+                last,
+                fail_fast,
+                fails,
+                passes,
+                cancelled,
+                rolled,
+            },
+        )
 }
 
 fn spec(case: &Case) -> Value {
@@ -53,7 +60,22 @@ fn spec(case: &Case) -> Value {
             (1, _) => {
                 json!({"name": name, "approval": {"ask": "Go?", "approvers": {"users": ["u"]}}})
             }
+            (6 | 7, _) => with(
+                agent(&name, "do ${item}"),
+                json!({"forEach": [1, 2, 3], "parallel": 2, "tolerate": 1}),
+            ),
             _ => agent(&name, "x"),
+        };
+        let step = match kind {
+            7 | 8 => with(
+                step,
+                json!({"repeat": {"until": "self.output.sha == 0", "limit": 2}}),
+            ),
+            _ => step,
+        };
+        let step = match kind {
+            1 | 9 => step,
+            _ => with(step, json!({"undo": {"run": {"command": ["undo"]}}})),
         };
         let step = with(step, json!({"after": after}));
         match (kind, first) {
@@ -70,13 +92,20 @@ fn spec(case: &Case) -> Value {
     let steps: Vec<Value> = steps.collect();
     let last = (0..case.last).map(|at| agent(&format!("f{at}"), "${run.phase}"));
     let last: Vec<Value> = last.collect();
-    json!({"failFast": case.fail_fast, "steps": steps, "finally": last})
+    let undo = case.rolled && steps.iter().any(|step| !step["undo"].is_null());
+    let on_failure = if undo { "Undo" } else { "Keep" };
+    json!({"failFast": case.fail_fast, "onFailure": on_failure, "steps": steps, "finally": last})
 }
 
-fn outcome(case: &Case, step: &str) -> Child {
+fn outcome(case: &Case, unit: &str) -> Child {
+    if unit.starts_with('-') {
+        return Child::Succeeded(json!(null));
+    }
+    let (step, item) = unit.split_once('[').unwrap_or((unit, "0]"));
+    let item: usize = item[..1].parse().unwrap();
     let at: usize = step[1..].parse().unwrap();
     let at = if step.starts_with('f') { at + 9 } else { at };
-    if case.fails[at] {
+    if case.fails[(at + item) % 12] {
         failed("ToolFailed", step)
     } else {
         Child::Succeeded(json!({"sha": at % 2}))
@@ -114,20 +143,18 @@ fn check(world: &World, before: &BTreeMap<String, &'static str>) -> Result<(), T
     }
     for (at, step) in world.graph.steps.iter().enumerate() {
         let name = &step.spec.name;
-        prop_assert!(world.times(name) <= 1, "{} was made twice", name);
+        let items = if step.over.is_some() { 3 } else { 1 };
+        let turns = if step.until.is_some() { 2 } else { 1 };
+        let undo = usize::from(step.undo.is_some());
+        let most = items * (turns + undo);
+        prop_assert!(world.times(name) <= most, "{} was made twice", name);
         if !world.was_made(name) {
             continue;
         }
         for need in &step.needs {
             let need = &world.graph.steps[*need].spec.name;
             // What is made before its status is written is known by the needs alone.
-            let how = world
-                .found
-                .iter()
-                .find(|(object, _)| world.was_made(need) && **object == world.object(need))
-                .map(|(_, found)| &found.now);
-            let over =
-                now.contains_key(need) || how.is_some_and(|now| !matches!(now, Child::Live(_)));
+            let over = now.contains_key(need) || !world.live().contains(&need.as_str());
             prop_assert!(
                 over || !world.was_made(need),
                 "{} began before {} ended",
@@ -159,7 +186,11 @@ proptest! {
         let mut over = None;
         for (at, (objects, written, which)) in case.passes.iter().enumerate() {
             if case.cancelled == Some(at) {
-                world.wanted = DesiredState::Cancelled;
+                world.wanted = if case.rolled {
+                    DesiredState::RolledBack
+                } else {
+                    DesiredState::Cancelled
+                };
             }
             let before = ended(&world.steps);
             over = world.disturbed(*objects, *written);
@@ -167,12 +198,11 @@ proptest! {
             if over.is_some() {
                 break;
             }
-            let live: Vec<String> = world.live().iter().map(|name| (*name).to_owned()).collect();
-            for (nth, step) in live.iter().enumerate() {
-                let stopped = world.told(step) == DesiredState::Cancelled;
+            for (nth, unit) in world.units().iter().enumerate() {
+                let stopped = world.unit_told(unit) == DesiredState::Cancelled;
                 if which >> (nth % 8) & 1 == 1 {
-                    let child = if stopped { Child::Cancelled } else { outcome(&case, step) };
-                    world.end(step, child);
+                    let child = if stopped { Child::Cancelled } else { outcome(&case, unit) };
+                    world.end_unit(unit, child);
                 }
             }
         }
@@ -193,20 +223,39 @@ proptest! {
             let asks = &world.graph.steps[*asks].spec.name;
             matches!(all[asks], "Skipped" | "Omitted")
         };
-        let unhandled = world.graph.steps.iter().any(|step| {
+        let unhandled = |steps: &[crate::graph::Step]| steps.iter().any(|step| {
             all[&step.spec.name] == "Failed" && step.asked_by.iter().all(gave_up)
         });
+        // What fails in finally comes after what is undone.
+        let before_finally = unhandled(&world.graph.steps[..world.graph.main]);
+        let unhandled = unhandled(&world.graph.steps);
         match over {
             Over::Succeeded(_) => prop_assert!(!unhandled),
             Over::Failed(_) => prop_assert!(unhandled),
-            Over::Cancelled => prop_assert!(case.cancelled.is_some()),
+            Over::Cancelled => prop_assert!(case.cancelled.is_some() && !case.rolled),
+            Over::RolledBack => prop_assert!(case.cancelled.is_some() && case.rolled),
+        }
+        // What succeeded is undone, once, or not at all.
+        let undone = world.steps.ending.as_ref().and_then(|ending| ending.undo.clone());
+        let undone = undone.unwrap_or_default().done;
+        for name in &undone {
+            let step = &world.graph.steps[world.graph.find(name).unwrap()];
+            let items = step.over.is_some() && all[name] == "Failed";
+            prop_assert!(items || all[name] == "Succeeded", "{} was undone", name);
+        }
+        let undoes = world.graph.spec.on_failure == oarmaster_crds::kinds::workflow::OnFailure::Undo;
+        if matches!(over, Over::RolledBack) || undoes && before_finally && !matches!(over, Over::Cancelled) {
+            let can = world.graph.steps.iter().filter(|step| step.undo.is_some());
+            for step in can.filter(|step| all[&step.spec.name] == "Succeeded") {
+                prop_assert!(undone.contains(&step.spec.name), "{} was not undone", step.spec.name);
+            }
         }
     }
 
     #[test]
     fn a_process_that_dies_changes_nothing(case in case()) {
         // With failFast what else ends depends on when: there the order of events decides.
-        let case = Case { fail_fast: false, cancelled: None, ..case };
+        let case = Case { fail_fast: false, cancelled: None, rolled: false, ..case };
         let mut calm = World::new(spec(&case));
         let expected = end(&mut calm, |step| outcome(&case, step));
         let mut world = World::new(spec(&case));
@@ -214,10 +263,9 @@ proptest! {
             if world.disturbed(*objects, *written).is_some() {
                 break;
             }
-            let live: Vec<String> = world.live().iter().map(|name| (*name).to_owned()).collect();
-            for (nth, step) in live.iter().enumerate() {
+            for (nth, unit) in world.units().iter().enumerate() {
                 if which >> (nth % 8) & 1 == 1 {
-                    world.end(step, outcome(&case, step));
+                    world.end_unit(unit, outcome(&case, unit));
                 }
             }
         }

@@ -1,10 +1,11 @@
 //! A world for runs: the objects that are there, and the status that was written.
 
-use super::super::{Child, Found, MAX_ACTIVE, Make, Over, Seen, What, advance, make};
+use super::super::{Child, Found, MAX_ACTIVE, Make, Over, Seen, What, Which, advance, make};
 use crate::graph::Graph;
 use jiff::Timestamp;
 use oarmaster_crds::TaskSpec;
-use oarmaster_crds::kinds::task::{DesiredState, FailureStatus, Phase, StepsStatus};
+use oarmaster_crds::kinds::steps::StepsStatus;
+use oarmaster_crds::kinds::task::{DesiredState, FailureStatus, Phase};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -115,6 +116,7 @@ impl World {
             self.uids += 1;
             let found = Found {
                 uid: format!("uid-{}", self.uids),
+                task: matches!(made.what, What::Task(_)),
                 ours: true,
                 state: DesiredState::Running,
                 now: Child::Live(Phase::Pending),
@@ -153,6 +155,51 @@ impl World {
             .collect();
         live.sort_unstable();
         live
+    }
+
+    /// What is live, like `work[2]` of an item and `-ship` of what undoes a step.
+    pub fn units(&self) -> Vec<String> {
+        let mut all: Vec<String> = Vec::new();
+        for made in self.made.values().flatten() {
+            let live = |found: &Found| matches!(found.now, Child::Live(_));
+            if self.found.get(&made.name).is_some_and(live) && !all.contains(&key(made)) {
+                all.push(key(made));
+            }
+        }
+        all.sort();
+        all
+    }
+
+    fn unit(&self, unit: &str) -> &Make {
+        let all = self.made.values().flatten();
+        all.rev().find(|made| key(made) == unit).unwrap()
+    }
+
+    pub fn end_unit(&mut self, unit: &str, child: Child) {
+        let name = self.unit(unit).name.clone();
+        self.found.get_mut(&name).unwrap().now = child;
+    }
+
+    pub fn unit_prompt(&self, unit: &str) -> String {
+        let What::Task(task) = &self.unit(unit).what else {
+            panic!("{unit} is no Task");
+        };
+        plain(task.params.as_ref().unwrap()["prompt"].as_str().unwrap())
+    }
+
+    pub fn unit_told(&self, unit: &str) -> DesiredState {
+        self.found[&self.unit(unit).name].state
+    }
+
+    /// The names of all objects that were made for a step.
+    pub fn all_made(&self, step: &str) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for made in self.made.get(step).into_iter().flatten() {
+            if !names.contains(&made.name.as_str()) {
+                names.push(&made.name);
+            }
+        }
+        names
     }
 
     pub fn was_made(&self, step: &str) -> bool {
@@ -203,9 +250,10 @@ impl World {
 
     pub fn foreign(&mut self, step: &str) {
         let at = self.graph.find(step).unwrap();
-        let (_, name) = make::name_of(&self.seen(), &self.graph.steps[at].spec, 1);
+        let (_, name) = make::name_of(&self.seen(), &self.graph.steps[at].spec, Which::FIRST);
         let found = Found {
             uid: "foreign".to_owned(),
+            task: true,
             ours: false,
             state: DesiredState::Running,
             now: Child::Live(Phase::Running),
@@ -218,15 +266,22 @@ impl World {
     }
 }
 
+fn key(made: &Make) -> String {
+    let undo = if made.which.undo { "-" } else { "" };
+    match made.which.item {
+        Some(item) => format!("{undo}{}[{item}]", made.step),
+        None => format!("{undo}{}", made.step),
+    }
+}
+
 /// Goes on until the end; each step ends as it is told.
 pub fn end(world: &mut World, outcome: impl Fn(&str) -> Child) -> Over {
     for _ in 0..1000 {
         if let Some(over) = world.pass() {
             return over;
         }
-        let live: Vec<String> = world.live().iter().map(|name| (*name).to_owned()).collect();
-        for step in live {
-            world.end(&step, outcome(&step));
+        for unit in world.units() {
+            world.end_unit(&unit, outcome(&unit));
         }
     }
     panic!("it does not end: {:?}", world.steps);

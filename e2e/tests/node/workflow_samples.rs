@@ -1,0 +1,196 @@
+//! The samples of workflows, on the node, as their files say.
+
+use crate::support::beside_others;
+use crate::workflow::{output, sample, steps};
+use anyhow::{Context as _, Result, ensure};
+use kube::api::{Patch, PatchParams};
+use oarmaster_crds::kinds::steps::StepsStatus;
+use oarmaster_crds::kinds::task::Phase;
+use oarmaster_crds::{Task, conditions};
+use oarmaster_e2e::Space;
+use serde_json::{Value, json};
+
+fn of(task: &Task) -> Result<StepsStatus> {
+    let status = task.status.clone().unwrap_or_default();
+    status.steps.context("no steps")
+}
+
+fn has_finished(task: &Task) -> bool {
+    let status = task.status.as_ref();
+    status.is_some_and(|status| conditions::is_true(&status.conditions, conditions::FINISHED))
+}
+
+async fn patch(space: &Space, name: &str, spec: Value) -> Result<()> {
+    let patch = Patch::Merge(json!({ "spec": spec }));
+    space
+        .api::<Task>()
+        .patch(name, &PatchParams::default(), &patch)
+        .await?;
+    Ok(())
+}
+
+/// How often the Task of each step was made: also of each item.
+async fn made(space: &Space, run: &Task, step: &str) -> Result<usize> {
+    let all = steps(space, run).await?;
+    Ok(all.iter().filter(|(name, _)| name == step).count())
+}
+
+#[tokio::test]
+async fn a_step_for_each_item_and_one_that_joins_them() -> Result<()> {
+    beside_others("workflow-fan-out", async |space| {
+        sample(space, "fan-out.yaml").await?;
+        let task = space.complete("handbook").await?;
+        let text = &output(&task)?["handbook"];
+        let expected = "Sails take the wind. Oars push the water. Anchors hold the ground.\nIndex: sail oar anchor\n";
+        ensure!(*text == expected, "{text}");
+        let fans = of(&task)?.fans;
+        ensure!(fans.len() == 1 && fans[0].items == 3, "{fans:?}");
+        ensure!(made(space, &task, "chapter").await? == 3);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_draft_is_written_again_until_it_is_good_enough() -> Result<()> {
+    beside_others("workflow-judge-loop", async |space| {
+        sample(space, "judge-loop.yaml").await?;
+        let task = space.complete("why-ships-float").await?;
+        let said = output(&task)?;
+        let text = said["text"].as_str().unwrap_or_default();
+        ensure!(text.contains("because") && said["score"] == 9, "{said}");
+        let repeated = of(&task)?.repeated;
+        ensure!(
+            repeated.get("draft").is_some_and(|turns| turns == "2"),
+            "{repeated:?}"
+        );
+        // What the runs below it have spent is in its sum.
+        let usage = task
+            .status
+            .and_then(|status| status.usage)
+            .context("no usage")?;
+        ensure!(usage.calls == 0 || usage.calls == 4, "{usage:?}");
+        ensure!(usage.usd != "0", "{usage:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_workflow_is_a_step_of_another_one_for_each_item() -> Result<()> {
+    beside_others("workflow-sub", async |space| {
+        sample(space, "sub-workflow.yaml").await?;
+        let task = space.complete("release-all").await?;
+        let said = output(&task)?;
+        ensure!(said["built"] == json!(["api.tar\n", "web.tar\n"]), "{said}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_was_done_is_undone_where_a_run_fails_or_somebody_asks_for_it() -> Result<()> {
+    beside_others("workflow-rollback", async |space| {
+        sample(space, "rollback.yaml").await?;
+        let task = space.failed("deploy-1", "StepFailed").await?;
+        let undo = of(&task)?.ending.and_then(|ending| ending.undo);
+        let done = undo.context("nothing is undone")?.done;
+        ensure!(done == ["deploy", "migrate"], "{done:?}");
+        let task = space.complete("deploy-2").await?;
+        ensure!(made(space, &task, "migrate").await? == 1);
+        patch(space, "deploy-2", json!({"state": "RolledBack"})).await?;
+        let back = |task: &Task| {
+            let phase = task.status.as_ref().and_then(|status| status.phase);
+            phase == Some(Phase::RolledBack) && has_finished(task)
+        };
+        let task = space.task_until("deploy-2", "is rolled back", back).await?;
+        let undo = of(&task)?.ending.and_then(|ending| ending.undo);
+        let done = undo.context("nothing is undone")?.done;
+        ensure!(done == ["deploy", "migrate"], "{done:?}");
+        ensure!(made(space, &task, "migrate").await? == 2);
+        ensure!(
+            made(space, &task, "report").await? == 1,
+            "finally ran again"
+        );
+        let mut said: Vec<String> = Vec::new();
+        for (step, task) in steps(space, &task).await? {
+            if step == "migrate" {
+                said.push(output(&task)?["stdoutTail"].to_string());
+            }
+        }
+        ensure!(
+            said.iter().any(|said| said.contains("away with schema-7")),
+            "{said:?}"
+        );
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_failed_is_run_anew_in_the_same_task() -> Result<()> {
+    beside_others("workflow-rerun", async |space| {
+        sample(space, "rerun.yaml").await?;
+        let task = space.failed("import", "StepFailed").await?;
+        let failure = task.status.clone().and_then(|status| status.failure);
+        let failure = failure.context("no failure")?;
+        ensure!(failure.message.contains("items failed"), "{failure:?}");
+        let settings = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "import-settings"}, "data": {"source": "ok"}});
+        space.kubectl(&["patch", "configmap", "import-settings", "-p", &json!({"data": settings["data"]}).to_string()]).await?;
+        patch(space, "import", json!({"rerun": {"count": 1}})).await?;
+        // It has ended before: the end of its second attempt is meant.
+        let again = |task: &Task| {
+            let attempt = task.status.as_ref().and_then(|status| status.attempt);
+            attempt == Some(2) && has_finished(task)
+        };
+        let task = space.task_until("import", "ends again", again).await?;
+        let said = output(&task)?;
+        ensure!(
+            said["loaded"] == json!(["people loaded\n", "ships loaded\n", "ports loaded\n"]),
+            "{said}"
+        );
+        ensure!(made(space, &task, "prepare").await? == 1, "what has succeeded ran again");
+        let status = task.status.clone().unwrap_or_default();
+        ensure!(status.attempt == Some(2) && status.failure.is_none(), "{status:?}");
+        ensure!(of(&task)?.reruns == 1);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn files_go_from_step_to_step() -> Result<()> {
+    beside_others("workflow-files", async |space| {
+        sample(space, "files.yaml").await?;
+        let task = space.complete("edited").await?;
+        let said = output(&task)?;
+        ensure!(said["tested"] == "tested\n", "{said}");
+        let seen = said["seen"].as_str().unwrap_or_default();
+        ensure!(seen.starts_with("made by write\n"), "{said}");
+        ensure!(
+            seen.contains("src") || seen.contains("numbers2.py"),
+            "{said}"
+        );
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn architect_coder_and_debugger_repair_a_program() -> Result<()> {
+    beside_others("workflow-crew", async |space| {
+        sample(space, "crew.yaml").await?;
+        let task = space.complete("repair").await?;
+        let said = output(&task)?;
+        ensure!(
+            said["said"] == "minutes() counts the minutes now.",
+            "{said}"
+        );
+        let done = of(&task)?;
+        ensure!(done.succeeded == ["plan", "code", "debug"], "{done:?}");
+        let failed: Vec<&str> = done.failed.iter().map(|step| step.name.as_str()).collect();
+        ensure!(failed == ["test"], "{done:?}");
+        Ok(())
+    })
+    .await
+}
