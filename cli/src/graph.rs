@@ -3,7 +3,6 @@
 //! The operator compiles the expressions. Here it is only looked for `steps.NAME` in them, which is the one way in which they name a step.
 
 use oarmaster_crds::WorkflowSpec;
-use oarmaster_crds::kinds::task::{AgentCall, Language, RunSpec};
 use oarmaster_crds::kinds::workflow::StepSpec;
 use serde_json::Value;
 
@@ -20,39 +19,16 @@ pub fn is_last(spec: &WorkflowSpec, step: &StepSpec) -> bool {
 /// What does a step, in the words of `status.target` of its Task.
 pub fn target(step: &StepSpec) -> String {
     if let Some(call) = &step.agent {
-        return of_agent(call);
+        return call.target(None);
     }
     if let Some(run) = &step.run {
-        return format!("run/{}", of_run(run));
+        return format!("run/{}", run.language());
     }
     match (&step.workflow, &step.approval) {
         (Some(workflow), _) => format!("workflow/{}", workflow.name),
         (None, Some(_)) => "approval".to_owned(),
         (None, None) if step.wait.is_some() => "wait".to_owned(),
         (None, None) => "-".to_owned(),
-    }
-}
-
-fn of_agent(call: &AgentCall) -> String {
-    let capabilities = call.select.as_ref().map(|select| &select.capabilities);
-    match (&call.name, &call.command) {
-        (Some(name), Some(command)) => format!("agent/{name}/{command}"),
-        (Some(name), None) => format!("agent/{name}"),
-        (None, _) => {
-            let all = capabilities.map(|all| all.join(","));
-            format!("select/{}", all.unwrap_or_default())
-        }
-    }
-}
-
-fn of_run(run: &RunSpec) -> &'static str {
-    match run.language {
-        Some(Language::Python) => "python",
-        Some(Language::JavaScript) => "javascript",
-        Some(Language::TypeScript) => "typescript",
-        Some(Language::Java) => "java",
-        Some(Language::Shell) => "shell",
-        None => "command",
     }
 }
 

@@ -82,16 +82,8 @@ fn states(steps: &StepsStatus) -> Vec<(String, State)> {
         })
         .collect();
     all.extend(fans);
-    all.extend(active.iter().map(|step| {
-        let undo = if step.undo { "undo of " } else { "" };
-        let item = step
-            .item
-            .map_or_else(String::new, |item| format!("[{item}]"));
-        (
-            format!("{undo}{}{item}", step.name),
-            State::Active(step.clone()),
-        )
-    }));
+    let active = active.iter();
+    all.extend(active.map(|step| (step.label(), State::Active(step.clone()))));
     all
 }
 

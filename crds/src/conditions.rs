@@ -207,6 +207,12 @@ pub fn set(
     }
 }
 
+/// The API stores times to the second; a finer one would differ from what is read back, and be written again and again.
+#[must_use]
+pub fn whole_second(at: jiff::Timestamp) -> jiff::Timestamp {
+    jiff::Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
 /// Whether a condition is True.
 #[must_use]
 pub fn is_true(conditions: &[Condition], kind: &str) -> bool {

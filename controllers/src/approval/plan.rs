@@ -53,7 +53,7 @@ pub fn plan(approval: &Approval, seen: &Observed) -> Plan {
         return Plan::default(); // an end is final
     }
     let stands = standing(approval, seen);
-    let now = Timestamp::from_second(seen.now.as_second()).unwrap_or(seen.now);
+    let now = conditions::whole_second(seen.now);
     let decided = stands
         .phase
         .filter(|phase| *phase != ApprovalPhase::Waiting);

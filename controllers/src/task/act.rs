@@ -126,10 +126,7 @@ pub async fn act(task: &Task, ctx: &Context, seen: &Observed, todo: Plan) -> Res
     for request in requests {
         super::ask::carry_out(task, ctx, request).await?;
     }
-    let mut wait = match (next, again) {
-        (Some(next), Some(again)) => Some(next.min(again)),
-        (next, again) => next.or(again),
-    };
+    let mut wait = next.into_iter().chain(again).min();
     if let Some(start) = start {
         match begin(&current, ctx, &start).await {
             Ok(()) => {}

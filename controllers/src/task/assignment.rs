@@ -4,7 +4,7 @@ use super::asked::Asked;
 use oarmaster_crds::kinds::agent::{AgentCache, McpTool};
 use oarmaster_crds::kinds::class::{Isolation, SandboxClassSpec};
 use oarmaster_crds::kinds::sandbox::{AcceptSpec, Otherwise, SandboxSpec};
-use oarmaster_crds::kinds::task::{Language, Pinned, ReplayMode, ReplaySpec, RunSpec};
+use oarmaster_crds::kinds::task::{Pinned, ReplayMode, ReplaySpec, RunSpec};
 use oarmaster_crds::{Agent, GepDuration, ModelPool, Task, access, validate};
 use oarmaster_protocol::assignment::{
     Accept, AgentTarget, ArtifactRule, Assignment, File, Judge, McpServer, Program, Replay,
@@ -218,7 +218,7 @@ fn servers(agent: &Agent) -> Vec<McpServer> {
 fn run_target(run: &RunSpec) -> RunTarget {
     let program = match &run.code {
         Some(code) => Program::Code {
-            language: language(run).to_owned(),
+            language: run.language().to_owned(),
             code: code.clone(),
         },
         None => Program::Command(run.command.clone()),
@@ -234,19 +234,6 @@ fn nothing() -> RunTarget {
     RunTarget {
         program: Program::Command(Vec::new()),
         env: BTreeMap::new(),
-    }
-}
-
-/// The language of a `run`, or `command`.
-#[must_use]
-pub fn language(run: &RunSpec) -> &'static str {
-    match run.language {
-        Some(Language::Python) => "python",
-        Some(Language::JavaScript) => "javascript",
-        Some(Language::TypeScript) => "typescript",
-        Some(Language::Java) => "java",
-        Some(Language::Shell) => "shell",
-        None => "command",
     }
 }
 

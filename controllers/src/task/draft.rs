@@ -1,7 +1,6 @@
 //! A plan in the making: the status that will be, and the few ways in which a Task may move on. Every status and condition of a Task is
 //! set here and nowhere else.
 
-use super::assignment::language;
 use super::census;
 use super::plan::{COALESCE, Doomed, Ended, MAX_DISRUPTIONS, Observed, Plan, Start};
 use super::provenance;
@@ -11,9 +10,9 @@ use super::run;
 use crate::kit::events::{Note, Reason};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use oarmaster_crds::conditions::{self, reason};
+use oarmaster_crds::conditions::{self, reason, whole_second};
 use oarmaster_crds::kinds::task::{
-    AgentCall, ArtifactStatus, FailureStatus, JobRef, Phase, RetryClass, Usage, WorkspaceStatus,
+    ArtifactStatus, FailureStatus, JobRef, Phase, RetryClass, Usage, WorkspaceStatus,
 };
 use oarmaster_crds::{GepDuration, Task, TaskStatus, Usd, names};
 use oarmaster_protocol::FailureClass;
@@ -53,8 +52,8 @@ impl<'a> Draft<'a> {
         let mut status = task.status.clone().unwrap_or_default();
         status.observed_generation = task.metadata.generation;
         status.target = Some(match (&task.spec.agent, &task.spec.run) {
-            (Some(call), _) => target(call, &status),
-            (None, Some(run)) => format!("run/{}", language(run)),
+            (Some(call), _) => call.target(census::agent(&status)),
+            (None, Some(run)) => format!("run/{}", run.language()),
             (None, None) => match &task.spec.workflow {
                 Some(workflow) => format!("workflow/{}", workflow.name),
                 None => "none".to_owned(),
@@ -183,7 +182,7 @@ impl<'a> Draft<'a> {
         }
         self.starting(&format!("attempt {number} is being started"));
         if let Some(call) = &self.task.spec.agent {
-            self.status.target = Some(target(call, &self.status));
+            self.status.target = Some(call.target(census::agent(&self.status)));
         }
         if let Some(why) = resolved.chosen.clone().filter(|_| !again) {
             self.note(Reason::AgentChosen, why);
@@ -767,21 +766,6 @@ impl<'a> Draft<'a> {
     }
 }
 
-fn target(call: &AgentCall, status: &TaskStatus) -> String {
-    let capabilities = call.select.as_ref().map(|select| &select.capabilities);
-    match (
-        call.name.as_deref().or(census::agent(status)),
-        &call.command,
-    ) {
-        (Some(name), Some(command)) => format!("agent/{name}/{command}"),
-        (Some(name), None) => format!("agent/{name}"),
-        (None, _) => format!(
-            "select/{}",
-            capabilities.map(|all| all.join(",")).unwrap_or_default()
-        ),
-    }
-}
-
 fn usage(used: &TaskUsage) -> Option<Usage> {
     let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let sum = &used.sum;
@@ -795,11 +779,6 @@ fn usage(used: &TaskUsage) -> Option<Usage> {
         usd: Usd::from_pico(sum.cost_pico).0,
         models: used.models.clone(),
     })
-}
-
-/// The API stores times to the second; a finer one would differ from what is read back, and be written again and again.
-fn whole_second(at: Timestamp) -> Timestamp {
-    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
 /// Messages are for people: at most 1,024 characters.

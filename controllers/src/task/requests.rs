@@ -458,7 +458,7 @@ pub(super) fn spec(now: Timestamp, task: &Task, wanted: Wanted<'_>) -> ApprovalS
         show: wanted.show,
         action: wanted.action,
         approvers,
-        expires_at: Time(Timestamp::from_second(expires.as_second()).unwrap_or(expires)),
+        expires_at: Time(conditions::whole_second(expires)),
         on_timeout: wanted.on_timeout,
         decisions: BTreeMap::new(),
     }

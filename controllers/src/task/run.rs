@@ -2,19 +2,21 @@
 //! the objects of its steps. Pure.
 
 mod act;
+mod again;
 mod observe;
 
 pub(super) use act::{Carried, carry_out};
+pub(super) use again::goes_on;
+use again::more;
 pub(super) use observe::observe;
 pub use observe::{Named, Seen};
 
 use super::draft::Draft;
 use super::requests::{self, child_labels, command, depth, made_for, who};
-use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
-use oarmaster_crds::conditions::reason;
+use oarmaster_crds::conditions::{reason, whole_second};
 use oarmaster_crds::kinds::steps::{ActiveStep, StepKind, StepsStatus};
 use oarmaster_crds::kinds::task::{DesiredState, FailureStatus, Phase, Usage};
 use oarmaster_crds::validate::{self, summary};
@@ -154,16 +156,8 @@ pub(super) fn stop(draft: &mut Draft<'_>) {
 /// What the scheduler says.
 fn advance(draft: &mut Draft<'_>, seen: &Seen, graph: &Graph) {
     let task = draft.task;
-    // It is no second time while the first one goes on.
-    let (asked, held) = (
-        task.spec.rerun.as_ref().map_or(0, |rerun| rerun.count),
-        draft.status.steps.as_ref().map_or(0, |steps| steps.reruns),
-    );
-    if asked > held {
-        let why = "the run has not ended; raise rerun.count again when it has";
-        refuse_more(draft, More::Rerun, why);
-    }
-    let wanted = wanted(draft, graph);
+    again::refuse_early(draft);
+    let wanted = again::wanted(draft, graph);
     let held = draft.status.steps.clone().unwrap_or_default();
     let begun = draft.status.started_at.is_some() || !held.is_untouched();
     if seen.gateway_silent && !begun {
@@ -256,132 +250,6 @@ fn advance(draft: &mut Draft<'_>, seen: &Seen, graph: &Graph) {
     }
 }
 
-/// What the run should be doing. What has no step that can be undone is not rolled back, and goes on.
-fn wanted(draft: &mut Draft<'_>, graph: &Graph) -> DesiredState {
-    let state = draft.task.spec.state;
-    if state == DesiredState::RolledBack && !graph.can_be_undone() {
-        let said = draft
-            .status
-            .steps
-            .as_ref()
-            .and_then(|steps| steps.refused.as_ref());
-        if said.is_none_or(|said| !said.starts_with(ROLLBACK)) {
-            refuse_more(draft, More::RollBack, run::NOTHING_TO_UNDO);
-        }
-        return DesiredState::Running;
-    }
-    state
-}
-
-/// What somebody wants of a run that has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum More {
-    /// To run steps of it anew.
-    Rerun,
-    /// To undo it.
-    RollBack,
-}
-
-/// What somebody wants of a run that has ended.
-pub(super) fn more(task: &Task) -> Option<More> {
-    let status = task.status.as_ref()?;
-    let steps = status.steps.as_ref()?;
-    let ending = steps.ending.as_ref();
-    if task.spec.workflow.is_none() || task.metadata.deletion_timestamp.is_some() {
-        return None;
-    }
-    let count = task.spec.rerun.as_ref().map_or(0, |rerun| rerun.count);
-    match task.spec.state {
-        DesiredState::RolledBack
-            if ending.is_none_or(|ending| ending.phase != Phase::RolledBack)
-                && !steps.refused.iter().any(|why| why.starts_with(ROLLBACK)) =>
-        {
-            Some(More::RollBack)
-        }
-        _ if count > steps.reruns => Some(More::Rerun),
-        _ => None,
-    }
-}
-
-/// With what the refusal of a rollback begins.
-const ROLLBACK: &str = "rollback";
-
-fn stopped(task: &Task) -> bool {
-    matches!(
-        task.spec.state,
-        DesiredState::Cancelled | DesiredState::RolledBack
-    )
-}
-
-/// It does not: that is said, once.
-fn refuse_more(draft: &mut Draft<'_>, more: More, why: &str) {
-    let count = draft
-        .task
-        .spec
-        .rerun
-        .as_ref()
-        .map_or(0, |rerun| rerun.count);
-    let what = match more {
-        More::Rerun => format!("rerun {count}"),
-        More::RollBack => ROLLBACK.to_owned(),
-    };
-    if let Some(steps) = &mut draft.status.steps {
-        if more == More::Rerun {
-            steps.reruns = count;
-        }
-        steps.refused = Some(format!("{what}: {why}"));
-    }
-    draft.stays(&what, why);
-}
-
-/// Whether a run that has ended goes on.
-pub(super) fn goes_on(draft: &mut Draft<'_>) -> bool {
-    let Some(more) = more(draft.task) else {
-        return false;
-    };
-    let (Some(seen), Some(held)) = (draft.seen.run.as_deref(), draft.status.steps.clone()) else {
-        return false;
-    };
-    let spec = draft.task.spec.rerun.clone().unwrap_or_default();
-    let steps = match &seen.graph {
-        _ if requests::parent(draft.task).is_some() => {
-            Err("it is a step of another run: run that one anew, or roll it back".to_owned())
-        }
-        // With another attempt its budget goes on, and does not begin anew.
-        _ if draft.seen.report.is_none() => Err(
-            "the gateway's record of it is no longer kept (chart value gateway.retention); create the Task anew"
-                .to_owned(),
-        ),
-        _ if more == More::Rerun && stopped(draft.task) => {
-            Err("it was stopped (spec.state); create another Task".to_owned())
-        }
-        None => Err(
-            "its ControllerRevision is gone or cannot be read; create the Task anew".to_owned(),
-        ),
-        Some(graph) => match more {
-            More::Rerun => {
-                let failed = draft.status.phase == Some(Phase::Failed);
-                run::rerun(graph, &held, &spec, failed)
-            }
-            More::RollBack => run::roll_back(graph, &held, whole_second(draft.seen.now)),
-        },
-    };
-    match steps {
-        Ok(steps) => {
-            draft.status.steps = Some(steps);
-            if more == More::Rerun {
-                draft.status.ran_for = None;
-            }
-            draft.reopen();
-            true
-        }
-        Err(why) => {
-            refuse_more(draft, more, &why);
-            false
-        }
-    }
-}
-
 /// Steps that may be under way at once. A run that is a step of another one has a tenth, so that a tree stays within a thousand.
 fn most(task: &Task) -> usize {
     (run::MAX_ACTIVE / 10_usize.pow(depth(task).min(2))).max(1)
@@ -460,15 +328,11 @@ fn under_way(draft: &mut Draft<'_>, seen: &Seen) {
             .map(|step| {
                 let why = seen.waits.get(&step.object);
                 let why = why.map_or_else(String::new, |why| format!(", which waits: {why}"));
-                let what = if step.undo { "undo of " } else { "" };
-                let item = step
-                    .item
-                    .map_or_else(String::new, |item| format!("[{item}]"));
                 let by = match &step.due {
                     Some(due) => format!("until {}", due.0),
                     None => format!("{:?} {}{why}", step.kind, step.object),
                 };
-                format!("{what}{}{item} ({by})", step.name)
+                format!("{} ({by})", step.label())
             })
             .collect();
         if steps.active.len() > NAMED {
@@ -674,10 +538,6 @@ pub(super) fn params(
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value.into_owned()))
         .collect())
-}
-
-fn whole_second(at: Timestamp) -> Timestamp {
-    Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
 /// Who decides an Approval, and what is filled in.

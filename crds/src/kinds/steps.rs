@@ -116,6 +116,18 @@ const fn first() -> i64 {
     1
 }
 
+impl ActiveStep {
+    /// What people call it: `work`, `work[3]` of an item, `undo of work` of what undoes it.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let undo = if self.undo { "undo of " } else { "" };
+        match self.item {
+            Some(item) => format!("{undo}{}[{item}]", self.name),
+            None => format!("{undo}{}", self.name),
+        }
+    }
+}
+
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
 const fn is_first(round: &i64) -> bool {
     *round == 1

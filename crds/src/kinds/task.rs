@@ -319,6 +319,37 @@ fn env_schema(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+impl RunSpec {
+    /// The language of its code in a word, or `command`.
+    #[must_use]
+    pub fn language(&self) -> &'static str {
+        match self.language {
+            Some(Language::Python) => "python",
+            Some(Language::JavaScript) => "javascript",
+            Some(Language::TypeScript) => "typescript",
+            Some(Language::Java) => "java",
+            Some(Language::Shell) => "shell",
+            None => "command",
+        }
+    }
+}
+
+impl AgentCall {
+    /// What is called, in the words of `status.target`. `chosen` is the agent that was chosen where none is named.
+    #[must_use]
+    pub fn target(&self, chosen: Option<&str>) -> String {
+        match (self.name.as_deref().or(chosen), &self.command) {
+            (Some(name), Some(command)) => format!("agent/{name}/{command}"),
+            (Some(name), None) => format!("agent/{name}"),
+            (None, _) => {
+                let select = self.select.as_ref();
+                let all = select.map(|select| select.capabilities.join(","));
+                format!("select/{}", all.unwrap_or_default())
+            }
+        }
+    }
+}
+
 /// Language of the code: `python` (3), `javascript` (Node.js), `typescript` (Node.js from 22.6 on, which removes the types and checks none), `java` (one
 /// source file, on a JDK from 11 on) or `shell` (POSIX). The image must have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -318,25 +318,28 @@ fn waits(status: &TaskStatus) -> Option<String> {
 }
 
 fn of_task(run: &Task, child: &Task) -> Found {
-    let status = child.status.clone().unwrap_or_default();
-    let is = |kind| conditions::is_true(&status.conditions, kind);
+    let status = child.status.as_ref();
+    let phase = status.and_then(|status| status.phase);
+    let output = || status.and_then(|status| status.output.clone());
+    let is = |kind| status.is_some_and(|status| conditions::is_true(&status.conditions, kind));
     let now = if !is(conditions::FINISHED) {
-        Child::Live(status.phase.unwrap_or(Phase::Pending))
+        Child::Live(phase.unwrap_or(Phase::Pending))
     } else if is(conditions::COMPLETE) {
-        Child::Succeeded(status.output.unwrap_or_default())
-    } else if matches!(status.phase, Some(Phase::Cancelled | Phase::RolledBack)) {
+        Child::Succeeded(output().unwrap_or_default())
+    } else if matches!(phase, Some(Phase::Cancelled | Phase::RolledBack)) {
         Child::Cancelled
     } else {
-        let failure = status.failure.unwrap_or_else(|| FailureStatus {
+        let failure = status.and_then(|status| status.failure.clone());
+        let failure = failure.unwrap_or_else(|| FailureStatus {
             class: FailureClass::Internal.to_string(),
             message: "it says no reason".to_owned(),
         });
-        Child::Failed(failure, status.output)
+        Child::Failed(failure, output())
     };
     Found {
         uid: child.metadata.uid.clone().unwrap_or_default(),
-        // By the label, too, which the operator alone can set.
         task: true,
+        // By the label, too, which the operator alone can set.
         ours: is_ours(run, child) && parent(child).is_some(),
         state: child.spec.state,
         now,
