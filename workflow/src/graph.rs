@@ -249,6 +249,12 @@ impl Step {
         usize::try_from(self.spec.parallel.unwrap_or(PARALLEL)).map_or(1, |most| most.clamp(1, 100))
     }
 
+    /// Most often that it is done.
+    #[must_use]
+    pub fn limit(&self) -> i64 {
+        self.spec.repeat.as_ref().map_or(1, |repeat| repeat.limit)
+    }
+
     /// How many of its items may fail.
     #[must_use]
     pub fn may_fail(&self, items: usize) -> usize {

@@ -23,6 +23,7 @@ use crate::graph::Step;
 use fan::Fan;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use oarmaster_crds::conditions::whole_second;
 use oarmaster_crds::kinds::steps::{ActiveStep, Ending, StepKind, StepsStatus};
 use oarmaster_crds::kinds::task::{DesiredState, FailureStatus, Phase};
 use oarmaster_protocol::FailureClass;
@@ -67,6 +68,17 @@ pub struct Seen<'a> {
     pub refused: &'a BTreeMap<String, String>,
     /// Whether it was paused until now: then its Tasks are, too, and go on with it. One that somebody has paused by itself stays so.
     pub was_paused: bool,
+}
+
+impl Seen<'_> {
+    /// Has a time run from now on, unless it does already. It does not while the run is paused, and begins anew after that.
+    fn counts_from(&self, since: &mut Option<Time>) {
+        if self.wanted == DesiredState::Paused {
+            *since = None;
+        } else {
+            since.get_or_insert(Time(whole_second(self.now)));
+        }
+    }
 }
 
 /// A Task or an Approval under the name of a step's.
@@ -386,7 +398,7 @@ impl Run<'_> {
             failure,
             finally_since: None,
             undo: None,
-            since: Time(Timestamp::from_second(self.seen.now.as_second()).unwrap_or(self.seen.now)),
+            since: Time(whole_second(self.seen.now)),
         });
     }
 

@@ -314,89 +314,70 @@ pub(super) fn files(problems: &mut Vec<Problem>, spec: &WorkflowSpec, steps: &mu
         let mut wrong = |under: &str, text: String| {
             problems.push(Problem::spec(format!("{place}{under}"), text));
         };
+        let later = |other: usize| other >= spec.steps.len() && !of_finally;
+        const LATER: &str = "which is of finally, and comes after all others";
         for artifact in step.pattern.artifacts.values() {
             let shown: String = artifact.step.chars().take(MAX_NAME).collect();
-            match named(&artifact.step) {
-                Some((other, _)) if other >= spec.steps.len() && !of_finally => wrong(
-                    ".files",
-                    format!(
-                        "has an artifact of {shown}, which is of finally, and comes after all others"
-                    ),
-                ),
-                Some((_, source))
+            let text = match named(&artifact.step) {
+                None => format!("has an artifact of {shown}, which is none of the steps"),
+                Some((other, _)) if later(other) => format!("has an artifact of {shown}, {LATER}"),
+                Some((_, source)) => {
                     if source
                         .artifacts
                         .iter()
-                        .any(|held| held.name == artifact.name) => {}
-                Some(_) => wrong(
-                    ".files",
+                        .any(|held| held.name == artifact.name)
+                    {
+                        continue;
+                    }
+                    let name = &artifact.name;
                     format!(
-                        "has the artifact {} of {shown}, which keeps none of that name: give it artifacts",
-                        artifact.name
-                    ),
-                ),
-                None => wrong(
-                    ".files",
-                    format!("has an artifact of {shown}, which is none of the steps"),
-                ),
-            }
+                        "has the artifact {name} of {shown}, which keeps none of that name: give it artifacts"
+                    )
+                }
+            };
+            wrong(".files", text);
         }
         let Some(workspace) = &step.pattern.workspace else {
             continue;
         };
-        let reads = workspace.reads();
         let repeats = step.until.is_some();
-        let plain = step
-            .spec
-            .workspace
-            .as_ref()
-            .map_or("", |workspace| workspace.from.as_str());
-        let names: Vec<&str> = match workspace.expressions() {
-            0 => vec![plain],
-            _ => {
-                let texts = reads.texts.iter().filter(|text| named(text).is_some());
-                reads
-                    .steps
-                    .iter()
-                    .chain(texts)
-                    .map(String::as_str)
-                    .collect()
-            }
-        };
         if repeats {
             keep.insert(at); // the next turn may begin with it
         }
+        let reads = workspace.reads();
+        let plain = step.spec.workspace.iter().map(|held| held.from.as_str());
+        let computed = workspace.expressions() > 0;
+        let names: Vec<&str> = if computed {
+            let texts = reads.texts.iter().filter(|text| named(text).is_some());
+            reads
+                .steps
+                .iter()
+                .chain(texts)
+                .map(String::as_str)
+                .collect()
+        } else {
+            plain.collect()
+        };
         for name in names {
-            let shown: String = name.chars().take(MAX_NAME).collect();
-            match named(name) {
-                _ if name == SELF && repeats => {}
-                Some((other, source)) if workspace.expressions() > 0 => {
-                    // It may be only asked how that one stands.
-                    if (source.agent.is_some() || source.run.is_some()) && source.for_each.is_none()
-                    {
+            if name == SELF && repeats {
+                continue;
+            }
+            let text = match named(name) {
+                None => "which is none of the steps",
+                Some((other, _)) if later(other) => LATER,
+                Some((other, source)) => {
+                    let program = source.agent.is_some() || source.run.is_some();
+                    if program && source.for_each.is_none() {
                         keep.insert(other);
+                        continue;
                     }
+                    "which has no workspace of its own: name an agent or a run without forEach"
                 }
-                Some((other, _)) if other >= spec.steps.len() && !of_finally => wrong(
-                    ".workspace.from",
-                    format!("names {shown}, which is of finally, and comes after all others"),
-                ),
-                Some((other, source))
-                    if (source.agent.is_some() || source.run.is_some())
-                        && source.for_each.is_none() =>
-                {
-                    keep.insert(other);
-                }
-                Some(_) => wrong(
-                    ".workspace.from",
-                    format!(
-                        "names {shown}, which has no workspace of its own: name an agent or a run without forEach"
-                    ),
-                ),
-                None => wrong(
-                    ".workspace.from",
-                    format!("names {shown}, which is none of the steps"),
-                ),
+            };
+            // An expression may only ask how that one stands.
+            if !computed {
+                let shown: String = name.chars().take(MAX_NAME).collect();
+                wrong(".workspace.from", format!("names {shown}, {text}"));
             }
         }
     }

@@ -2,11 +2,11 @@
 
 use super::make::failed;
 use super::standing::State;
-use super::values::Local;
+use super::values::{Local, Wrong};
 use super::{MAX_OUTPUT_BYTES, Over, Run};
 use crate::expr::{Reads, json_bytes};
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use oarmaster_crds::GepDuration;
 use oarmaster_crds::kinds::task::{DesiredState, FailureStatus, Phase};
 use oarmaster_protocol::FailureClass;
 use serde_json::{Map, Value};
@@ -27,7 +27,10 @@ impl Run<'_> {
         }
         let ending = self.standing.ending.clone()?;
         let last = self.graph.main..self.graph.steps.len();
-        self.finally_begins();
+        // Its time begins when nothing else is under way any more.
+        if let Some(ending) = &mut self.standing.ending {
+            self.seen.counts_from(&mut ending.finally_since);
+        }
         if self.finally_is_over() {
             self.standing.omit(last.clone());
         } else if self.seen.wanted != DesiredState::Paused {
@@ -94,25 +97,16 @@ impl Run<'_> {
         self.finally_left().is_some_and(|left| left.is_zero())
     }
 
-    /// Its time begins when nothing else is under way any more, and anew after a pause.
-    fn finally_begins(&mut self) {
-        let paused = self.seen.wanted == DesiredState::Paused;
-        let now = Timestamp::from_second(self.seen.now.as_second()).unwrap_or(self.seen.now);
-        if let Some(ending) = &mut self.standing.ending {
-            if paused {
-                ending.finally_since = None;
-            } else {
-                ending.finally_since.get_or_insert(Time(now));
-            }
-        }
+    fn finally_left(&self) -> Option<Duration> {
+        let since = self.standing.ending.as_ref()?.finally_since.as_ref();
+        self.left(since, &self.graph.spec.timeouts.finally)
     }
 
-    fn finally_left(&self) -> Option<Duration> {
-        let ending = self.standing.ending.as_ref()?;
-        let since = ending.finally_since.as_ref()?.0;
-        let limit = self.graph.spec.timeouts.finally.get().unwrap_or_default();
-        let passed = Duration::try_from(self.seen.now.duration_since(since)).unwrap_or_default();
-        Some(limit.saturating_sub(passed))
+    /// How much is left of a time that runs since then, if it does.
+    pub(super) fn left(&self, since: Option<&Time>, limit: &GepDuration) -> Option<Duration> {
+        let passed = self.seen.now.duration_since(since?.0);
+        let passed = Duration::try_from(passed).unwrap_or_default();
+        Some(limit.get().unwrap_or_default().saturating_sub(passed))
     }
 
     /// When something is due that nobody tells.
@@ -140,7 +134,7 @@ impl Run<'_> {
     }
 
     /// The output of a run that succeeded.
-    fn result(&mut self) -> Result<Value, (FailureClass, String)> {
+    fn result(&mut self) -> Result<Value, Wrong> {
         let output = match &self.graph.output {
             Some(output) => {
                 let values = self.values(&output.reads(), &Local::default())?;

@@ -73,6 +73,11 @@ impl Fan {
         item < self.begun && !self.again.contains(&item)
     }
 
+    /// Whether an item has succeeded, of a step that has ended.
+    pub fn succeeded(&self, item: i64) -> bool {
+        self.has_begun(item) && !self.failed.contains(&item)
+    }
+
     /// Whether all of them have begun.
     pub fn all_begun(&self) -> bool {
         self.begun >= self.items && self.again.is_empty()

@@ -2,6 +2,7 @@
 
 use super::make::{Which, failed};
 use super::standing::unit;
+use super::values::Wrong;
 use super::{CANCELLED, Child, MAX_ROUNDS, Run};
 use crate::graph::Step;
 use oarmaster_crds::kinds::steps::{ActiveStep, StepKind};
@@ -27,21 +28,25 @@ impl Run<'_> {
     pub(super) fn follow(&mut self) {
         for at in self.standing.active() {
             for unit in self.standing.units(at).to_vec() {
-                match self.became(&unit) {
-                    Became::Live(uid, phase) => {
-                        let uid = Some(uid);
-                        self.standing.add(at, ActiveStep { uid, phase, ..unit });
-                    }
-                    Became::Waits => {}
-                    Became::Missing(round) => self.again(at, &unit, round),
-                    Became::Succeeded => self.turned(at, &unit),
-                    Became::Failed(class, message) => {
-                        self.standing.unit_failed(at, unit.item, &class, &message);
-                    }
-                }
+                self.follow_unit(at, unit);
             }
         }
         self.settle(0..self.graph.steps.len());
+    }
+
+    fn follow_unit(&mut self, at: usize, unit: ActiveStep) {
+        match self.became(&unit) {
+            Became::Live(uid, phase) => {
+                let uid = Some(uid);
+                self.standing.add(at, ActiveStep { uid, phase, ..unit });
+            }
+            Became::Waits => {}
+            Became::Missing(round) => self.again(at, &unit, round),
+            Became::Succeeded => self.turned(at, &unit),
+            Became::Failed(class, message) => {
+                self.standing.unit_failed(at, unit.item, &class, &message);
+            }
+        }
     }
 
     /// What has become of something that was under way.
@@ -131,12 +136,7 @@ impl Run<'_> {
         }
     }
 
-    fn is_through(
-        &mut self,
-        at: usize,
-        step: &Step,
-        which: Which,
-    ) -> Result<bool, (FailureClass, String)> {
+    fn is_through(&mut self, at: usize, step: &Step, which: Which) -> Result<bool, Wrong> {
         let Some(until) = &step.until else {
             return Ok(true);
         };
@@ -149,7 +149,7 @@ impl Run<'_> {
     }
 
     fn next_turn(&mut self, at: usize, step: &Step, done: &ActiveStep) {
-        let limit = step.spec.repeat.as_ref().map_or(1, |repeat| repeat.limit);
+        let limit = step.limit();
         if done.turn >= limit {
             let text = format!(
                 "{}.repeat.until is not true after {limit} times; raise repeat.limit, or look at what it does",
@@ -164,27 +164,10 @@ impl Run<'_> {
         };
         let next = unit(self.seen, step, which);
         // Another pass may have made it already, and not have written it down.
-        if self
-            .seen
-            .found
-            .get(&next.object)
-            .is_some_and(|found| found.ours)
-        {
-            return match self.became(&next) {
-                Became::Live(uid, phase) => {
-                    let uid = Some(uid);
-                    self.standing.add(at, ActiveStep { uid, phase, ..next });
-                }
-                Became::Succeeded => {
-                    self.standing.add(at, next.clone());
-                    self.turned(at, &next);
-                }
-                Became::Failed(class, message) => {
-                    self.standing.add(at, next);
-                    self.standing.unit_failed(at, done.item, &class, &message);
-                }
-                Became::Missing(_) | Became::Waits => {}
-            };
+        let found = self.seen.found.get(&next.object);
+        if found.is_some_and(|found| found.ours) {
+            self.standing.add(at, next.clone());
+            return self.follow_unit(at, next);
         }
         let stopped = at < self.graph.main && (self.standing.ending.is_some() || self.ends());
         if stopped || self.gives_up(at) {

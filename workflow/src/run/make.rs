@@ -1,18 +1,15 @@
 //! What is made for a step.
 
-use super::numbers::read_numbers;
-use super::standing::unit;
-use super::values::Local;
+use super::standing::{Standing, unit};
+use super::values::{Local, Wrong};
 use super::{MAX_ROUNDS, Run, Seen};
 use crate::expr::{Failed, Template};
 use crate::graph::{Graph, Pattern, SELF, Step};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use oarmaster_crds::kinds::approval::{Approvers, FormField, OnTimeout};
 use oarmaster_crds::kinds::steps::{ActiveStep, StepKind, StepsStatus};
-use oarmaster_crds::kinds::task::DesiredState;
-use oarmaster_crds::kinds::task::{ArtifactSource, FileSpec};
+use oarmaster_crds::kinds::task::{ArtifactSource, DesiredState, FileSpec};
 use oarmaster_crds::kinds::workflow::{StepArtifact, StepSpec, StepWait};
 use oarmaster_crds::{GepDuration, LocalRef, TaskSpec, names, validate};
 use oarmaster_protocol::FailureClass;
@@ -134,33 +131,22 @@ pub fn objects(
 ) -> [BTreeSet<String>; 2] {
     let mut names = [BTreeSet::new(), BTreeSet::new()];
     let [tasks, approvals] = &mut names;
-    let undoes = held.is_some_and(|held| held.ending.is_some());
-    for step in &graph.steps {
+    let nothing = StepsStatus::default();
+    let standing = Standing::read(graph, held.unwrap_or(&nothing));
+    for (at, step) in graph.steps.iter().enumerate() {
         let mut add = |which: Which| match object(task, uid, &step.spec, which) {
             (StepKind::Task, name) => tasks.insert(name),
             (StepKind::Approval, name) => approvals.insert(name),
             (StepKind::Wait, _) => false,
         };
-        let rerun = numbers(held.and_then(|held| held.rerun.get(&step.spec.name)));
-        let rerun = |item: Option<i64>| {
-            let rerun = rerun.get(&item).or_else(|| rerun.get(&None));
-            rerun.copied().unwrap_or_default()
-        };
-        let which = |item: Option<i64>| Which {
-            rerun: rerun(item),
-            ..Which::item(item)
-        };
         if step.spec.approval.is_some() {
+            let first = standing.which(at, None);
             for round in 1..=MAX_ROUNDS {
-                add(Which {
-                    round,
-                    ..which(None)
-                });
+                add(Which { round, ..first });
             }
             continue;
         }
-        let fan = held.and_then(|held| held.fans.iter().find(|fan| fan.name == step.spec.name));
-        let items: Vec<Option<i64>> = match (&step.over, fan) {
+        let items: Vec<Option<i64>> = match (&step.over, standing.fans.get(&at)) {
             (None, _) => vec![None],
             (Some(_), None) => Vec::new(),
             (Some(_), Some(fan)) => {
@@ -170,64 +156,33 @@ pub fn objects(
                 (0..last).map(Some).collect()
             }
         };
-        let turns = turns(step, held);
-        let limit = step.spec.repeat.as_ref().map_or(1, |repeat| repeat.limit);
+        let limit = step.limit();
         for item in items {
+            let last = standing.last(at, item);
             // What was run before counts in what was used.
-            for rerun in (0..rerun(item)).rev().take(RERUNS) {
+            for rerun in (0..last.rerun).rev().take(RERUNS) {
                 for turn in 1..=limit {
                     add(Which {
                         turn,
                         rerun,
-                        ..which(item)
+                        ..last
                     });
                 }
             }
-            for turn in 1..=turns(item) {
-                add(Which {
-                    turn,
-                    ..which(item)
-                });
+            // One more than is known may have been made.
+            for turn in 1..=last.turn.saturating_add(1).min(limit) {
+                add(Which { turn, ..last });
             }
-            if undoes && step.undo.is_some() {
-                add(Which {
-                    undo: true,
-                    ..which(item)
-                });
+            if standing.ending.is_some() && step.undo.is_some() {
+                add(Which { undo: true, ..last });
             }
         }
     }
     names
 }
 
-fn numbers(text: Option<&String>) -> BTreeMap<Option<i64>, i64> {
-    text.into_iter()
-        .flat_map(|text| read_numbers(text))
-        .collect()
-}
-
-/// By item, how often a step may have been done by now.
-fn turns<'a>(
-    step: &'a Step,
-    held: Option<&'a StepsStatus>,
-) -> impl Fn(Option<i64>) -> i64 + use<'a> {
-    let limit = step.spec.repeat.as_ref().map_or(1, |repeat| repeat.limit);
-    let name = &step.spec.name;
-    let mut all = numbers(held.and_then(|held| held.repeated.get(name)));
-    let active = held.into_iter().flat_map(|held| &held.active);
-    for unit in active.filter(|unit| unit.name == *name && !unit.undo) {
-        all.insert(unit.item, unit.turn);
-    }
-    // One more than is known may have been made.
-    move |item| {
-        all.get(&item)
-            .map_or(2, |turn| turn.saturating_add(1))
-            .min(limit)
-    }
-}
-
 /// Why an expression has no value, as the class of the step's failure.
-pub(super) fn failed(failed: Failed) -> (FailureClass, String) {
+pub(super) fn failed(failed: Failed) -> Wrong {
     let class = if failed.too_large {
         FailureClass::OutputTooLarge
     } else {
@@ -264,7 +219,7 @@ impl Run<'_> {
     }
 
     /// Until when a step waits, in whole seconds: no less than it says.
-    fn due(&mut self, step: &Step, wait: &StepWait) -> Result<Timestamp, (FailureClass, String)> {
+    fn due(&mut self, step: &Step, wait: &StepWait) -> Result<Timestamp, Wrong> {
         let until = match (&step.until_when, &wait.for_) {
             (Some(until), _) => {
                 let field = "wait.until";
@@ -288,12 +243,7 @@ impl Run<'_> {
     }
 
     /// Has an object made.
-    pub(super) fn make(
-        &mut self,
-        at: usize,
-        step: &Step,
-        unit: &ActiveStep,
-    ) -> Result<(), (FailureClass, String)> {
+    pub(super) fn make(&mut self, at: usize, step: &Step, unit: &ActiveStep) -> Result<(), Wrong> {
         let refused = &self.seen.refused;
         let why = refused
             .get(&unit.object)
@@ -312,12 +262,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn what(
-        &mut self,
-        at: usize,
-        step: &Step,
-        which: Which,
-    ) -> Result<What, (FailureClass, String)> {
+    fn what(&mut self, at: usize, step: &Step, which: Which) -> Result<What, Wrong> {
         let local = self.local(at, which)?;
         if let (Some(approval), Some((ask, show))) = (&step.spec.approval, &step.question) {
             let place = format!("{}.approval", step.place);
@@ -359,7 +304,7 @@ impl Run<'_> {
         which: Which,
         local: &Local,
         made: &mut TaskSpec,
-    ) -> Result<(), (FailureClass, String)> {
+    ) -> Result<(), Wrong> {
         if let (Some(template), Some(held)) = (&step.pattern.workspace, &mut made.workspace) {
             let field = "workspace.from";
             let name = text(&self.value(&step.place, field, template, local)?);
@@ -392,7 +337,7 @@ impl Run<'_> {
     }
 
     /// Names the Tasks whose artifacts are among its files.
-    fn place(&self, step: &Step, made: &mut TaskSpec) -> Result<(), (FailureClass, String)> {
+    fn place(&self, step: &Step, made: &mut TaskSpec) -> Result<(), Wrong> {
         let files = std::mem::take(&mut made.files);
         for (nth, file) in files.into_iter().enumerate() {
             match step.pattern.artifacts.get(&nth) {
@@ -409,7 +354,7 @@ impl Run<'_> {
         step: &Step,
         artifact: &StepArtifact,
         file: &FileSpec,
-    ) -> Result<Vec<FileSpec>, (FailureClass, String)> {
+    ) -> Result<Vec<FileSpec>, Wrong> {
         let source = self.graph.find(&artifact.step).unwrap_or(usize::MAX);
         let of = |path: String, task: String| FileSpec {
             path,
@@ -420,8 +365,7 @@ impl Run<'_> {
             ..file.clone()
         };
         if let Some(fan) = self.standing.fans.get(&source) {
-            let items =
-                (0..fan.items).filter(|item| fan.has_begun(*item) && !fan.failed.contains(item));
+            let items = (0..fan.items).filter(|item| fan.succeeded(*item));
             let base = match file.path.as_str() {
                 "." => String::new(),
                 path => format!("{}/", path.trim_end_matches('/')),
@@ -450,12 +394,7 @@ impl Run<'_> {
         (kind == StepKind::Task).then_some(name)
     }
 
-    fn task(
-        &mut self,
-        place: &str,
-        pattern: &Pattern,
-        local: &Local,
-    ) -> Result<TaskSpec, (FailureClass, String)> {
+    fn task(&mut self, place: &str, pattern: &Pattern, local: &Local) -> Result<TaskSpec, Wrong> {
         let mut made = pattern.task.clone();
         if let Some(params) = &pattern.params {
             let Value::Object(params) = self.value(place, "params", params, local)? else {
@@ -481,7 +420,7 @@ impl Run<'_> {
         field: &str,
         template: &Template,
         local: &Local,
-    ) -> Result<Value, (FailureClass, String)> {
+    ) -> Result<Value, Wrong> {
         let values = self.values(&template.reads(), local)?;
         template.evaluate(&values).map_err(|error| {
             let (class, why) = failed(error);
@@ -491,7 +430,7 @@ impl Run<'_> {
 }
 
 /// With its values it may be larger, or another thing, than what was checked.
-fn checked(place: &str, made: TaskSpec) -> Result<What, (FailureClass, String)> {
+fn checked(place: &str, made: TaskSpec) -> Result<What, Wrong> {
     let problems = validate::task(&made, &ObjectMeta::default());
     let Some(first) = problems.first() else {
         return Ok(What::Task(Box::new(made)));
@@ -509,7 +448,7 @@ fn checked(place: &str, made: TaskSpec) -> Result<What, (FailureClass, String)> 
     Err((class, format!("with its values: {summary}")))
 }
 
-pub(super) fn wrong(place: &str, field: &str, why: &str) -> (FailureClass, String) {
+pub(super) fn wrong(place: &str, field: &str, why: &str) -> Wrong {
     let text = format!("{place}.{field}: {why}");
     (FailureClass::InvalidInput, text)
 }

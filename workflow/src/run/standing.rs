@@ -5,7 +5,9 @@ use super::fan::Fan;
 use super::make::{Which, name_of};
 use super::numbers::{read_numbers, write_numbers};
 use crate::graph::{Graph, Step};
-use oarmaster_crds::kinds::steps::{ActiveStep, Ending, FailedStep, StepKind, StepsStatus};
+use oarmaster_crds::kinds::steps::{
+    ActiveStep, Ending, FailedStep, StepKind, StepsStatus, UndoStatus,
+};
 use oarmaster_crds::kinds::task::Phase;
 use oarmaster_protocol::text::shorten;
 use std::collections::BTreeMap;
@@ -46,6 +48,8 @@ pub(super) struct Standing {
     /// How many have succeeded or failed.
     ended: usize,
     pub(super) ending: Option<Ending>,
+    /// How far it is undone. It stands with the end.
+    pub(super) undo: UndoStatus,
     /// Whether that was written down before this pass.
     pub(super) certain: bool,
     /// What the scheduler keeps as it is.
@@ -53,7 +57,17 @@ pub(super) struct Standing {
 }
 
 impl Standing {
+    /// As it was written down, and what was made since.
     pub(super) fn of(graph: &Graph, held: &StepsStatus, seen: &Seen<'_>) -> Self {
+        let mut standing = Self::read(graph, held);
+        standing.adopt(graph, seen);
+        standing
+    }
+
+    /// As it was written down.
+    pub(super) fn read(graph: &Graph, held: &StepsStatus) -> Self {
+        let mut ending = held.ending.clone();
+        let undo = ending.as_mut().and_then(|ending| ending.undo.take());
         let mut standing = Self {
             states: vec![State::Idle; graph.steps.len()],
             fans: BTreeMap::new(),
@@ -61,8 +75,9 @@ impl Standing {
             reruns: BTreeMap::new(),
             undoing: Vec::new(),
             ended: 0,
-            certain: held.ending.is_some(),
-            ending: held.ending.clone(),
+            certain: ending.is_some(),
+            ending,
+            undo: undo.unwrap_or_default(),
             kept: StepsStatus {
                 revision: held.revision.clone(),
                 running_since: held.running_since.clone(),
@@ -121,7 +136,6 @@ impl Standing {
                 standing.ended += 1;
             }
         }
-        standing.adopt(graph, seen);
         standing
     }
 
@@ -355,9 +369,10 @@ impl Standing {
 
     /// As it is written down.
     pub(super) fn write(self, graph: &Graph) -> StepsStatus {
+        let undo = (self.undo != UndoStatus::default()).then_some(self.undo);
         let mut status = StepsStatus {
             total: i64::try_from(graph.steps.len()).unwrap_or(i64::MAX),
-            ending: self.ending,
+            ending: self.ending.map(|ending| Ending { undo, ..ending }),
             ..self.kept
         };
         let name = |at: usize| graph.steps.get(at).map(|step| step.spec.name.clone());

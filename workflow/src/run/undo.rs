@@ -4,7 +4,6 @@ use super::follow::Became;
 use super::make::Which;
 use super::standing::{State, failed_step, told, unit};
 use super::{CANCELLED, Run};
-use jiff::Timestamp;
 use oarmaster_crds::kinds::steps::{ActiveStep, FailedStep};
 use oarmaster_crds::kinds::task::{DesiredState, Phase};
 use oarmaster_crds::kinds::workflow::OnFailure;
@@ -49,23 +48,10 @@ impl Run<'_> {
 
     /// How much time is left for it, once it has begun.
     pub(super) fn undo_left(&self) -> Option<Duration> {
-        let undo = self.standing.ending.as_ref()?.undo.as_ref()?;
-        let since = undo.since.as_ref()?.0;
-        let limit = self.graph.spec.timeouts.run.get().unwrap_or_default();
-        let passed = Duration::try_from(self.seen.now.duration_since(since)).unwrap_or_default();
-        Some(limit.saturating_sub(passed))
-    }
-
-    /// Its time begins with it, and anew after a pause.
-    fn undo_begins(&mut self) {
-        let paused = self.seen.wanted == DesiredState::Paused;
-        let now = Timestamp::from_second(self.seen.now.as_second()).unwrap_or(self.seen.now);
-        let undo = self.undo_status();
-        if paused {
-            undo.since = None;
-        } else {
-            undo.since.get_or_insert(super::Time(now));
-        }
+        self.left(
+            self.standing.undo.since.as_ref(),
+            &self.graph.spec.timeouts.run,
+        )
     }
 
     /// Goes on with it; whether it is through.
@@ -86,22 +72,20 @@ impl Run<'_> {
             return self.standing.undoing.is_empty();
         }
         while let Some(at) = self.next_to_undo() {
-            self.undo_begins();
+            self.seen.counts_from(&mut self.standing.undo.since);
             let items: Vec<Option<i64>> = match self.standing.fans.get(&at) {
                 None => vec![None],
                 Some(fan) => {
-                    let done = |item: &i64| fan.has_begun(*item) && !fan.failed.contains(item);
-                    (0..fan.items).rev().filter(done).map(Some).collect()
+                    let done = (0..fan.items).rev().filter(|item| fan.succeeded(*item));
+                    done.map(Some).collect()
                 }
             };
             let Some(step) = self.graph.steps.get(at) else {
                 return true;
             };
             loop {
-                let begun = self.undo_status().begun;
-                let next = usize::try_from(begun)
-                    .ok()
-                    .and_then(|begun| items.get(begun));
+                let begun = usize::try_from(self.standing.undo.begun).ok();
+                let next = begun.and_then(|begun| items.get(begun));
                 let Some(item) = next.copied() else { break };
                 let places = step
                     .parallel()
@@ -115,35 +99,21 @@ impl Run<'_> {
                     undo: true,
                     ..self.standing.which(at, item)
                 };
-                self.undo_status().begun += 1;
+                self.standing.undo.begun += 1;
                 self.undo_unit(at, which);
             }
             if !self.standing.undoing.is_empty() {
                 return false;
             }
-            let status = self.undo_status();
-            status.done.push(step.spec.name.clone());
-            status.begun = 0;
+            self.standing.undo.done.push(step.spec.name.clone());
+            self.standing.undo.begun = 0;
         }
         true
     }
 
-    fn undo_status(&mut self) -> &mut oarmaster_crds::kinds::steps::UndoStatus {
-        // Without an end nothing is undone.
-        let ending = self.standing.ending.get_or_insert(super::Ending {
-            phase: Phase::RolledBack,
-            failure: None,
-            finally_since: None,
-            undo: None,
-            since: super::Time(self.seen.now),
-        });
-        ending.undo.get_or_insert_default()
-    }
-
     /// The step that is undone now: of those that are left the last one that succeeded, or items of which did.
     fn next_to_undo(&self) -> Option<usize> {
-        let undo = self.standing.ending.as_ref()?.undo.as_ref();
-        let done = undo.map(|undo| undo.done.as_slice()).unwrap_or_default();
+        let done = &self.standing.undo.done;
         let steps = self.graph.steps.iter().enumerate().take(self.graph.main);
         let left = steps.filter(|(_, step)| step.undo.is_some() && !done.contains(&step.spec.name));
         let nth = left.filter_map(|(at, _)| match self.standing.state(at) {
@@ -204,13 +174,12 @@ impl Run<'_> {
             name: name.to_owned(),
             ..failed
         };
-        self.undo_status().failed.get_or_insert(failed);
+        self.standing.undo.failed.get_or_insert(failed);
     }
 
     /// What is said of the first step that could not be undone.
     pub(super) fn not_undone(&self) -> Option<String> {
-        let undo = self.standing.ending.as_ref()?.undo.as_ref()?;
-        let failed = undo.failed.as_ref()?;
+        let failed = self.standing.undo.failed.as_ref()?;
         Some(format!(
             "{} (when it was to be undone)",
             told(&failed.name, failed)

@@ -201,7 +201,7 @@ impl Run<'_> {
         };
         let mut all = Vec::with_capacity(fan.len());
         for item in 0..fan.items {
-            let through = fan.has_begun(item) && !fan.failed.contains(&item);
+            let through = fan.succeeded(item);
             all.push(match self.child(at, self.standing.last(at, Some(item))) {
                 _ if !through => Value::Null,
                 Some(Child::Succeeded(output)) => output.clone(),
