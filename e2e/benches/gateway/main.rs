@@ -39,8 +39,6 @@ use std::time::Duration;
 use tls::Files;
 use wire::Server;
 
-/// What holds the run's parameters.
-const CONFIG: &str = "OARMASTER_BENCH";
 /// The proxy that is measured beside ours.
 const LITELLM: &str = "litellm[proxy]==1.102.4";
 
@@ -106,9 +104,7 @@ struct World {
 #[tokio::main]
 async fn main() -> Result<()> {
     oarmaster_e2e::cluster::crypto();
-    let role =
-        std::env::var(CONFIG).context("this program is started by `cargo xtask bench gateway`")?;
-    match serde_json::from_str(&role).context("failed to read the parameters")? {
+    match oarmaster_e2e::bench::parameters("gateway")? {
         Role::Mock { folder } => mock::run(&folder).await,
         Role::Pass { folder, upstream } => pass::run(&folder, upstream).await,
         Role::Abuse(abuser) => abuser.run().await,

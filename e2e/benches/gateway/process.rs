@@ -50,7 +50,7 @@ impl Process {
         role: serde_json::Value,
     ) -> Result<(Self, Vec<u16>)> {
         let mut child = Command::new("/proc/self/exe")
-            .env(crate::CONFIG, role.to_string())
+            .env(oarmaster_e2e::bench::CONFIG, role.to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log(folder, name)?)

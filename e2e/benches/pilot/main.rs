@@ -24,8 +24,6 @@ use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 use tokio::sync::watch;
 
-/// What holds the run's parameters.
-const CONFIG: &str = "OARMASTER_BENCH";
 /// Attempts at once of the one process of pilots: as many as it may have.
 const SLOTS: u16 = 512;
 
@@ -74,22 +72,15 @@ impl Arrivals {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let config =
-        std::env::var(CONFIG).context("this program is started by `cargo xtask bench pilot`")?;
-    let config: Config = serde_json::from_str(&config).context("failed to read the parameters")?;
+    let config: Config = oarmaster_e2e::bench::parameters("pilot")?;
     let cluster = Cluster::api().await?;
     unasked(&cluster).await?;
-    let mut report = Report::default();
-    let now = jiff::Timestamp::now().strftime("%F %R");
-    report.say(&format!("## pilot, {now} UTC, commit {}", config.commit));
-    report.say(&format!(
-        "{}; API server, etcd, operator, gateway, pilots and the load share it. Load averages at the start: {}.",
-        machine::describe(),
-        machine::busy()
-    ));
-    if let Some(beside) = &config.beside {
-        report.say(&format!("Beside it ran: {beside}."));
-    }
+    let mut report = Report::begin(
+        "pilot",
+        &config.commit,
+        "API server, etcd, operator, gateway, pilots and the load share it",
+        config.beside.as_deref(),
+    );
     let mut bare = 0.0;
     Space::with(cluster.clone(), "bare", async |space| {
         bare = soon::bare(space).await?;

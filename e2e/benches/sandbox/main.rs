@@ -10,7 +10,7 @@ mod calls;
 mod objects;
 mod start;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use oarmaster_e2e::Space;
 use oarmaster_e2e::bench::machine;
 use oarmaster_e2e::bench::report::Report;
@@ -18,9 +18,6 @@ use oarmaster_e2e::installed::{RELEASE, installed};
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
-
-/// What holds the run's parameters.
-const CONFIG: &str = "OARMASTER_BENCH";
 
 /// What the command says.
 #[derive(Deserialize)]
@@ -35,21 +32,14 @@ struct Config {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let config =
-        std::env::var(CONFIG).context("this program is started by `cargo xtask bench sandbox`")?;
-    let config: Config = serde_json::from_str(&config).context("failed to read the parameters")?;
+    let config: Config = oarmaster_e2e::bench::parameters("sandbox")?;
     let cluster = installed().await?;
-    let mut report = Report::default();
-    let now = jiff::Timestamp::now().strftime("%F %R");
-    report.say(&format!("## sandbox, {now} UTC, commit {}", config.commit));
-    report.say(&format!(
-        "{}; a cluster of one node, shared by everything. Load averages at the start: {}.",
-        machine::describe(),
-        machine::busy()
-    ));
-    if let Some(beside) = &config.beside {
-        report.say(&format!("Beside it ran: {beside}."));
-    }
+    let mut report = Report::begin(
+        "sandbox",
+        &config.commit,
+        "a cluster of one node, shared by everything",
+        config.beside.as_deref(),
+    );
     Space::with(cluster, "bench", async |space| {
         let account = format!("--serviceaccount={RELEASE}:oarmaster-gateway");
         let keys = "--clusterrole=oarmaster-gateway-keys";

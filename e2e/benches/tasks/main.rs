@@ -16,7 +16,7 @@ mod pace;
 mod process;
 mod stub;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use audit::Audit;
 use load::Ends;
 use machine::{BARE, Clients};
@@ -32,8 +32,6 @@ use stub::Stub;
 
 /// How long anything may take before it counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// What holds the run's parameters.
-const CONFIG: &str = "OARMASTER_BENCH";
 
 /// What the command says.
 #[derive(Deserialize)]
@@ -91,9 +89,7 @@ impl World {
 #[tokio::main]
 async fn main() -> Result<()> {
     oarmaster_e2e::cluster::crypto();
-    let config =
-        std::env::var(CONFIG).context("this program is started by `cargo xtask bench tasks`")?;
-    let config: Config = serde_json::from_str(&config).context("failed to read the parameters")?;
+    let config: Config = oarmaster_e2e::bench::parameters("tasks")?;
     std::fs::create_dir_all(&config.folder)?;
     let mut report = Report::default();
     head(&config, &mut report)?;

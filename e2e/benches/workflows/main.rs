@@ -27,9 +27,6 @@ use std::path::PathBuf;
 use stub::Stub;
 use world::World;
 
-/// What holds the run's parameters.
-const CONFIG: &str = "OARMASTER_BENCH";
-
 /// What the command says.
 #[derive(Deserialize)]
 struct Config {
@@ -59,25 +56,15 @@ enum Phase {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let config = std::env::var(CONFIG)
-        .context("this program is started by `cargo xtask bench workflows`")?;
-    let config: Config = serde_json::from_str(&config).context("failed to read the parameters")?;
+    let config: Config = oarmaster_e2e::bench::parameters("workflows")?;
     let cluster = Cluster::api().await?;
     unasked(&cluster).await?;
-    let mut report = Report::default();
-    let now = jiff::Timestamp::now().strftime("%F %R");
-    report.say(&format!(
-        "## workflows, {now} UTC, commit {}",
-        config.commit
-    ));
-    report.say(&format!(
-        "{}; API server, etcd (without fsync), controller-manager, operator, gateway, stub and load share it. Load averages at the start: {}.",
-        machine::describe(),
-        machine::busy()
-    ));
-    if let Some(beside) = &config.beside {
-        report.say(&format!("Beside it ran: {beside}."));
-    }
+    let mut report = Report::begin(
+        "workflows",
+        &config.commit,
+        "API server, etcd (without fsync), controller-manager, operator, gateway, stub and load share it",
+        config.beside.as_deref(),
+    );
     let rig = Rig::direct(cluster).await?;
     let measured = Space::with(rig.cluster.clone(), "bench", async |space| {
         let world = World::make(&rig, space, &config.pids).await?;

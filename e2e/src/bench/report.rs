@@ -5,6 +5,7 @@
 )]
 
 use super::cpu::Share;
+use super::machine;
 use anyhow::{Context as _, Result};
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -50,6 +51,23 @@ pub struct Report {
 }
 
 impl Report {
+    /// The head of a section: what is measured, where, and what else ran there. `shares` says what shares the machine.
+    #[must_use]
+    pub fn begin(name: &str, commit: &str, shares: &str, beside: Option<&str>) -> Self {
+        let mut report = Self::default();
+        let now = jiff::Timestamp::now().strftime("%F %R");
+        report.say(&format!("## {name}, {now} UTC, commit {commit}"));
+        report.say(&format!(
+            "{}; {shares}. Load averages at the start: {}.",
+            machine::describe(),
+            machine::busy()
+        ));
+        if let Some(beside) = beside {
+            report.say(&format!("Beside it ran: {beside}."));
+        }
+        report
+    }
+
     /// A paragraph.
     pub fn say(&mut self, text: &str) {
         let _ = writeln!(self.text, "{text}\n"); // writing to a String cannot fail

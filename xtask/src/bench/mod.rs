@@ -12,9 +12,10 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
+use serde_json::{Map, Value, json};
 
-use crate::cache::checkout;
-use crate::cluster::Measured;
+use crate::cache::{self, checkout};
+use crate::cluster::{Measured, measured};
 use crate::cmd;
 use crate::images::programs::{self, Profile};
 
@@ -61,10 +62,43 @@ fn build(name: &str) -> Result<PathBuf> {
     command.args(["--no-run", "--message-format=json"]);
     let said = cmd::output(&mut command)?;
     said.lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .filter(|said| said.pointer("/target/name").and_then(|name| name.as_str()) == Some(name))
         .find_map(|said| Some(PathBuf::from(said.get("executable")?.as_str()?)))
         .with_context(|| format!("cargo does not say where the bench {name} is"))
+}
+
+/// Runs a bench whose operator, gateway and pilots are processes beside it, on a cluster of its own without a node. `own` is what only this bench
+/// is told.
+fn beside_the_programs(
+    name: &str,
+    beside: Option<&String>,
+    own: impl FnOnce(&Measured) -> Result<Map<String, Value>>,
+) -> Result<ExitCode> {
+    let _lock = cache::lock("bench")?;
+    programs::compile(&["operator", "gateway", "runner"], Profile::Dist)?;
+    let bench = build(name)?;
+    let commit = commit()?;
+    measured(|cluster| {
+        charts(cluster)?;
+        let mut config = own(cluster)?;
+        let report = checkout().join("docs/benchmarks.md");
+        config.insert("report".to_owned(), json!(report));
+        config.insert("commit".to_owned(), json!(commit));
+        config.insert("beside".to_owned(), json!(beside));
+        let mut command = Command::new(&bench);
+        command
+            .env("OARMASTER_BENCH", Value::Object(config).to_string())
+            .env(
+                "OARMASTER_API_KUBECONFIG",
+                cluster.kubeconfigs().join("admin"),
+            )
+            // The programs are beside the bench, as they were built just now.
+            .env("OARMASTER_E2E_AS_IS", "1")
+            .current_dir(checkout());
+        cmd::pass(&mut command)
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The commit that is measured.

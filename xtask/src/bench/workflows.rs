@@ -1,15 +1,11 @@
 //! `cargo xtask bench workflows`: a cluster of its own without a node, our charts in it, our programs beside it.
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Map, json};
 
-use crate::bench::{build, charts, commit};
-use crate::cache::{self, checkout};
-use crate::cluster::measured;
-use crate::cmd;
-use crate::images::programs::{self, Profile};
+use crate::bench::beside_the_programs;
 
 /// `cargo xtask bench workflows`.
 #[derive(clap::Args)]
@@ -41,36 +37,16 @@ enum Phase {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let _lock = cache::lock("bench")?;
-    programs::compile(&["operator", "gateway", "runner"], Profile::Dist)?;
-    let bench = build("workflows")?;
-    let commit = commit()?;
     let phases = if args.phases.is_empty() {
         vec![Phase::Chain, Phase::Fan, Phase::Many, Phase::Live]
     } else {
         args.phases.clone()
     };
-    measured(|cluster| {
-        charts(cluster)?;
-        let config = json!({
-            "report": checkout().join("docs/benchmarks.md"),
-            "commit": commit,
-            "beside": args.beside,
-            "pids": cluster.pids()?,
-            "phases": phases,
-            "live": args.live,
-        });
-        let mut command = Command::new(&bench);
-        command
-            .env("OARMASTER_BENCH", config.to_string())
-            .env(
-                "OARMASTER_API_KUBECONFIG",
-                cluster.kubeconfigs().join("admin"),
-            )
-            // The programs are beside the bench, as they were built just now.
-            .env("OARMASTER_E2E_AS_IS", "1")
-            .current_dir(checkout());
-        cmd::pass(&mut command)
-    })?;
-    Ok(ExitCode::SUCCESS)
+    beside_the_programs("workflows", args.beside.as_ref(), |cluster| {
+        Ok(Map::from_iter([
+            ("pids".to_owned(), json!(cluster.pids()?)),
+            ("phases".to_owned(), json!(phases)),
+            ("live".to_owned(), json!(args.live)),
+        ]))
+    })
 }
