@@ -28,6 +28,11 @@ app.kubernetes.io/instance: {{ $root.Release.Name }}
 system:serviceaccount:{{ .Release.Namespace }}:oarmaster-operator
 {{- end }}
 
+{{/* CEL: whether the operator makes an object for a Task, which owns it. */}}
+{{- define "oarmaster.made-for-a-task" -}}
+(request.userInfo.username == {{ include "oarmaster.operator" . | squote }} && has(object.metadata.ownerReferences) && object.metadata.ownerReferences.exists(owner, owner.apiVersion.startsWith('oarmaster.dev/') && owner.kind == 'Task'))
+{{- end }}
+
 {{/* What our own pods have in common. Argument: [root, component] */}}
 {{- define "oarmaster.pod" -}}
 {{- $root := index . 0 -}}
