@@ -12,8 +12,8 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use oarmaster_protocol::admin::{
-    AttemptReport, BudgetReport, Change, Fence, Health, OpenAttempt, OpenAttemptRef, Room,
-    RoomQuery, RunsIn, TaskBudget,
+    AttemptReport, BudgetReport, Change, Fence, Health, KeptItem, MAX_KEPT_WRITE, OpenAttempt,
+    OpenAttemptRef, Room, RoomQuery, RunsIn, TaskBudget,
 };
 use oarmaster_protocol::assignment::MAX_ASSIGNMENT_BYTES;
 use oarmaster_protocol::request::Reply;
@@ -41,6 +41,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/admin/v1/attempts/{uid}/{attempt}/fence", put(fence))
         .route("/admin/v1/tasks/{uid}/budget", put(budget))
         .route("/admin/v1/tasks/{uid}/requests/{id}", put(answer))
+        .route("/admin/v1/tasks/{uid}/kept/{step}", put(keep).get(kept))
         .route("/admin/v1/attempts", get(attempts))
         .route("/admin/v1/providers", get(providers))
         .route("/admin/v1/budgets", get(budgets))
@@ -108,6 +109,33 @@ async fn answer(
     gateway.operator(&headers).await?;
     let answer: Reply = parse(&bodies::read(body, MAX_BODY).await?)?;
     Ok(Json(gateway.store.answer(&uid, &id, &answer).await?))
+}
+
+async fn keep(
+    State(gateway): Shared,
+    Path((uid, step)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<()>, ApiFailure> {
+    gateway.operator(&headers).await?;
+    let items: Vec<KeptItem> = parse(&bodies::read(body, MAX_KEPT_WRITE).await?)?;
+    gateway.store.keep_items(&uid, &step, &items).await?;
+    Ok(Json(()))
+}
+
+#[derive(Deserialize)]
+struct WhichItem {
+    item: Option<u32>,
+}
+
+async fn kept(
+    State(gateway): Shared,
+    Path((uid, step)): Path<(String, String)>,
+    Query(WhichItem { item }): Query<WhichItem>,
+    headers: HeaderMap,
+) -> Result<Json<Vec<KeptItem>>, ApiFailure> {
+    gateway.operator(&headers).await?;
+    Ok(Json(gateway.store.kept_items(&uid, &step, item).await?))
 }
 
 #[derive(Deserialize)]

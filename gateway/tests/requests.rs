@@ -97,3 +97,46 @@ async fn nobody_else_answers_or_looks() {
         403
     );
 }
+
+/// What items of a run left is for the operator alone: outputs of models are among it.
+#[tokio::test]
+async fn what_items_left_is_kept_for_the_operator_alone() {
+    let world = World::start().await;
+    world.task(TaskBudget::default()).await;
+    let url = format!("{}/admin/v1/tasks/{UID}/kept/work", world.admin);
+    let items = json!([{"item": 1, "results": [{"succeeded": "b"}]}, {"item": 0, "results": [{"succeeded": "a"}]}]);
+    let put = |token: &str| world.http.put(&url).bearer_auth(token).json(&items).send();
+    let get = |token: &str, which: &str| {
+        world
+            .http
+            .get(format!("{url}{which}"))
+            .bearer_auth(token)
+            .send()
+    };
+    for token in [PILOT, "nonsense"] {
+        assert!([401, 403].contains(&put(token).await.unwrap().status().as_u16()));
+        assert!([401, 403].contains(&get(token, "").await.unwrap().status().as_u16()));
+    }
+    assert_eq!(put(OPERATOR).await.unwrap().status(), 200);
+    let all: serde_json::Value = get(OPERATOR, "").await.unwrap().json().await.unwrap();
+    assert_eq!(
+        all,
+        json!([{"item": 0, "results": [{"succeeded": "a"}]}, {"item": 1, "results": [{"succeeded": "b"}]}])
+    );
+    let one: serde_json::Value = get(OPERATOR, "?item=1")
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(one, json!([{"item": 1, "results": [{"succeeded": "b"}]}]));
+    assert_eq!(get(OPERATOR, "?item=x").await.unwrap().status(), 400);
+    let unknown = format!("{}/admin/v1/tasks/nobody/kept/work", world.admin);
+    let put = world
+        .http
+        .put(unknown)
+        .bearer_auth(OPERATOR)
+        .json(&items)
+        .send();
+    assert_eq!(put.await.unwrap().status(), 404);
+}

@@ -7,6 +7,9 @@
 //! | `PUT /admin/v1/attempts/{taskUid}/{n}/fence` | [`Fence`] | [`AttemptReport`]; idempotent |
 //! | `PUT /admin/v1/tasks/{taskUid}/budget` | [`TaskBudget`] | [`AttemptReport`] of the newest attempt; only a raise has an effect |
 //! | `PUT /admin/v1/tasks/{taskUid}/requests/{id}` | [`crate::request::Reply`] | [`AttemptReport`] of the newest attempt; the first answer stays |
+//! | `PUT /admin/v1/tasks/{taskUid}/kept/{step}` | list of [`KeptItem`] | `null`; the newest result of an item counts |
+//! | `GET /admin/v1/tasks/{taskUid}/kept/{step}` | - | list of [`KeptItem`], in their order; more than [`MAX_KEPT_READ`]: 413 `too_large` |
+//! | `GET /admin/v1/tasks/{taskUid}/kept/{step}?item=N` | - | the same, of one item |
 //! | `GET /admin/v1/attempts?open=true` | - | list of [`OpenAttemptRef`] |
 //! | `GET /admin/v1/providers` | - | [`Health`] |
 //! | `GET /admin/v1/budgets` | - | list of [`BudgetReport`] |
@@ -106,9 +109,9 @@ pub struct AttemptReport {
     pub outcome: Option<Outcome>,
     /// What the Task has used so far, over all its attempts.
     pub usage: TaskUsage,
-    /// What the Tasks below it have used, over all of theirs.
+    /// What the Tasks below it have used, over all of theirs: calls, sums, what is reserved, and models.
     #[serde(default)]
-    pub below: CallUsage,
+    pub below: TaskUsage,
     /// The best score that a judge gave in this attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<Score>,
@@ -118,6 +121,21 @@ pub struct AttemptReport {
     /// Sequence number of the next record.
     pub next: u64,
 }
+
+/// What is left of an item of a step of a run whose Tasks are gone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptItem {
+    /// Which item, from 0.
+    pub item: u32,
+    /// How each repetition of it ended, in the operator's words.
+    pub results: Vec<serde_json::Value>,
+}
+
+/// Most bytes that are kept at once.
+pub const MAX_KEPT_WRITE: usize = 4 << 20;
+/// Most bytes of all items of a step that are read at once.
+pub const MAX_KEPT_READ: u64 = 8 << 20;
 
 /// The result of the isolation probe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

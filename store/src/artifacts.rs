@@ -1,6 +1,7 @@
 //! Artifacts: the files of a Task that outlive its sandbox.
 
 use crate::blobs::Staged;
+use crate::entry::Entry;
 use crate::room::ends_the_task;
 use crate::state::{By, State, check_artifact_name};
 use crate::window::DAY_MS;
@@ -116,16 +117,8 @@ impl ArtifactWriter {
             staged.discard().await?;
             return Err(refused);
         }
-        // No blob is removed between its name and its entry.
-        let naming = store.naming().read().await;
-        staged.keep(&artifact.digest).await?;
-        let named = store.change(|state| Ok((decide(state)?, ())), |_, ()| ());
-        let named = named.await;
-        drop((naming, room));
-        if let Err(refused) = named {
-            store.remove_unnamed(&artifact.digest).await?;
-            return Err(refused);
-        }
+        store.name(staged, &artifact.digest, decide).await?;
+        drop(room);
         Ok(artifact)
     }
 }
@@ -201,16 +194,29 @@ impl Store {
         }
         let mut staged = self.blobs().stage();
         staged.write(bytes).await?;
+        self.name(staged, &blob.digest, decide).await?;
+        drop(room);
+        Ok(blob)
+    }
+
+    /// Makes bytes durable, and says in the log whose they are. Refused, nothing of them is left.
+    pub(crate) async fn name(
+        &self,
+        staged: Staged,
+        digest: &str,
+        decide: impl Fn(&State) -> Result<Vec<Entry>, Refusal>,
+    ) -> Result<(), Refusal> {
+        // No blob is removed between its name and its entry.
         let naming = self.naming().read().await;
-        staged.keep(&blob.digest).await?;
+        staged.keep(digest).await?;
         let named = self.change(|state| Ok((decide(state)?, ())), |_, ()| ());
         let named = named.await;
-        drop((naming, room));
+        drop(naming);
         if let Err(refused) = named {
-            self.remove_unnamed(&blob.digest).await?;
+            self.remove_unnamed(digest).await?;
             return Err(refused);
         }
-        Ok(blob)
+        Ok(())
     }
 
     /// A part of a checkpoint of this Task, checked against its digest.

@@ -304,6 +304,7 @@ impl<'a> View<'a> {
             },
             Entry::Artifact { .. }
             | Entry::Blob { .. }
+            | Entry::Kept { .. }
             | Entry::TakenOver { .. }
             | Entry::Condensed { .. }
             | Entry::Totals(_) => return None,

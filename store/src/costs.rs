@@ -251,6 +251,7 @@ impl<'a> Sum<'a> {
             | Entry::Claim { .. }
             | Entry::Artifact { .. }
             | Entry::Blob { .. }
+            | Entry::Kept { .. }
             | Entry::TakenOver { .. }
             | Entry::Start { .. }
             | Entry::Stop { .. }

@@ -108,6 +108,17 @@ pub enum Entry {
         /// The parts, in order.
         blobs: Vec<Blob>,
     },
+    /// Results of items of a step of a run: their Tasks may be deleted then.
+    Kept {
+        /// UID of the run's Task.
+        task: String,
+        /// Name of the step.
+        step: String,
+        /// The items, first and last of each stretch of them.
+        items: Vec<(u32, u32)>,
+        /// What holds them.
+        blob: Blob,
+    },
     /// A hop of a caller that is no Task was reserved.
     SdkOpen {
         /// Milliseconds since the Unix epoch.
@@ -467,6 +478,7 @@ impl Entry {
             | Self::Record { task, .. }
             | Self::Artifact { task, .. }
             | Self::Blob { task, .. }
+            | Self::Kept { task, .. }
             | Self::TakenOver { task, .. } => task,
             Self::SdkOpen { .. }
             | Self::SdkEnd { .. }
@@ -502,6 +514,7 @@ impl Entry {
             Self::Budget { at_ms, .. } => *at_ms,
             Self::Artifact { .. }
             | Self::Blob { .. }
+            | Self::Kept { .. }
             | Self::TakenOver { .. }
             | Self::Totals(_) => None,
         }
@@ -517,6 +530,7 @@ impl Entry {
             Self::Budget { .. }
             | Self::Artifact { .. }
             | Self::Blob { .. }
+            | Self::Kept { .. }
             | Self::TakenOver { .. }
             | Self::SdkOpen { .. }
             | Self::SdkEnd { .. }
@@ -542,6 +556,7 @@ impl Entry {
             Self::Budget { .. }
             | Self::Artifact { .. }
             | Self::Blob { .. }
+            | Self::Kept { .. }
             | Self::TakenOver { .. }
             | Self::SdkOpen { .. }
             | Self::SdkEnd { .. }

@@ -20,6 +20,7 @@ mod handover;
 mod hops;
 mod hub;
 mod journal;
+mod kept;
 mod log;
 mod notes;
 mod options;

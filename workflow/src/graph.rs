@@ -216,6 +216,14 @@ impl Graph {
         self.steps.iter().any(|step| step.undo.is_some())
     }
 
+    /// Whether others have artifacts of a step among their files.
+    #[must_use]
+    pub fn is_placed(&self, name: &str) -> bool {
+        let steps = self.steps.iter();
+        let mut artifacts = steps.flat_map(|step| step.pattern.artifacts.values());
+        artifacts.any(|artifact| artifact.step == name)
+    }
+
     /// Steps whose output is that of the run, if the workflow says none: no other step needs them.
     pub fn leaves(&self) -> impl Iterator<Item = &str> {
         let needed: BTreeSet<usize> = self

@@ -5,7 +5,9 @@
 
 mod end;
 mod fan;
+mod fold;
 mod follow;
+mod items;
 mod make;
 mod numbers;
 mod rerun;
@@ -15,6 +17,7 @@ mod tests;
 mod undo;
 mod values;
 
+pub use fold::{Fold, Folding, Kept, Want};
 pub use make::{Make, What, Which, object, objects};
 pub use rerun::{NOTHING_TO_UNDO, rerun, roll_back};
 
@@ -26,18 +29,21 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use oarmaster_crds::conditions::whole_second;
 use oarmaster_crds::kinds::steps::{ActiveStep, Ending, StepKind, StepsStatus};
 use oarmaster_crds::kinds::task::{DesiredState, FailureStatus, Phase};
+use oarmaster_crds::kinds::workflow::MAX_ITEMS;
 use oarmaster_protocol::FailureClass;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use standing::{Standing, State};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use values::Local;
 
 /// Most steps of a run that are under way at once. A run that is a step of another one has fewer.
 pub const MAX_ACTIVE: usize = 100;
 /// Most items of all steps of a run.
-const MAX_ITEMS_OF_RUN: usize = 2000;
+const MAX_ITEMS_OF_RUN: usize = MAX_ITEMS;
 /// Most bytes of the output of a run (16 KiB), as of any Task.
 pub const MAX_OUTPUT_BYTES: usize = 16 << 10;
 /// Most often that an Approval is asked, each time under another name, where it is deleted.
@@ -68,7 +74,16 @@ pub struct Seen<'a> {
     pub refused: &'a BTreeMap<String, String>,
     /// Whether it was paused until now: then its Tasks are, too, and go on with it. One that somebody has paused by itself stays so.
     pub was_paused: bool,
+    /// When Tasks of items are let go; never where it says nothing.
+    pub folding: Option<Folding>,
+    /// What was read of items whose Tasks were let go.
+    pub kept: &'a Kept,
+    /// Lists of items that earlier passes have put together, by digest.
+    pub lists: &'a Lists,
 }
+
+/// Lists of items, by digest.
+pub type Lists = BTreeMap<String, Arc<Vec<Value>>>;
 
 impl Seen<'_> {
     /// Has a time run from now on, unless it does already. It does not while the run is paused, and begins anew after that.
@@ -97,7 +112,8 @@ pub struct Found {
 }
 
 /// How the Task or the Approval of a step stands.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Child {
     /// Under way.
     Live(Phase),
@@ -118,6 +134,12 @@ pub struct Moves {
     pub make: Vec<Make>,
     /// Tasks that are told something else, by name.
     pub tell: Vec<(String, DesiredState)>,
+    /// Items whose results are kept, and whose Tasks are deleted then, before `steps` is written.
+    pub fold: Vec<Fold>,
+    /// What is to be read first: then nothing else is done, and the pass is made again.
+    pub wants: Vec<Want>,
+    /// Lists of items that later passes need.
+    pub lists: Lists,
     /// Set when nothing is left to do.
     pub over: Option<Over>,
     /// When to look again, if nothing happens before.
@@ -147,15 +169,38 @@ pub fn advance(graph: &Graph, held: &StepsStatus, seen: &Seen<'_>) -> Moves {
         make: Vec::new(),
         lists: BTreeMap::new(),
         fresh: BTreeSet::new(),
+        fold: Vec::new(),
+        wants: RefCell::default(),
     };
+    run.fold(held);
     run.follow();
     run.main();
     let over = run.finish();
+    let wants = run.wants.take();
+    if !wants.is_empty() {
+        let wants = wants.into_iter().map(|(step, item)| Want { step, item });
+        return Moves {
+            steps: held.clone(),
+            wants: wants.collect(),
+            ..Moves::default()
+        };
+    }
+    // In this pass they were still there.
+    for fold in &run.fold {
+        if let Some(at) = graph.find(&fold.step) {
+            run.standing.folded(at, i64::from(fold.item));
+        }
+    }
+    let lists = run.lists.values();
+    let lists = lists.filter(|(digest, _)| !seen.lists.contains_key(digest));
     let mut moves = Moves {
         next: run.wakes(),
         tell: run.tell(),
+        lists: lists.cloned().collect(),
         make: run.make,
+        fold: run.fold,
         steps: run.standing.write(graph),
+        wants: Vec::new(),
         over,
     };
     if moves.over.is_some() {
@@ -170,10 +215,13 @@ struct Run<'a> {
     seen: &'a Seen<'a>,
     standing: Standing,
     make: Vec<Make>,
-    /// The items of steps, as this pass has them.
-    lists: BTreeMap<usize, Rc<Vec<Value>>>,
+    /// The items of steps, as this pass has them, with their digests.
+    lists: BTreeMap<usize, (String, Arc<Vec<Value>>)>,
     /// Steps whose items begin with the next pass: it is written down first what they are.
     fresh: BTreeSet<usize>,
+    fold: Vec<Fold>,
+    /// What is to be read, by step: one item, or all.
+    wants: RefCell<BTreeMap<String, Option<u32>>>,
 }
 
 impl Run<'_> {
@@ -268,10 +316,11 @@ impl Run<'_> {
                     .fail(at, FailureClass::InvalidInput.as_str(), &text);
             }
             Ok(Some(items)) => {
-                let fan = Fan::new(items.len(), values::digest(&items));
+                let digest = values::digest(&items);
+                let fan = Fan::new(items.len(), digest.clone());
                 self.standing.fans.insert(at, fan);
                 self.standing.set(at, State::Active(Vec::new()));
-                self.lists.insert(at, Rc::new(items));
+                self.lists.insert(at, (digest, Arc::new(items)));
                 self.fresh.insert(at);
             }
             Err((class, why)) => self.standing.fail(at, class.as_str(), &why),

@@ -186,7 +186,7 @@ async fn sweep(ctx: &Context) -> Result<()> {
 pub async fn bury(ctx: Arc<Context>, mut gone: UnboundedReceiver<(TaskRef, Option<u32>)>) {
     while let Some((task, attempt)) = gone.recv().await {
         ctx.remember(&task.uid, None);
-        ctx.forget_graph(&task.uid);
+        ctx.forget_run(&task.uid);
         let Some(attempt) = attempt else {
             continue;
         };

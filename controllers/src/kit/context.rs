@@ -7,6 +7,7 @@ use super::watch::ByTask;
 use super::{Error, Result};
 use crate::class::targets::Places;
 use crate::network::Made;
+use crate::task::Memories;
 use crate::task::places::Places as TaskPlaces;
 use crate::task::pod::{JobFacts, PodFacts};
 use arc_swap::ArcSwap;
@@ -133,6 +134,7 @@ pub struct Context {
     pub policies: Made,
     written: Mutex<HashMap<String, Timestamp>>,
     graphs: Mutex<HashMap<String, Arc<Graph>>>,
+    memories: Memories,
     /// What users wrote is read and evaluated by so many at once, whoever wrote it.
     thinking: Semaphore,
 }
@@ -163,6 +165,7 @@ impl Context {
             policies: Made::default(),
             written: Mutex::default(),
             graphs: Mutex::default(),
+            memories: Memories::default(),
             thinking: Semaphore::new(2),
         }
     }
@@ -228,10 +231,17 @@ impl Context {
         graphs.insert(uid.to_owned(), Arc::clone(graph));
     }
 
-    /// Forgets it: the run has ended.
-    pub fn forget_graph(&self, uid: &str) {
+    /// Forgets what is known of a run: it has ended.
+    pub fn forget_run(&self, uid: &str) {
         let mut graphs = self.graphs.lock().unwrap_or_else(PoisonError::into_inner);
         graphs.remove(uid);
+        self.memories.forget(uid);
+    }
+
+    /// What passes over runs remember.
+    #[must_use]
+    pub fn memories(&self) -> &Memories {
+        &self.memories
     }
 
     /// When this process last wrote the status of a Task or a Budget.

@@ -4,8 +4,8 @@ use super::{Error, Result};
 use arc_swap::ArcSwapOption;
 use futures::StreamExt as _;
 use oarmaster_protocol::admin::{
-    AttemptReport, BudgetReport, Change, Fence, Health, OpenAttempt, OpenAttemptRef, Room,
-    RoomQuery, TaskBudget,
+    AttemptReport, BudgetReport, Change, Fence, Health, KeptItem, OpenAttempt, OpenAttemptRef,
+    Room, RoomQuery, TaskBudget,
 };
 use oarmaster_protocol::request::Reply;
 use oarmaster_protocol::task::ApiError;
@@ -148,6 +148,33 @@ impl Gateway {
         known(self.ask(&act, Method::PUT, &path, Some(answer)).await)
     }
 
+    /// Keeps results of items of a step of a run. Of an item that has one the newer one counts.
+    ///
+    /// # Errors
+    /// When the gateway cannot be asked, or has no room (`too_large`).
+    pub async fn keep_items(&self, uid: &str, step: &str, items: &[KeptItem]) -> Result<()> {
+        let act = format!("keep items of step {step} of {uid}");
+        let path = format!("/admin/v1/tasks/{uid}/kept/{step}");
+        self.ask(&act, Method::PUT, &path, Some(items)).await
+    }
+
+    /// What is kept of the items of a step, or of one of them; nothing where it is no longer kept.
+    ///
+    /// # Errors
+    /// When the gateway cannot be asked, or it is more than is read at once (`too_large`).
+    pub async fn kept_items(
+        &self,
+        uid: &str,
+        step: &str,
+        item: Option<u32>,
+    ) -> Result<Vec<KeptItem>> {
+        let act = format!("read items of step {step} of {uid}");
+        let one = item.map_or_else(String::new, |item| format!("?item={item}"));
+        let path = format!("/admin/v1/tasks/{uid}/kept/{step}{one}");
+        let found = known(self.ask::<(), _>(&act, Method::GET, &path, None).await)?;
+        Ok(found.unwrap_or_default())
+    }
+
     /// Every attempt that is neither fenced nor ended.
     ///
     /// # Errors
@@ -237,7 +264,7 @@ impl Gateway {
 
     async fn ask<B, T>(&self, act: &str, method: Method, path: &str, body: Option<&B>) -> Result<T>
     where
-        B: Serialize,
+        B: Serialize + ?Sized,
         T: DeserializeOwned,
     {
         let writes = method != Method::GET;

@@ -103,7 +103,7 @@ pub async fn act(task: &Task, ctx: &Context, seen: &Observed, todo: Plan) -> Res
         }
     }
     if let Some(ended) = ended {
-        ctx.forget_graph(uid);
+        ctx.forget_run(uid);
         let call = task.spec.agent.as_ref();
         let agent = call.and_then(|call| call.name.as_deref().or(chosen(&current)));
         let kind = match (call, &task.spec.run) {

@@ -766,7 +766,8 @@ impl<'a> Draft<'a> {
     }
 }
 
-fn usage(used: &TaskUsage) -> Option<Usage> {
+/// What was used, for a status; nothing where that is nothing.
+pub(super) fn usage(used: &TaskUsage) -> Option<Usage> {
     let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let sum = &used.sum;
     let nothing = used.calls == 0 && sum.cost_pico == 0 && sum.input_tokens == 0;

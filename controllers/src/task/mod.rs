@@ -23,6 +23,8 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
+pub use run::Memories;
+
 use crate::kit::{Context, Result};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;

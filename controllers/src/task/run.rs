@@ -3,11 +3,14 @@
 
 mod act;
 mod again;
+mod fold;
+mod memory;
 mod observe;
 
 pub(super) use act::{Carried, carry_out};
 pub(super) use again::goes_on;
 use again::more;
+pub use memory::{Memories, Memory};
 pub(super) use observe::observe;
 pub use observe::{Named, Seen};
 
@@ -20,14 +23,13 @@ use oarmaster_crds::conditions::{reason, whole_second};
 use oarmaster_crds::kinds::steps::{ActiveStep, StepKind, StepsStatus};
 use oarmaster_crds::kinds::task::{DesiredState, FailureStatus, Phase, Usage};
 use oarmaster_crds::validate::{self, summary};
-use oarmaster_crds::{Approval, GepDuration, Task, Usd, WorkflowSpec, access, names};
+use oarmaster_crds::{Approval, GepDuration, Task, WorkflowSpec, access, names};
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::admin::{MAX_LABELS, OpenAttempt, RunsIn, TaskBudget};
 use oarmaster_protocol::assignment::{Assignment, Target, WorkflowTarget, Workspace};
-use oarmaster_protocol::journal::CallUsage;
 use oarmaster_protocol::request::action;
 use oarmaster_workflow::graph::Graph;
-use oarmaster_workflow::run::{self, Make, Over, What};
+use oarmaster_workflow::run::{self, Fold, Lists, Make, Over, Want, What};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -48,6 +50,12 @@ pub struct Todo {
     pub make: Vec<Made>,
     /// Tell these Tasks what to do, by name.
     pub tell: Vec<(String, DesiredState)>,
+    /// Read this of items whose Tasks were let go, and make the pass again.
+    pub read: Vec<Want>,
+    /// Let Tasks of these items go.
+    pub fold: Vec<Fold>,
+    /// Remember these lists of items.
+    pub lists: Lists,
 }
 
 /// An object of a step.
@@ -209,8 +217,17 @@ fn advance(draft: &mut Draft<'_>, seen: &Seen, graph: &Graph) {
             most: most(task),
             refused: &refused(task, seen, graph),
             was_paused: draft.status.phase == Some(Phase::Paused),
+            folding: seen.memory.folding,
+            kept: &seen.memory.kept,
+            lists: &seen.memory.lists,
         },
     );
+    if !moves.wants.is_empty() {
+        draft.run.read = moves.wants;
+        return;
+    }
+    draft.run.fold = moves.fold;
+    draft.run.lists = moves.lists;
     for made in &moves.make {
         draft.stepped(made);
         draft.run.make.push(object(draft, &held.revision, made));
@@ -221,7 +238,7 @@ fn advance(draft: &mut Draft<'_>, seen: &Seen, graph: &Graph) {
     if draft.status.started_at.is_none() && !steps.active.is_empty() {
         draft.status.started_at = Some(Time(whole_second(draft.seen.now)));
     }
-    if let Some(usage) = usage(draft, seen) {
+    if let Some(usage) = usage(draft) {
         draft.status.usage = Some(usage);
     }
     if let Some(next) = moves.next {
@@ -270,15 +287,8 @@ fn refused(task: &Task, seen: &Seen, graph: &Graph) -> BTreeMap<String, String> 
 
 /// What a run used that was booked after its end.
 pub(super) fn late(draft: &mut Draft<'_>) {
-    let Some(below) = draft.seen.report.as_ref().map(|report| report.below) else {
-        return;
-    };
-    if let Some(usage) = &mut draft.status.usage {
-        *usage = Usage {
-            calls: usage.calls,
-            models: std::mem::take(&mut usage.models),
-            ..sums(&below)
-        };
+    if let Some(usage) = usage(draft) {
+        draft.status.usage = Some(usage);
     }
 }
 
@@ -381,28 +391,9 @@ fn asked_of(draft: &Draft<'_>, seen: &Seen, name: &str) -> observe::Asks {
         .unwrap_or_default()
 }
 
-/// What all of its steps have used. The sums are the gateway's, exact and with whatever is below the steps; calls and models are those of the
-/// steps themselves.
-fn usage(draft: &Draft<'_>, seen: &Seen) -> Option<Usage> {
-    let below = draft.seen.report.as_ref()?.below;
-    let nothing = below.cost_pico == 0 && below.input_tokens == 0 && seen.calls == 0;
-    (!nothing).then(|| Usage {
-        calls: seen.calls,
-        models: seen.models.clone(),
-        ..sums(&below)
-    })
-}
-
-fn sums(below: &CallUsage) -> Usage {
-    let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-    Usage {
-        input_tokens: number(below.input_tokens),
-        output_tokens: number(below.output_tokens),
-        cached_tokens: number(below.cached_tokens),
-        total_tokens: number(below.input_tokens.saturating_add(below.output_tokens)),
-        usd: Usd::from_pico(below.cost_pico).0,
-        ..Usage::default()
-    }
+/// What all of its steps have used, and whatever is below them: the gateway's sums, which are exact.
+fn usage(draft: &Draft<'_>) -> Option<Usage> {
+    super::draft::usage(&draft.seen.report.as_ref()?.below)
 }
 
 /// The Workflow as it is kept: in the Task's namespace and owned by it, so that it is there as long as the Task is.

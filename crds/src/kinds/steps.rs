@@ -37,7 +37,7 @@ pub struct StepsStatus {
     /// Of steps with `forEach`, how their items stand.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fans: Vec<FanStatus>,
-    /// Of steps with `repeat`, how often they were done, where that was more than once: by the step's name the number, with `forEach` that of each such item like `4:2,17:3`.
+    /// Of steps with `repeat`, how often they were done, where that was more than once: by the step's name the number, with `forEach` each number with its items like `2=4,9-12;3=17`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub repeated: BTreeMap<String, String>,
     /// Of steps that were run anew, the number of that `spec.rerun.count`, written like `repeated`.
@@ -184,12 +184,15 @@ pub struct FanStatus {
     pub digest: String,
     /// How many have begun.
     pub begun: i64,
-    /// Of those, the ones that begin anew: see `spec.rerun` of the Task. Like `3,17-18`.
+    /// Of those, the ones that begin anew: see `spec.rerun` of the Task. Like `3,17-18`, or where that would be longer their bits, the first one first: `base64:...`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub again: String,
-    /// Those that failed, from 0, like `3,17-18`.
+    /// Those that failed, from 0, written like `again`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub failed: String,
+    /// Those whose Tasks are gone, written like `again`: of a step with more than 100 items the gateway keeps what they left.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub folded: String,
     /// The first one that failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_failure: Option<FailedStep>,

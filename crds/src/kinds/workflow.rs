@@ -18,7 +18,7 @@ pub const MAX_STEPS: usize = 200;
 /// Most steps in `finally`.
 pub const MAX_FINALLY: usize = 20;
 /// Most items of a step with `forEach`.
-pub const MAX_ITEMS: usize = 1000;
+pub const MAX_ITEMS: usize = 20_000;
 /// How many items of a step are under way at once, if it does not say.
 pub const PARALLEL: i64 = 10;
 /// Most repetitions of a step.
@@ -237,7 +237,7 @@ pub struct StepSpec {
     /// New attempts after failures that may pass. Of an agent or a run. Default: one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetrySpec>,
-    /// The list whose items it does, each by itself: an expression, or a list with expressions in it. `item` and `index` (from 0) are known to its other expressions. Its output is the list of theirs. At most 1000 items; of none it has succeeded, and of null it is skipped.
+    /// The list whose items it does, each by itself: an expression, or a list with expressions in it. `item` and `index` (from 0) are known to its other expressions. Its output is the list of theirs. At most 20000 items; of none it has succeeded, and of null it is skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_data")]
     pub for_each: Option<Value>,

@@ -8,6 +8,7 @@
 
 mod chain;
 mod fan;
+mod items;
 mod live;
 mod many;
 mod objects;
@@ -50,6 +51,7 @@ struct Config {
 enum Phase {
     Chain,
     Fan,
+    Items,
     Many,
     Live,
 }
@@ -84,6 +86,10 @@ async fn phases(world: &World<'_>, stub: Stub, config: &Config, report: &mut Rep
     }
     if wanted(Phase::Fan) {
         fan::run(world, report).await?;
+        stub.check()?;
+    }
+    if wanted(Phase::Items) {
+        items::run(world, report).await?;
         stub.check()?;
     }
     if wanted(Phase::Many) {

@@ -59,6 +59,13 @@ pub fn fan(width: usize) -> Value {
     steps(width, |_| None)
 }
 
+/// A step with so many items, fifty at a time.
+pub fn items(count: usize) -> Value {
+    let all: Vec<usize> = (0..count).collect();
+    json!({"steps": [{"name": "work", "agent": {"name": BENCH}, "params": {"prompt": PROMPT}, "forEach": all, "parallel": 50}],
+        "output": "${size(steps.work.output)}"})
+}
+
 /// Steps that do what the Task of [`bare`] does, each after another one.
 fn steps(count: usize, after: impl Fn(usize) -> Option<String>) -> Value {
     let step = |at: usize| {

@@ -167,6 +167,52 @@ impl<'a> Stage<'a> {
         Ok(uid)
     }
 
+    /// Begins a run of one step with so many items, whose output says of them how many there are and what the first and the last one left.
+    ///
+    /// # Errors
+    /// When the API server refuses it, or the operator does not take it.
+    pub async fn items(&self, run: &str, items: i64) -> Result<()> {
+        let (space, me) = (self.scene.space, &self.scene.me);
+        let all: Vec<i64> = (0..items).collect();
+        let fan = json!({"forEach": all, "parallel": 50, "agent": {"name": AGENT}, "params": {"prompt": "${params.run} item${index}"}});
+        let last = items - 1;
+        let spec = json!({
+            "params": params(), "steps": [with(json!({"name": "work"}), &fan)],
+            "output": {
+                "count": "${size(steps.work.output)}", "first": "${steps.work.output[0].text}",
+                "last": format!("${{steps.work.output[{last}].text}}"),
+            },
+        });
+        let workflow = object("Workflow", run, &spec);
+        space.create(&workflow.to_string()).await?;
+        ready(space, run).await?;
+        let task = json!({"workflow": {"name": run}, "params": {"run": run}, "requestedBy": me});
+        space
+            .create(&object("Task", run, &task).to_string())
+            .await?;
+        Ok(())
+    }
+
+    /// Every Task that was ever seen whose name begins so: UIDs by name.
+    #[must_use]
+    pub fn tasks_of(&self, prefix: &str) -> BTreeMap<String, BTreeSet<String>> {
+        let mut seen = self.tasks.seen.borrow().clone();
+        seen.retain(|name, _| name.starts_with(prefix));
+        seen
+    }
+
+    /// How many requests the provider got for each step or item of a run.
+    #[must_use]
+    pub fn calls_of(&self, run: &str) -> BTreeMap<String, usize> {
+        let mut calls: BTreeMap<String, usize> = BTreeMap::new();
+        for call in self.scene.mock.bill() {
+            if let Some(step) = step_of(&call, run) {
+                *calls.entry(step.to_owned()).or_default() += 1;
+            }
+        }
+        calls
+    }
+
     /// Waits until the operator that runs now has looked at what there is, and everything that it made was seen.
     ///
     /// # Errors
@@ -212,15 +258,10 @@ impl<'a> Stage<'a> {
                 .with_context(|| format!("{part}: {journal:#?}"))?;
             cost += usage.sum.cost_pico;
         }
-        let below = self.scene.rig.report(uid, 1).await?.below.cost_pico;
+        let below = self.scene.rig.report(uid, 1).await?.below.sum.cost_pico;
         ensure!(below == cost, "the run has {below}, its steps {cost}");
 
-        let mut calls: BTreeMap<String, usize> = BTreeMap::new();
-        for call in self.scene.mock.bill() {
-            if let Some(step) = step_of(&call, run) {
-                *calls.entry(step.to_owned()).or_default() += 1;
-            }
-        }
+        let calls = self.calls_of(run);
         Ok(Ending {
             status: serde_json::from_str(&text)?,
             made: made

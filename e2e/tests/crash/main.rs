@@ -7,6 +7,7 @@
 mod support;
 
 mod gateway;
+mod items;
 mod operator;
 mod requests;
 mod sandbox;

@@ -57,7 +57,7 @@ impl State {
         let bytes = task.journal_bytes;
         let new = match entry {
             Entry::Artifact { artifact, .. } => vec![(&artifact.digest, artifact.size)],
-            Entry::Blob { blob, .. } => vec![(&blob.digest, blob.size)],
+            Entry::Blob { blob, .. } | Entry::Kept { blob, .. } => vec![(&blob.digest, blob.size)],
             Entry::TakenOver { blobs, .. } => {
                 blobs.iter().map(|blob| (&blob.digest, blob.size)).collect()
             }
@@ -70,6 +70,7 @@ impl State {
         }
         let settled = entry.record().and_then(|record| task.settles(&record.body));
         let before = (task.sum, task.reserved);
+        let (calls, models) = (task.answers, task.models.len());
         task.apply(entry, at)?;
         self.shared.follow(task, entry.record());
         if let Some(record) = entry.record() {
@@ -83,10 +84,16 @@ impl State {
         } else {
             task.parent.clone()
         };
+        let calls = task.answers.saturating_sub(calls);
+        let models = task.models.get(models..).unwrap_or_default().to_vec();
+        let caller = task.parent.clone().filter(|_| calls > 0);
         let more = task.journal_bytes.saturating_sub(bytes);
         self.task_bytes = self.task_bytes.saturating_add(more);
         if let Some(parent) = parent {
             self.spent_below(parent, before, after);
+        }
+        if let Some(parent) = caller {
+            self.called_below(parent, calls, &models);
         }
         match (entry, settled) {
             (Entry::Open { scopes, record, .. }, _) => {
@@ -158,6 +165,12 @@ impl Task {
             }
             Entry::Blob { .. } => {
                 self.journal_bytes = self.journal_bytes.saturating_add(u64::from(at.bytes));
+            }
+            Entry::Kept {
+                step, items, blob, ..
+            } => {
+                self.journal_bytes = self.journal_bytes.saturating_add(u64::from(at.bytes));
+                self.keep_items(step, items, blob);
             }
             Entry::TakenOver { blobs, .. } => {
                 self.journal_bytes = self.journal_bytes.saturating_add(u64::from(at.bytes));

@@ -115,7 +115,7 @@ impl State {
             )));
         }
         let what = format!("artifact {}", artifact.name);
-        fits(task, &what, &artifact.digest, artifact.size, quota)?;
+        task.fits(&what, &artifact.digest, artifact.size, quota)?;
         Ok(vec![Entry::Artifact {
             task: by.task.to_owned(),
             artifact: artifact.clone(),
@@ -136,10 +136,8 @@ impl State {
         if task.blobs.contains_key(&blob.digest) {
             return Ok(Vec::new());
         }
-        if task.journal_bytes >= journal {
-            return Err(journal_full(journal));
-        }
-        fits(task, "the checkpoint", &blob.digest, blob.size, quota)?;
+        task.fits_journal(journal)?;
+        task.fits("the checkpoint", &blob.digest, blob.size, quota)?;
         Ok(vec![Entry::Blob {
             task: by.task.to_owned(),
             blob: blob.clone(),
@@ -147,19 +145,36 @@ impl State {
     }
 }
 
-fn fits(task: &Task, what: &str, digest: &str, size: u64, quota: u64) -> Result<(), Refusal> {
-    let used = task.blob_bytes();
-    let more = if task.blobs.contains_key(digest) {
-        0
-    } else {
-        size
-    };
-    if used.saturating_add(more) > quota {
-        return Err(Refusal::TooLarge(format!(
-            "{what} of {size} bytes does not fit: the Task's artifacts and checkpoints have {used} of {quota} bytes"
-        )));
+impl Task {
+    /// Whether its journal may grow.
+    pub(super) fn fits_journal(&self, most: u64) -> Result<(), Refusal> {
+        match self.journal_bytes >= most {
+            true => Err(journal_full(most)),
+            false => Ok(()),
+        }
     }
-    Ok(())
+
+    /// Whether it may have another blob.
+    pub(super) fn fits(
+        &self,
+        what: &str,
+        digest: &str,
+        size: u64,
+        quota: u64,
+    ) -> Result<(), Refusal> {
+        let used = self.blob_bytes();
+        let more = if self.blobs.contains_key(digest) {
+            0
+        } else {
+            size
+        };
+        if used.saturating_add(more) > quota {
+            return Err(Refusal::TooLarge(format!(
+                "{what} of {size} bytes does not fit: the Task's artifacts and checkpoints have {used} of {quota} bytes"
+            )));
+        }
+        Ok(())
+    }
 }
 
 fn missing_blob<'b>(task: &Task, body: &'b Body) -> Option<&'b str> {

@@ -8,6 +8,7 @@ mod fold;
 mod handover;
 mod held;
 mod journal;
+mod kept;
 mod notes;
 mod requests;
 mod retention;
@@ -22,6 +23,7 @@ pub use fold::add;
 pub use held::Held;
 pub use journal::AppendDecision;
 pub use journal::check_artifact_name;
+pub use kept::KeptAt;
 pub use notes::{NoteAt, Notes};
 pub use requests::RequestAt;
 pub use retention::Due;
@@ -153,6 +155,8 @@ pub struct Task {
     pub reserved: Reserve,
     /// What the Tasks below this one have settled and reserved.
     pub below: Below,
+    /// What is kept of items of its steps whose Tasks are gone, by step; the newest last.
+    pub kept: BTreeMap<String, Vec<KeptAt>>,
     /// What it asked for, by id.
     pub requests: BTreeMap<String, RequestAt>,
     pub answers: u64,
@@ -175,12 +179,16 @@ pub struct Task {
 }
 
 /// What Tasks have settled and reserved that count in the budget of one above them.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Below {
     /// Settled.
     pub sum: CallUsage,
     /// Reserved by open hops.
     pub reserved: Reserve,
+    /// Calls that were answered.
+    pub calls: u64,
+    /// Models that answered, in order of first use.
+    pub models: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -283,6 +291,7 @@ impl Task {
             sum: CallUsage::default(),
             reserved: Reserve::default(),
             below: Below::default(),
+            kept: BTreeMap::new(),
             requests: BTreeMap::new(),
             answers: 0,
             tool_calls: 0,

@@ -127,6 +127,25 @@ impl State {
     }
 }
 
+impl State {
+    /// A Task below `parent` was answered.
+    pub(super) fn called_below(&mut self, parent: String, calls: u64, models: &[String]) {
+        let mut next = Some(parent);
+        for _ in 0..MAX_DEPTH {
+            let Some(task) = next.and_then(|uid| self.tasks.get_mut(&uid)) else {
+                return;
+            };
+            task.below.calls = task.below.calls.saturating_add(calls);
+            for model in models {
+                if !task.below.models.contains(model) {
+                    task.below.models.push(model.clone());
+                }
+            }
+            next = task.parent.clone();
+        }
+    }
+}
+
 impl Below {
     fn moved(&mut self, before: (CallUsage, Reserve), after: (CallUsage, Reserve)) {
         let number =

@@ -23,7 +23,13 @@ impl State {
             isolated: found.isolated.clone(),
             outcome: found.outcome.clone(),
             usage: task.usage(),
-            below: task.below.sum,
+            below: TaskUsage {
+                calls: task.below.calls,
+                sum: task.below.sum,
+                reserved_pico: task.below.reserved.pico,
+                models: task.below.models.clone(),
+                ..TaskUsage::default()
+            },
             score: found.score,
             requests: task.open_requests(),
             next: task.next(),

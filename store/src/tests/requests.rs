@@ -207,6 +207,9 @@ async fn what_a_child_spends_counts_in_the_budgets_above_it() {
     assert_eq!(refused.code(), ErrorCode::BudgetExceeded);
     let own = store.usage(UID).await.unwrap();
     assert_eq!(own.sum.cost_pico, 0, "its own calls are told apart");
+    let below = store.report(UID, 1).await.unwrap().below;
+    assert_eq!((below.calls, below.sum.cost_pico), (2, 70));
+    assert_eq!(below.models, ["m-2026"]);
     drop(store);
 
     let store = Store::open(options(dir.path())).await.unwrap();

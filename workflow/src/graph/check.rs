@@ -222,7 +222,7 @@ fn step(problems: &mut Vec<Problem>, field: &str, step: &StepSpec) {
         }
         None | Some(serde_json::Value::String(_)) => {}
         Some(serde_json::Value::Array(list)) if list.len() <= MAX_ITEMS => {}
-        Some(serde_json::Value::Array(_)) => wrong(".forEach", "write at most 1000 items"),
+        Some(serde_json::Value::Array(_)) => wrong(".forEach", "write at most 20000 items"),
         Some(_) => wrong(
             ".forEach",
             "write a list, or an expression that gives one, like ${steps.plan.output.files}",

@@ -19,8 +19,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Characters of a question, as the Approval bounds them.
 const MAX_ASK: usize = 4096;
-/// How many earlier reruns of a step are looked for.
-const RERUNS: usize = 8;
 /// Characters of one text that a question shows.
 const MAX_SHOWN: usize = 16_384;
 
@@ -121,7 +119,7 @@ pub(super) fn name_of(seen: &Seen<'_>, step: &StepSpec, which: Which) -> (StepKi
     object(seen.task, seen.uid, step, which)
 }
 
-/// The names of everything that may have been made for the steps of a run: those of Tasks, and those of Approvals.
+/// The names of everything that is there for the steps of a run, or may be: those of Tasks, and those of Approvals.
 #[must_use]
 pub fn objects(
     task: &str,
@@ -153,22 +151,13 @@ pub fn objects(
                 // Some may have been made and not been written down.
                 let next = i64::try_from(step.parallel()).unwrap_or(1);
                 let last = fan.begun.saturating_add(next).min(fan.items);
-                (0..last).map(Some).collect()
+                let there = (0..last).filter(|item| !fan.folded.contains(*item));
+                there.map(Some).collect()
             }
         };
         let limit = step.limit();
         for item in items {
             let last = standing.last(at, item);
-            // What was run before counts in what was used.
-            for rerun in (0..last.rerun).rev().take(RERUNS) {
-                for turn in 1..=limit {
-                    add(Which {
-                        turn,
-                        rerun,
-                        ..last
-                    });
-                }
-            }
             // One more than is known may have been made.
             for turn in 1..=last.turn.saturating_add(1).min(limit) {
                 add(Which { turn, ..last });

@@ -1,6 +1,7 @@
 //! A run that has ended goes on: some of its steps are run anew, or it is undone. Pure.
 
-use super::fan;
+use super::items::Items;
+use super::numbers::{read_numbers, write_number};
 use crate::graph::{Graph, Step};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -159,30 +160,22 @@ fn in_parts(steps: &mut StepsStatus, name: &str, count: i64) {
     let Some(held) = steps.fans.iter_mut().find(|fan| fan.name == name) else {
         return;
     };
-    let failed = fan::read(&held.failed);
-    held.again = fan::write(&failed);
+    let failed = Items::read(&held.failed);
+    let mut folded = Items::read(&held.folded);
+    folded.without(&failed);
+    held.folded = folded.write();
+    held.again = failed.write();
     held.failed.clear();
     held.first_failure = None;
-    for numbers in [&mut steps.repeated, &mut steps.rerun] {
-        let of_others: Vec<(Option<i64>, i64)> = numbers
-            .get(name)
-            .into_iter()
-            .flat_map(|text| super::numbers::read_numbers(text))
-            .filter(|(item, _)| item.is_none_or(|item| !failed.contains(&item)))
-            .collect();
-        let text = of_others.into_iter().map(|(item, number)| match item {
-            Some(item) => format!("{item}:{number}"),
-            None => number.to_string(),
-        });
-        let text: Vec<String> = text.collect();
-        numbers.insert(name.to_owned(), text.join(","));
-    }
-    let text = steps.rerun.entry(name.to_owned()).or_default();
-    for item in failed {
+    for (numbers, anew) in [(&mut steps.repeated, None), (&mut steps.rerun, Some(count))] {
+        let held = numbers.remove(name).unwrap_or_default();
+        let of_others = read_numbers(&held);
+        let of_others =
+            of_others.filter(|(item, _)| item.is_none_or(|item| !failed.contains(item)));
+        let anew = failed.iter().filter_map(|item| Some((Some(item), anew?)));
+        let text = write_number(of_others.chain(anew));
         if !text.is_empty() {
-            text.push(',');
+            numbers.insert(name.to_owned(), text);
         }
-        text.push_str(&format!("{item}:{count}"));
     }
-    steps.repeated.retain(|_, text| !text.is_empty());
 }

@@ -305,6 +305,15 @@ impl Standing {
         }
     }
 
+    /// The Tasks of an item are let go, and what names them with them.
+    pub(super) fn folded(&mut self, at: usize, item: i64) {
+        self.turns.remove(&(at, Some(item)));
+        self.reruns.remove(&(at, Some(item)));
+        if let Some(fan) = self.fans.get_mut(&at) {
+            fan.folded.insert(item);
+        }
+    }
+
     /// What is made first for a step, or an item of it.
     pub(super) fn which(&self, at: usize, item: Option<i64>) -> Which {
         let rerun = self

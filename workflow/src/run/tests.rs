@@ -1,5 +1,6 @@
 mod fans;
 mod files;
+mod folds;
 mod properties;
 mod undone;
 mod waits;

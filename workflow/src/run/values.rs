@@ -1,5 +1,6 @@
 //! The values of expressions.
 
+use super::fold::Left;
 use super::make::{Which, name_of, wrong};
 use super::standing::State;
 use super::{CANCELLED, Child, MAX_ROUNDS, Run};
@@ -9,7 +10,7 @@ use oarmaster_crds::kinds::workflow::{MAX_ITEMS, Merge};
 use oarmaster_protocol::FailureClass;
 use serde_json::{Map, Value, json};
 use std::cmp::Ordering;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// Items of `Append`, if the workflow does not say how many.
 const SHARED_ITEMS: i64 = 100;
@@ -54,7 +55,7 @@ impl Run<'_> {
             let Some(at) = self.graph.find(name) else {
                 continue;
             };
-            let value = self.step(at, name, reads.items.contains(name))?;
+            let value = self.step(at, reads.items.contains(name))?;
             values.steps.insert(name.clone(), value);
         }
         Ok(values)
@@ -68,7 +69,7 @@ impl Run<'_> {
             .get(at)
             .is_some_and(|step| step.until.is_some());
         let me = if which.undo {
-            Some(self.done(at, self.standing.last(at, which.item))?)
+            Some(self.done_last(at, which.item)?)
         } else if which.turn > 1 {
             let turn = which.turn - 1;
             Some(self.done(at, Which { turn, ..which })?)
@@ -94,8 +95,16 @@ impl Run<'_> {
 
     /// What a step did that succeeded in it, as `self`.
     fn done(&self, at: usize, which: Which) -> Result<Value, Wrong> {
-        let name = self.graph.steps.get(at).map_or("", |step| &step.spec.name);
-        match self.child(at, which) {
+        self.as_self(at, which.item, self.child(at, which))
+    }
+
+    /// The same, of what it did last.
+    fn done_last(&self, at: usize, item: Option<i64>) -> Result<Value, Wrong> {
+        self.as_self(at, item, self.last_child(at, item))
+    }
+
+    fn as_self(&self, at: usize, item: Option<i64>, child: Option<&Child>) -> Result<Value, Wrong> {
+        match child {
             Some(Child::Succeeded(output)) => Ok(json!({
                 "phase": "Succeeded",
                 "succeeded": true,
@@ -104,7 +113,7 @@ impl Run<'_> {
                 "output": output,
                 "failure": null,
             })),
-            _ => Err(gone(name)),
+            _ => Err(self.gone(at, item)),
         }
     }
 
@@ -118,17 +127,22 @@ impl Run<'_> {
     }
 
     /// The items of a step: the same in each pass, or it cannot go on.
-    pub(super) fn items(&mut self, at: usize) -> Result<Rc<Vec<Value>>, Wrong> {
-        if let Some(items) = self.lists.get(&at) {
-            return Ok(Rc::clone(items));
+    pub(super) fn items(&mut self, at: usize) -> Result<Arc<Vec<Value>>, Wrong> {
+        if let Some((_, items)) = self.lists.get(&at) {
+            return Ok(Arc::clone(items));
+        }
+        let begun = self.standing.fans.get(&at).map(|fan| &fan.digest);
+        if let Some(items) = begun.and_then(|digest| self.seen.lists.get(digest)) {
+            return Ok(Arc::clone(items));
         }
         let items = self.list(at)?.unwrap_or_default();
-        let same = |fan: &super::fan::Fan| fan.digest == digest(&items);
+        let digest = digest(&items);
+        let same = |fan: &super::fan::Fan| fan.digest == digest;
         if !self.standing.fans.get(&at).is_none_or(same) {
             return Err(other_list(self.graph, at));
         }
-        let items = Rc::new(items);
-        self.lists.insert(at, Rc::clone(&items));
+        let items = Arc::new(items);
+        self.lists.insert(at, (digest, Arc::clone(&items)));
         Ok(items)
     }
 
@@ -156,13 +170,13 @@ impl Run<'_> {
         }
     }
 
-    fn step(&self, at: usize, name: &str, with_items: bool) -> Result<Value, Wrong> {
+    fn step(&self, at: usize, with_items: bool) -> Result<Value, Wrong> {
         let state = self.standing.state(at);
         let fan = self.standing.fans.get(&at);
         let output = match (state, fan) {
-            (State::Succeeded(_) | State::Failed(..), Some(_)) => self.outputs(at, name)?,
+            (State::Succeeded(_) | State::Failed(..), Some(_)) => self.outputs(at)?,
             _ if self.waits(at) => Value::Null,
-            (State::Succeeded(_), None) => self.output(at).ok_or_else(|| gone(name))?,
+            (State::Succeeded(_), None) => self.output(at).ok_or_else(|| self.gone(at, None))?,
             (State::Failed(..), None) => self.output(at).unwrap_or_default(),
             _ => Value::Null,
         };
@@ -181,7 +195,7 @@ impl Run<'_> {
             "failure": failure,
         });
         if with_items && let Some(step) = step.as_object_mut() {
-            step.insert("items".to_owned(), self.all_items(at, name)?);
+            step.insert("items".to_owned(), self.all_items(at)?);
         }
         Ok(step)
     }
@@ -195,33 +209,39 @@ impl Run<'_> {
     }
 
     /// The outputs of the items, in their order; null of one that has none.
-    fn outputs(&self, at: usize, name: &str) -> Result<Value, Wrong> {
+    fn outputs(&self, at: usize) -> Result<Value, Wrong> {
         let Some(fan) = self.standing.fans.get(&at) else {
             return Ok(Value::Null);
         };
+        self.need_all(at);
         let mut all = Vec::with_capacity(fan.len());
         for item in 0..fan.items {
             let through = fan.succeeded(item);
-            all.push(match self.child(at, self.standing.last(at, Some(item))) {
-                _ if !through => Value::Null,
+            if !through {
+                all.push(Value::Null);
+                continue;
+            }
+            all.push(match self.last_child(at, Some(item)) {
                 Some(Child::Succeeded(output)) => output.clone(),
-                _ => return Err(gone(&format!("{name}, item {item},"))),
+                _ => return Err(self.gone(at, Some(item))),
             });
         }
         Ok(Value::Array(all))
     }
 
     /// How the items stand; null of a step without.
-    fn all_items(&self, at: usize, name: &str) -> Result<Value, Wrong> {
+    fn all_items(&self, at: usize) -> Result<Value, Wrong> {
         let Some(fan) = self.standing.fans.get(&at) else {
             return Ok(Value::Null);
         };
+        self.need_all(at);
         let mut all = Vec::with_capacity(fan.len());
         for item in 0..fan.items {
-            let child = self.child(at, self.standing.last(at, Some(item)));
-            let failed = fan.failed.contains(&item);
+            let begun = fan.has_begun(item);
+            let child = begun.then(|| self.last_child(at, Some(item))).flatten();
+            let failed = fan.failed.contains(item);
             let (phase, output, failure) = match child {
-                _ if !fan.has_begun(item) => ("Omitted", Value::Null, Value::Null),
+                _ if !begun => ("Omitted", Value::Null, Value::Null),
                 Some(Child::Succeeded(output)) if !failed => {
                     ("Succeeded", output.clone(), Value::Null)
                 }
@@ -233,7 +253,7 @@ impl Run<'_> {
                         json!({"class": CANCELLED, "message": "it did not end by itself"});
                     ("Failed", Value::Null, failure)
                 }
-                None => return Err(gone(&format!("{name}, item {item},"))),
+                None => return Err(self.gone(at, Some(item))),
                 Some(_) => ("Running", Value::Null, Value::Null),
             };
             all.push(json!({
@@ -272,8 +292,25 @@ impl Run<'_> {
         }
     }
 
+    /// How what was made last for a step, or an item of it, stands.
+    fn last_child(&self, at: usize, item: Option<i64>) -> Option<&Child> {
+        match self.gone_item(at, item) {
+            Some(Left::Known(results)) => results.last(),
+            Some(_) => None,
+            None => self.child(at, self.standing.last(at, item)),
+        }
+    }
+
     /// How something stands that was made for a step.
     fn child(&self, at: usize, which: Which) -> Option<&Child> {
+        match self.gone_item(at, which.item) {
+            Some(Left::Known(results)) => {
+                let turn = usize::try_from(which.turn).ok()?.checked_sub(1)?;
+                return results.get(turn);
+            }
+            Some(_) => return None,
+            None => {}
+        }
         let step = self.graph.steps.get(at)?;
         let (_, name) = name_of(self.seen, &step.spec, which);
         let found = self.seen.found.get(&name).filter(|found| found.ours)?;
@@ -297,7 +334,7 @@ impl Run<'_> {
             if step.share.is_none() {
                 continue;
             }
-            for which in self.through(at, &step.spec.name)? {
+            for which in self.through(at)? {
                 let given = match self.given(at, step, which) {
                     Ok(given) => given,
                     Err(wrong) if wrong.0 == FailureClass::StateRegressed => return Err(wrong),
@@ -339,7 +376,7 @@ impl Run<'_> {
     }
 
     /// Everything that a step did and succeeded in: by item, and by how often.
-    fn through(&self, at: usize, name: &str) -> Result<Vec<Which>, Wrong> {
+    fn through(&self, at: usize) -> Result<Vec<Which>, Wrong> {
         let items: Vec<Option<i64>> = match self.standing.fans.get(&at) {
             Some(fan) => (0..fan.items)
                 .filter(|item| fan.has_begun(*item))
@@ -348,17 +385,24 @@ impl Run<'_> {
             None if self.standing.ran(at) || !self.standing.units(at).is_empty() => vec![None],
             None => Vec::new(),
         };
+        self.need_all(at);
         let mut all = Vec::new();
         for item in items {
             let live = self.standing.units(at).iter().any(|unit| unit.item == item);
-            let last = self.standing.last(at, item);
+            let last = match self.gone_item(at, item) {
+                Some(Left::Known(results)) => Which {
+                    turn: i64::try_from(results.len()).unwrap_or(i64::MAX),
+                    ..self.standing.which(at, item)
+                },
+                _ => self.standing.last(at, item),
+            };
             for turn in 1..=last.turn {
                 let which = Which { turn, ..last };
                 let counts = turn < last.turn || !live;
                 match self.child(at, which) {
                     _ if !counts => {}
                     Some(Child::Succeeded(_)) => all.push(which),
-                    None if !self.has_failed(at, item) => return Err(gone(name)),
+                    None if !self.has_failed(at, item) => return Err(self.gone(at, item)),
                     _ => {}
                 }
             }
@@ -366,9 +410,23 @@ impl Run<'_> {
         Ok(all)
     }
 
+    /// What is said where nobody has any more what a step, or an item of it, left.
+    fn gone(&self, at: usize, item: Option<i64>) -> Wrong {
+        let name = self.graph.steps.get(at).map_or("", |step| &step.spec.name);
+        match self.gone_item(at, item) {
+            Some(Left::Refused(why)) => (FailureClass::OutputTooLarge, why.to_owned()),
+            Some(_) => gone(
+                name,
+                item,
+                "it is no longer kept (gateway.retention.artifacts)",
+            ),
+            None => gone(name, item, "its Task was deleted"),
+        }
+    }
+
     fn has_failed(&self, at: usize, item: Option<i64>) -> bool {
         match (self.standing.fans.get(&at), item) {
-            (Some(fan), Some(item)) => fan.failed.contains(&item),
+            (Some(fan), Some(item)) => fan.failed.contains(item),
             _ => matches!(self.standing.state(at), State::Failed(..)),
         }
     }
@@ -419,9 +477,10 @@ fn other_list(graph: &Graph, at: usize) -> Wrong {
     )
 }
 
-fn gone(name: &str) -> Wrong {
+fn gone(name: &str, item: Option<i64>, why: &str) -> Wrong {
+    let item = item.map_or_else(String::new, |item| format!(", item {item},"));
     (
         FailureClass::StateRegressed,
-        format!("the output of step {name} is gone: its Task was deleted; run the workflow anew"),
+        format!("the output of step {name}{item} is gone: {why}; run the workflow anew"),
     )
 }

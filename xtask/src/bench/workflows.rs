@@ -29,6 +29,8 @@ enum Phase {
     Chain,
     /// 100 steps at once, against as many Tasks
     Fan,
+    /// A step with 1,000, 3,000 and 10,000 items
+    Items,
     /// 500 runs at once
     Many,
     /// Many Tasks that do not end: memory
@@ -38,7 +40,13 @@ enum Phase {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let phases = if args.phases.is_empty() {
-        vec![Phase::Chain, Phase::Fan, Phase::Many, Phase::Live]
+        vec![
+            Phase::Chain,
+            Phase::Fan,
+            Phase::Items,
+            Phase::Many,
+            Phase::Live,
+        ]
     } else {
         args.phases.clone()
     };

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 pub enum Carried {
     /// All of it is done.
     Done,
-    /// Another Workflow is kept than the pass has seen: it is made again.
+    /// There is something that the pass has not seen: it is made again.
     Otherwise,
     /// The API server will never take these objects of steps, by name: its words.
     Refused(BTreeMap<String, String>),
@@ -41,6 +41,9 @@ pub async fn carry_out(
         open,
         make: made,
         tell,
+        read,
+        fold,
+        lists,
     } = todo;
     let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
     let uid = task.metadata.uid.as_deref().unwrap_or_default();
@@ -70,6 +73,14 @@ pub async fn carry_out(
             Some("diverged") => {}
             _ => return Err(error),
         }
+    }
+    if !read.is_empty() {
+        super::fold::read(ctx, uid, &read).await?;
+        return Ok(Carried::Otherwise);
+    }
+    ctx.memories().lists(uid, lists);
+    if !super::fold::fold(ctx, namespace, uid, &fold).await? {
+        return Ok(Carried::Otherwise);
     }
     let tasks: Api<Task> = Api::namespaced(ctx.client.clone(), namespace);
     let approvals: Api<Approval> = Api::namespaced(ctx.client.clone(), namespace);

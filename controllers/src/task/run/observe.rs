@@ -3,7 +3,7 @@
 use super::super::plan::Observed;
 use super::super::refs::{Refs, in_pico};
 use super::super::requests::{Made, decided, is_ours, parent};
-use super::{asks, params};
+use super::{Memory, asks, params};
 use crate::kit::context::{Guard, readable};
 use crate::kit::write::{WRITE_TIMEOUT, within};
 use crate::kit::{Context, Result, chain};
@@ -51,10 +51,8 @@ pub struct Seen {
     pub waits: BTreeMap<String, String>,
     /// Of its Approvals, who decides them.
     pub asked: BTreeMap<String, Asks>,
-    /// Model calls of its steps.
-    pub calls: i64,
-    /// Models that answered them.
-    pub models: Vec<String>,
+    /// What earlier passes remember of it.
+    pub memory: Memory,
 }
 
 /// What a run will run.
@@ -196,6 +194,9 @@ async fn seen(task: &Task, ctx: &Context, begun: bool) -> Result<Seen> {
         }
         Err(_) => {}
     }
+    run.memory = ctx
+        .memories()
+        .of(task.metadata.uid.as_deref().unwrap_or_default());
     let stores = &ctx.stores;
     run.look(
         task,
@@ -224,16 +225,7 @@ impl Seen {
         let [tasks, approvals] = objects(name, uid, graph, held);
         for name in tasks {
             let Some(child) = child(&name) else { continue };
-            let status = child.status.as_ref();
-            if let Some(usage) = status.and_then(|status| status.usage.as_ref()) {
-                self.calls = self.calls.saturating_add(usage.calls);
-                for model in &usage.models {
-                    if !self.models.contains(model) {
-                        self.models.push(model.clone());
-                    }
-                }
-            }
-            if let Some(why) = status.and_then(waits) {
+            if let Some(why) = child.status.as_ref().and_then(waits) {
                 self.waits.insert(name.clone(), why);
             }
             self.found.insert(name, of_task(task, &child));

@@ -14,7 +14,6 @@ use oarmaster_crds::{Approval, ApprovalStatus, Task, TaskStatus, conditions, nam
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::admin::{AttemptReport, OpenAttempt, RunsIn, TaskBudget, TaskUsage};
 use oarmaster_protocol::assignment::Target;
-use oarmaster_protocol::journal::CallUsage;
 use oarmaster_workflow::graph::Graph;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -28,7 +27,7 @@ struct World {
     opened: Option<OpenAttempt>,
     /// Which attempt that is.
     opened_as: u32,
-    below: CallUsage,
+    below: TaskUsage,
     refused: BTreeMap<String, String>,
     gateway_silent: bool,
     tasks: BTreeMap<String, Arc<Task>>,
@@ -51,7 +50,7 @@ impl World {
             kept: None,
             opened: None,
             opened_as: 0,
-            below: CallUsage::default(),
+            below: TaskUsage::default(),
             refused: BTreeMap::new(),
             gateway_silent: false,
             tasks: BTreeMap::new(),
@@ -127,7 +126,7 @@ impl World {
                 isolated: None,
                 outcome: None,
                 usage: TaskUsage::default(),
-                below: self.below,
+                below: self.below.clone(),
                 score: None,
                 requests: Vec::new(),
                 next: 1,
@@ -407,7 +406,8 @@ fn what_was_booked_after_the_end_is_in_the_sum() {
     world.settle();
     world.end("build", Phase::Succeeded, json!(1));
     world.settle();
-    world.below.cost_pico = 2_000_000_000_000;
+    world.below.sum.cost_pico = 2_000_000_000_000;
+    world.below.calls = 4;
     world.settle();
     let usage = world.status().usage.unwrap();
     assert_eq!((usage.usd.as_str(), usage.calls), ("2", 4));
@@ -438,8 +438,10 @@ fn a_run_goes_on_from_what_is_kept_and_ends_with_its_output() {
     // Nobody needs the Workflow any more.
     world.workflow = None;
     world.end("plan", Phase::Succeeded, json!({"what": "the parser"}));
-    world.below.cost_pico = 1_500_000_000_000;
-    world.below.input_tokens = 10;
+    world.below.sum.cost_pico = 1_500_000_000_000;
+    world.below.sum.input_tokens = 10;
+    world.below.calls = 4;
+    world.below.models = vec!["fast".to_owned()];
     world.settle();
     assert_eq!(
         world.of("build").spec.params.unwrap()["prompt"],

@@ -284,7 +284,7 @@ impl Sim {
                     fenced: false,
                     isolated: None,
                     outcome: None,
-                    below: oarmaster_protocol::journal::CallUsage::default(),
+                    below: TaskUsage::default(),
                     usage: TaskUsage::default(),
                     score: None,
                     requests: open.unwrap_or_default(),

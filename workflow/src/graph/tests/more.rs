@@ -20,8 +20,8 @@ fn what_is_wrong_is_told_with_its_field() {
             "spec.steps[a].forEach: write a list, or an expression",
         ),
         (
-            of(json!({"forEach": vec![0; 1001]})),
-            "spec.steps[a].forEach: write at most 1000 items",
+            of(json!({"forEach": vec![0; 20_001]})),
+            "spec.steps[a].forEach: write at most 20000 items",
         ),
         (
             of(json!({"forEach": "${item}"})),

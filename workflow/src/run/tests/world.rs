@@ -1,6 +1,9 @@
 //! A world for runs: the objects that are there, and the status that was written.
 
-use super::super::{Child, Found, MAX_ACTIVE, Make, Over, Seen, What, Which, advance, make};
+use super::super::{
+    Child, Folding, Found, Kept, Lists, MAX_ACTIVE, Make, Over, Seen, Want, What, Which, advance,
+    make,
+};
 use crate::graph::Graph;
 use jiff::Timestamp;
 use oarmaster_crds::TaskSpec;
@@ -52,6 +55,16 @@ pub struct World {
     pub ran: Duration,
     pub refused: BTreeMap<String, String>,
     pub was_paused: bool,
+    pub folding: Option<Folding>,
+    /// What was read of items whose Tasks were let go.
+    kept: Kept,
+    pub lists: Lists,
+    /// What the gateway keeps of such items.
+    pub store: BTreeMap<(String, u32), Vec<Child>>,
+    /// How many objects there were at most.
+    pub most: usize,
+    /// How many bytes the status had at most.
+    pub largest: usize,
     now: Timestamp,
     uids: usize,
 }
@@ -70,6 +83,12 @@ impl World {
             ran: Duration::ZERO,
             refused: BTreeMap::new(),
             was_paused: false,
+            folding: None,
+            kept: Kept::default(),
+            lists: Lists::new(),
+            store: BTreeMap::new(),
+            most: 0,
+            largest: 0,
             now: Timestamp::from_second(1_000_000).unwrap(),
             uids: 0,
         }
@@ -87,7 +106,19 @@ impl World {
             most: MAX_ACTIVE,
             refused: &self.refused,
             was_paused: self.was_paused,
+            folding: self.folding,
+            kept: &self.kept,
+            lists: &self.lists,
         }
+    }
+
+    /// Reads what a pass asks for.
+    fn read(&mut self, want: &Want) {
+        let all = self.store.iter().filter(|((step, item), _)| {
+            *step == want.step && want.item.is_none_or(|wanted| wanted == *item)
+        });
+        let all = all.map(|((_, item), results)| (*item, results.clone()));
+        self.kept.take(want, all.collect::<Vec<_>>());
     }
 
     /// Passes, all of which are carried out, until there is nothing that is due at once.
@@ -106,7 +137,18 @@ impl World {
 
     /// One pass, of which the process dies after this many objects, and before its status is written unless `written`.
     pub fn disturbed(&mut self, objects: usize, written: bool) -> Option<Over> {
-        let moves = advance(&self.graph, &self.steps, &self.seen());
+        let mut moves = advance(&self.graph, &self.steps, &self.seen());
+        for _ in 0..4 {
+            assert!(moves.wants.is_empty() || moves.steps == self.steps && moves.make.is_empty());
+            for want in &moves.wants {
+                self.read(want);
+            }
+            if !moves.wants.is_empty() {
+                moves = advance(&self.graph, &self.steps, &self.seen());
+            }
+        }
+        assert_eq!(moves.wants, [], "it is read again and again");
+        self.lists.extend(moves.lists);
         for made in moves.make.iter().take(objects) {
             let all = self.made.entry(made.step.clone()).or_default();
             if let Some(before) = all.iter().find(|before| before.name == made.name) {
@@ -132,10 +174,26 @@ impl World {
                 found.state = *state;
             }
         }
+        for fold in &moves.fold {
+            if !fold.results.is_empty() {
+                let key = (fold.step.clone(), fold.item);
+                self.store.insert(key, fold.results.clone());
+                self.kept.forget(&fold.step);
+            }
+            // Before the status is written the process may die after each of them.
+            let many = if written { usize::MAX } else { objects % 3 };
+            for (name, uid) in fold.tasks.iter().take(many) {
+                let found = self.found.remove(name);
+                assert_eq!(found.map(|found| found.uid).as_ref(), Some(uid));
+            }
+        }
         if !written {
             return None;
         }
         self.steps = moves.steps;
+        self.most = self.most.max(self.found.len());
+        let status = serde_json::to_vec(&self.steps).unwrap();
+        self.largest = self.largest.max(status.len());
         self.next = moves.next;
         moves.over
     }
