@@ -32,6 +32,7 @@ pub mod gateway;
 pub mod guard;
 pub mod metrics;
 pub mod pod;
+pub mod queue;
 pub mod ready;
 pub mod run;
 pub mod slim;
@@ -40,6 +41,7 @@ pub mod write;
 
 pub use context::Context;
 pub use error::{Error, chain};
+pub use run::Action;
 
 /// The result of a pass.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -23,10 +23,9 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
-use crate::kit::{Context, Result};
+use crate::kit::{Action, Context, Result};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use kube::runtime::controller::Action;
 use oarmaster_crds::Task;
 use std::sync::Arc;
 

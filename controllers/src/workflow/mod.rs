@@ -4,12 +4,11 @@ pub mod plan;
 #[cfg(test)]
 mod tests;
 
-use crate::kit::{Context, Result, ready};
+use crate::kit::{Action, Context, Result, ready};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use kube::Api;
-use kube::runtime::controller::Action;
 use oarmaster_crds::Workflow;
 use std::sync::Arc;
 
