@@ -36,6 +36,7 @@ pub mod queue;
 pub mod ready;
 pub mod run;
 pub mod slim;
+pub mod turns;
 pub mod watch;
 pub mod write;
 

@@ -75,7 +75,9 @@ pub async fn act(task: &Task, ctx: &Context, seen: &Observed, todo: Plan) -> Res
                 run.refused.extend(objects);
             }
             let (of, looked) = (task.clone(), seen.clone());
-            let again = ctx.think(move || plan::plan(&of, &looked)).await?;
+            let again = ctx
+                .think(namespace, move || plan::plan(&of, &looked))
+                .await?;
             return Box::pin(act(task, ctx, &seen, again)).await;
         }
         Carried::Later(why) => {
