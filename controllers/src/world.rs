@@ -11,7 +11,8 @@
 //! | Agent | the Tasks of its namespace that wait and name it, have it pinned, or choose one |
 //! | Workflow | the Tasks of its namespace that wait and name it |
 //! | ConfigMap | the Tasks of its namespace that wait and name it |
-//! | Task without a live attempt | the oldest Tasks that wait for a place of its agent |
+//! | Task without a live attempt | the first Tasks that wait for a place of its agent, or of its namespace |
+//! | the ConfigMap `oarmaster-limits` | the Tasks that wait for a place |
 //! | RuntimeClass | every SandboxClass |
 //! | Task | the Task that gave it its work; the Approvals that it asked for |
 //! | Approval | its Task |
@@ -59,8 +60,8 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch as flag;
 use touch::{
-    Asked, Concerns, any, by_labels, freed, has_ended, report_gone, send, send_class, touch, waits,
-    waits_for_budget,
+    Asked, Concerns, any, by_labels, has_ended, placed, queues, reload, report_gone, send,
+    send_class, touch, waits, waits_for_budget,
 };
 
 /// Passes at once of the Task controller, each mostly waiting for the API server or the gateway.
@@ -121,7 +122,10 @@ impl World {
         let (gone_to, gone) = unbounded_channel();
         let (progress_to, progress) = unbounded_channel();
         let policies = Changed::default();
-        let places = Arc::new(Places::default());
+        let called = task_to.clone();
+        let places = Arc::new(Places::new(move |namespace, name| {
+            send(&called, named(namespace, name));
+        }));
 
         let (provider_store, provider_cache) = Stored::<Guard<ModelProvider>>::new();
         let (pool_store, pool_cache) = Stored::<Guard<ModelPool>>::new();
@@ -138,6 +142,7 @@ impl World {
         let (probe_pods, probe_pod_cache) = Stored::<Pod>::new();
         let (service_accounts, account_cache) = Stored::new();
         let (runtime_classes, runtime_cache) = Stored::new();
+        let (limit_store, limit_cache) = Stored::<ConfigMap>::new();
         let (services, service_cache) = Stored::<Service>::new();
         let (network_policies, policy_cache) = Stored::<NetworkPolicy>::new();
 
@@ -288,11 +293,7 @@ impl World {
             };
             (events, move |task: &Guard<Task>| {
                 let own = ObjectRef::from_obj(task);
-                if let Some((namespace, agent)) = freed(task, tasks.get(&own).is_none()) {
-                    for name in places.next(namespace, agent) {
-                        send(&to, ObjectRef::new(&name).within(namespace));
-                    }
-                }
+                placed(task, &tasks, &places);
                 send(&to, own);
                 asked.tell(task);
                 if task.0.as_ref().is_ok_and(has_ended) {
@@ -361,6 +362,18 @@ impl World {
                                 .is_some_and(|named| named.name == map.name_any())
                         })
                 });
+            })
+        });
+        watches.add("limits", limit_cache, {
+            let api = Api::namespaced(client.clone(), &settings.namespace);
+            let events = lean(watcher(api, one(names::LIMITS)));
+            let (to, tasks) = (task_to.clone(), task_store.clone());
+            let places = Arc::clone(&places);
+            (events, move |map: &ConfigMap| {
+                let held = limit_store.get(&ObjectRef::from_obj(map));
+                if reload(&places.limits, held.as_deref()) {
+                    touch(&tasks, &to, queues);
+                }
             })
         });
         watches.add("serviceaccounts", account_cache, {

@@ -115,8 +115,12 @@ pub mod reason {
     pub const ACCEPTED: &str = "Accepted";
     /// The Task waits to be taken on.
     pub const PENDING: &str = "Pending";
-    /// The agent runs as many Tasks as its `limits.parallelTasks` allows. The Task waits for one of them to end.
+    /// The agent runs as many Tasks as its `limits.parallelTasks` allows. The Task waits for its turn.
     pub const AGENT_BUSY: &str = "AgentBusy";
+    /// The namespace runs as many Tasks as the installation allows (the chart's `limits`). The Task waits for its turn.
+    pub const NAMESPACE_BUSY: &str = "NamespaceBusy";
+    /// The Task's Job is suspended in the queue that `spec.queue` names. The Task waits until Kueue lets it run.
+    pub const IN_QUEUE: &str = "InQueue";
     /// An attempt is being started.
     pub const STARTING: &str = "Starting";
     /// An attempt runs.

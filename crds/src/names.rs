@@ -43,6 +43,10 @@ pub const FIELD_MANAGER: &str = "oarmaster-operator";
 pub const SANDBOX_SERVICE_ACCOUNT: &str = "oarmaster-sandbox";
 /// NetworkPolicy of sandbox pods, made by the controller in each namespace that runs Tasks.
 pub const SANDBOX_POLICY: &str = "oarmaster-sandbox";
+/// ConfigMap of the installation's namespace with the limits of namespaces.
+pub const LIMITS: &str = "oarmaster-limits";
+/// Label of a Job by which Kueue knows its LocalQueue. It is Kueue's, not ours.
+pub const QUEUE_LABEL: &str = "kueue.x-k8s.io/queue-name";
 /// Name that a reference means when it is absent: the pool `default`, the class `default`.
 pub const DEFAULT: &str = "default";
 /// Container of a sandbox pod that runs the agent loop.

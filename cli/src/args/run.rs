@@ -44,6 +44,12 @@ pub struct Run {
     /// Longest running time, like 90s or 1h30m; default: 20m
     #[arg(long, value_name = "DURATION")]
     pub timeout: Option<String>,
+    /// Who comes first where Tasks wait for a place, -1000 to 1000; default: 0
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1000..=1000))]
+    pub priority: Option<i64>,
+    /// Kueue's LocalQueue in which the Task's Jobs wait
+    #[arg(long, value_name = "NAME")]
+    pub queue: Option<String>,
     /// Stay and show what happens until the Task ends
     #[arg(short, long, visible_alias = "follow", conflicts_with = "output")]
     pub watch: bool,
@@ -72,6 +78,18 @@ mod tests {
             (&["--workflow", "ship", "--command", "write"], false),
             (&["--workflow", "ship", "--files", "."], false),
             (&["--workflow", "ship", "--timeout", "1h"], false),
+            (
+                &[
+                    "--workflow",
+                    "ship",
+                    "--priority",
+                    "-5",
+                    "--queue",
+                    "nightly",
+                ],
+                true,
+            ),
+            (&["coder", "--priority", "1001"], false),
             (&["--workflow", "ship", "-p", "version"], false),
             (&["--workflow", "ship", "--follow", "-o", "json"], false),
         ] {

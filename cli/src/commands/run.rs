@@ -28,6 +28,8 @@ pub async fn run(cluster: &Cluster, args: Run) -> Result<(), Error> {
         name: wanted,
         budget,
         timeout,
+        priority,
+        queue,
         watch,
         output,
     } = args;
@@ -46,6 +48,8 @@ pub async fn run(cluster: &Cluster, args: Run) -> Result<(), Error> {
         }
     };
     spec.budget = budget;
+    spec.priority = priority.unwrap_or_default();
+    spec.queue = queue;
     if let Some(timeout) = timeout {
         spec.timeout = timeout;
     }

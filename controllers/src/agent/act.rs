@@ -1,8 +1,7 @@
 //! Writes an agent's status.
 
-use crate::kit::{Context, Result, ready};
+use crate::kit::{Action, Context, Result, ready};
 use kube::Api;
-use kube::runtime::controller::Action;
 use oarmaster_crds::{Agent, AgentStatus};
 
 /// Carries the plan out.

@@ -9,10 +9,9 @@ mod tests;
 
 pub(crate) use observe::meant;
 
-use crate::kit::{Context, Result};
+use crate::kit::{Action, Context, Result};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use kube::runtime::controller::Action;
 use oarmaster_crds::Agent;
 use std::sync::Arc;
 

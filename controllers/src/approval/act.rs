@@ -2,9 +2,8 @@
 
 use super::plan::Plan;
 use crate::kit::ready::tell;
-use crate::kit::{Context, Result, write};
+use crate::kit::{Action, Context, Result, write};
 use kube::Api;
-use kube::runtime::controller::Action;
 use oarmaster_crds::Approval;
 
 /// Carries the plan out.

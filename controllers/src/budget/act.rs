@@ -1,10 +1,9 @@
 //! Writes a budget's status.
 
 use super::plan::Plan;
-use crate::kit::{Context, Result, ready};
+use crate::kit::{Action, Context, Result, ready};
 use jiff::Timestamp;
 use kube::Api;
-use kube::runtime::controller::Action;
 use oarmaster_crds::Budget;
 
 /// Carries the plan out.

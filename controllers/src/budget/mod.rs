@@ -6,10 +6,9 @@ pub mod plan;
 #[cfg(test)]
 mod tests;
 
-use crate::kit::{Context, Result};
+use crate::kit::{Action, Context, Result};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use kube::runtime::controller::Action;
 use oarmaster_crds::Budget;
 use std::sync::Arc;
 

@@ -4,14 +4,13 @@ use super::job;
 use super::plan::{self, Observed, Plan, Start};
 use crate::kit::ready::tell;
 use crate::kit::write::{self, WRITE_TIMEOUT, within};
-use crate::kit::{Context, Error, Result};
+use crate::kit::{Action, Context, Error, Result};
 use crate::network;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use kube::Api;
 use kube::ResourceExt as _;
 use kube::api::PostParams;
-use kube::runtime::controller::Action;
 use oarmaster_crds::{SandboxClass, names};
 
 /// Carries the plan out.

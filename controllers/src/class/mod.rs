@@ -9,10 +9,9 @@ pub mod targets;
 #[cfg(test)]
 mod tests;
 
-use crate::kit::{Context, Result};
+use crate::kit::{Action, Context, Result};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use kube::runtime::controller::Action;
 use oarmaster_crds::conditions::{self, reason};
 use oarmaster_crds::{SandboxClass, SandboxClassStatus};
 use std::sync::Arc;

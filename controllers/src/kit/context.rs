@@ -3,6 +3,7 @@
 use super::events::Events;
 use super::gateway::Gateway;
 use super::metrics::Metrics;
+use super::turns::Turns;
 use super::watch::ByTask;
 use super::{Error, Result};
 use crate::class::targets::Places;
@@ -30,7 +31,6 @@ use oarmaster_protocol::admin::{BudgetReport, ProviderHealth};
 use oarmaster_workflow::graph::Graph;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::Semaphore;
 
 pub use super::guard::Guard;
 
@@ -128,7 +128,7 @@ pub struct Context {
     pub health: ArcSwap<Option<HashMap<(String, String), ProviderHealth>>>,
     /// What the gateway last said of the Budgets, by name.
     pub budgets: ArcSwap<HashMap<String, BudgetReport>>,
-    /// Which Tasks have a place of their agent.
+    /// Which Tasks have a place of their namespace and their agent.
     pub places: Arc<TaskPlaces>,
     /// The NetworkPolicies that this process applied.
     pub policies: Made,
@@ -136,7 +136,7 @@ pub struct Context {
     graphs: Mutex<HashMap<String, Arc<Graph>>>,
     memories: Memories,
     /// What users wrote is read and evaluated by so many at once, whoever wrote it.
-    thinking: Semaphore,
+    thinking: Turns,
 }
 
 impl Context {
@@ -166,7 +166,7 @@ impl Context {
             written: Mutex::default(),
             graphs: Mutex::default(),
             memories: Memories::default(),
-            thinking: Semaphore::new(2),
+            thinking: Turns::new(2),
         }
     }
 
@@ -185,33 +185,35 @@ impl Context {
         held.get(RANGE_ANNOTATION).cloned()
     }
 
-    /// Does what may take long, like an expression that a user wrote, off the async threads.
+    /// Does what may take long, like an expression that a user of this namespace wrote, off the async threads.
     ///
     /// # Errors
     /// When it panicked.
     pub async fn think<T: Send + 'static>(
         &self,
+        namespace: &str,
         what: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T> {
         let failed = |message: String| Error::Protocol {
             act: "think about what a user wrote".to_owned(),
             message,
         };
-        let turn = self.thinking.acquire().await;
+        let turn = self.thinking.take(namespace).await;
         let _turn = turn.map_err(|error| failed(error.to_string()))?;
         let thought = tokio::task::spawn_blocking(what).await;
         thought.map_err(|error| failed(error.to_string()))
     }
 
-    /// Checks a workflow; what is wrong with it as one text.
+    /// Checks a workflow of this namespace; what is wrong with it as one text.
     ///
     /// # Errors
     /// As [`Self::think`].
     pub async fn compile(
         &self,
+        namespace: &str,
         spec: WorkflowSpec,
     ) -> Result<std::result::Result<Arc<Graph>, String>> {
-        self.think(move || match Graph::compile(&spec) {
+        self.think(namespace, move || match Graph::compile(&spec) {
             Ok(graph) => Ok(Arc::new(graph)),
             Err(problems) => Err(summary(&problems)),
         })

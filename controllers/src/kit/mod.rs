@@ -32,14 +32,17 @@ pub mod gateway;
 pub mod guard;
 pub mod metrics;
 pub mod pod;
+pub mod queue;
 pub mod ready;
 pub mod run;
 pub mod slim;
+pub mod turns;
 pub mod watch;
 pub mod write;
 
 pub use context::Context;
 pub use error::{Error, chain};
+pub use run::Action;
 
 /// The result of a pass.
 pub type Result<T> = std::result::Result<T, Error>;

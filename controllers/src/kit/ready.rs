@@ -2,10 +2,9 @@
 
 use super::context::{Context, Guard};
 use super::events::{Note, Reason};
-use super::{Error, Result, chain, write};
+use super::{Action, Error, Result, chain, write};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::runtime::controller::Action;
 use kube::{Api, Resource, ResourceExt as _};
 use oarmaster_crds::conditions::{self, reason};
 use serde::Serialize;

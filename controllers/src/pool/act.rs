@@ -1,8 +1,7 @@
 //! Writes a pool's status.
 
-use crate::kit::{Context, Result, ready};
+use crate::kit::{Action, Context, Result, ready};
 use kube::Api;
-use kube::runtime::controller::Action;
 use oarmaster_crds::{ModelPool, ModelPoolStatus};
 
 /// Carries the plan out.

@@ -1,8 +1,7 @@
 //! Writes a provider's status.
 
-use crate::kit::{Context, Result, ready};
+use crate::kit::{Action, Context, Result, ready};
 use kube::Api;
-use kube::runtime::controller::Action;
 use oarmaster_crds::{ModelProvider, ModelProviderStatus};
 
 /// Carries the plan out.

@@ -8,13 +8,12 @@ use super::run::{self, Carried};
 use crate::kit::events::{Note, Reason};
 use crate::kit::ready::tell;
 use crate::kit::write::{self, WRITE_TIMEOUT, within};
-use crate::kit::{Context, Error, Result, chain};
+use crate::kit::{Action, Context, Error, Result, chain};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
-use kube::runtime::controller::Action;
 use oarmaster_crds::{Task, TaskStatus, names};
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::admin::{OpenAttempt, RunsIn};
@@ -76,7 +75,9 @@ pub async fn act(task: &Task, ctx: &Context, seen: &Observed, todo: Plan) -> Res
                 run.refused.extend(objects);
             }
             let (of, looked) = (task.clone(), seen.clone());
-            let again = ctx.think(move || plan::plan(&of, &looked)).await?;
+            let again = ctx
+                .think(namespace, move || plan::plan(&of, &looked))
+                .await?;
             return Box::pin(act(task, ctx, &seen, again)).await;
         }
         Carried::Later(why) => {

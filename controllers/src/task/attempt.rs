@@ -2,9 +2,10 @@
 
 use super::draft::Draft;
 use super::plan::{begin, start};
-use super::pod::{JobEnd, JobFacts, Pilot, PodFacts};
+use super::pod::{InQueue, JobEnd, JobFacts, Pilot, PodFacts};
 use super::refs::Refs;
 use super::shared;
+use oarmaster_crds::conditions::reason;
 use oarmaster_crds::kinds::task::JobRef;
 use oarmaster_crds::names;
 use oarmaster_protocol::FailureClass;
@@ -77,6 +78,9 @@ fn with_job(draft: &mut Draft<'_>, number: u32, job: &JobFacts) {
         draft.running(number, Some(job), since);
         draft.image(pod.and_then(|pod| pod.image.as_deref()));
     }
+    if in_queue(draft, number, job) {
+        return;
+    }
     let outcome = seen
         .report
         .as_ref()
@@ -97,6 +101,31 @@ fn with_job(draft: &mut Draft<'_>, number: u32, job: &JobFacts) {
         return;
     }
     deadlines(draft, job, pod);
+}
+
+/// Whether its Job waits for Kueue. An attempt that was taken up and is suspended again is disrupted; of one that was not nothing is lost.
+fn in_queue(draft: &mut Draft<'_>, number: u32, job: &JobFacts) -> bool {
+    let claimed = draft.seen.report.as_ref();
+    let claimed = claimed.is_some_and(|report| report.claimed_at_ms.is_some());
+    if draft.status.attempt_started_at.is_some() || claimed {
+        return false;
+    }
+    match job.queue {
+        Some(InQueue::Waits) => {
+            let queue = draft.task.spec.queue.as_deref().unwrap_or_default();
+            let text = format!(
+                "Job {} waits in queue {queue} until Kueue lets it run; see `kubectl describe localqueue {queue}` and `kubectl describe job {}`",
+                job.name, job.name
+            );
+            draft.queued(reason::IN_QUEUE, &text);
+            true
+        }
+        Some(InQueue::Runs { .. }) => {
+            draft.let_run(number);
+            false
+        }
+        None => false,
+    }
 }
 
 /// What ended the attempt without an outcome, if something did.
@@ -190,9 +219,11 @@ fn deadlines(draft: &mut Draft<'_>, job: &JobFacts, pod: Option<&PodFacts>) {
         return;
     }
     let most = startup_timeout(draft);
-    let waited = job
-        .created
-        .map_or(Duration::ZERO, |created| draft.since(created));
+    let from = match job.queue {
+        Some(InQueue::Runs { since }) => Some(since),
+        _ => job.created,
+    };
+    let waited = from.map_or(Duration::ZERO, |from| draft.since(from));
     let pull = pod.and_then(|pod| pod.pull.as_ref());
     let why = pull
         .map(|pull| pull.why.clone())

@@ -1,4 +1,4 @@
-//! The Tasks of a namespace by the agent that runs them: how many run, and how the last ones ended. Pure.
+//! The Tasks of a namespace by the agent that ran them: how the last ones ended. And what a status says of its agent and its place. Pure.
 
 use oarmaster_crds::kinds::task::Phase;
 use oarmaster_crds::{Task, TaskStatus, Usd, conditions};
@@ -10,16 +10,8 @@ const NEWEST: usize = 50;
 /// What the Tasks of a namespace say of its agents.
 #[derive(Clone, Debug, Default)]
 pub struct Census {
-    /// Newest attempt of each Task that has not ended, by UID.
-    attempts: BTreeMap<String, u32>,
-    agents: BTreeMap<String, Agent>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Agent {
-    running: BTreeSet<String>,
-    /// When each one ended, its UID, whether it is Complete, and what it cost in pico-USD.
-    ended: BTreeSet<(jiff::Timestamp, String, bool, u64)>,
+    /// Of each agent when its Tasks ended, their UIDs, whether they are Complete, and what they cost in pico-USD.
+    agents: BTreeMap<String, BTreeSet<(jiff::Timestamp, String, bool, u64)>>,
 }
 
 /// How the newest Tasks of an agent ended.
@@ -39,49 +31,25 @@ impl Census {
         let mut census = Self::default();
         for task in tasks {
             let uid = task.metadata.uid.as_deref().unwrap_or_default();
-            let status = task.status.as_ref();
-            let ended = status.is_some_and(is_ended);
-            if !ended {
-                census.attempts.insert(uid.to_owned(), attempt(status));
-            }
-            let Some((status, agent)) = status.and_then(|status| Some((status, agent(status)?)))
-            else {
+            let status = task.status.as_ref().filter(|status| is_ended(status));
+            let ended = status.and_then(|status| Some((agent(status)?, end(status, uid)?)));
+            let Some((agent, end)) = ended else {
                 continue;
             };
             let held = census.agents.entry(agent.to_owned()).or_default();
-            if !ended {
-                if holds_a_place(status) {
-                    held.running.insert(uid.to_owned());
-                }
-            } else if let Some(end) = end(status, uid) {
-                held.ended.insert(end);
-                if held.ended.len() > NEWEST {
-                    held.ended.pop_first();
-                }
+            held.insert(end);
+            if held.len() > NEWEST {
+                held.pop_first();
             }
         }
         census
-    }
-
-    /// UIDs of the Tasks that have a live attempt of this agent.
-    pub fn running(&self, agent: &str) -> impl Iterator<Item = &str> {
-        let held = self.agents.get(agent);
-        held.into_iter()
-            .flat_map(|held| &held.running)
-            .map(String::as_str)
-    }
-
-    /// Newest attempt of a Task, 0 before the first; `None` if it has ended or is not there.
-    #[must_use]
-    pub fn attempt(&self, uid: &str) -> Option<u32> {
-        self.attempts.get(uid).copied()
     }
 
     /// How its last Tasks ended.
     #[must_use]
     pub fn past(&self, agent: &str) -> Past {
         let mut past = Past::default();
-        for (_, _, complete, cost) in self.agents.get(agent).iter().flat_map(|held| &held.ended) {
+        for (_, _, complete, cost) in self.agents.get(agent).into_iter().flatten() {
             past.ended += 1;
             past.complete += u64::from(*complete);
             past.cost = past.cost.saturating_add(*cost);
@@ -100,7 +68,9 @@ pub fn agent(status: &TaskStatus) -> Option<&str> {
     status.pinned.as_ref()?.agent.split('@').next()
 }
 
-fn attempt(status: Option<&TaskStatus>) -> u32 {
+/// The newest attempt, 0 before the first.
+#[must_use]
+pub fn attempt(status: Option<&TaskStatus>) -> u32 {
     let number = status.and_then(|status| status.attempt).unwrap_or(0);
     u32::try_from(number).unwrap_or(0)
 }
@@ -161,6 +131,5 @@ mod tests {
         assert_eq!(Census::of(tasks.iter()).past("coder"), expected);
         assert_eq!(Census::of(tasks.iter().rev()).past("coder"), expected);
         assert_eq!(Census::of(tasks.iter()).past("other"), Past::default());
-        assert_eq!(Census::of(tasks.iter()).attempt("uid-1"), None);
     }
 }

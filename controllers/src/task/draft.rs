@@ -28,7 +28,7 @@ const ROOM_PATIENCE: Duration = Duration::from_secs(24 * 3600);
 /// How often it is looked whether there is room, beside what is told.
 const ROOM_LOOK: Duration = Duration::from_secs(30);
 
-/// How often it is looked whether its agent has a place.
+/// How often it is looked whether there is a place, beside being called.
 const PLACE_LOOK: Duration = Duration::from_secs(30);
 
 /// A plan in the making.
@@ -248,6 +248,15 @@ impl<'a> Draft<'a> {
     /// The attempt is being started; says what it waits for.
     pub fn starting(&mut self, what: &str) {
         self.condition(conditions::READY, Some(false), reason::STARTING, what);
+    }
+
+    /// Its Job, which waited in a queue, may have its pod.
+    pub fn let_run(&mut self, number: u32) {
+        if self.status.phase == Some(Phase::Queued) {
+            self.status.phase = Some(Phase::Pending);
+            self.condition(conditions::FINISHED, Some(false), reason::STARTING, "");
+            self.starting(&format!("attempt {number} is being started"));
+        }
     }
 
     /// The attempt runs: in the pod of this Job, or in a shared pilot.
@@ -491,18 +500,21 @@ impl<'a> Draft<'a> {
         self.look_in(ROOM_PATIENCE.saturating_sub(waited));
     }
 
-    /// An attempt would begin, and its agent runs as many Tasks as it may.
+    /// An attempt would begin, and its agent, or its namespace, runs as many Tasks as it may.
     pub fn wait_for_place(&mut self) {
-        let Some(what) = self.seen.busy.clone() else {
+        let Some(busy) = self.seen.busy.clone() else {
             return;
         };
-        if self.attempt().is_none() {
-            self.status.phase = Some(Phase::Pending);
-        }
-        self.condition(conditions::ACCEPTED, Some(true), reason::ACCEPTED, "");
-        self.condition(conditions::READY, Some(false), reason::AGENT_BUSY, &what);
-        self.condition(conditions::FINISHED, Some(false), reason::PENDING, "");
+        self.queued(busy.reason, &busy.message);
         self.look_in(PLACE_LOOK); // who has a place wakes us; this is for what was missed
+    }
+
+    /// Its turn has not come.
+    pub fn queued(&mut self, reason: &str, message: &str) {
+        self.status.phase = Some(Phase::Queued);
+        self.condition(conditions::ACCEPTED, Some(true), reason::ACCEPTED, "");
+        self.condition(conditions::READY, Some(false), reason, &cut(message));
+        self.condition(conditions::FINISHED, Some(false), reason::PENDING, "");
     }
 
     fn no_room(&mut self, message: &str) {

@@ -1,12 +1,15 @@
 //! The agent of a Task, from the caches: named, pinned or chosen; and whether it has a place for one more.
 
 use super::census::{self, Census};
-use super::places::Wish;
+use super::limits::Limit;
+use super::places::{Employer, Full, Shown, Wish};
 use super::refs::{Refs, first};
 use super::select::{Candidate, Choice, choose};
 use crate::kit::Context;
 use crate::kit::context::readable;
+use crate::kit::watch::named;
 use kube::runtime::reflector::ObjectRef;
+use oarmaster_crds::conditions::reason;
 use oarmaster_crds::kinds::task::AgentSelect;
 use oarmaster_crds::{Agent, Task, conditions};
 use std::sync::Arc;
@@ -87,7 +90,7 @@ fn candidates(task: &Task, select: &AgentSelect, ctx: &Context) -> Vec<Candidate
                 lacks: select.capabilities.iter().filter(lacks).cloned().collect(),
                 not_ready: not_ready(agent),
                 limit: limit(agent),
-                running: ctx.places.running(&census, namespace, &name, uid),
+                running: ctx.places.running(namespace, &name, uid),
                 past: census.past(&name),
                 name,
             }
@@ -123,52 +126,96 @@ fn census(namespace: &str, ctx: &Context) -> Census {
     Census::of(readable.filter(|task| task.metadata.namespace.as_deref() == Some(namespace)))
 }
 
-/// Takes a place of its agent for the attempt that is about to begin; what is in the way, if there is none. A Task that begins nothing gives
-/// back what it had.
+/// Why a Task has no place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Busy {
+    /// Reason of the condition.
+    pub reason: &'static str,
+    /// For people.
+    pub message: String,
+}
+
+/// Takes a place in its namespace, and of its agent, for the attempt that is about to begin; what is in the way, if there is none. A Task that
+/// begins nothing gives back what it had.
 #[must_use]
-pub fn place(task: &Task, ctx: &Context, refs: &Refs, blocked: bool) -> Option<String> {
+pub fn place(task: &Task, ctx: &Context, refs: &Refs, blocked: bool) -> Option<Busy> {
+    let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
     let uid = task.metadata.uid.as_deref().unwrap_or_default();
-    let Refs::Found(resolved) = refs else {
-        ctx.places.give_back(uid);
-        return None;
+    let resolved = match refs {
+        Refs::Found(resolved) if !blocked => resolved,
+        _ => {
+            ctx.places.give_back(namespace, uid);
+            return None;
+        }
     };
-    if blocked {
-        ctx.places.give_back(uid);
-        return None;
-    }
     let status = task.status.as_ref();
-    let name = resolved.pinned.as_ref()?.agent.split('@').next()?;
     if status.is_some_and(census::holds_a_place) {
         return None;
     }
-    let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
-    let key = ObjectRef::new(name).within(namespace);
-    let held = ctx.stores.agents.get(&key);
-    let limit = held.and_then(|held| held.0.as_ref().ok().and_then(limit));
-    let selects = task
-        .spec
-        .agent
-        .as_ref()
-        .is_some_and(|call| call.select.is_some());
-    if limit.is_none() && !selects {
-        return None;
-    }
+    let limits = ctx.places.limits.load().of(namespace);
+    let call = task.spec.agent.as_ref();
+    let pinned = resolved.pinned.as_ref();
+    let agent = pinned.and_then(|pinned| pinned.agent.split('@').next());
+    let agent = agent.filter(|_| call.is_some()).map(|name| {
+        let key = ObjectRef::new(name).within(namespace);
+        let held = ctx.stores.agents.get(&key);
+        Employer {
+            name,
+            any: call.is_some_and(|call| call.select.is_some()) && first(task),
+            limit: held.and_then(|held| held.0.as_ref().ok().and_then(limit)),
+        }
+    });
     let number = status.and_then(|status| status.attempt).unwrap_or(0);
     let created = task.metadata.creation_timestamp.as_ref();
     let wish = Wish {
         namespace,
         name: task.metadata.name.as_deref().unwrap_or_default(),
         uid,
+        priority: limits.priority(task.spec.priority),
         created: created.map_or(jiff::Timestamp::UNIX_EPOCH, |time| time.0),
         attempt: u32::try_from(number).unwrap_or(0).saturating_add(1),
-        agent: name,
-        any: selects && first(task),
-        limit,
+        agent,
+        limit: limits.running_tasks,
     };
-    let taken = ctx.places.take(&wish, || census(namespace, ctx));
-    taken.err().map(|running| {
-        format!(
-            "Agent {name} runs {running} Tasks, as many as its limits.parallelTasks allows at once; this one begins when one of them ends"
-        )
-    })
+    let full = ctx.places.take(&wish, || shown(task, ctx, &limits)).err()?;
+    Some(busy(full, &wish, task.spec.priority))
+}
+
+/// What the cache shows of a Task now.
+fn shown(task: &Task, ctx: &Context, limits: &Limit) -> Option<Shown> {
+    let meta = &task.metadata;
+    let key = named(meta.namespace.as_deref()?, meta.name.as_deref()?);
+    let held = ctx.stores.tasks.get(&key)?;
+    let newest = held.0.as_ref().ok()?;
+    let same = newest.metadata.uid == task.metadata.uid;
+    let priority = limits.priority(newest.spec.priority);
+    same.then(|| Shown::of(newest, priority)).flatten()
+}
+
+fn busy(full: Full, wish: &Wish<'_>, stated: i64) -> Busy {
+    let namespace = wish.namespace;
+    let (reason, mut message) = match full {
+        Full::Agent => {
+            let agent = wish.agent.map_or("", |agent| agent.name);
+            let limit = wish.agent.and_then(|agent| agent.limit).unwrap_or(0);
+            let message = format!(
+                "Agent {agent} runs as many Tasks at once as its limits.parallelTasks allows ({limit}); this one begins when its turn comes"
+            );
+            (reason::AGENT_BUSY, message)
+        }
+        Full::Namespace => {
+            let limit = wish.limit.unwrap_or(0);
+            let message = format!(
+                "namespace {namespace} runs as many Tasks at once as the installation allows ({limit}: runningTasks in the chart's limits.namespaces or limits.defaults); this one begins when its turn comes"
+            );
+            (reason::NAMESPACE_BUSY, message)
+        }
+    };
+    if wish.priority != stated {
+        let counts = wish.priority;
+        message.push_str(&format!(
+            "; its priority {stated} counts as {counts}, the highest of the namespace (maxPriority there)"
+        ));
+    }
+    Busy { reason, message }
 }

@@ -82,11 +82,14 @@ pub fn build(task: &Task, start: &Start, installation: &Installation, assignment
         .left
         .saturating_add(startup)
         .saturating_add(Duration::from_secs(1));
+    // On the Job alone: Kueue would take a pod with the label for one more piece of work.
+    let queue = task.spec.queue.clone();
+    let queue = queue.map(|name| (names::QUEUE_LABEL.to_owned(), name));
     Job {
         metadata: ObjectMeta {
             name: Some(start.job.clone()),
             namespace: task.metadata.namespace.clone(),
-            labels: Some(labels.clone()),
+            labels: Some(labels.clone().into_iter().chain(queue).collect()),
             annotations: Some(annotations.clone()),
             owner_references: Some(vec![OwnerReference {
                 api_version: Task::api_version(&()).into_owned(),
@@ -104,6 +107,7 @@ pub fn build(task: &Task, start: &Start, installation: &Installation, assignment
             backoff_limit: Some(0),
             completions: Some(1),
             parallelism: Some(1),
+            suspend: task.spec.queue.is_some().then_some(true),
             pod_replacement_policy: Some("Failed".to_owned()),
             pod_failure_policy: Some(PodFailurePolicy {
                 rules: vec![PodFailurePolicyRule {

@@ -9,6 +9,7 @@ pub mod census;
 mod draft;
 pub(crate) mod hire;
 pub mod job;
+pub mod limits;
 pub(crate) mod observe;
 pub mod places;
 pub mod plan;
@@ -25,10 +26,9 @@ mod tests;
 
 pub use run::Memories;
 
-use crate::kit::{Context, Result};
+use crate::kit::{Action, Context, Result};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use kube::runtime::controller::Action;
 use oarmaster_crds::Task;
 use std::sync::Arc;
 
@@ -41,8 +41,9 @@ pub fn reconcile(task: Arc<Task>, ctx: Arc<Context>) -> BoxFuture<'static, Resul
         }
         let seen = run::observe(&task, &ctx).await?;
         let of = Arc::clone(&task);
+        let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
         let (seen, todo) = ctx
-            .think(move || {
+            .think(namespace, move || {
                 let todo = plan::plan(&of, &seen);
                 (seen, todo)
             })

@@ -6,6 +6,7 @@
 
 use super::attempt;
 use super::draft::Draft;
+use super::hire::Busy;
 use super::pod::{JobFacts, PodFacts};
 use super::refs::{Refs, Resolved};
 use super::requests::{self, Act, Made};
@@ -54,8 +55,8 @@ pub struct Observed {
     pub made: Made,
     /// What is known of its run, of a Task with a workflow.
     pub run: Option<Box<run::Seen>>,
-    /// Why the agent has no place for the attempt that is about to begin.
-    pub busy: Option<String>,
+    /// Why there is no place for the attempt that is about to begin.
+    pub busy: Option<Busy>,
     /// When this process last wrote the Task's status.
     pub written: Option<Timestamp>,
 }

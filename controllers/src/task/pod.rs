@@ -237,6 +237,20 @@ pub struct JobFacts {
     pub deleting: bool,
     /// How it ended, if it did.
     pub ended: Option<JobEnd>,
+    /// Of one that was created suspended for a queue, whether it was let run.
+    pub queue: Option<InQueue>,
+}
+
+/// A Job that was created suspended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InQueue {
+    /// It is suspended.
+    Waits,
+    /// It may have a pod.
+    Runs {
+        /// From when on.
+        since: Timestamp,
+    },
 }
 
 /// How a Job ended.
@@ -282,9 +296,29 @@ impl JobFacts {
             owner_uid: controller_uid(&job.metadata.owner_references),
             created: job.metadata.creation_timestamp.as_ref().map(|time| time.0),
             deleting: job.metadata.deletion_timestamp.is_some(),
+            queue: in_queue(job, ended.as_ref()),
             ended,
         }
     }
+}
+
+/// Told by its status, which is all that is read of a Job. The condition is never there where it was let run before the Job controller saw
+/// it suspended.
+fn in_queue(job: &Job, ended: Option<&JobEnd>) -> Option<InQueue> {
+    let labels = job.metadata.labels.as_ref()?;
+    labels.get(names::QUEUE_LABEL)?;
+    if ended == Some(&JobEnd::Suspended) {
+        return Some(InQueue::Waits);
+    }
+    let status = job.status.as_ref();
+    let conditions = status.and_then(|status| status.conditions.as_ref());
+    let resumed = conditions
+        .into_iter()
+        .flatten()
+        .find(|held| held.type_ == "Suspended")
+        .and_then(|held| held.last_transition_time.as_ref());
+    let since = resumed.or(status.and_then(|status| status.start_time.as_ref()));
+    Some(since.map_or(InQueue::Waits, |since| InQueue::Runs { since: since.0 }))
 }
 
 fn controller_uid(

@@ -280,12 +280,17 @@ pub fn resolve_first(task: &Task, looked: &Looked) -> Refs {
         class_name,
         class: class.spec.clone(),
         users,
-        shared: beside.is_none() && !own_pod && class.spec.shared_pilots,
+        shared: beside.is_none() && !own_pod && may_share(task, class),
         sandbox: beside,
         chosen: looked.hired.why().map(str::to_owned),
         pinned,
         assignment: Some(assignment),
     }))
+}
+
+/// Whether shared pilots may run it: its class lets them, and it is to wait in no queue of Jobs.
+fn may_share(task: &Task, class: &SandboxClass) -> bool {
+    class.spec.shared_pilots && task.spec.queue.is_none()
 }
 
 /// What a later attempt begins with: what the first one did, under the administrator's rules of today.
@@ -317,7 +322,7 @@ pub fn resolve_again(task: &Task, looked: &Looked) -> Refs {
         users,
         shared: sandbox.is_none()
             && !pinned(task).is_some_and(|pinned| pinned.own_pod)
-            && class.spec.shared_pilots,
+            && may_share(task, class),
         sandbox,
         chosen: None,
         pinned: pinned(task).cloned(),

@@ -359,6 +359,8 @@ fn delegate(
                     }),
                     params: Some([("prompt".to_owned(), json!(prompt))].into()),
                     requested_by: task.spec.requested_by.clone(),
+                    priority: task.spec.priority,
+                    queue: task.spec.queue.clone(),
                     ..TaskSpec::default()
                 },
                 status: None,

@@ -359,7 +359,8 @@ fn under_way(draft: &mut Draft<'_>, seen: &Seen) {
         {
             text.push_str(&format!("; the run stops: {}", failure.message));
         }
-        let waits = !steps.active.is_empty() && only_asks;
+        let idle = |step: &ActiveStep| matches!(step.phase, Phase::Queued | Phase::Waiting);
+        let waits = !steps.active.is_empty() && steps.active.iter().all(idle);
         let phase = if waits {
             Phase::Waiting
         } else {
@@ -478,6 +479,8 @@ fn object(draft: &Draft<'_>, revision: &str, made: &Make) -> Made {
                 },
                 spec: oarmaster_crds::TaskSpec {
                     requested_by: task.spec.requested_by.clone(),
+                    priority: task.spec.priority,
+                    queue: task.spec.queue.clone(),
                     ..(**spec).clone()
                 },
                 status: None,

@@ -8,6 +8,7 @@ mod job;
 mod life;
 mod pods;
 mod properties;
+mod queue;
 mod refusals;
 mod requests;
 mod restricted;

@@ -4,12 +4,11 @@ pub mod plan;
 #[cfg(test)]
 mod tests;
 
-use crate::kit::{Context, Result, ready};
+use crate::kit::{Action, Context, Result, ready};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use kube::Api;
-use kube::runtime::controller::Action;
 use oarmaster_crds::Workflow;
 use std::sync::Arc;
 
@@ -19,7 +18,8 @@ pub fn reconcile(workflow: Arc<Workflow>, ctx: Arc<Context>) -> BoxFuture<'stati
         let namespace = workflow.metadata.namespace.as_deref().unwrap_or_default();
         let api = Api::namespaced(ctx.client.clone(), namespace);
         let of = Arc::clone(&workflow);
-        let todo = ctx.think(move || plan::plan(&of, Timestamp::now())).await?;
+        let now = move || plan::plan(&of, Timestamp::now());
+        let todo = ctx.think(namespace, now).await?;
         ready::act(&api, &*workflow, &ctx, todo).await
     }
     .boxed()

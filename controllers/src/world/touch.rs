@@ -4,18 +4,22 @@ use super::Sender;
 use crate::kit::context::{Context, Guard};
 use crate::kit::watch::{ByTask, named, task_uid};
 use crate::task::assignment::task_ref;
-use crate::task::census;
+use crate::task::limits::Limits;
+use crate::task::places::{Places, Shown};
 use crate::task::pod::JobFacts;
 use crate::task::requests;
+use arc_swap::ArcSwap;
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Resource;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::Event;
 use oarmaster_crds::access::{AllowedFrom, AllowedNamespaces};
 use oarmaster_crds::conditions::reason;
 use oarmaster_crds::kinds::steps::StepKind;
-use oarmaster_crds::kinds::task::RequestKind;
+use oarmaster_crds::kinds::task::{Phase, RequestKind};
 use oarmaster_crds::{Approval, SandboxClass, Task, conditions, names};
 use oarmaster_protocol::assignment::TaskRef;
+use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// How many Tasks have not ended.
@@ -86,12 +90,53 @@ pub(super) fn waits_for_budget(task: &Task) -> bool {
     waits(task) && held.is_some_and(|held| held.reason == reason::WINDOW_EXCEEDED)
 }
 
-/// Namespace and name of the agent of which a Task has no place, or none any more.
-pub(super) fn freed(task: &Guard<Task>, gone: bool) -> Option<(&str, &str)> {
-    let task = task.0.as_ref().ok()?;
-    let status = task.status.as_ref()?;
-    let agent = census::agent(status).filter(|_| gone || !census::holds_a_place(status))?;
-    Some((task.metadata.namespace.as_deref()?, agent))
+/// Counts the place of a Task as the cache shows it now.
+pub(super) fn placed(task: &Guard<Task>, tasks: &Store<Guard<Task>>, places: &Places) {
+    let meta = task.meta();
+    let namespace = meta.namespace.as_deref().unwrap_or_default();
+    let uid = meta.uid.as_deref().unwrap_or_default();
+    let held = tasks.get(&ObjectRef::from_obj(task));
+    let held = held.filter(|held| held.meta().uid == meta.uid);
+    let shown = held.and_then(|held| {
+        let newest = held.0.as_ref().ok()?;
+        let priority = places
+            .limits
+            .load()
+            .of(namespace)
+            .priority(newest.spec.priority);
+        Shown::of(newest, priority)
+    });
+    places.saw(namespace, uid, shown);
+}
+
+/// Whether a Task waits for a place.
+pub(super) fn queues(task: &Task) -> bool {
+    let status = task.status.as_ref();
+    waits(task) && status.is_some_and(|status| status.phase == Some(Phase::Queued))
+}
+
+/// Takes over the limits that a ConfigMap holds, none where it is gone. Whether they are others than before; what cannot be read changes nothing.
+pub(super) fn reload(limits: &ArcSwap<Limits>, map: Option<&ConfigMap>) -> bool {
+    let read = map.map_or_else(
+        || Ok(Limits::default()),
+        |map| Limits::read(map.data.as_ref()),
+    );
+    match read {
+        Ok(read) if read == **limits.load() => false,
+        Ok(read) => {
+            limits.store(Arc::new(read));
+            tracing::info!("limits of namespaces are taken over");
+            true
+        }
+        Err(error) => {
+            tracing::warn!(
+                configmap = names::LIMITS,
+                error,
+                "limits of namespaces cannot be read, and stay what they were"
+            );
+            false
+        }
+    }
 }
 
 /// Triggers the readable objects of a cache that match.

@@ -91,6 +91,7 @@ use std::collections::BTreeMap;
     validation = Rule::new("has(self.workspace) == has(oldSelf.workspace) && (!has(self.workspace) || self.workspace == oldSelf.workspace)").message("workspace cannot change after creation; create another Task"),
     validation = Rule::new("has(self.accept) == has(oldSelf.accept) && (!has(self.accept) || self.accept == oldSelf.accept)").message("accept cannot change after creation; create another Task"),
     validation = Rule::new("self.timeout == oldSelf.timeout && self.retry == oldSelf.retry").message("timeout and retry cannot change after creation; create another Task"),
+    validation = Rule::new("self.priority == oldSelf.priority && has(self.queue) == has(oldSelf.queue) && (!has(self.queue) || self.queue == oldSelf.queue)").message("priority and queue cannot change after creation; create another Task"),
     validation = Rule::new("has(self.ttlAfterFinished) == has(oldSelf.ttlAfterFinished) && (!has(self.ttlAfterFinished) || self.ttlAfterFinished == oldSelf.ttlAfterFinished)").message("ttlAfterFinished cannot change after creation; delete the Task instead"),
     validation = Rule::new("!has(oldSelf.budget) || (has(self.budget) && has(self.budget.tokens) == has(oldSelf.budget.tokens) && has(self.budget.usd) == has(oldSelf.budget.usd))").message("budget keeps its fields after creation; raise usd or tokens, and add or remove neither"),
     validation = Rule::new("!has(oldSelf.budget) || !has(oldSelf.budget.tokens) || !has(self.budget) || !has(self.budget.tokens) || self.budget.tokens >= oldSelf.budget.tokens").message("budget.tokens can only be raised"),
@@ -151,6 +152,17 @@ pub struct TaskSpec {
     /// New attempts after failures that may pass. A workflow has one attempt: what is tried again are its steps. Immutable.
     #[serde(default)]
     pub retry: RetrySpec,
+    /// Who comes first where Tasks wait for a place of their agent (`limits.parallelTasks`) or their namespace (the installation's limits): the higher priority, then the older one. What it asks others to do, and the steps of its workflow, have it, too. The installation may let the namespace have less (`maxPriority`): then that counts. It is no priority of pods. -1000 to 1000, default 0. Immutable.
+    #[serde(default)]
+    #[schemars(range(min = -1000, max = 1000))]
+    pub priority: i64,
+    /// Name of the Kueue LocalQueue, in the same namespace, in which its Jobs wait: each is created suspended with the label `kueue.x-k8s.io/queue-name`, and runs once Kueue lets it. A Task with it always has a pod of its own. So have the steps of its workflow, and what it asks others to do. At most 63 characters. Default: its Jobs wait for nobody. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    )]
+    pub queue: Option<String>,
     /// `Running`, `Paused` to stop it until it is `Running` again, or `Cancelled` to stop it for good. A paused Task has no pod, and its time does not run; an agent goes on where it stopped, a `run` begins anew, a workflow's steps are paused with it. May change. Default Running.
     #[serde(default)]
     pub state: DesiredState,
@@ -214,6 +226,8 @@ impl Default for TaskSpec {
             budget: None,
             timeout: default_timeout(),
             retry: RetrySpec::default(),
+            priority: 0,
+            queue: None,
             state: DesiredState::default(),
             ttl_after_finished: None,
             rerun: None,
@@ -598,6 +612,8 @@ pub enum DesiredState {
 pub enum Phase {
     /// Not started: something is missing, or an attempt is being started.
     Pending,
+    /// Its turn has not come: its agent or its namespace runs as many Tasks as it may, or Kueue has not let its Job run.
+    Queued,
     /// An attempt runs.
     Running,
     /// Waits for its back-off, for room in a Budget, for another agent, or for people.

@@ -87,6 +87,10 @@ pub fn task(spec: &TaskSpec, metadata: &ObjectMeta) -> Vec<Problem> {
         MAX_TIMEOUT,
     );
     retry(&mut problems, spec);
+    bounds::number(&mut problems, "spec.priority", spec.priority, -1000, 1000);
+    if let Some(queue) = &spec.queue {
+        self::queue(&mut problems, queue);
+    }
     ttl(&mut problems, spec, metadata);
     if let Some(requester) = &spec.requested_by {
         bounds::text(&mut problems, "spec.requestedBy", requester, 1024);
@@ -342,6 +346,23 @@ fn retry(problems: &mut Vec<Problem>, spec: &TaskSpec) {
         Duration::ZERO,
         MAX_BACKOFF,
     );
+}
+
+/// The name becomes the value of a label.
+fn queue(problems: &mut Vec<Problem>, name: &str) {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let ends = [name.bytes().next(), name.bytes().last()];
+    let fits = name.len() <= 63
+        && ends.into_iter().all(|byte| byte.is_some_and(plain))
+        && name
+            .bytes()
+            .all(|byte| plain(byte) || matches!(byte, b'-' | b'.'));
+    if !fits {
+        problems.push(Problem::spec(
+            "spec.queue",
+            "is no name of a LocalQueue: write 1 to 63 lower-case letters, digits, hyphens and dots, the first and last no hyphen or dot",
+        ));
+    }
 }
 
 fn ttl(problems: &mut Vec<Problem>, spec: &TaskSpec, metadata: &ObjectMeta) {

@@ -78,6 +78,13 @@ impl Ends {
         Ok(last.unwrap_or_else(Instant::now))
     }
 
+    /// How many of these have ended, as far as is seen.
+    pub fn ended(&self, names: &[String]) -> usize {
+        let seen = self.seen.borrow();
+        let ended = |name: &&String| matches!(seen.get(*name), Some(State::Ended { .. }));
+        names.iter().filter(ended).count()
+    }
+
     /// Waits until all of these run.
     pub async fn running(&self, names: &[String]) -> Result<()> {
         self.until(names, |state| state == State::Running).await

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 /// Namespace of the Tasks.
 pub const TASKS: &str = "bench-tasks";
+/// Namespace of the Tasks of somebody else.
+pub const OTHER: &str = "bench-other";
 /// Namespace of the bare Jobs.
 pub const BARE: &str = "bench-jobs";
 /// The node that the stub plays.
@@ -20,7 +22,12 @@ pub const AGENT: &str = "bench";
 
 /// Where the Tasks are.
 pub fn tasks() -> String {
-    format!("/apis/oarmaster.dev/v1alpha1/namespaces/{TASKS}/tasks")
+    tasks_of(TASKS)
+}
+
+/// Where a namespace's Tasks are.
+pub fn tasks_of(namespace: &str) -> String {
+    format!("/apis/oarmaster.dev/v1alpha1/namespaces/{namespace}/tasks")
 }
 
 /// Where a namespace's Jobs are.
@@ -128,14 +135,14 @@ pub async fn prepare(clients: &Clients) -> Result<()> {
     let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE},
         "status": {"conditions": [ready]}});
     create(admin, "/api/v1/nodes", &node).await?;
-    for name in [TASKS, BARE] {
+    for name in [TASKS, OTHER, BARE] {
         let namespace =
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         create(admin, "/api/v1/namespaces", &namespace).await?;
     }
     let ours = |kind: &str, spec: Value| {
         json!({"apiVersion": "oarmaster.dev/v1alpha1", "kind": kind,
-            "metadata": {"name": AGENT, "namespace": TASKS}, "spec": spec})
+            "metadata": {"name": AGENT}, "spec": spec})
     };
     // What is measured is a pod's way; the shared pilots' is another one, and no node runs them here.
     let class = json!({"apiVersion": "oarmaster.dev/v1alpha1", "kind": "SandboxClass",
@@ -170,10 +177,12 @@ pub async fn prepare(clients: &Clients) -> Result<()> {
             ),
         ),
     ] {
-        let url = format!("/apis/oarmaster.dev/v1alpha1/namespaces/{TASKS}/{plural}");
-        create(admin, &url, &object)
-            .await
-            .with_context(|| format!("failed to create one of {plural}"))?;
+        for namespace in [TASKS, OTHER] {
+            let url = format!("/apis/oarmaster.dev/v1alpha1/namespaces/{namespace}/{plural}");
+            create(admin, &url, &object)
+                .await
+                .with_context(|| format!("failed to create one of {plural}"))?;
+        }
     }
     Ok(())
 }

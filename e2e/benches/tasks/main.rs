@@ -9,6 +9,7 @@
 
 mod audit;
 mod burst;
+mod fair;
 mod live;
 mod load;
 mod machine;
@@ -64,6 +65,7 @@ struct Config {
 enum Phase {
     Pace,
     Burst,
+    Fair,
     Live,
 }
 
@@ -121,13 +123,14 @@ async fn phases(world: &mut World, config: &Config, report: &mut Report) -> Resu
     let tasks = Ends::follow(&world.clients.admin, machine::tasks());
     let jobs = Ends::follow(&world.clients.admin, machine::jobs(BARE));
     warm_up(world, &tasks, &jobs).await?;
-    for phase in [Phase::Pace, Phase::Burst, Phase::Live] {
+    for phase in [Phase::Pace, Phase::Burst, Phase::Fair, Phase::Live] {
         if !config.phases.contains(&phase) {
             continue;
         }
         match phase {
             Phase::Pace => pace::run(world, &tasks, report).await?,
             Phase::Burst => burst::run(world, &tasks, &jobs, report).await?,
+            Phase::Fair => fair::run(world, &tasks, report).await?,
             Phase::Live => {
                 let idle = Duration::from_secs(config.idle);
                 live::run(world, &tasks, config.live, idle, report).await?;

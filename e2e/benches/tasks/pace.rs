@@ -2,7 +2,7 @@
 
 use crate::audit::{Entry, GATEWAY, OPERATOR};
 use crate::load::{self, Ends};
-use crate::machine::{self, TASKS};
+use crate::machine::{self, OTHER, TASKS};
 use crate::stub::Stub;
 use crate::{PATIENCE, World};
 use anyhow::{Context as _, Result};
@@ -19,9 +19,11 @@ const MANY: usize = 1000;
 const EACH: Duration = Duration::from_millis(20);
 
 /// What was measured of some Tasks, in milliseconds.
-struct Times {
-    to_job: Vec<f64>,
-    to_complete: Vec<f64>,
+pub struct Times {
+    /// From a Task to its Job.
+    pub to_job: Vec<f64>,
+    /// From the end of its pod to its own.
+    pub to_complete: Vec<f64>,
 }
 
 /// Runs the phase.
@@ -60,8 +62,10 @@ pub async fn run(world: &mut World, ends: &Ends, report: &mut Report) -> Result<
 
 /// Waits until nothing is left of the Tasks but themselves.
 pub async fn settled(world: &World) -> Result<()> {
-    for list in [machine::jobs(TASKS), machine::pods(TASKS)] {
-        machine::until_none(&world.clients.admin, &list, PATIENCE).await?;
+    for namespace in [TASKS, OTHER] {
+        for list in [machine::jobs(namespace), machine::pods(namespace)] {
+            machine::until_none(&world.clients.admin, &list, PATIENCE).await?;
+        }
     }
     world.stub.check()
 }
@@ -147,7 +151,7 @@ fn costs(report: &mut Report, entries: &[Entry], share: &Share, passes: u32) {
 }
 
 /// Reads the times of Tasks out of the audit log.
-fn times(entries: &[Entry], names: &[String], stub: &Stub) -> Result<Times> {
+pub fn times(entries: &[Entry], names: &[String], stub: &Stub) -> Result<Times> {
     let wanted: BTreeSet<&str> = names.iter().map(String::as_str).collect();
     let ended = stub.ended();
     let (mut created, mut job, mut end, mut complete) = (

@@ -1,7 +1,7 @@
 //! Plays scheduler, kubelet and pilot: binds each pod, gets its token, writes its status as a kubelet would, and in a Task's pod claims
 //! the attempt at the gateway and hands in a result. Bare Jobs' pods are played by the same code, without the pilot.
 
-use crate::machine::{self, BARE, Clients, NODE, TASKS};
+use crate::machine::{self, BARE, Clients, NODE, OTHER, TASKS};
 use crate::process::Token;
 use anyhow::{Context as _, Result, anyhow};
 use http::Method;
@@ -65,7 +65,7 @@ pub struct Stub {
 }
 
 impl Stub {
-    /// Starts to play every pod of both namespaces.
+    /// Starts to play every pod of all namespaces.
     pub async fn start(clients: &Clients, gateway: String) -> Result<Arc<Self>> {
         let stub = Arc::new(Self {
             clients: clients.clone(),
@@ -76,7 +76,7 @@ impl Stub {
             ended: Mutex::default(),
             failed: Mutex::default(),
         });
-        for namespace in [TASKS, BARE] {
+        for namespace in [TASKS, OTHER, BARE] {
             let (client, own) = (clients.admin.clone(), Arc::clone(&stub));
             tokio::spawn(follow::follow(
                 client,

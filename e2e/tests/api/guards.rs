@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, ensure};
 use futures::TryStreamExt as _;
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Node, Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, ServiceAccount};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
@@ -258,6 +258,89 @@ async fn a_job_of_a_task_is_changed_by_nobody_and_deleted_as_usual() -> Result<(
         tokio::time::timeout(Duration::from_secs(60), gone)
             .await
             .context("the Job was not deleted within 60 s")??;
+        Ok(())
+    })
+    .await
+}
+
+/// A Job in a queue, as the operator makes it.
+async fn queued_job(space: &Space) -> Result<()> {
+    let operator = account(space, RELEASE, "oarmaster-operator")?;
+    // An owner that is there: the garbage collector would delete the Job otherwise.
+    let owner = "kube-root-ca.crt";
+    let uid = space.api::<ConfigMap>().get(owner).await?.metadata.uid;
+    let job: Job = serde_json::from_value(with(
+        &labelled(&job(labelled(&pod()))),
+        json!({
+            "metadata": {
+                "name": "queued",
+                "labels": {"kueue.x-k8s.io/queue-name": "q"},
+                "ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": owner, "uid": uid}],
+            },
+            "spec": {"suspend": true},
+        }),
+    ))?;
+    Api::<Job>::namespaced(operator, &space.name)
+        .create(&PostParams::default(), &job)
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_job_in_a_queue_is_let_run_by_kueue_which_changes_nothing_else() -> Result<()> {
+    in_space("queue", async |space| {
+        queued_job(space).await?;
+        let kueue = account(space, "kueue-system", "kueue-controller-manager")?;
+        space
+            .kubectl(&[
+                "create",
+                "rolebinding",
+                "kueue",
+                "--clusterrole=edit",
+                "--serviceaccount=kueue-system:kueue-controller-manager",
+            ])
+            .await?;
+        let others: Api<Job> = Api::namespaced(editor(space).await?, &space.name);
+        let answer = patched(&others, "queued", json!({"spec": {"suspend": false}})).await;
+        ensure!(
+            answer
+                .as_ref()
+                .is_err_and(|text| text.contains(OPERATOR_ONLY)),
+            "{answer:?}"
+        );
+
+        let jobs: Api<Job> = Api::namespaced(kueue, &space.name);
+        let on_job = "labels and annotations of a Task's Job do not change";
+        let on_pod = "labels and annotations of a Task's pod do not change";
+        let rest = "only suspend and where its pod may run change";
+        for (patch, told) in [
+            (json!({"metadata": {"labels": {"oarmaster.dev/task-uid": "other"}}}), on_job),
+            (json!({"metadata": {"labels": {"kueue.x-k8s.io/queue-name": "other"}}}), on_job),
+            (json!({"metadata": {"labels": {"kueue.x-k8s.io/queue-name": null}}}), on_job),
+            (json!({"metadata": {"annotations": {"oarmaster.dev/task": "other"}}}), on_job),
+            (json!({"spec": {"template": {"metadata": {"labels": {"oarmaster.dev/attempt": "2"}}}}}), on_pod),
+            (json!({"spec": {"template": {"metadata": {"annotations": {"mine": "1"}}}}}), on_pod),
+            (json!({"spec": {"parallelism": 2}}), rest),
+            (json!({"spec": {"activeDeadlineSeconds": 100_000}}), rest),
+            (json!({"metadata": {"ownerReferences": []}}), rest),
+        ] {
+            let answer = patched(&jobs, "queued", patch.clone()).await;
+            ensure!(answer.as_ref().is_err_and(|text| text.contains(told)), "{patch}: {answer:?}");
+        }
+        let admitted = json!({
+            "metadata": {"annotations": {"kueue.x-k8s.io/stopping": "true"}},
+            "spec": {"suspend": false, "template": {
+                "metadata": {"labels": {"kueue.x-k8s.io/podset": "main"}},
+                "spec": {"nodeSelector": {"flavor": "spot"}},
+            }},
+        });
+        patched(&jobs, "queued", admitted).await.map_err(anyhow::Error::msg)?;
+        patched(&jobs, "queued", json!({"spec": {"suspend": true}})).await.map_err(anyhow::Error::msg)?;
+
+        // Of others' Jobs without a queue it is as anybody.
+        real_pod(space).await?;
+        let answer = patched(&jobs, "real", json!({"spec": {"suspend": true}})).await;
+        ensure!(answer.as_ref().is_err_and(|text| text.contains(OPERATOR_ONLY)), "{answer:?}");
         Ok(())
     })
     .await

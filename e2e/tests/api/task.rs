@@ -69,6 +69,25 @@ pub fn cases() -> Vec<Case> {
 
 fn target() -> Vec<Case> {
     vec![
+        taken(
+            "the highest priority, in a queue",
+            a(json!({"priority": 1000, "queue": "team-a.nightly"})),
+        ),
+        denied(
+            "a higher priority",
+            a(json!({"priority": 1001})),
+            &["spec.priority"],
+        ),
+        denied(
+            "a lower priority",
+            a(json!({"priority": -1001})),
+            &["spec.priority"],
+        ),
+        denied(
+            "a queue that is no label",
+            a(json!({"queue": "Nightly"})),
+            &["spec.queue"],
+        ),
         taken("an agent", agent()),
         taken("a run", run()),
         taken("a workflow", workflow()),

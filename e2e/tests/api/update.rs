@@ -139,6 +139,16 @@ fn changes() -> Vec<Change> {
             "timeout and retry cannot change after creation; create another Task",
         ),
         task(
+            "a higher priority",
+            json!({"priority": 1}),
+            "priority and queue cannot change after creation; create another Task",
+        ),
+        task(
+            "a queue",
+            json!({"queue": "nightly"}),
+            "priority and queue cannot change after creation; create another Task",
+        ),
+        task(
             "a longer life",
             json!({"ttlAfterFinished": "2h"}),
             "ttlAfterFinished cannot change after creation; delete the Task instead",

@@ -27,6 +27,7 @@ mod identity;
 mod isolation;
 mod languages;
 mod leader;
+mod limits;
 mod litellm;
 mod malformed;
 mod operator_killed;

@@ -33,6 +33,8 @@ enum Phase {
     Pace,
     /// 500 at once, against as many bare Jobs
     Burst,
+    /// 1,000 of one namespace at once, and another's beside them
+    Fair,
     /// Many that run and do not end: memory, and writes while nothing changes
     Live,
 }
@@ -44,7 +46,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let bench = build("tasks")?;
     let commit = commit()?;
     let phases = if args.phases.is_empty() {
-        vec![Phase::Pace, Phase::Burst, Phase::Live]
+        vec![Phase::Pace, Phase::Burst, Phase::Fair, Phase::Live]
     } else {
         args.phases.clone()
     };

@@ -96,6 +96,7 @@ impl Sim {
                 created: Some(self.now),
                 deleting: false,
                 ended: None,
+                queue: None,
             });
             self.writes += 1;
         }

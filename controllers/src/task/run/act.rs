@@ -59,7 +59,7 @@ pub async fn carry_out(
             Err(Refused { why, .. }) => return Ok(Carried::Never(why)),
         }
         if let Some(spec) = spec
-            && let Ok(graph) = ctx.compile(spec).await?
+            && let Ok(graph) = ctx.compile(namespace, spec).await?
         {
             ctx.keep(uid, &graph);
         }

@@ -266,7 +266,7 @@ async fn kept(task: &Task, ctx: &Context) -> Result<Kept> {
     let Some(spec) = spec else {
         return Ok(Kept::Foreign(name));
     };
-    match ctx.compile(spec).await? {
+    match ctx.compile(namespace, spec).await? {
         Ok(graph) => {
             ctx.keep(uid, &graph);
             Ok(Kept::Found(graph))
@@ -283,7 +283,7 @@ async fn named(task: &Task, ctx: &Context, namespace: &str) -> Result<Named> {
         let text = access::absent("Workflow", (namespace, name), namespace);
         return Ok(Named::Missing(text));
     };
-    Ok(match ctx.compile(workflow.spec.clone()).await? {
+    Ok(match ctx.compile(namespace, workflow.spec.clone()).await? {
         Ok(graph) => Named::Found { graph, kept: false },
         Err(problems) => Named::Missing(format!("Workflow {name} is not ready: {problems}")),
     })
@@ -304,8 +304,8 @@ fn waits(status: &TaskStatus) -> Option<String> {
     const SHOWN: usize = 160;
     let phase = status.phase.unwrap_or(Phase::Pending);
     let ready = conditions::find(&status.conditions, conditions::READY)?;
-    let waits =
-        matches!(phase, Phase::Pending | Phase::Waiting) && ready.reason != reason::STARTING;
+    let waits = matches!(phase, Phase::Pending | Phase::Queued | Phase::Waiting)
+        && ready.reason != reason::STARTING;
     (waits && !ready.message.is_empty()).then(|| shorten(&ready.message, SHOWN))
 }
 

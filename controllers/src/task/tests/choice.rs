@@ -1,13 +1,21 @@
 //! Tasks that name no agent, and agents without a place.
 
 use super::sim::{Sim, idle};
+use crate::task::hire::Busy;
 use crate::task::select::Choice;
-use oarmaster_crds::conditions;
+use oarmaster_crds::conditions::{self, reason};
 use oarmaster_crds::kinds::task::Phase;
 use serde_json::json;
 
 fn selecting() -> Sim {
     Sim::new(json!({ "agent": { "select": { "capabilities": ["python", "testing"] } } }))
+}
+
+fn busy() -> Option<Busy> {
+    Some(Busy {
+        reason: reason::AGENT_BUSY,
+        message: "Agent coder runs 5 Tasks".to_owned(),
+    })
 }
 
 fn chosen() -> Option<Result<Choice, String>> {
@@ -57,9 +65,9 @@ fn where_nobody_can_do_it_the_task_waits() {
 #[test]
 fn a_task_waits_for_a_place_of_its_agent() {
     let mut sim = Sim::new(json!({}));
-    sim.busy = Some("Agent coder runs 5 Tasks".to_owned());
+    sim.busy = busy();
     sim.settle();
-    assert_eq!(sim.phase(), Phase::Pending);
+    assert_eq!(sim.phase(), Phase::Queued);
     assert_eq!(sim.attempt(), 0);
     assert_eq!(sim.condition(conditions::ACCEPTED).0, "True");
     let (status, why, text) = sim.condition(conditions::READY);
@@ -75,10 +83,10 @@ fn a_task_waits_for_a_place_of_its_agent() {
     // A later attempt waits, too: another Task may have its place.
     sim.fails(oarmaster_protocol::FailureClass::ModelUnavailable);
     sim.settle();
-    sim.busy = Some("Agent coder runs 5 Tasks".to_owned());
+    sim.busy = busy();
     sim.later(60);
     sim.settle();
-    assert_eq!((sim.phase(), sim.attempt()), (Phase::Waiting, 1));
+    assert_eq!((sim.phase(), sim.attempt()), (Phase::Queued, 1));
     assert_eq!(sim.condition(conditions::READY).1, "AgentBusy");
     sim.busy = None;
     sim.settle();

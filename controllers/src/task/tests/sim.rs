@@ -1,8 +1,8 @@
 //! A small world in which plans are carried out: what the API server, the Job controller, the kubelet and the gateway would hold.
 
-use crate::task::hire::Hired;
+use crate::task::hire::{Busy, Hired};
 use crate::task::plan::{Observed, Plan, plan};
-use crate::task::pod::{JobEnd, JobFacts, Pilot, PodFacts};
+use crate::task::pod::{InQueue, JobEnd, JobFacts, Pilot, PodFacts};
 use crate::task::refs::{self, Looked, Refs};
 use crate::task::requests::{Act, Made};
 use crate::task::select::Choice;
@@ -43,8 +43,8 @@ pub struct Sim {
     pub blocked: Option<Blocked>,
     /// How an agent was chosen.
     pub choice: Option<Result<Choice, String>>,
-    /// What the agent says that has no place.
-    pub busy: Option<String>,
+    /// What has no place.
+    pub busy: Option<Busy>,
     /// Messages of the events.
     pub told: Vec<String>,
     pub raised: usize,
@@ -308,6 +308,7 @@ impl Sim {
                     created: Some(self.now),
                     deleting: false,
                     ended: None,
+                    queue: self.task.spec.queue.as_ref().map(|_| InQueue::Waits),
                 });
                 self.writes += 1;
             }
@@ -386,7 +387,8 @@ impl Sim {
 
     /// The Job controller makes the pod.
     pub fn pod_created(&mut self) {
-        if let Some(job) = self.job().filter(|job| job.ended.is_none())
+        let runs = |job: &&JobFacts| job.ended.is_none() && job.queue != Some(InQueue::Waits);
+        if let Some(job) = self.job().filter(runs)
             && self.pod.as_ref().is_none_or(|pod| pod.job_uid != job.uid)
         {
             self.pod = Some(PodFacts {
@@ -401,6 +403,24 @@ impl Sim {
                 disrupted: None,
             });
         }
+    }
+
+    /// Kueue lets the Job run.
+    pub fn let_run(&mut self) {
+        let name = names::job_name("fix", "uid-1", self.attempt());
+        let now = self.now;
+        let job = self.jobs.iter_mut().find(|job| job.name == name);
+        let job = job.expect("no Job");
+        (job.ended, job.queue) = (None, Some(InQueue::Runs { since: now }));
+    }
+
+    /// Kueue suspends it again: its pod is deleted.
+    pub fn evicted(&mut self) {
+        let name = names::job_name("fix", "uid-1", self.attempt());
+        let job = self.jobs.iter_mut().find(|job| job.name == name);
+        let job = job.expect("no Job");
+        (job.ended, job.queue) = (Some(JobEnd::Suspended), Some(InQueue::Waits));
+        self.pod = None;
     }
 
     /// Whether shared pilots run the attempt.
