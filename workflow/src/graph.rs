@@ -127,6 +127,7 @@ impl Graph {
         at_last.steps = all.iter().map(|step| step.name.clone()).collect();
         let of_run = ["phase", "failure"].map(|name| (name.to_owned(), true));
         at_last.add("run", of_run.into());
+        let mut expressions = 0;
         let mut steps = Vec::with_capacity(all.len());
         for (at, step) in all.iter().enumerate() {
             let (scope, first) = if at < main {
@@ -138,6 +139,7 @@ impl Graph {
                 field: field(spec, at),
                 scope: scope.clone(),
                 problems: &mut problems,
+                expressions: &mut expressions,
                 reads: Reads::default(),
             };
             let mut ready = work.step(step);
@@ -178,12 +180,11 @@ impl Graph {
                 field: "spec.output".to_owned(),
                 scope: scope.clone(),
                 problems: &mut problems,
+                expressions: &mut expressions,
                 reads: Reads::default(),
             };
             work.template("", output)
         });
-        let expressions = steps.iter().map(Step::expressions).sum::<usize>()
-            + output.as_ref().map_or(0, Template::expressions);
         if expressions > MAX_EXPRESSIONS {
             problems.push(Problem::spec(
                 "spec",
@@ -232,17 +233,6 @@ impl Graph {
 }
 
 impl Step {
-    fn expressions(&self) -> usize {
-        let question = self.question.iter().flat_map(|(ask, show)| [ask, show]);
-        let templates = question.chain(&self.over).chain(&self.share);
-        let templates = templates.chain(&self.until_when);
-        let patterns = [&self.pattern].into_iter().chain(&self.undo);
-        templates.map(Template::expressions).sum::<usize>()
-            + patterns.map(Pattern::expressions).sum::<usize>()
-            + usize::from(self.condition.is_some())
-            + usize::from(self.until.is_some())
-    }
-
     /// Most of its items that are under way at once.
     #[must_use]
     pub fn parallel(&self) -> usize {
@@ -272,14 +262,6 @@ impl Step {
     }
 }
 
-impl Pattern {
-    fn expressions(&self) -> usize {
-        let templates = self.params.iter().chain(&self.env).chain(&self.workspace);
-        let templates = templates.chain(self.contents.values());
-        templates.map(Template::expressions).sum()
-    }
-}
-
 /// Where a step stands.
 fn field(spec: &WorkflowSpec, at: usize) -> String {
     let (list, step) = match spec.steps.get(at) {
@@ -301,6 +283,8 @@ struct Work<'a> {
     field: String,
     scope: Scope,
     problems: &'a mut Vec<Problem>,
+    /// How many there are so far. None beyond the most is compiled: a text of a megabyte has room for half a million.
+    expressions: &'a mut usize,
     reads: Reads,
 }
 
@@ -431,7 +415,16 @@ impl Work<'_> {
         }
     }
 
+    /// Whether what has so many more of them is compiled.
+    fn within(&mut self, more: usize) -> bool {
+        *self.expressions = self.expressions.saturating_add(more);
+        *self.expressions <= MAX_EXPRESSIONS
+    }
+
     fn expression(&mut self, under: &str, text: &str) -> Option<Expression> {
+        if !self.within(1) {
+            return None;
+        }
         match Expression::compile(text, &self.scope) {
             Ok(expression) => {
                 self.reads.add(expression.reads());
@@ -493,6 +486,9 @@ impl Work<'_> {
     }
 
     fn template(&mut self, under: &str, data: &serde_json::Value) -> Option<Template> {
+        if !self.within(Template::count(data)) {
+            return None;
+        }
         match Template::compile(data, &self.scope) {
             Ok(template) => {
                 self.reads.add(&template.reads());
