@@ -34,6 +34,7 @@ async fn a_scripted_call_is_answered_recorded_and_repeated() {
         .task(TaskBudget {
             pico_usd: Some(1_000_000_000_000),
             tokens: None,
+            ..TaskBudget::default()
         })
         .await;
 
@@ -186,6 +187,7 @@ async fn a_budget_is_refused_before_the_call_and_fields_without_bound_are() {
         .task(TaskBudget {
             pico_usd: Some(1_000_000),
             tokens: None,
+            ..TaskBudget::default()
         })
         .await;
     let (status, _, body) = world
@@ -355,6 +357,7 @@ async fn the_budget_holds_under_64_concurrent_calls() {
         .task(TaskBudget {
             pico_usd: Some(budget),
             tokens: None,
+            ..TaskBudget::default()
         })
         .await;
     let (world, upstream, session) = (&world, &upstream, claim.session.as_str());

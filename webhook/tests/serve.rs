@@ -1,5 +1,5 @@
 //! The server over real TLS.
-#![allow(clippy::unwrap_used)] // a helper of tests is a test
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a helper of tests is a test
 
 use futures::stream::{self, StreamExt as _};
 use oarmaster_webhook::body::{LARGE_AT_ONCE, MAX_BODY, SMALL};

@@ -217,6 +217,18 @@ impl Graph {
         self.steps.iter().any(|step| step.undo.is_some())
     }
 
+    /// Whether a step is of `finally`.
+    #[must_use]
+    pub fn is_last(&self, name: &str) -> bool {
+        self.find(name).is_some_and(|at| at >= self.main)
+    }
+
+    /// Whether something is done at its end, for which a part of its budget is kept.
+    #[must_use]
+    pub fn has_an_end(&self) -> bool {
+        self.main < self.steps.len() || self.can_be_undone()
+    }
+
     /// Steps whose output is that of the run, if the workflow says none: no other step needs them.
     pub fn leaves(&self) -> impl Iterator<Item = &str> {
         let needed: BTreeSet<usize> = self
