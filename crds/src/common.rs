@@ -107,7 +107,7 @@ pub struct RateLimits {
     pub concurrency: Option<i64>,
 }
 
-/// Most that may be spent. A model call is made only if its worst case still fits.
+/// Most that may be spent, and how many Tasks there may be below. A model call is made, and a Task begun, only if it still fits; what is below one counts in its budget, and can have none that is larger.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.usd) || has(self.tokens)").message("set usd, tokens, or both"))]
@@ -119,6 +119,14 @@ pub struct Allowance {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000_000_000_i64))]
     pub tokens: Option<i64>,
+    /// Most Tasks below it, over all levels: steps, their items and repetitions, and what is delegated. A Task counts once it begins, however many attempts it has. 1 to 1000000. Default: no limit of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub tasks: Option<i64>,
+    /// Most levels of Tasks below it: 1 are the steps of a workflow, or those whom an agent gives work to. 1 to 3. Default: 3 in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 3))]
+    pub depth: Option<i64>,
 }
 
 /// Chooses objects by their labels. An empty one chooses all.

@@ -35,6 +35,8 @@ pub const STEP_LABEL: &str = "oarmaster.dev/step";
 pub const ITEM_LABEL: &str = "oarmaster.dev/item";
 /// Label of such a Task that is handed files: id of the request whose files they are. Guarded as they are.
 pub const FILES_LABEL: &str = "oarmaster.dev/files-of";
+/// Label of the Tasks that end a run, in `finally` or by undoing: they may spend what the run keeps for them.
+pub const ENDS_LABEL: &str = "oarmaster.dev/ends-run";
 /// On a ModelPool: when its cache was emptied last. Any change of it has the gateway give no answer again that it kept before.
 pub const CACHE_FLUSHED_ANNOTATION: &str = "oarmaster.dev/cache-flushed";
 /// Field manager of everything the operator writes.

@@ -75,15 +75,20 @@ impl Problem {
 /// Problems as one text: at most five, and how many more there are.
 #[must_use]
 pub fn summary(problems: &[Problem]) -> String {
-    const MOST: usize = 5;
+    listed(problems, 5)
+}
+
+/// Problems as one text: at most so many, and how many more there are.
+#[must_use]
+pub fn listed(problems: &[Problem], most: usize) -> String {
     let mut text = problems
         .iter()
-        .take(MOST)
+        .take(most)
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join("; ");
-    if problems.len() > MOST {
-        text.push_str(&format!("; and {} more", problems.len() - MOST));
+    if problems.len() > most {
+        text.push_str(&format!("; and {} more", problems.len() - most));
     }
     text
 }

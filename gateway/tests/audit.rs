@@ -123,6 +123,7 @@ async fn a_call_is_refused_for_a_reason_that_is_told() {
     let little = TaskBudget {
         pico_usd: Some(1),
         tokens: None,
+        ..TaskBudget::default()
     };
     let claim = world.task(little).await;
     let (status, ..) = world.call(&claim.session, 0, claim.next, "x").await;

@@ -34,6 +34,7 @@ async fn a_scripted_call_is_answered_recorded_and_repeated() {
         .task(TaskBudget {
             pico_usd: Some(1_000_000_000_000),
             tokens: None,
+            ..TaskBudget::default()
         })
         .await;
 
@@ -186,6 +187,7 @@ async fn a_budget_is_refused_before_the_call_and_fields_without_bound_are() {
         .task(TaskBudget {
             pico_usd: Some(1_000_000),
             tokens: None,
+            ..TaskBudget::default()
         })
         .await;
     let (status, _, body) = world
@@ -355,6 +357,7 @@ async fn the_budget_holds_under_64_concurrent_calls() {
         .task(TaskBudget {
             pico_usd: Some(budget),
             tokens: None,
+            ..TaskBudget::default()
         })
         .await;
     let (world, upstream, session) = (&world, &upstream, claim.session.as_str());
@@ -601,4 +604,40 @@ async fn a_task_that_floods_the_gateway_waits_and_others_do_not() {
     flood.await;
     let least = Duration::from_millis(20) * (REQUESTS - BURST - 2);
     assert!(begun.elapsed() >= least, "{:?}", begun.elapsed());
+}
+
+/// The operator tells a Task that does not fit from whatever else may go wrong by the code.
+#[tokio::test]
+async fn a_task_that_has_no_room_below_another_is_not_opened() {
+    let world = scripted_world(json!([])).await;
+    world
+        .task(TaskBudget {
+            tasks: Some(1),
+            ..TaskBudget::default()
+        })
+        .await;
+    let open = async |uid: &str| {
+        let mut assignment = common::assignment();
+        assignment["task"] = json!({"namespace": "team", "name": uid, "uid": uid});
+        let request = json!({"runsIn": {"job": "job"}, "assignment": assignment, "budget": {}, "parent": UID});
+        let url = format!("{}/admin/v1/attempts/{uid}/1", world.admin);
+        let request = world.http.put(url).bearer_auth(OPERATOR).json(&request);
+        let answer = request.send().await.unwrap();
+        (
+            answer.status().as_u16(),
+            answer.json::<Value>().await.unwrap(),
+        )
+    };
+    assert_eq!(open("first").await.0, 200);
+    assert_eq!(open("first").await.0, 200, "it counts once");
+    let (status, refused) = open("second").await;
+    assert_eq!(
+        (status, &refused["error"]["code"]),
+        (429, &json!("budget_exceeded"))
+    );
+    let text = refused["error"]["message"].as_str().unwrap();
+    assert!(
+        text.contains("may have 1 Task below it and has 1"),
+        "{text}"
+    );
 }

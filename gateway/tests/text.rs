@@ -19,6 +19,8 @@ use serde_json::{Value, json};
 const ROOMY: TaskBudget = TaskBudget {
     pico_usd: Some(1_000_000_000_000_000),
     tokens: None,
+    tasks: None,
+    depth: None,
 };
 
 /// An answer of these bytes, whether they are text or not.

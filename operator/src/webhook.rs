@@ -1,21 +1,26 @@
-//! The CA in the webhook's configuration: by it the API server knows that it talks to our webhook.
+//! The CA in the webhook's configurations: by it the API server knows that it talks to our webhook.
 //!
-//! The operator may `list`, `watch` and `patch` this one object. It writes nothing in it but `caBundle`, and again whenever somebody else
-//! took it out, since without it no Task can be created.
+//! The operator may `list`, `watch` and `patch` these two objects. It writes nothing in them but `caBundle`, and again whenever somebody else
+//! took it out, since without it no Task can be created, and no Workflow is checked.
 
 use futures::StreamExt as _;
 use k8s_openapi::ByteString;
-use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration, WebhookClientConfig,
+};
+use kube::Resource;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use oarmaster_controllers::kit::chain;
 use oarmaster_crds::names::FIELD_MANAGER;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::fmt::Debug;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Name of the configuration, of the Service and of the Deployment.
+/// Name of both configurations, of the Service and of the Deployment.
 pub const NAME: &str = "oarmaster-webhook";
 /// The webhook's Secret.
 pub const SECRET: &str = "oarmaster-webhook-tls";
@@ -33,9 +38,40 @@ pub fn host(namespace: &str) -> String {
     format!("{NAME}.{namespace}.svc")
 }
 
-/// Keeps the CA in the configuration, until nobody changes the CA any more.
-pub async fn keep(client: kube::Client, namespace: String, mut ca: watch::Receiver<String>) {
-    let api: Api<MutatingWebhookConfiguration> = Api::all(client);
+/// A kind of configuration.
+trait Configuration:
+    Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + 'static
+{
+    /// Where its webhooks are, in their order.
+    fn clients(&self) -> Vec<&WebhookClientConfig>;
+}
+
+impl Configuration for MutatingWebhookConfiguration {
+    fn clients(&self) -> Vec<&WebhookClientConfig> {
+        let webhooks = self.webhooks.iter().flatten();
+        webhooks.map(|webhook| &webhook.client_config).collect()
+    }
+}
+
+impl Configuration for ValidatingWebhookConfiguration {
+    fn clients(&self) -> Vec<&WebhookClientConfig> {
+        let webhooks = self.webhooks.iter().flatten();
+        webhooks.map(|webhook| &webhook.client_config).collect()
+    }
+}
+
+/// Keeps the CA in the configurations, until nobody changes the CA any more.
+pub async fn keep(client: kube::Client, namespace: String, ca: watch::Receiver<String>) {
+    let stamps = Api::<MutatingWebhookConfiguration>::all(client.clone());
+    let checks = Api::<ValidatingWebhookConfiguration>::all(client);
+    tokio::select! {
+        () = keep_in(stamps, &namespace, ca.clone()) => {}
+        () = keep_in(checks, &namespace, ca) => {}
+    }
+}
+
+async fn keep_in<K: Configuration>(api: Api<K>, namespace: &str, mut ca: watch::Receiver<String>) {
+    let kind = K::kind(&());
     let named = watcher::Config::default().fields(&format!("metadata.name={NAME}"));
     let mut seen = std::pin::pin!(
         watcher(api.clone(), named)
@@ -50,7 +86,7 @@ pub async fn keep(client: kube::Client, namespace: String, mut ca: watch::Receiv
             found = seen.next() => match found {
                 Some(Ok(found)) => held = Some(found),
                 Some(Err(error)) => {
-                    tracing::warn!(error = chain(&error), "the webhook's configuration is not seen");
+                    tracing::warn!(kind = %kind, error = chain(&error), "the webhook's configuration is not seen");
                     continue;
                 }
                 None => return,
@@ -66,18 +102,19 @@ pub async fn keep(client: kube::Client, namespace: String, mut ca: watch::Receiv
         }
         again = false;
         let bundle = ca.borrow_and_update().clone();
-        let plan = |held| plan(held, &namespace, &bundle, overlap);
+        let plan = |held: &K| plan(held, namespace, &bundle, overlap);
         let Some(patch) = held.as_ref().and_then(plan) else {
             continue;
         };
         match write(&api, patch).await {
             Ok(written) => {
-                tracing::info!("the webhook's configuration has the CA");
+                tracing::info!(kind = %kind, "the webhook's configuration has the CA");
                 held = Some(written);
             }
             // What changed or went meanwhile comes by the watch.
             Err(error) => {
                 tracing::warn!(
+                    kind = %kind,
                     error = chain(&error),
                     "the webhook's configuration has not got the CA"
                 );
@@ -98,10 +135,7 @@ enum Error {
     Slow(#[from] tokio::time::error::Elapsed),
 }
 
-async fn write(
-    api: &Api<MutatingWebhookConfiguration>,
-    patch: Value,
-) -> Result<MutatingWebhookConfiguration, Error> {
+async fn write<K: Configuration>(api: &Api<K>, patch: Value) -> Result<K, Error> {
     let params = PatchParams {
         field_manager: Some(FIELD_MANAGER.to_owned()),
         ..PatchParams::default()
@@ -112,17 +146,16 @@ async fn write(
 
 /// The patch that gives our webhooks the CA, under the version that was seen; `None` when they have it. With `overlap` they keep those that
 /// they have besides. A webhook that goes elsewhere than to our Service is somebody else's doing, and is left alone.
-fn plan(
-    found: &MutatingWebhookConfiguration,
+fn plan<K: Configuration>(
+    found: &K,
     namespace: &str,
     bundle: &str,
     overlap: bool,
 ) -> Option<Value> {
-    let version = found.metadata.resource_version.as_deref()?;
+    let version = found.meta().resource_version.as_deref()?;
     let mut patch =
         vec![json!({ "op": "test", "path": "/metadata/resourceVersion", "value": version })];
-    for (index, webhook) in found.webhooks.iter().flatten().enumerate() {
-        let config = &webhook.client_config;
+    for (index, config) in found.clients().into_iter().enumerate() {
         let service = config.service.as_ref();
         let ours = service.is_some_and(|to| to.name == NAME && to.namespace == namespace);
         let held = config.ca_bundle.as_ref().map(|held| held.0.as_slice());

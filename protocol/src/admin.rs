@@ -39,6 +39,12 @@ pub struct OpenAttempt {
     /// UID of the Task that asked for this one: what this one spends counts in that one's budget, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
+    /// Whether a part of its budget ([`KEPT_PART`]) is kept for those Tasks right below it that end its run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keeps: bool,
+    /// Whether it ends the run of its parent, in `finally` or by undoing: it may spend what that one keeps, and so may what is below it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ends: bool,
     /// The Task's labels, for sums of costs by label: at most [`MAX_LABELS`], the first in the order of their keys.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -56,10 +62,13 @@ pub enum RunsIn {
     Operator,
 }
 
+/// The part of a run's budget that is kept for undoing and for `finally`: one in twenty, of money and of tokens.
+pub const KEPT_PART: u64 = 20;
+
 /// Most labels of a Task that the ledger knows.
 pub const MAX_LABELS: usize = 32;
 
-/// The budget of a Task.
+/// The budget of a Task: what it and all Tasks below it may take. One below it cannot have more than is left of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskBudget {
@@ -69,6 +78,12 @@ pub struct TaskBudget {
     /// Most tokens, input and output together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<u64>,
+    /// Most Tasks below it, over all levels. One counts when its first attempt is opened, and stays counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<u64>,
+    /// Most levels of Tasks below it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub depth: Option<u64>,
 }
 
 /// Stops an attempt: its session may neither call a model nor write.

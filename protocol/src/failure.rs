@@ -11,7 +11,7 @@ pub enum FailureClass {
     InvalidParams,
     /// A class, pool or guard forbids it.
     RefusedByPolicy,
-    /// The Task's own budget does not cover the next model call.
+    /// The Task's budget, or that of one above it, does not cover the next model call, or has no room for one Task more; of a workflow: of a step, or an item.
     BudgetExceeded,
     /// An object with the same name belongs to somebody else.
     Conflict,
@@ -45,7 +45,7 @@ pub enum FailureClass {
     ApprovalRejected,
     /// Nobody decided an approval in time.
     ApprovalTimeout,
-    /// A step of the workflow failed.
+    /// A step of the workflow failed, and not for its budget.
     StepFailed,
     /// A defect or an unexpected state of Oarmaster itself.
     Internal,

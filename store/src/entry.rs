@@ -34,6 +34,12 @@ pub enum Entry {
         /// UID of the Task that asked for this one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         parent: Option<String>,
+        /// Whether a part of its budget is kept for those Tasks right below it that end its run.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        keeps: bool,
+        /// Whether it may spend what its parent keeps.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        ends: bool,
         /// The Task's labels.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         labels: BTreeMap<String, String>,

@@ -76,22 +76,23 @@ pub enum Refusal {
     /// Larger than its bound.
     #[error("{0}")]
     TooLarge(String),
-    /// The Task's budget does not cover the reservation.
+    /// A Task's budget does not cover the reservation.
+    #[error("{0}")]
+    BudgetExceeded(Box<Spent>),
+    /// There may be no further Task where one is to be.
     #[error(
-        "the Task's budget of {} does not cover the next model call: {} spent, {} reserved by running calls, up to {} needed; run it again as a new Task with a larger spec.budget.{}",
-        .unit.show(*.limit), .unit.show(*.spent), .unit.show(*.reserved), .unit.show(*.needed), .unit.field()
+        "Task {task} may have {}, and this would be one more; raise its spec.budget.{}, and run anew what did not fit (spec.rerun of a workflow)",
+        .bound.show(*.limit, *.has), .bound.field()
     )]
-    BudgetExceeded {
-        /// What the numbers count.
-        unit: Unit,
-        /// The Task's budget.
+    TreeFull {
+        /// Name of the Task whose budget says so.
+        task: String,
+        /// What it bounds.
+        bound: Bound,
+        /// The most.
         limit: u64,
-        /// Settled, over all attempts.
-        spent: u64,
-        /// Reserved by running hops.
-        reserved: u64,
-        /// The worst case of this hop.
-        needed: u64,
+        /// How many there are.
+        has: u64,
     },
     /// A cap over all callers does not cover the reservation: it may again after the reset, or once it is raised.
     #[error("{0}")]
@@ -108,6 +109,94 @@ pub enum Refusal {
     /// A defect, or a log that cannot be read back.
     #[error("{0}")]
     Internal(String),
+}
+
+/// A budget that does not cover a hop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spent {
+    /// Name of the Task whose budget it is, where that is one above the Task that asks.
+    pub of: Option<String>,
+    /// What the numbers count.
+    pub unit: Unit,
+    /// The budget.
+    pub limit: u64,
+    /// What of it is kept for undoing and `finally`.
+    pub kept: u64,
+    /// Settled, over all attempts and all Tasks below.
+    pub spent: u64,
+    /// Reserved by running hops.
+    pub reserved: u64,
+    /// The worst case of this hop.
+    pub needed: u64,
+}
+
+impl std::fmt::Display for Spent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            of,
+            unit,
+            limit,
+            kept,
+            spent,
+            reserved,
+            needed,
+        } = self;
+        let field = unit.field();
+        match of {
+            None => write!(f, "the Task's budget of {}", unit.show(*limit))?,
+            Some(name) => write!(f, "the budget of Task {name}, {}", unit.show(*limit))?,
+        }
+        if *kept > 0 {
+            let (steps, kept) = (unit.show(limit - kept), unit.show(*kept));
+            write!(
+                f,
+                ", of which {steps} are for steps and {kept} are kept for undo and finally,"
+            )?;
+        }
+        write!(
+            f,
+            " does not cover the next model call: {} spent, {} reserved by running calls, up to {} needed; ",
+            unit.show(*spent),
+            unit.show(*reserved),
+            unit.show(*needed)
+        )?;
+        match of {
+            None => write!(
+                f,
+                "run it again as a new Task with a larger spec.budget.{field}"
+            ),
+            Some(name) => write!(
+                f,
+                "raise spec.budget.{field} of Task {name}, and run anew what failed (spec.rerun of a workflow)"
+            ),
+        }
+    }
+}
+
+/// What the Tasks below one are bounded in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// Their number.
+    Tasks,
+    /// How many levels of them there are.
+    Depth,
+}
+
+impl Bound {
+    const fn field(self) -> &'static str {
+        match self {
+            Self::Tasks => "tasks",
+            Self::Depth => "depth",
+        }
+    }
+
+    fn show(self, limit: u64, has: u64) -> String {
+        let s = if limit == 1 { "" } else { "s" };
+        match self {
+            Self::Tasks => format!("{limit} Task{s} below it and has {has}"),
+            Self::Depth => format!("{limit} level{s} of Tasks below it"),
+        }
+    }
 }
 
 /// What a budget counts.
@@ -146,7 +235,7 @@ impl Refusal {
             Self::Conflict { .. } => ErrorCode::Conflict,
             Self::Diverged(_) => ErrorCode::Diverged,
             Self::TooLarge(_) => ErrorCode::TooLarge,
-            Self::BudgetExceeded { .. } => ErrorCode::BudgetExceeded,
+            Self::BudgetExceeded(_) | Self::TreeFull { .. } => ErrorCode::BudgetExceeded,
             Self::WindowExceeded(_) => ErrorCode::WindowExceeded,
             Self::Overflow => ErrorCode::UnboundedCost,
             Self::Unwritable(_) | Self::Full(_) | Self::Internal(_) => ErrorCode::Internal,

@@ -45,7 +45,7 @@ pub use calls::{Attach, Call, CallState, Ended};
 pub use changes::{Changes, Event};
 pub use costs::CostQuery;
 pub use entry::{Audited, SdkTotal};
-pub use error::{Refusal, StoreError, Unit};
+pub use error::{Bound, Refusal, Spent, StoreError, Unit};
 pub use hops::{Billing, HopEnd, HopRequest, HopTicket, Settled};
 pub use notes::{
     MAX_NAMESPACE_BYTES, MAX_NOTE_BYTES, MAX_NOTES, MAX_OWNER_BYTES, Note, NoteOwner, NoteQuery,

@@ -4,13 +4,13 @@ use clap::Parser;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// The admission server of Oarmaster: stamps who creates a Task.
+/// The admission server of Oarmaster: stamps who creates a Task, and checks Workflows.
 ///
-/// It needs no rights. The API server calls it by the chart's MutatingWebhookConfiguration.
+/// It needs no rights. The API server calls it by the chart's MutatingWebhookConfiguration and ValidatingWebhookConfiguration.
 #[derive(Debug, Parser)]
 #[command(name = "oarmaster-webhook", version)]
 pub struct Args {
-    /// Where it is served, TLS: /tasks for the API server, /healthz for probes
+    /// Where it is served, TLS: /tasks and /workflows for the API server, /healthz for probes
     #[arg(
         long,
         value_name = "ADDR",

@@ -10,11 +10,11 @@ use tokio::time::{Instant, timeout_at};
 /// Longest wait for a body; the API server waits no longer for the answer (`timeoutSeconds` of the MutatingWebhookConfiguration).
 pub const PATIENCE: Duration = Duration::from_secs(3);
 /// Largest body: a request to the API server has at most 3 MiB (`MaxRequestBodyBytes` of k8s.io/apiserver), and what etcd stores at most
-/// 1.5 MiB (`--max-request-bytes`), in the same encoding as here. A review has the object once, at its creation, and little besides.
+/// 1.5 MiB (`--max-request-bytes`), in the same encoding as here. A review has the object once at its creation, twice at a change, and little besides.
 pub const MAX_BODY: usize = 4 << 20;
 /// What is read of every body. Reviews of most Tasks are smaller, so that they wait for nobody.
 pub const SMALL: usize = 64 << 10;
-/// How many larger ones are held at once: 16 MiB, twice that while a buffer grows.
+/// How many larger ones of a kind are held at once: 16 MiB, twice that while a buffer grows.
 pub const LARGE_AT_ONCE: usize = 4;
 
 /// A body, and its place among the large ones.

@@ -8,7 +8,7 @@ use oarmaster_webhook::serve::serve;
 use oarmaster_webhook::tls::Mounted;
 use tokio::net::TcpListener;
 
-// One thread: an answer takes microseconds, and a handshake is made once per connection.
+// One thread: an answer takes microseconds, and a handshake is made once per connection. Workflows are checked on one beside it.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let Config { addr, tls_dir } = Args::parse().resolve();

@@ -29,6 +29,8 @@ pub struct Request<'a> {
     pub user_info: UserInfo,
     #[serde(borrow)]
     object: Option<Object<'a>>,
+    #[serde(borrow, default)]
+    old_object: Option<Object<'a>>,
 }
 
 /// What an object is.
@@ -100,6 +102,15 @@ impl<'a> Request<'a> {
         let metadata = self.object.as_ref()?.metadata?.get();
         let metadata: Metadata = serde_json::from_str(metadata).ok()?;
         Some(metadata.labels.map(|labels| labels.into_keys().collect()))
+    }
+
+    /// The text of the object's `spec`, where it is not what it was before. The API server writes both in one way.
+    #[must_use]
+    pub fn new_spec(&self) -> Option<&'a str> {
+        let spec = |object: &Object<'a>| object.spec.map(RawValue::get);
+        let now = self.object.as_ref().and_then(spec)?;
+        let before = self.old_object.as_ref().and_then(spec);
+        (before != Some(now)).then_some(now)
     }
 
     /// Whether the object has a `spec`, an object, in which nobody is named as the requester. A null means absent.

@@ -1,9 +1,11 @@
 //! What is served, and how the server leaves.
 
-use crate::body::{self, LARGE_AT_ONCE};
+use crate::body::{self, Held, LARGE_AT_ONCE};
+use crate::check::Checks;
 use crate::requester::stamp;
 use crate::review::Request;
 use crate::tls::Mounted;
+use crate::workflow::{self, Verdict};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -21,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Path of the rule for Tasks, as in the MutatingWebhookConfiguration.
 pub const TASKS: &str = "/tasks";
+/// Path of the rule for Workflows, as in the ValidatingWebhookConfiguration.
+pub const WORKFLOWS: &str = "/workflows";
 /// Path of the probes.
 pub const HEALTH: &str = "/healthz";
 
@@ -65,30 +69,36 @@ pub async fn serve(
     }
 }
 
-fn router(stop: CancellationToken) -> Router {
-    Router::new()
-        .route(TASKS, post(tasks))
-        .route(HEALTH, get(|| async { "ok" }))
-        .layer(middleware::map_response_with_state(stop, goodbye))
-        .with_state(Arc::new(Semaphore::new(LARGE_AT_ONCE)))
+/// What all requests share.
+#[derive(Clone, Debug)]
+struct Shared {
+    /// Places of large bodies; those of Workflows have their own, since they keep them while others are checked.
+    large: Arc<Semaphore>,
+    large_workflows: Arc<Semaphore>,
+    checks: Checks,
 }
 
-async fn tasks(
-    State(large): State<Arc<Semaphore>>,
-    body: Body,
-) -> Result<Json<AdmissionReview<DynamicObject>>, (StatusCode, String)> {
-    let held = body::read(body, &large).await.map_err(|status| {
-        let reason = status.canonical_reason().unwrap_or_default();
-        (status, reason.to_lowercase())
-    })?;
-    let request =
-        Request::read(&held.bytes).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
+fn router(stop: CancellationToken) -> Router {
+    let shared = Shared {
+        large: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
+        large_workflows: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
+        checks: Checks::default(),
+    };
+    Router::new()
+        .route(TASKS, post(tasks))
+        .route(WORKFLOWS, post(workflows))
+        .route(HEALTH, get(|| async { "ok" }))
+        .layer(middleware::map_response_with_state(stop, goodbye))
+        .with_state(shared)
+}
+
+type Answer = Result<Json<AdmissionReview<DynamicObject>>, (StatusCode, String)>;
+
+async fn tasks(State(shared): State<Shared>, body: Body) -> Answer {
+    let held = read(body, &shared.large).await?;
+    let request = request(&held)?;
     let patch = stamp(&request);
-    // There is no other way to one without the whole request.
-    let mut response = AdmissionResponse::invalid("");
-    response.allowed = true;
-    response.result = Status::default();
-    response.uid = request.uid;
+    let response = allowed(request.uid);
     let response = match patch {
         None => response,
         Some(patch) => response
@@ -96,6 +106,51 @@ async fn tasks(
             .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?,
     };
     Ok(Json(response.into_review()))
+}
+
+async fn workflows(State(shared): State<Shared>, body: Body) -> Answer {
+    let held = read(body, &shared.large_workflows).await?;
+    let request = request(&held)?;
+    let verdict = match workflow::asked(&request) {
+        Some(spec) => shared.checks.check(spec).await,
+        None => Verdict::Fine,
+    };
+    let mut response = allowed(request.uid);
+    match verdict {
+        Verdict::Fine => {}
+        Verdict::Unchecked(why) => {
+            let text = format!(
+                "this Workflow was not checked: {why}; its condition Ready says whether it can run"
+            );
+            response.warnings = Some(vec![text]);
+        }
+        Verdict::Wrong(why) => {
+            response.allowed = false;
+            response.result = Status::failure(&why, "Invalid").with_code(422);
+        }
+    }
+    Ok(Json(response.into_review()))
+}
+
+async fn read(body: Body, large: &Semaphore) -> Result<Held<'_>, (StatusCode, String)> {
+    body::read(body, large).await.map_err(|status| {
+        let reason = status.canonical_reason().unwrap_or_default();
+        (status, reason.to_lowercase())
+    })
+}
+
+fn request<'a>(held: &'a Held<'_>) -> Result<Request<'a>, (StatusCode, String)> {
+    Request::read(&held.bytes).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))
+}
+
+/// A yes to the request with this id.
+fn allowed(uid: String) -> AdmissionResponse {
+    // There is no other way to one without the whole request.
+    let mut response = AdmissionResponse::invalid("");
+    response.allowed = true;
+    response.result = Status::default();
+    response.uid = uid;
+    response
 }
 
 /// While it leaves, each answer ends its connection: the API server does not ask again on one that is about to be closed.

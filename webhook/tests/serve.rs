@@ -1,9 +1,9 @@
 //! The server over real TLS.
-#![allow(clippy::unwrap_used)] // a helper of tests is a test
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a helper of tests is a test
 
 use futures::stream::{self, StreamExt as _};
 use oarmaster_webhook::body::{LARGE_AT_ONCE, MAX_BODY, SMALL};
-use oarmaster_webhook::serve::{HEALTH, TASKS, serve};
+use oarmaster_webhook::serve::{HEALTH, TASKS, WORKFLOWS, serve};
 use oarmaster_webhook::tls::Mounted;
 use serde_json::{Value, json};
 use std::convert::Infallible;
@@ -65,7 +65,16 @@ impl Served {
         client: &reqwest::Client,
         body: impl Into<reqwest::Body>,
     ) -> reqwest::Response {
-        let request = client.post(self.url(TASKS)).body(body);
+        self.post_to(TASKS, client, body).await
+    }
+
+    async fn post_to(
+        &self,
+        path: &str,
+        client: &reqwest::Client,
+        body: impl Into<reqwest::Body>,
+    ) -> reqwest::Response {
+        let request = client.post(self.url(path)).body(body);
         let request = request.header("content-type", "application/json");
         request.send().await.unwrap()
     }
@@ -140,6 +149,50 @@ async fn a_review_is_answered_with_the_users_name() {
             {"op": "add", "path": "/metadata/labels", "value": {"oarmaster.dev/root": "true"}},
         ])
     );
+}
+
+/// A review of a Workflow with one step of this prompt, and `padding` bytes more.
+fn of_workflow(prompt: &str, padding: usize) -> String {
+    let mut review = review();
+    let request = &mut review["request"];
+    request["kind"]["kind"] = json!("Workflow");
+    request["object"]["kind"] = json!("Workflow");
+    let step = json!({"name": "a", "agent": {"name": "coder"}, "params": {"prompt": prompt}});
+    request["object"]["spec"] = json!({"steps": [step], "description": "x".repeat(padding)});
+    review.to_string()
+}
+
+#[tokio::test]
+async fn a_workflow_is_let_through_refused_or_not_checked() {
+    let (_dir, client, served) = fresh().await;
+    let asked = async |body: String| -> Value {
+        let answer = served.post_to(WORKFLOWS, &client, body).await;
+        assert_eq!(answer.status(), 200);
+        let answer: Value = answer.json().await.unwrap();
+        assert_eq!(answer["response"]["uid"], review()["request"]["uid"]);
+        answer["response"].clone()
+    };
+    let fine = asked(of_workflow("x", 0)).await;
+    assert_eq!(
+        (&fine["allowed"], &fine["warnings"]),
+        (&json!(true), &Value::Null)
+    );
+    let wrong = asked(of_workflow("${oops}", 0)).await;
+    assert_eq!(wrong["allowed"], false);
+    assert_eq!(wrong["status"]["code"], 422);
+    let why = wrong["status"]["message"].as_str().unwrap();
+    assert!(
+        why.starts_with("spec.steps[a].params: the expression `oops`"),
+        "{why}"
+    );
+    for _ in 0..2 * LARGE_AT_ONCE {
+        let large = asked(of_workflow("${oops}", 1 << 20)).await;
+        assert_eq!(large["allowed"], true);
+        let warning = large["warnings"][0].as_str().unwrap();
+        assert!(warning.contains("it has more than 512 KiB"), "{warning}");
+    }
+    // What is no Workflow is none of its business.
+    assert_eq!(asked(review().to_string()).await["allowed"], true);
 }
 
 /// As long as an object may be.

@@ -127,6 +127,7 @@ impl Graph {
         at_last.steps = all.iter().map(|step| step.name.clone()).collect();
         let of_run = ["phase", "failure"].map(|name| (name.to_owned(), true));
         at_last.add("run", of_run.into());
+        let mut expressions = 0;
         let mut steps = Vec::with_capacity(all.len());
         for (at, step) in all.iter().enumerate() {
             let (scope, first) = if at < main {
@@ -138,6 +139,7 @@ impl Graph {
                 field: field(spec, at),
                 scope: scope.clone(),
                 problems: &mut problems,
+                expressions: &mut expressions,
                 reads: Reads::default(),
             };
             let mut ready = work.step(step);
@@ -178,12 +180,11 @@ impl Graph {
                 field: "spec.output".to_owned(),
                 scope: scope.clone(),
                 problems: &mut problems,
+                expressions: &mut expressions,
                 reads: Reads::default(),
             };
             work.template("", output)
         });
-        let expressions = steps.iter().map(Step::expressions).sum::<usize>()
-            + output.as_ref().map_or(0, Template::expressions);
         if expressions > MAX_EXPRESSIONS {
             problems.push(Problem::spec(
                 "spec",
@@ -224,6 +225,18 @@ impl Graph {
         artifacts.any(|artifact| artifact.step == name)
     }
 
+    /// Whether a step is of `finally`.
+    #[must_use]
+    pub fn is_last(&self, name: &str) -> bool {
+        self.find(name).is_some_and(|at| at >= self.main)
+    }
+
+    /// Whether something is done at its end, for which a part of its budget is kept.
+    #[must_use]
+    pub fn has_an_end(&self) -> bool {
+        self.main < self.steps.len() || self.can_be_undone()
+    }
+
     /// Steps whose output is that of the run, if the workflow says none: no other step needs them.
     pub fn leaves(&self) -> impl Iterator<Item = &str> {
         let needed: BTreeSet<usize> = self
@@ -240,17 +253,6 @@ impl Graph {
 }
 
 impl Step {
-    fn expressions(&self) -> usize {
-        let question = self.question.iter().flat_map(|(ask, show)| [ask, show]);
-        let templates = question.chain(&self.over).chain(&self.share);
-        let templates = templates.chain(&self.until_when);
-        let patterns = [&self.pattern].into_iter().chain(&self.undo);
-        templates.map(Template::expressions).sum::<usize>()
-            + patterns.map(Pattern::expressions).sum::<usize>()
-            + usize::from(self.condition.is_some())
-            + usize::from(self.until.is_some())
-    }
-
     /// Most of its items that are under way at once.
     #[must_use]
     pub fn parallel(&self) -> usize {
@@ -280,14 +282,6 @@ impl Step {
     }
 }
 
-impl Pattern {
-    fn expressions(&self) -> usize {
-        let templates = self.params.iter().chain(&self.env).chain(&self.workspace);
-        let templates = templates.chain(self.contents.values());
-        templates.map(Template::expressions).sum()
-    }
-}
-
 /// Where a step stands.
 fn field(spec: &WorkflowSpec, at: usize) -> String {
     let (list, step) = match spec.steps.get(at) {
@@ -309,6 +303,8 @@ struct Work<'a> {
     field: String,
     scope: Scope,
     problems: &'a mut Vec<Problem>,
+    /// How many there are so far. None beyond the most is compiled: a text of a megabyte has room for half a million.
+    expressions: &'a mut usize,
     reads: Reads,
 }
 
@@ -439,7 +435,16 @@ impl Work<'_> {
         }
     }
 
+    /// Whether what has so many more of them is compiled.
+    fn within(&mut self, more: usize) -> bool {
+        *self.expressions = self.expressions.saturating_add(more);
+        *self.expressions <= MAX_EXPRESSIONS
+    }
+
     fn expression(&mut self, under: &str, text: &str) -> Option<Expression> {
+        if !self.within(1) {
+            return None;
+        }
         match Expression::compile(text, &self.scope) {
             Ok(expression) => {
                 self.reads.add(expression.reads());
@@ -501,6 +506,9 @@ impl Work<'_> {
     }
 
     fn template(&mut self, under: &str, data: &serde_json::Value) -> Option<Template> {
+        if !self.within(Template::count(data)) {
+            return None;
+        }
         match Template::compile(data, &self.scope) {
             Ok(template) => {
                 self.reads.add(&template.reads());

@@ -159,6 +159,15 @@ pub enum Over {
     RolledBack,
 }
 
+/// The class of what fails since a step of it, or an item, did. What ran out of its budget says so: raised, it goes on.
+fn of_step(class: &str) -> FailureClass {
+    if class == FailureClass::BudgetExceeded.as_str() {
+        FailureClass::BudgetExceeded
+    } else {
+        FailureClass::StepFailed
+    }
+}
+
 /// One pass.
 #[must_use]
 pub fn advance(graph: &Graph, held: &StepsStatus, seen: &Seen<'_>) -> Moves {
@@ -391,8 +400,9 @@ impl Run<'_> {
                     .get(at)
                     .map_or(0, |step| step.may_fail(items));
                 let text = format!("{failed} of {items} items failed, and {may} may{first}");
-                self.standing
-                    .fail(at, FailureClass::StepFailed.as_str(), &text);
+                let class = fan.first_failure.as_ref();
+                let class = class.map_or(FailureClass::StepFailed, |first| of_step(&first.class));
+                self.standing.fail(at, class.as_str(), &text);
             } else if all {
                 self.standing.succeed(at);
             } else {
@@ -429,8 +439,8 @@ impl Run<'_> {
             (Phase::RolledBack, None)
         } else if self.seen.wanted == DesiredState::Cancelled && !ended {
             (Phase::Cancelled, None)
-        } else if let Some(text) = failed.filter(|_| ended || self.graph.spec.fail_fast) {
-            (Phase::Failed, Some(failure(FailureClass::StepFailed, text)))
+        } else if let Some((class, text)) = failed.filter(|_| ended || self.graph.spec.fail_fast) {
+            (Phase::Failed, Some(failure(class, text)))
         } else if ended {
             (Phase::Succeeded, None)
         } else if self.seen.ran >= limit {
@@ -452,7 +462,7 @@ impl Run<'_> {
     }
 
     /// What failed first of the steps whose failure nobody deals with: no step that asks for it has begun, and none of them may still.
-    fn first_failure(&self) -> Option<String> {
+    fn first_failure(&self) -> Option<(FailureClass, String)> {
         let unhandled = |at: &usize| {
             let step = self.graph.steps.get(*at);
             let gave_up = |asks: &usize| {
@@ -461,7 +471,11 @@ impl Run<'_> {
             *at < self.graph.main && step.is_some_and(|step| step.asked_by.iter().all(gave_up))
         };
         let first = self.standing.failures().find(unhandled)?;
-        Some(self.standing.told(self.graph, first))
+        let class = match self.standing.state(first) {
+            State::Failed(_, failed) => of_step(&failed.class),
+            _ => FailureClass::StepFailed,
+        };
+        Some((class, self.standing.told(self.graph, first)))
     }
 
     /// An Approval is asked for nobody any more: it expires with the run. Nor is any time waited for.

@@ -37,7 +37,10 @@ const ARROWS: [(&str, &[&str]); 13] = [
         &["oarmaster-controllers", "oarmaster-crds", "oarmaster-serve"],
     ),
     ("oarmaster-cli", &["oarmaster-crds", "oarmaster-protocol"]),
-    ("oarmaster-webhook", &["oarmaster-crds", "oarmaster-serve"]),
+    (
+        "oarmaster-webhook",
+        &["oarmaster-crds", "oarmaster-serve", "oarmaster-workflow"],
+    ),
 ];
 
 /// Tools and tests may link anything.

@@ -169,7 +169,7 @@ fn money(text: String) -> Result<Allowance, Error> {
     match usd.pico() {
         Ok(_) => Ok(Allowance {
             usd: Some(usd),
-            tokens: None,
+            ..Allowance::default()
         }),
         Err(error) => Err(Error::input("--budget cannot be used").source(error)),
     }

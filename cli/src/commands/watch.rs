@@ -161,6 +161,9 @@ fn end(cluster: &Cluster, task_name: &str, task: Option<Task>) -> Result<(), Err
         .as_ref()
         .map(|failure| failure.class.as_str())
     {
+        Some("BudgetExceeded") if is_run(&task) => {
+            "Raise its spec.budget and spec.rerun.count, and it goes on. "
+        }
         Some("BudgetExceeded") => "Run it again with a larger --budget. ",
         Some("Timeout") if is_run(&task) => "Its Workflow's spec.timeouts bound it. ",
         Some("Timeout") => "Run it again with a longer --timeout. ",

@@ -9,7 +9,8 @@ use crate::{graph, output, text};
 use kube::api::{DynamicObject, ListParams};
 use oarmaster_crds::conditions::{self, READY};
 use oarmaster_crds::kinds::workflow::StepSpec;
-use oarmaster_crds::{Workflow, WorkflowSpec, commands};
+use oarmaster_crds::{Allowance, Usd, Workflow, WorkflowSpec, commands};
+use oarmaster_protocol::admin::KEPT_PART;
 use std::fmt::Write as _;
 
 /// The columns.
@@ -159,15 +160,44 @@ fn page(workflow: &Workflow, flags: &str) -> String {
         page.put(label, &self::step(spec, step));
     }
     if let Some(budget) = &spec.budget {
-        let usd = budget.usd.as_ref().map(|usd| format!("${}", usd.0));
-        let tokens = budget.tokens.map(|tokens| format!("{tokens} tokens"));
-        let both: Vec<String> = usd.into_iter().chain(tokens).collect();
-        page.put("Budget", &both.join(", "));
+        page.put("Budget", &self::budget(spec, budget));
     }
     page.put("Longest", &spec.timeouts.run.0);
     let run = params::workflow_line(name, spec.params.as_ref(), flags);
     page.put("Run", &run);
     page.text()
+}
+
+/// The budget in a line: what may be spent, what of it is kept, and how many Tasks there may be.
+fn budget(spec: &WorkflowSpec, budget: &Allowance) -> String {
+    // As the operator and the gateway keep it.
+    let ends = !spec.finally.is_empty() || spec.steps.iter().any(|step| step.undo.is_some());
+    let kept = |limit: u64| {
+        let kept = limit / KEPT_PART;
+        (ends && kept > 0).then_some((limit - kept, kept))
+    };
+    let mut parts = Vec::new();
+    if let Some(usd) = &budget.usd {
+        let pico = usd.pico().unwrap_or_default();
+        let kept = kept(pico).map_or_else(String::new, |(steps, kept)| {
+            let (steps, kept) = (Usd::from_pico(steps), Usd::from_pico(kept));
+            format!(
+                " (${} for steps, ${} kept for undo and finally)",
+                steps.0, kept.0
+            )
+        });
+        parts.push(format!("${}{kept}", usd.0));
+    }
+    if let Some(tokens) = budget.tokens {
+        let kept = kept(u64::try_from(tokens).unwrap_or_default());
+        let kept = kept.map_or_else(String::new, |(steps, kept)| {
+            format!(" ({steps} for steps, {kept} kept for undo and finally)")
+        });
+        parts.push(format!("{tokens} tokens{kept}"));
+    }
+    parts.extend(budget.tasks.map(|tasks| format!("{tasks} Tasks")));
+    parts.extend(budget.depth.map(|depth| format!("depth {depth}")));
+    parts.join(", ")
 }
 
 /// A step in a line: what does it, what it needs, and whether it runs.
@@ -198,7 +228,7 @@ mod tests {
                 "params": {"type": "object", "required": ["version"], "properties": {
                     "version": {"type": "string", "description": "Which one."},
                     "style": {"type": "string", "enum": ["short", "long"], "default": "short"}}},
-                "budget": {"usd": "0.10"},
+                "budget": {"usd": "0.10", "tokens": 1000, "tasks": 20, "depth": 1},
                 "steps": [
                     {"name": "changes", "run": {"language": "shell", "code": "x"}},
                     {"name": "notes", "agent": {"name": "writer"}, "params": {"prompt": "${steps.changes.output.stdoutTail}"}},
@@ -234,7 +264,7 @@ mod tests {
         Step         notes: agent/writer; needs changes
         Step         mended: agent/writer; needs notes; if steps.notes.failed
         Finally      report: run/command
-        Budget       $0.10
+        Budget       $0.10 ($0.095 for steps, $0.005 kept for undo and finally), 1000 tokens (950 for steps, 50 kept for undo and finally), 20 Tasks, depth 1
         Longest      2h
         Run          oar run --workflow notes -p version=... -n team
         ");

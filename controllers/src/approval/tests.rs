@@ -264,3 +264,44 @@ fn however_many_may_decide_the_command_is_whole() {
             .contains("kubectl patch oappr fix-shell-1 -n team")
     );
 }
+
+/// A run, with how its steps stand.
+fn run(steps: Value) -> Observed {
+    let object = json!({
+        "metadata": {"name": "fix", "namespace": "team", "uid": "uid-1"},
+        "spec": {"workflow": {"name": "ci"}},
+        "status": {"steps": steps},
+    });
+    Observed {
+        now: now(),
+        task: Some(Arc::new(serde_json::from_value(object).unwrap())),
+    }
+}
+
+#[test]
+fn of_a_step_the_approval_counts_whose_uid_the_run_has_written_down() {
+    let active = |object: &str, uid: Value| json!({"active": [{"name": "ask", "kind": "Approval", "object": object, "uid": uid, "phase": "Waiting"}]});
+    let held = approval(yes(&["alice"]));
+    let judged = plan(&held, &run(active("fix-shell-1", json!("ua"))));
+    assert_eq!(status(&judged).phase, Some(ApprovalPhase::Approved));
+    for (what, steps) in [
+        ("before the run has come to it", json!({})),
+        (
+            "made, and not seen by the run yet",
+            active("fix-shell-1", Value::Null),
+        ),
+        (
+            "one that somebody put there under its name",
+            active("fix-shell-1", json!("other")),
+        ),
+        ("another round", active("fix-shell-2", json!("u2"))),
+        ("a step that has succeeded", json!({"succeeded": ["ask"]})),
+    ] {
+        let plan = plan(&held, &run(steps));
+        assert_eq!(status(&plan).phase, None, "{what}");
+        assert_eq!(reason(&plan), "NotAsked", "{what}");
+    }
+    let ended = json!({"failed": [{"name": "ask", "object": "fix-shell-1", "class": "Cancelled", "message": ""}]});
+    let plan = plan(&held, &run(ended));
+    assert_eq!(status(&plan).phase, Some(ApprovalPhase::Expired));
+}

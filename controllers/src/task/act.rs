@@ -84,12 +84,12 @@ pub async fn act(task: &Task, ctx: &Context, seen: &Observed, todo: Plan) -> Res
             refused_for_now(ctx, task, why).await;
             return Ok(Action::requeue(JOB_REFUSED_WAIT));
         }
-        Carried::Never(why) => {
+        Carried::Never(class, why) => {
             let seen = Observed {
                 now: Timestamp::now(),
                 ..seen.clone()
             };
-            let end = plan::refused(task, &seen, FailureClass::InvalidInput, &why);
+            let end = plan::refused(task, &seen, class, &why);
             return Box::pin(act(task, ctx, &seen, end)).await;
         }
     }
@@ -286,6 +286,8 @@ async fn open(ctx: &Context, uid: &str, start: &Start) -> std::result::Result<St
         budget: start.resolved.budget,
         requested_by: start.requested_by.clone(),
         parent: start.parent.clone(),
+        keeps: false,
+        ends: start.ends,
         labels: start.labels.clone(),
     };
     match ctx.gateway.open(uid, start.attempt, &request).await {
@@ -293,6 +295,10 @@ async fn open(ctx: &Context, uid: &str, start: &Start) -> std::result::Result<St
         Err(error) => Err(match error.gateway_code() {
             Some("too_large" | "invalid_request") => {
                 Stopped::Refused(FailureClass::InvalidInput, chain(&error))
+            }
+            // There may be no further Task below one above it.
+            Some("budget_exceeded") => {
+                Stopped::Refused(FailureClass::BudgetExceeded, chain(&error))
             }
             Some("not_found") => Stopped::Refused(
                 FailureClass::StateRegressed,

@@ -708,10 +708,11 @@ impl<'a> Draft<'a> {
             })
             .collect();
         let held = self.task.status.clone().unwrap_or_default();
+        let run = self.task.spec.workflow.is_some() && self.seen.report.is_some();
         let raised = held.observed_generation.is_some()
             && held.observed_generation != self.task.metadata.generation
             && self.start.is_none()
-            && keep.is_some();
+            && (keep.is_some() || run);
         let budget = self
             .task
             .spec

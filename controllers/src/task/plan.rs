@@ -103,6 +103,8 @@ pub struct Start {
     pub requested_by: Option<String>,
     /// UID of the Task that asked for this one.
     pub parent: Option<String>,
+    /// Whether it ends the run of that one.
+    pub ends: bool,
     /// Labels of the Task, for the ledger.
     pub labels: BTreeMap<String, String>,
     /// The gateway's cluster IP.
@@ -311,6 +313,7 @@ pub(super) fn start(draft: &mut Draft<'_>, number: u32, resolved: &Resolved) {
         resolved: resolved.clone(),
         requested_by: draft.task.spec.requested_by.clone(),
         parent: requests::parent(draft.task).map(|parent| parent.uid.clone()),
+        ends: requests::ends(draft.task),
         labels: ledger_labels(draft.task),
         gateway_ip,
         left: draft.left(),

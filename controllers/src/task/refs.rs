@@ -471,11 +471,12 @@ fn budget(task: &Task, agent: Option<&Agent>, class: &SandboxClassSpec) -> TaskB
 /// A budget in the gateway's units. Amounts were validated; one that is not is taken as zero, which spends nothing.
 #[must_use]
 pub fn in_pico(budget: &Allowance) -> TaskBudget {
+    let count = |number| u64::try_from(number).unwrap_or(0);
     TaskBudget {
         pico_usd: budget.usd.as_ref().map(|usd| usd.pico().unwrap_or(0)),
-        tokens: budget
-            .tokens
-            .map(|tokens| u64::try_from(tokens).unwrap_or(0)),
+        tokens: budget.tokens.map(count),
+        tasks: budget.tasks.map(count),
+        depth: budget.depth.map(count),
     }
 }
 

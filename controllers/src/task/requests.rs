@@ -544,6 +544,12 @@ pub(super) fn depth(task: &Task) -> u32 {
     depth.map_or(0, |depth| depth.parse().unwrap_or(MAX_DEPTH))
 }
 
+/// Whether a Task ends the run of its parent, by the label that the operator alone sets.
+pub(super) fn ends(task: &Task) -> bool {
+    let labels = task.metadata.labels.as_ref();
+    labels.is_some_and(|labels| labels.contains_key(names::ENDS_LABEL))
+}
+
 pub(super) fn child_labels(task: &Task, depth: u32) -> BTreeMap<String, String> {
     let uid = task.metadata.uid.clone().unwrap_or_default();
     let labels = task.metadata.labels.as_ref();

@@ -190,7 +190,8 @@ fn advance(draft: &mut Draft<'_>, seen: &Seen, graph: &Graph) {
             }
             Some(budget) => {
                 let number = draft.attempt().unwrap_or(1);
-                let open = open(task, &held.revision, budget);
+                let mut open = open(task, &held.revision, budget);
+                open.keeps = graph.has_an_end();
                 draft.run.open = Some((number, Box::new(open)));
             }
             None => {
@@ -230,7 +231,14 @@ fn advance(draft: &mut Draft<'_>, seen: &Seen, graph: &Graph) {
     draft.run.lists = moves.lists;
     for made in &moves.make {
         draft.stepped(made);
-        draft.run.make.push(object(draft, &held.revision, made));
+        let mut object = object(draft, &held.revision, made);
+        if let Made::Task(child) = &mut object
+            && (made.which.undo || graph.is_last(&made.step))
+        {
+            let labels = child.metadata.labels.get_or_insert_default();
+            labels.insert(names::ENDS_LABEL.to_owned(), "true".to_owned());
+        }
+        draft.run.make.push(object);
     }
     draft.run.tell = moves.tell;
     let mut steps = moves.steps;
@@ -433,6 +441,8 @@ fn open(task: &Task, revision: &str, budget: TaskBudget) -> OpenAttempt {
         budget,
         requested_by: task.spec.requested_by.clone(),
         parent: requests::parent(task).map(|parent| parent.uid.clone()),
+        keeps: false,
+        ends: requests::ends(task),
         labels: {
             let mut labels = super::plan::ledger_labels(task);
             labels.extend(labels_of_workflow(task));

@@ -271,7 +271,7 @@ pub enum Isolation {
 fn default_task_budget() -> Allowance {
     Allowance {
         usd: Some(Usd("1".to_owned())),
-        tokens: None,
+        ..Allowance::default()
     }
 }
 

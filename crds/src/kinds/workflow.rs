@@ -75,7 +75,7 @@ pub struct WorkflowSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_object")]
     pub params: Option<Value>,
-    /// Most that a run may spend, over all its steps and what they give to others. Default: that of the SandboxClass `default`. A Task's own `budget` comes first.
+    /// Most that a run may spend, over all its steps and what they give to others, and how many Tasks it may have. Of usd and tokens one in twenty is kept for `undo` and `finally`, where there are any. Default: that of the SandboxClass `default`. A Task's own `budget` comes first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Allowance>,
     /// How long a run may take.

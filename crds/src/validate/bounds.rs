@@ -85,6 +85,11 @@ pub fn budget(problems: &mut Vec<Problem>, field: &str, value: &Allowance) {
             "write a number from 1 on",
         ));
     }
+    for (name, value, most) in [("tasks", value.tasks, 1_000_000), ("depth", value.depth, 3)] {
+        if let Some(value) = value {
+            number(problems, &format!("{field}.{name}"), value, 1, most);
+        }
+    }
 }
 
 /// A number within bounds (both included).

@@ -11,8 +11,8 @@ use oarmaster_e2e::Space;
 use oarmaster_e2e::installed::RELEASE;
 use serde_json::{Value, json};
 
-const DECIDED: &str = "a decision stands: it neither changes nor disappears";
-const ASKED: &str = "only decisions can be added: the rest says what is asked, and of whom";
+pub const DECIDED: &str = "a decision stands: it neither changes nor disappears";
+pub const ASKED: &str = "only decisions can be added: the rest says what is asked, and of whom";
 const FILLED: &str = "whoever approves fills in spec.form: one of the options, or any text, for each of its names in the decision's values";
 const NAMED: &str = "values are for the names of spec.form";
 
@@ -130,12 +130,12 @@ fn acting(space: &Space, name: &str, groups: &[&str]) -> Result<Client> {
     space.cluster.acting_as(name, &groups)
 }
 
-fn decision(user: &str, decision: &str) -> Value {
+pub fn decision(user: &str, decision: &str) -> Value {
     json!({"spec": {"decisions": {user: {"decision": decision}}}})
 }
 
 /// What is said to a change of an Approval; empty where it is taken. Nothing is kept.
-async fn tried(space: &Space, client: &Client, name: &str, patch: &Value) -> Result<String> {
+pub async fn tried(space: &Space, client: &Client, name: &str, patch: &Value) -> Result<String> {
     let params = PatchParams {
         dry_run: true,
         ..PatchParams::default()
@@ -143,7 +143,7 @@ async fn tried(space: &Space, client: &Client, name: &str, patch: &Value) -> Res
     changed(space, client, name, patch, &params).await
 }
 
-async fn changed(
+pub async fn changed(
     space: &Space,
     client: &Client,
     name: &str,
@@ -328,6 +328,7 @@ async fn nobody_makes_a_task_that_another_one_did_not_ask_for() -> Result<()> {
             forged("a parent", json!({"metadata": {"labels": {"oarmaster.dev/parent-uid": "u"}}})),
             forged("a root", json!({"metadata": {"labels": {"oarmaster.dev/root-uid": "u"}}})),
             forged("a depth", json!({"metadata": {"labels": {"oarmaster.dev/depth": "0"}}})),
+            forged("the end of a run", json!({"metadata": {"labels": {"oarmaster.dev/ends-run": "true"}}})),
             forged("another one's files", json!({"metadata": {"labels": {"oarmaster.dev/files-of": "1-x"}}})),
         ];
         check(&eve, &space.name, &cases).await?;
@@ -356,6 +357,7 @@ async fn nobody_makes_a_task_that_another_one_did_not_ask_for() -> Result<()> {
             (json!({"metadata": {"labels": {"oarmaster.dev/depth": "0"}}}), false),
             (json!({"metadata": {"labels": {"oarmaster.dev/parent-uid": "v"}}}), false),
             (json!({"metadata": {"labels": {"oarmaster.dev/files-of": "2-x"}}}), false),
+            (json!({"metadata": {"labels": {"oarmaster.dev/ends-run": "true"}}}), false),
             (json!({"metadata": {"ownerReferences": null}}), false),
         ] {
             let done = own.patch("made", &params, &Patch::Merge(&patch)).await;

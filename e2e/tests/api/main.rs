@@ -10,6 +10,7 @@ mod webhook;
 
 mod agent;
 mod approval;
+mod approval_of_step;
 mod budget;
 mod chart;
 mod class;

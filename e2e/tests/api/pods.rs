@@ -102,6 +102,7 @@ fn pod(class: &SandboxClassSpec, sandbox: Option<SandboxSpec>, users: UserIds) -
         },
         requested_by: None,
         parent: None,
+        ends: false,
         labels: BTreeMap::new(),
         gateway_ip: "10.96.0.7".to_owned(),
         left: Duration::from_secs(60),

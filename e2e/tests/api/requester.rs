@@ -5,8 +5,7 @@ use crate::support::{check, cluster, denied, in_space, refused, taken, with_spec
 use crate::{task, webhook};
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::ByteString;
-use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
-use kube::api::{Patch, PatchParams};
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
 use kube::{Api, Client};
 use oarmaster_crds::Task;
 use oarmaster_e2e::command::Output;
@@ -255,8 +254,10 @@ async fn the_operator_changes_nothing_of_the_webhook_but_its_ca() -> Result<()> 
     // With the rights of an administrator, so that only the policy can refuse.
     let operator = format!("system:serviceaccount:{RELEASE}:oarmaster-operator");
     let operator = cluster.acting_as(&operator, &["system:masters"])?;
-    let patched = async |client: &Client, patch: &Value| -> Result<String> {
-        let all: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
+    let patched = async |client: &Client, kind: &str, patch: &Value| -> Result<String> {
+        let kind = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind);
+        let kind = ApiResource::from_gvk(&kind);
+        let all: Api<DynamicObject> = Api::all_with(client.clone(), &kind);
         let params = PatchParams {
             dry_run: true,
             ..PatchParams::default()
@@ -267,12 +268,14 @@ async fn the_operator_changes_nothing_of_the_webhook_but_its_ca() -> Result<()> 
             Err(error) => refused(&error.into()).to_owned(),
         })
     };
+    const STAMPS: &str = "MutatingWebhookConfiguration";
+    const CHECKS: &str = "ValidatingWebhookConfiguration";
     let add = |path: &str, value: Value| json!([{"op": "add", "path": format!("/webhooks/0/{path}"), "value": value}]);
     let metadata = |field: &str, value: Value| json!([{"op": "add", "path": format!("/metadata/{field}"), "value": value}]);
     let rule = json!({"apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"], "operations": ["CREATE"]});
     let changes = [
         add("rules/-", rule.clone()),
-        add("rules", json!([rule])),
+        add("rules", json!([rule.clone()])),
         add("failurePolicy", json!("Ignore")),
         add("timeoutSeconds", json!(30)),
         add("matchPolicy", json!("Exact")),
@@ -295,19 +298,37 @@ async fn the_operator_changes_nothing_of_the_webhook_but_its_ca() -> Result<()> 
         ),
         json!([{"op": "copy", "from": "/webhooks/0", "path": "/webhooks/-"}, {"op": "replace", "path": "/webhooks/1/name", "value": "more.oarmaster.dev"}]),
     ];
-    for change in changes {
-        let told = patched(&operator, &change).await?;
+    let of_checks = [
+        add("rules", json!([rule])),
+        add("failurePolicy", json!("Fail")),
+        add(
+            "clientConfig",
+            json!({"url": "https://198.51.100.1/workflows"}),
+        ),
+        json!([{"op": "remove", "path": "/webhooks/0"}]),
+        metadata("labels", json!({"a": "b"})),
+    ];
+    let changes = changes.map(|change| (STAMPS, change));
+    let of_checks = of_checks.map(|change| (CHECKS, change));
+    for (kind, change) in changes.into_iter().chain(of_checks) {
+        let told = patched(&operator, kind, &change).await?;
         ensure!(
             told.contains("nothing of a webhook but its caBundle"),
-            "{change}: {told}"
+            "{kind}: {change}: {told}"
         );
-        let told = patched(&cluster.client, &change).await?;
-        ensure!(told.is_empty(), "the administrator: {change}: {told}");
+        let told = patched(&cluster.client, kind, &change).await?;
+        ensure!(
+            told.is_empty(),
+            "the administrator: {kind}: {change}: {told}"
+        );
     }
     let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
     let bundle = ByteString(certificate.cert.pem().into_bytes());
-    let told = patched(&operator, &add("clientConfig/caBundle", json!(bundle))).await?;
-    ensure!(told.is_empty(), "{told}");
+    for kind in [STAMPS, CHECKS] {
+        let change = add("clientConfig/caBundle", json!(bundle));
+        let told = patched(&operator, kind, &change).await?;
+        ensure!(told.is_empty(), "{kind}: {told}");
+    }
     Ok(())
 }
 

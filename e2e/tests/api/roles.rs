@@ -46,7 +46,17 @@ async fn the_operator_reads_no_secret() -> Result<()> {
         ),
         (
             "default",
+            &["patch", "validatingwebhookconfigurations/oarmaster-webhook"],
+            true,
+        ),
+        (
+            "default",
             &["patch", "mutatingwebhookconfigurations/other"],
+            false,
+        ),
+        (
+            "default",
+            &["patch", "validatingwebhookconfigurations/other"],
             false,
         ),
         (

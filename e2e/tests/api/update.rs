@@ -23,7 +23,7 @@ fn full() -> Value {
             "files": [{"path": "a", "content": "x"}],
             "artifacts": [{"name": "a", "path": "a"}],
             "accept": {"check": {"command": ["true"]}},
-            "budget": {"usd": "9.50", "tokens": 1000},
+            "budget": {"usd": "9.50", "tokens": 1000, "tasks": 5, "depth": 2},
             "ttlAfterFinished": "1h",
         }),
     )
@@ -156,12 +156,12 @@ fn changes() -> Vec<Change> {
         task(
             "no budget",
             json!({"budget": null}),
-            "budget keeps its fields after creation; raise usd or tokens, and add or remove neither",
+            "budget keeps its fields after creation; raise what it has, and add or remove none",
         ),
         task(
             "no bound on tokens",
             json!({"budget": {"tokens": null}}),
-            "budget keeps its fields after creation; raise usd or tokens, and add or remove neither",
+            "budget keeps its fields after creation; raise what it has, and add or remove none",
         ),
         task(
             "fewer tokens",
@@ -172,6 +172,16 @@ fn changes() -> Vec<Change> {
             "less money",
             json!({"budget": {"usd": "9.499999999"}}),
             "budget.usd can only be raised",
+        ),
+        task(
+            "fewer Tasks",
+            json!({"budget": {"tasks": 4}}),
+            "budget.tasks can only be raised",
+        ),
+        task(
+            "fewer levels",
+            json!({"budget": {"depth": 1}}),
+            "budget.depth can only be raised",
         ),
         task(
             "another requester",
@@ -196,6 +206,7 @@ fn changes() -> Vec<Change> {
             json!({"budget": {"usd": "9.500000001"}}),
         ),
         fine("more tokens", json!({"budget": {"tokens": 1001}})),
+        fine("more Tasks", json!({"budget": {"tasks": 6, "depth": 3}})),
         change(
             "a first budget",
             task::agent(),

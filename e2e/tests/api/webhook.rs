@@ -4,23 +4,27 @@
 use crate::support::refused;
 use anyhow::{Result, bail};
 use k8s_openapi::ByteString;
+use k8s_openapi::ClusterResourceScope;
 use k8s_openapi::api::admissionregistration::v1::{
-    MutatingWebhookConfiguration, WebhookClientConfig,
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration, WebhookClientConfig,
 };
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
-use kube::Api;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
+use kube::{Api, Client, Resource};
 use oarmaster_e2e::{Cluster, apply};
-use oarmaster_webhook::serve::{TASKS, serve};
+use oarmaster_webhook::serve::{TASKS, WORKFLOWS, serve};
 use oarmaster_webhook::tls::Mounted;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// The chart's configuration.
+/// The chart's configurations.
 const CHART: &str = "oarmaster-webhook";
-/// The one in its place.
+/// Those in their place.
 const OURS: &str = "oarmaster-webhook-e2e";
 /// Label of a namespace for which the webhook is not asked, as if there were no configuration.
 pub const NOT_ASKED: &str = "oarmaster.dev/e2e-webhook-not-asked";
@@ -30,25 +34,50 @@ pub async fn answer(cluster: &Cluster) -> Result<()> {
     if runs_pods(cluster).await? {
         return Ok(());
     }
-    let all: Api<MutatingWebhookConfiguration> = Api::all(cluster.client.clone());
-    let mut rule = all.get(CHART).await?;
     let (address, certificate) = start()?;
-    for webhook in rule.webhooks.iter_mut().flatten() {
-        webhook.client_config = WebhookClientConfig {
-            url: Some(format!("https://{address}{TASKS}")),
-            ca_bundle: Some(ByteString(certificate.clone().into_bytes())),
-            service: None,
-        };
-        webhook.namespace_selector = Some(LabelSelector {
-            match_expressions: Some(vec![LabelSelectorRequirement {
-                key: NOT_ASKED.to_owned(),
-                operator: "DoesNotExist".to_owned(),
-                values: None,
-            }]),
-            match_labels: None,
-        });
+    let place = |path: &str| WebhookClientConfig {
+        url: Some(format!("https://{address}{path}")),
+        ca_bundle: Some(ByteString(certificate.clone().into_bytes())),
+        service: None,
+    };
+    let client = &cluster.client;
+    let mut stamps: MutatingWebhookConfiguration = Api::all(client.clone()).get(CHART).await?;
+    for webhook in stamps.webhooks.iter_mut().flatten() {
+        webhook.client_config = place(TASKS);
+        webhook.namespace_selector = Some(asked_here());
     }
-    rule.metadata = ObjectMeta {
+    replace(client, &mut stamps).await?;
+    let mut checks: ValidatingWebhookConfiguration = Api::all(client.clone()).get(CHART).await?;
+    for webhook in checks.webhooks.iter_mut().flatten() {
+        webhook.client_config = place(WORKFLOWS);
+        webhook.namespace_selector = Some(asked_here());
+    }
+    replace(client, &mut checks).await?;
+    asked(cluster).await
+}
+
+fn asked_here() -> LabelSelector {
+    LabelSelector {
+        match_expressions: Some(vec![LabelSelectorRequirement {
+            key: NOT_ASKED.to_owned(),
+            operator: "DoesNotExist".to_owned(),
+            values: None,
+        }]),
+        match_labels: None,
+    }
+}
+
+/// Puts this configuration in the place of the chart's.
+async fn replace<K>(client: &Client, rule: &mut K) -> Result<()>
+where
+    K: Resource<DynamicType = (), Scope = ClusterResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Serialize,
+{
+    let all: Api<K> = Api::all(client.clone());
+    *rule.meta_mut() = ObjectMeta {
         name: Some(OURS.to_owned()),
         ..ObjectMeta::default()
     };
@@ -59,8 +88,8 @@ pub async fn answer(cluster: &Cluster) -> Result<()> {
             other => drop(other?),
         }
     }
-    all.create(&PostParams::default(), &rule).await?;
-    asked(cluster).await
+    all.create(&PostParams::default(), rule).await?;
+    Ok(())
 }
 
 /// Name of the configuration by which the webhook is asked here.
@@ -114,14 +143,20 @@ fn start() -> Result<(SocketAddr, String)> {
 /// Waits until the API server asks the webhook: it reads a new configuration a moment after it was written.
 async fn asked(cluster: &Cluster) -> Result<()> {
     let task = crate::task::run().to_string();
+    let workflow = crate::workflow::wrong_one().to_string();
     let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
     loop {
-        match apply::dry_run(&cluster.client, "default", &task).await {
-            Ok(_) => return Ok(()),
-            Err(error) if tokio::time::Instant::now() > deadline => {
-                bail!("no Task can be created after 30 s: {}", refused(&error))
+        let stamped = apply::dry_run(&cluster.client, "default", &task).await;
+        let checked = apply::dry_run(&cluster.client, "default", &workflow).await;
+        match (stamped, checked) {
+            (Ok(_), Err(_)) => return Ok(()),
+            (stamped, checked) if tokio::time::Instant::now() > deadline => {
+                let stamped = stamped.as_ref().err().map(refused);
+                bail!(
+                    "the webhook is not asked after 30 s: Task {stamped:?}, bad Workflow {checked:?}"
+                )
             }
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            _ => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }
 }

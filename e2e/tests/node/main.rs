@@ -48,5 +48,6 @@ mod timeout;
 mod upgrade;
 mod user_code;
 mod workflow;
+mod workflow_budget;
 mod workflow_killed;
 mod workflow_samples;

@@ -118,11 +118,11 @@ async fn a_run_waits_for_people_and_goes_on_with_what_they_said() -> Result<()> 
     .await
 }
 
-fn program(name: &str, command: &str) -> Value {
+pub fn program(name: &str, command: &str) -> Value {
     json!({"name": name, "run": {"sandbox": {"image": image("python")}, "command": ["sh", "-c", command]}})
 }
 
-async fn workflow(space: &Space, name: &str, spec: Value) -> Result<()> {
+pub async fn workflow(space: &Space, name: &str, spec: Value) -> Result<()> {
     let workflow = json!({"apiVersion": "oarmaster.dev/v1alpha1", "kind": "Workflow", "metadata": {"name": name}, "spec": spec});
     let task = json!({"apiVersion": "oarmaster.dev/v1alpha1", "kind": "Task", "metadata": {"name": name}, "spec": {"workflow": {"name": name}}});
     space.create(&workflow.to_string()).await?;

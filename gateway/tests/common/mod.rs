@@ -304,6 +304,8 @@ impl World {
             budget,
             requested_by: Some("alice@acme".to_owned()),
             parent: None,
+            keeps: false,
+            ends: false,
             labels: [("team".to_owned(), "red".to_owned())].into(),
         };
         let response = self

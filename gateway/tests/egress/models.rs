@@ -13,6 +13,8 @@ use tokio::io::AsyncWriteExt as _;
 const PLENTY: TaskBudget = TaskBudget {
     pico_usd: Some(1_000_000_000_000),
     tokens: None,
+    tasks: None,
+    depth: None,
 };
 
 /// A Task with a pool, and the port that its programs have.
@@ -308,6 +310,7 @@ async fn a_budget_that_is_used_up_is_told_in_the_programs_words_and_not_to_be_tr
     let little = TaskBudget {
         pico_usd: Some(COST),
         tokens: None,
+        ..TaskBudget::default()
     };
     let programs = Programs::with(little, "team/fast", &[]).await;
     for (path, body) in [chat(false), chat(true), responses(true), messages(true)] {

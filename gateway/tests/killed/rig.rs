@@ -131,10 +131,13 @@ impl Rig {
             runs_in: RunsIn::Job("job-1".to_owned()),
             assignment: Some(serde_json::from_value(assignment()).unwrap()),
             parent: None,
+            keeps: false,
+            ends: false,
             labels: BTreeMap::default(),
             budget: TaskBudget {
                 pico_usd: Some(self.limit),
                 tokens: None,
+                ..TaskBudget::default()
             },
             requested_by: Some("alice@acme".to_owned()),
         };

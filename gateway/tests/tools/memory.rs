@@ -18,6 +18,8 @@ async fn another(world: &World, uid: &str, agent: &str, requester: &str) -> (Str
         budget: TaskBudget::default(),
         requested_by: Some(requester.to_owned()),
         parent: None,
+        keeps: false,
+        ends: false,
         labels: Default::default(),
     };
     let url = format!("{}/admin/v1/attempts/{uid}/1", world.admin);

@@ -33,6 +33,19 @@ fn the_ca_is_added_and_replaced_under_the_version_that_was_seen() {
 }
 
 #[test]
+fn what_checks_workflows_gets_the_ca_as_what_stamps_tasks() {
+    let webhooks = json!([service("ns", NAME, None)]);
+    let stamps = configuration(webhooks.clone());
+    let checks = ValidatingWebhookConfiguration {
+        metadata: stamps.metadata.clone(),
+        webhooks: serde_json::from_value(webhooks).unwrap(),
+    };
+    let wanted = plan(&stamps, "ns", "new", true);
+    assert!(wanted.is_some());
+    assert_eq!(plan(&checks, "ns", "new", true), wanted);
+}
+
+#[test]
 fn nothing_is_written_where_the_ca_is_or_where_the_webhook_is_not_ours() {
     for webhooks in [
         json!([]),

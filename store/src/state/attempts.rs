@@ -3,6 +3,7 @@
 use super::{State, Task};
 use crate::Refusal;
 use crate::entry::Entry;
+use crate::error::Bound;
 use oarmaster_protocol::admin::{MAX_LABELS, OpenAttempt, RunsIn, TaskBudget};
 use oarmaster_protocol::assignment::{MAX_ASSIGNMENT_BYTES, Target, TaskRef};
 use oarmaster_protocol::journal::{Body, Record};
@@ -110,6 +111,9 @@ impl State {
         if parent.as_deref() == Some(uid) {
             return Err(Refusal::Invalid("a Task is not its own parent".into()));
         }
+        if known.is_none() {
+            self.room_above(parent.as_deref(), request.ends)?;
+        }
         let mut records = Records::new(known, now);
         let mut entries = Vec::new();
         for (lower, _) in known
@@ -131,10 +135,38 @@ impl State {
             budget: known.map_or(request.budget, |task| raised(task.budget, request.budget)),
             requested_by,
             parent,
+            keeps: request.keeps,
+            ends: request.ends,
             labels: request.labels.clone(),
             record: records.next(attempt, Body::Opened { assignment: digest }),
         });
         Ok(entries)
+    }
+
+    /// Whether there may be one Task more below each of those that a new one stands below. One that is known counts already, whatever its attempt. What
+    /// ends a run counts, too, and is never one too many: a run that has reached the most is undone, and reports, all the same.
+    fn room_above(&self, parent: Option<&str>, ends: bool) -> Result<(), Refusal> {
+        let Some(parent) = parent.and_then(|uid| self.tasks.get(uid)) else {
+            return Ok(());
+        };
+        let above = std::iter::once(parent).chain(self.above(parent));
+        for (level, task) in (1..).zip(above) {
+            let TaskBudget { tasks, depth, .. } = task.budget;
+            let (bound, limit, has) = if let Some(limit) = depth.filter(|most| level > *most) {
+                (Bound::Depth, limit, level)
+            } else if let Some(limit) = tasks.filter(|most| !ends && task.below.tasks >= *most) {
+                (Bound::Tasks, limit, task.below.tasks)
+            } else {
+                continue;
+            };
+            return Err(Refusal::TreeFull {
+                task: task.task.name.clone(),
+                bound,
+                limit,
+                has,
+            });
+        }
+        Ok(())
     }
 
     /// Raises the budget.
@@ -274,6 +306,8 @@ fn raised(old: TaskBudget, new: TaskBudget) -> TaskBudget {
     TaskBudget {
         pico_usd: higher(old.pico_usd, new.pico_usd),
         tokens: higher(old.tokens, new.tokens),
+        tasks: higher(old.tasks, new.tasks),
+        depth: higher(old.depth, new.depth),
     }
 }
 

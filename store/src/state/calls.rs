@@ -4,9 +4,10 @@ use super::attempts::Records;
 use super::journal::journal_full;
 use super::{By, State, Task};
 use crate::entry::{Entry, Reserve};
-use crate::error::Unit;
+use crate::error::{Spent, Unit};
 use crate::hops::{HopEnd, HopRequest};
 use crate::{IN_DOUBT, Refusal};
+use oarmaster_protocol::admin::KEPT_PART;
 use oarmaster_protocol::journal::{Body, Record};
 
 /// How a call number stands, apart from who runs it now.
@@ -95,9 +96,12 @@ impl State {
             }
             Some(found) => u32::try_from(found.hops.len()).map_err(|_| Refusal::Overflow)?,
         };
-        task.check_budget(hop)?;
+        task.check_budget(hop, None)?;
+        // Of the Task right below it depends what a run leaves to it.
+        let mut ends = task.ends;
         for above in self.above(task) {
-            above.check_budget(hop)?;
+            above.check_budget(hop, Some(above.keeps && !ends))?;
+            ends = above.ends;
         }
         let scopes = self.counters.check(&hop.scopes, hop.reserve_pico, now)?;
         let body = Body::Open {
@@ -189,7 +193,8 @@ impl State {
 }
 
 impl Task {
-    fn check_budget(&self, hop: &HopRequest) -> Result<(), Refusal> {
+    /// Whether its budget covers a hop: its own, or one below it, to which it leaves all or keeps a part.
+    fn check_budget(&self, hop: &HopRequest, below: Option<bool>) -> Result<(), Refusal> {
         let Reserve {
             pico,
             input,
@@ -221,14 +226,21 @@ impl Task {
         ];
         for (unit, limit, spent, reserved, needed) in checks {
             let total = sum(&[spent, reserved, needed])?;
-            if let Some(limit) = limit.filter(|limit| total > *limit) {
-                return Err(Refusal::BudgetExceeded {
+            let Some(limit) = limit else { continue };
+            let kept = match below {
+                Some(true) => limit / KEPT_PART,
+                _ => 0,
+            };
+            if total > limit - kept {
+                return Err(Refusal::BudgetExceeded(Box::new(Spent {
+                    of: below.map(|_| self.task.name.clone()),
                     unit,
                     limit,
+                    kept,
                     spent,
                     reserved,
                     needed,
-                });
+                })));
             }
         }
         Ok(())

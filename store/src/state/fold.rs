@@ -40,10 +40,13 @@ impl State {
                 self.apply_forgotten(owner, notes);
                 return Ok(());
             }
-            Entry::Attempt { task, .. } if !self.tasks.contains_key(&task.uid) => {
+            Entry::Attempt { task, parent, .. } if !self.tasks.contains_key(&task.uid) => {
                 let name = (task.namespace.clone(), task.name.clone());
                 self.names.insert(name, task.uid.clone());
                 self.tasks.insert(task.uid.clone(), Task::new(task.clone()));
+                if let Some(parent) = parent {
+                    self.one_more_below(parent);
+                }
             }
             _ => {}
         }
@@ -124,6 +127,8 @@ impl Task {
                 budget,
                 requested_by,
                 parent,
+                keeps,
+                ends,
                 labels,
                 record,
                 ..
@@ -134,6 +139,7 @@ impl Task {
                 self.budget = *budget;
                 self.requested_by.clone_from(requested_by);
                 self.parent.clone_from(parent);
+                (self.keeps, self.ends) = (*keeps, *ends);
             }
             Entry::Budget { budget, .. } => self.budget = *budget,
             Entry::Claim { nonce, record, .. } => {

@@ -143,6 +143,10 @@ pub struct Task {
     /// UID of the Task that asked for this one.
     pub parent: Option<String>,
     pub budget: TaskBudget,
+    /// Whether a part of its budget is kept for those right below it that end its run.
+    pub keeps: bool,
+    /// Whether it is one of those.
+    pub ends: bool,
     pub attempts: BTreeMap<u32, Attempt>,
     pub records: Vec<RecordAt>,
     /// After the last record that the newest attempt's pilot wrote or was told of. The gateway's own records behind it may be unknown to
@@ -178,7 +182,7 @@ pub struct Task {
     pub segments: (u32, u32),
 }
 
-/// What Tasks have settled and reserved that count in the budget of one above them.
+/// What Tasks have settled and reserved, and how many they are, that count in the budget of one above them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Below {
     /// Settled.
@@ -189,6 +193,8 @@ pub struct Below {
     pub calls: u64,
     /// Models that answered, in order of first use.
     pub models: Vec<String>,
+    /// How many of them there are.
+    pub tasks: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -284,6 +290,8 @@ impl Task {
             requested_by: None,
             parent: None,
             budget: TaskBudget::default(),
+            keeps: false,
+            ends: false,
             attempts: BTreeMap::new(),
             records: Vec::new(),
             known: 0,

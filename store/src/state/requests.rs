@@ -116,12 +116,24 @@ impl State {
         before: (CallUsage, Reserve),
         after: (CallUsage, Reserve),
     ) {
-        let mut next = Some(parent);
+        self.each_from(parent, |task| task.below.moved(before, after));
+    }
+
+    /// A Task below `parent` is there that was not.
+    pub(super) fn one_more_below(&mut self, parent: &str) {
+        self.each_from(parent.to_owned(), |task| {
+            task.below.tasks = task.below.tasks.saturating_add(1);
+        });
+    }
+
+    /// From a Task to the one at the top.
+    fn each_from(&mut self, uid: String, mut act: impl FnMut(&mut Task)) {
+        let mut next = Some(uid);
         for _ in 0..MAX_DEPTH {
             let Some(task) = next.and_then(|uid| self.tasks.get_mut(&uid)) else {
                 return;
             };
-            task.below.moved(before, after);
+            act(task);
             next = task.parent.clone();
         }
     }

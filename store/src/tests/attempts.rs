@@ -49,6 +49,8 @@ async fn a_later_attempt_takes_over_and_fences_the_lower_ones() {
         budget: usd(50),
         requested_by: None,
         parent: None,
+        keeps: false,
+        ends: false,
         labels: [("team".to_owned(), "blue".to_owned())].into(),
     };
     let report = store.open_attempt(UID, 2, next.clone()).await.unwrap();
@@ -185,6 +187,7 @@ async fn a_budget_only_rises() {
     let both = TaskBudget {
         pico_usd: Some(100),
         tokens: Some(1000),
+        ..TaskBudget::default()
     };
     begin(&store, both).await;
     let budget = || store.lock().state.task(UID).unwrap().budget;

@@ -1,5 +1,6 @@
 use super::*;
 use crate::entry::Entry;
+use crate::error::Spent;
 use crate::{Ended, IN_DOUBT, Unit};
 use oarmaster_protocol::task::ErrorCode;
 
@@ -277,13 +278,15 @@ async fn of_64_reserves_at_once_the_budget_admits_exactly_k() {
             Ok(ticket) => tickets.push(ticket),
             Err(refused) => assert_eq!(
                 refused,
-                Refusal::BudgetExceeded {
+                Refusal::BudgetExceeded(Box::new(Spent {
+                    of: None,
                     unit: Unit::PicoUsd,
                     limit: K * 7 + 6,
+                    kept: 0,
                     spent: 0,
                     reserved: K * 7,
                     needed: 7
-                }
+                }))
             ),
         }
     }
@@ -301,6 +304,7 @@ async fn tokens_are_a_budget_too_and_numbers_do_not_wrap() {
     let budget = TaskBudget {
         pico_usd: None,
         tokens: Some(29),
+        ..TaskBudget::default()
     };
     let claimed = begin(&store, budget).await;
     let call = new_call(&store, &claimed, claimed.next, 0).await;

@@ -169,6 +169,8 @@ impl World {
                     budget: usd(raise),
                     requested_by: Some("alice@acme".into()),
                     parent: None,
+                    keeps: false,
+                    ends: false,
                     labels: [("team".to_owned(), "red".to_owned())].into(),
                 };
                 let n = self.attempt + 1;

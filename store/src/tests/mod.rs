@@ -18,6 +18,7 @@ mod requests;
 mod scopes;
 mod sdk;
 mod shared;
+mod tree;
 
 use crate::log::{Place, Repair, replay};
 use crate::state::State;
@@ -123,6 +124,7 @@ pub fn usd(pico: u64) -> TaskBudget {
     TaskBudget {
         pico_usd: Some(pico),
         tokens: None,
+        ..TaskBudget::default()
     }
 }
 
@@ -133,6 +135,8 @@ pub fn open_request(uid: &str, budget: TaskBudget) -> OpenAttempt {
         budget,
         requested_by: Some("alice@acme".into()),
         parent: None,
+        keeps: false,
+        ends: false,
         labels: [("team", "red"), (WORKFLOW_LABEL, "nightly")]
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .into(),

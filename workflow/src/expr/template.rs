@@ -89,6 +89,21 @@ impl Template {
         })
     }
 
+    /// How many expressions are in data, before any of them is compiled.
+    #[must_use]
+    pub fn count(data: &Json) -> usize {
+        match data {
+            Json::String(text) => pieces(text).map_or(0, |pieces| {
+                let expressions = pieces.iter();
+                let expressions = expressions.filter(|piece| matches!(piece, Piece::Expression(_)));
+                expressions.count()
+            }),
+            Json::Array(list) => list.iter().map(Self::count).sum(),
+            Json::Object(object) => object.values().map(Self::count).sum(),
+            _ => 0,
+        }
+    }
+
     /// What it reads.
     #[must_use]
     pub fn reads(&self) -> Reads {

@@ -50,6 +50,15 @@ pub(super) fn shape(spec: &WorkflowSpec) -> Vec<Problem> {
     };
     problems.extend(validate::task(&of_run, &Default::default()));
     problems.extend(shared(spec));
+    let depth = spec.budget.as_ref().and_then(|budget| budget.depth);
+    let mut all = spec.steps.iter().chain(&spec.finally);
+    if let (Some(1), Some(run)) = (depth, all.find(|step| step.workflow.is_some())) {
+        let name: String = run.name.chars().take(MAX_NAME).collect();
+        problems.push(Problem::spec(
+            "spec.budget.depth",
+            format!("is 1, and step {name} is a workflow, whose steps are one level deeper: write 2 or 3"),
+        ));
+    }
     let undone = spec.steps.iter().any(|step| step.undo.is_some());
     if spec.on_failure == OnFailure::Undo && !undone {
         problems.push(Problem::spec(

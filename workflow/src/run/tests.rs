@@ -1,3 +1,4 @@
+mod budget;
 mod fans;
 mod files;
 mod folds;

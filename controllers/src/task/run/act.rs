@@ -10,6 +10,7 @@ use kube::api::{Patch, PatchParams};
 use oarmaster_crds::kinds::steps::StepsStatus;
 use oarmaster_crds::kinds::task::DesiredState;
 use oarmaster_crds::{Approval, Task, WorkflowSpec, names};
+use oarmaster_protocol::FailureClass;
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -25,8 +26,8 @@ pub enum Carried {
     Later(String),
     /// The same, of objects of steps: the rest is done, and they are made by a later pass.
     InPart(String),
-    /// The gateway will never take the run: why.
-    Never(String),
+    /// The gateway, or the API server, will never take the run: why.
+    Never(FailureClass, String),
 }
 
 /// Carries it out; notes the UIDs of what was made in `steps`.
@@ -56,7 +57,9 @@ pub async fn carry_out(
             Ok(Some(_)) => {}
             Ok(None) => return Ok(Carried::Otherwise), // an earlier pass kept one, maybe another
             Err(Refused { why, for_now }) if for_now => return Ok(Carried::Later(why)),
-            Err(Refused { why, .. }) => return Ok(Carried::Never(why)),
+            Err(Refused { why, .. }) => {
+                return Ok(Carried::Never(FailureClass::InvalidInput, why));
+            }
         }
         if let Some(spec) = spec
             && let Ok(graph) = ctx.compile(namespace, spec).await?
@@ -68,7 +71,13 @@ pub async fn carry_out(
         && let Err(error) = ctx.gateway.open(uid, attempt, &open).await
     {
         match error.gateway_code() {
-            Some("too_large" | "invalid_request") => return Ok(Carried::Never(chain(&error))),
+            Some("too_large" | "invalid_request") => {
+                return Ok(Carried::Never(FailureClass::InvalidInput, chain(&error)));
+            }
+            // There may be no further Task below one above it.
+            Some("budget_exceeded") => {
+                return Ok(Carried::Never(FailureClass::BudgetExceeded, chain(&error)));
+            }
             // An operator of another version has opened it, in other words.
             Some("diverged") => {}
             _ => return Err(error),

@@ -470,7 +470,8 @@ fn a_raised_budget_is_told_to_the_gateway_once() {
         plan.budget,
         Some(TaskBudget {
             pico_usd: Some(500_000_000_000),
-            tokens: None
+            tokens: None,
+            ..TaskBudget::default()
         })
     );
     sim.settle();

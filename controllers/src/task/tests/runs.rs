@@ -1,6 +1,8 @@
 //! The run of a Task with a workflow: its status, and the objects of its steps.
 
 mod again;
+mod asks;
+mod budget;
 
 use super::sim::idle;
 use crate::task::plan::{Observed, Plan, plan};

@@ -70,3 +70,25 @@ fn a_selector_chooses_as_those_of_kubernetes_do() {
         assert_eq!(found, chosen, "{selector}");
     }
 }
+
+#[test]
+fn the_bounds_of_a_tree_are_checked_beyond_the_schema() {
+    let task = |budget: Value| {
+        let base = json!({ "agent": { "name": "coder" }, "params": { "prompt": "x" } });
+        let task = with(base, json!({ "budget": budget }));
+        validate::task(&parse(task), &Default::default())
+    };
+    assert_eq!(task(json!({ "usd": "1", "tasks": 1, "depth": 3 })), []);
+    for (budget, field) in [
+        (json!({ "tasks": 5 }), "spec.budget"),
+        (json!({ "usd": "1", "tasks": 0 }), "spec.budget.tasks"),
+        (
+            json!({ "usd": "1", "tasks": 1_000_001 }),
+            "spec.budget.tasks",
+        ),
+        (json!({ "usd": "1", "depth": 0 }), "spec.budget.depth"),
+        (json!({ "usd": "1", "depth": 4 }), "spec.budget.depth"),
+    ] {
+        assert_eq!(fields(&task(budget.clone())), [field], "{budget}");
+    }
+}

@@ -94,6 +94,10 @@ fn what_is_wrong_is_told_with_its_field() {
             "spec.finally[b].undo: finally comes after",
         ),
         (
+            json!({"steps": [{"name": "a", "workflow": {"name": "w"}}], "budget": {"usd": "1", "depth": 1}}),
+            "spec.budget.depth: is 1, and step a is a workflow",
+        ),
+        (
             of(json!({"undo": {}})),
             "spec.steps[a].undo: set exactly one of",
         ),
