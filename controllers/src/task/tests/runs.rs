@@ -1,6 +1,7 @@
 //! The run of a Task with a workflow: its status, and the objects of its steps.
 
 mod again;
+mod places;
 
 use super::sim::idle;
 use crate::task::plan::{Observed, Plan, plan};
