@@ -29,7 +29,7 @@ fn shell() -> Ask {
 
 /// A Task with a pilot that runs, of an agent that may ask.
 fn running() -> Sim {
-    let mut sim = Sim::new(json!({"requestedBy": "bob"}));
+    let mut sim = Sim::new(json!({"requestedBy": "bob", "priority": 3}));
     let agent = sim.agent.as_mut().unwrap();
     agent.spec.tools = serde_json::from_value(json!([
         {"builtin": "Shell"},
@@ -101,6 +101,7 @@ fn a_delegation_becomes_a_child_task_and_its_output_the_answer() {
     let prompt = &made.spec.params.as_ref().unwrap()["prompt"];
     assert_eq!(prompt, &json!("fix the parser"));
     assert_eq!(parent(&made).unwrap().uid, "uid-1");
+    assert_eq!(made.spec.priority, 3);
     let labels = made.metadata.labels.clone().unwrap();
     assert_eq!(labels[names::ROOT_UID_LABEL], "uid-1");
     assert_eq!(labels[names::DEPTH_LABEL], "1");

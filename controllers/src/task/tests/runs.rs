@@ -3,6 +3,7 @@
 mod again;
 mod asks;
 mod budget;
+mod places;
 
 use super::sim::idle;
 use crate::task::plan::{Observed, Plan, plan};

@@ -216,6 +216,12 @@ fn times_and_numbers_have_bounds() {
             json!({ "artifacts": [{ "name": "a", "path": "a" }, { "name": "a", "path": "b" }] }),
             "spec.artifacts[1].name",
         ),
+        (json!({ "priority": 1001 }), "spec.priority"),
+        (json!({ "priority": -1001 }), "spec.priority"),
+        (json!({ "queue": "" }), "spec.queue"),
+        (json!({ "queue": "Batch" }), "spec.queue"),
+        (json!({ "queue": "batch-" }), "spec.queue"),
+        (json!({ "queue": "b".repeat(64) }), "spec.queue"),
     ] {
         assert_eq!(fields(&task(changes.clone())), [field], "{changes}");
     }
