@@ -18,6 +18,7 @@ const WHY: usize = 200;
 pub fn word(phase: Phase) -> &'static str {
     match phase {
         Phase::Pending => "Pending",
+        Phase::Queued => "Queued",
         Phase::Running => "Running",
         Phase::Waiting => "Waiting",
         Phase::Paused => "Paused",
@@ -180,7 +181,7 @@ impl Changes {
                     // Its UID is known now, or the like.
                     (StepKind::Approval, Some(_), _) => return None,
                     (StepKind::Task, Some(before), now) if before == now => return None,
-                    (StepKind::Task, _, Phase::Waiting) => {
+                    (StepKind::Task, _, Phase::Queued | Phase::Waiting) => {
                         format!("waits; what for: oar get {object}{flags}")
                     }
                     (StepKind::Task, _, Phase::Paused) => "is paused".to_owned(),

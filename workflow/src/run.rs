@@ -6,6 +6,7 @@
 mod end;
 mod fan;
 mod follow;
+mod key;
 mod make;
 mod numbers;
 mod rerun;
@@ -15,6 +16,7 @@ mod tests;
 mod undo;
 mod values;
 
+pub use key::slot_key;
 pub use make::{Make, What, Which, object, objects};
 pub use rerun::{NOTHING_TO_UNDO, rerun, roll_back};
 
@@ -92,6 +94,8 @@ pub struct Found {
     pub ours: bool,
     /// Whether it is told to run.
     pub state: DesiredState,
+    /// Whether it did nothing, and took the outcome of another Task that did the same.
+    pub taken: bool,
     /// How it stands.
     pub now: Child,
 }

@@ -9,6 +9,7 @@ pub mod census;
 mod draft;
 pub(crate) mod hire;
 pub mod job;
+pub mod memo;
 pub(crate) mod observe;
 pub mod places;
 pub mod plan;

@@ -1,5 +1,6 @@
 mod fans;
 mod files;
+mod keys;
 mod properties;
 mod undone;
 mod waits;
