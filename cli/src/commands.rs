@@ -25,6 +25,7 @@ use crate::error::Error;
 use crate::steps::word;
 use oarmaster_crds::Task;
 use oarmaster_crds::conditions;
+use oarmaster_crds::kinds::memo::MemoSource;
 use oarmaster_crds::kinds::steps::StepsStatus;
 use oarmaster_crds::kinds::task::Phase;
 use state::State;
@@ -96,6 +97,11 @@ fn why(task: &Task) -> Option<String> {
 /// How the steps of a run stand, once it has begun.
 fn steps(task: &Task) -> Option<&StepsStatus> {
     task.status.as_ref()?.steps.as_ref()
+}
+
+/// The Task whose outcome a Task took, if it did.
+fn source(task: &Task) -> Option<&MemoSource> {
+    task.status.as_ref()?.memo.as_ref()?.from.as_ref()
 }
 
 /// The command that shows what happened to a Task.

@@ -14,7 +14,7 @@
 //! | Task without a live attempt | the first Tasks that wait for a place of its agent, or of its namespace |
 //! | the ConfigMap `oarmaster-limits` | the Tasks that wait for a place |
 //! | RuntimeClass | every SandboxClass |
-//! | Task | the Task that gave it its work; the Approvals that it asked for |
+//! | Task | the Task that gave it its work; the Approvals that it asked for; those that do the same and wait for it; runs of the same key |
 //! | Approval | its Task |
 //! | Job, Pod of a Task | the Task |
 //! | Job, Pod of a probe | the SandboxClass |
@@ -36,6 +36,7 @@ use crate::kit::watch::{Facts, Nothing, Stored, drive, lean, named, only_task};
 use crate::network;
 use crate::network::repair::Changed;
 use crate::task::hire;
+use crate::task::memo;
 use crate::task::places::Places;
 use crate::task::pod::{JobFacts, PodFacts};
 use futures::TryStreamExt as _;
@@ -60,7 +61,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch as flag;
 use touch::{
-    Asked, Concerns, any, by_labels, has_ended, placed, queues, reload, report_gone, send,
+    Asked, Concerns, any, by_labels, has_ended, placed, queues, reload, report_gone, rivals, send,
     send_class, touch, waits, waits_for_budget,
 };
 
@@ -294,8 +295,19 @@ impl World {
             (events, move |task: &Guard<Task>| {
                 let own = ObjectRef::from_obj(task);
                 placed(task, &tasks, &places);
+                let gone = tasks.get(&own).is_none();
                 send(&to, own);
                 asked.tell(task);
+                if let Ok(task) = &task.0 {
+                    rivals(task, gone, &tasks, &to);
+                    if memo::lets_others(task, gone) {
+                        touch(&tasks, &to, |other: &Task| {
+                            waits(other)
+                                && other.namespace() == task.namespace()
+                                && memo::follows(other, &task.name_any())
+                        });
+                    }
+                }
                 if task.0.as_ref().is_ok_and(has_ended) {
                     touch(&tasks, &to, |other: &Task| {
                         let mut awaited = other.spec.awaited();

@@ -147,6 +147,8 @@ pub mod reason {
     pub const WAITING_FOR_APPROVAL: &str = "WaitingForApproval";
     /// The Task waits for another one, to which it gave work.
     pub const WAITING_FOR_TASK: &str = "WaitingForTask";
+    /// As many runs of the Workflow with the same key go on as may (`concurrency`). The message says which.
+    pub const WAITING_FOR_SLOT: &str = "WaitingForSlot";
     /// The steps of the Task that are under way wait for time to pass.
     pub const WAITING_FOR_TIME: &str = "WaitingForTime";
     /// People can decide the Approval. The message has the command.

@@ -79,6 +79,13 @@ pub fn revision_name(task: &str, uid: &str) -> String {
     format!("{}-{}", part(task, 40), base32(uid.as_bytes(), 10))
 }
 
+/// Name of the Lease that stands for a place among the runs of a Workflow with the same key: `<32 base32 of namespace, Workflow and key>-<which one>`.
+#[must_use]
+pub fn slot_name(namespace: &str, workflow: &str, key: &str, which: i64) -> String {
+    let of = format!("{namespace}\n{workflow}\n{key}");
+    format!("{}-{which}", base32(of.as_bytes(), 32))
+}
+
 /// Name of the Approval that is made for a request, the `round`th time: `<Task's name, 30 characters>-<tool, 12>-<10 base32 of the Task's UID
 /// and the request>-<round>`.
 #[must_use]

@@ -60,6 +60,24 @@ fn what_was_spent_is_never_shown_as_less() {
 }
 
 #[test]
+fn a_place_is_that_of_one_key_of_one_workflow() {
+    use crate::names::slot_name;
+    let name = slot_name("team", "ci", "acme/app", 0);
+    assert!(
+        is_dns_subdomain(&name) && name.ends_with("-0") && name.len() == 34,
+        "{name}"
+    );
+    for other in [
+        slot_name("team", "ci", "acme/app", 1),
+        slot_name("team", "ci", "acme", 0),
+        slot_name("team", "cd", "acme/app", 0),
+        slot_name("others", "ci", "acme/app", 0),
+    ] {
+        assert_ne!(name, other);
+    }
+}
+
+#[test]
 fn durations_are_those_of_gep_2257() {
     for (text, millis) in [
         ("0s", 0),

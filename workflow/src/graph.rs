@@ -41,6 +41,8 @@ pub struct Graph {
     pub main: usize,
     /// The output, if the workflow says one.
     pub output: Option<Template>,
+    /// What its runs have in common of which only so many go on at once.
+    pub concurrency: Option<Template>,
 }
 
 /// A step, ready to run.
@@ -64,6 +66,8 @@ pub struct Step {
     pub share: Option<Template>,
     /// The Task that undoes it.
     pub undo: Option<Pattern>,
+    /// What its outcome depends on, where it need not be done again.
+    pub memo: Option<Template>,
     /// Steps that end before it begins, by index. Of a step of `finally` others of `finally` alone: the rest has ended then.
     pub needs: BTreeSet<usize>,
     /// Steps that ask for it in their `if`, by index: one of them that runs deals with its failure.
@@ -118,6 +122,10 @@ impl Graph {
             names: ["params"].into(),
             steps: spec.steps.iter().map(|step| step.name.clone()).collect(),
             fields: FIELDS.into(),
+        };
+        let of_params = Scope {
+            steps: BTreeSet::new(),
+            ..scope.clone()
         };
         if !spec.shared.is_empty() {
             let shared = spec.shared.keys().map(|name| (name.clone(), true));
@@ -185,6 +193,22 @@ impl Graph {
             };
             work.template("", output)
         });
+        let concurrency = spec.concurrency.as_ref().and_then(|concurrency| {
+            let mut work = Work {
+                field: "spec.concurrency".to_owned(),
+                scope: of_params,
+                problems: &mut problems,
+                expressions: &mut expressions,
+                reads: Reads::default(),
+            };
+            let key = &concurrency.key;
+            if key.contains("${steps.") {
+                let text = "knows params alone: no step has begun when a run is to have its place";
+                work.problem(".key", text);
+                return None;
+            }
+            work.template(".key", &serde_json::Value::String(key.clone()))
+        });
         if expressions > MAX_EXPRESSIONS {
             problems.push(Problem::spec(
                 "spec",
@@ -199,6 +223,7 @@ impl Graph {
                 steps,
                 main,
                 output,
+                concurrency,
             })
         } else {
             Err(problems)
@@ -340,6 +365,11 @@ impl Work<'_> {
         } else {
             self.pattern("", step)
         };
+        let memo = step.memo.as_ref();
+        let memo = memo.and_then(|memo| {
+            let key = serde_json::Value::String(memo.key.clone());
+            self.template(".memo.key", &key)
+        });
         let question = step.approval.as_ref().and_then(|approval| {
             let ask = serde_json::Value::String(approval.ask.clone());
             let ask = self.template(".approval.ask", &ask);
@@ -366,6 +396,7 @@ impl Work<'_> {
             until_when,
             share,
             undo: None,
+            memo,
             needs: BTreeSet::new(),
             asked_by: BTreeSet::new(),
             place: self

@@ -8,6 +8,7 @@ mod fan;
 mod fold;
 mod follow;
 mod items;
+mod key;
 mod make;
 mod numbers;
 mod rerun;
@@ -18,6 +19,7 @@ mod undo;
 mod values;
 
 pub use fold::{Fold, Folding, Kept, Want};
+pub use key::slot_key;
 pub use make::{Make, What, Which, object, objects};
 pub use rerun::{NOTHING_TO_UNDO, rerun, roll_back};
 
@@ -107,6 +109,8 @@ pub struct Found {
     pub ours: bool,
     /// Whether it is told to run.
     pub state: DesiredState,
+    /// Whether it did nothing, and took the outcome of another Task that did the same.
+    pub taken: bool,
     /// How it stands.
     pub now: Child,
 }

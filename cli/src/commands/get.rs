@@ -80,6 +80,9 @@ fn describe(task: &Task, below: &Below, now: Timestamp, flags: &str) -> String {
         let took = to.0.duration_since(from.0).try_into().unwrap_or_default();
         put("Took", &text::duration(took));
     }
+    if let Some(source) = super::source(task) {
+        put("Outcome", &format!("that of Task {}", source.name));
+    }
     if let Some(usage) = &status.usage {
         put("Models", &usage.models.join(", "));
         put(
@@ -93,6 +96,9 @@ fn describe(task: &Task, below: &Below, now: Timestamp, flags: &str) -> String {
     if let Some(steps) = &status.steps {
         put("Runs", &steps.revision);
         put("Steps", &format!("{} have ended", steps.progress));
+        if let Some(slot) = &steps.slot {
+            put("Key", &text::one_line(&slot.key, 200));
+        }
         if let Some(why) = &steps.refused {
             put("Refused", why);
         }

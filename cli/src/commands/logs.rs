@@ -1,6 +1,6 @@
 //! `oar logs`.
 
-use super::{is_run, name};
+use super::{is_run, name, source};
 use crate::args::{Format, Logs};
 use crate::cluster::Cluster;
 use crate::error::Error;
@@ -24,6 +24,18 @@ pub async fn run(cluster: &Cluster, args: Logs) -> Result<(), Error> {
         return Err(Error::input(what).next(format!(
             "Its steps, and their Tasks, which have: oar get {name}{flags}\nTo see them begin and end: oar get --watch {name}{flags}"
         )));
+    }
+    let taken = source(&task).cloned();
+    let follow = follow && taken.is_none();
+    let mut task = task;
+    if let Some(source) = taken {
+        eprintln!(
+            "Task {} did nothing itself: it took the outcome of Task {} (spec.memo), whose transcript this is.",
+            name(&task),
+            source.name
+        );
+        task.metadata.name = Some(source.name);
+        task.metadata.uid = Some(source.uid);
     }
     let mut out = Out {
         format: output,

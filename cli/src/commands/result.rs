@@ -1,6 +1,6 @@
 //! `oar result`.
 
-use super::{is_complete, is_run, name, phase, what_happened, why};
+use super::{is_complete, is_run, name, phase, source, what_happened, why};
 use crate::args::{Format, ResultArgs};
 use crate::cluster::Cluster;
 use crate::error::Error;
@@ -87,11 +87,14 @@ async fn save(
 ) -> Result<(), Error> {
     let held = find(task, artifact)?;
     let gateway = Gateway::new(cluster).await?;
+    // What it took of another Task is that one's, and read as such.
+    let (of, uid) = match source(task) {
+        Some(source) => (source.name.as_str(), source.uid.as_str()),
+        None => (name(task), task.metadata.uid.as_deref().unwrap_or_default()),
+    };
     let path = format!(
-        "/read/v1/namespaces/{}/tasks/{}/artifacts/{artifact}?uid={}",
-        cluster.namespace,
-        name(task),
-        task.metadata.uid.as_deref().unwrap_or_default()
+        "/read/v1/namespaces/{}/tasks/{of}/artifacts/{artifact}?uid={uid}",
+        cluster.namespace
     );
     let bytes = gateway.get_all(&path).await?;
     let digest = format!(

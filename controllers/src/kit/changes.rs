@@ -187,6 +187,7 @@ pub async fn bury(ctx: Arc<Context>, mut gone: UnboundedReceiver<(TaskRef, Optio
     while let Some((task, attempt)) = gone.recv().await {
         ctx.remember(&task.uid, None);
         ctx.forget_run(&task.uid);
+        ctx.memos.forget(&task.uid);
         let Some(attempt) = attempt else {
             continue;
         };

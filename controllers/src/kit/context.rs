@@ -9,6 +9,7 @@ use super::{Error, Result};
 use crate::class::targets::Places;
 use crate::network::Made;
 use crate::task::Memories;
+use crate::task::memo::Memos;
 use crate::task::places::Places as TaskPlaces;
 use crate::task::pod::{JobFacts, PodFacts};
 use arc_swap::ArcSwap;
@@ -130,6 +131,10 @@ pub struct Context {
     pub budgets: ArcSwap<HashMap<String, BudgetReport>>,
     /// Which Tasks have a place of their namespace and their agent.
     pub places: Arc<TaskPlaces>,
+    /// Which Tasks do what others wait for.
+    pub memos: Memos,
+    /// Whoever takes a place that is somebody's does so alone.
+    pub slots: tokio::sync::Mutex<()>,
     /// The NetworkPolicies that this process applied.
     pub policies: Made,
     written: Mutex<HashMap<String, Timestamp>>,
@@ -162,6 +167,8 @@ impl Context {
             health: ArcSwap::from_pointee(None),
             budgets: ArcSwap::default(),
             places,
+            memos: Memos::default(),
+            slots: tokio::sync::Mutex::default(),
             policies: Made::default(),
             written: Mutex::default(),
             graphs: Mutex::default(),

@@ -47,6 +47,7 @@ pub async fn act(task: &Task, ctx: &Context, seen: &Observed, todo: Plan) -> Res
         budget,
         requests,
         run,
+        release,
         start,
         delete_jobs,
         delete_task,
@@ -80,6 +81,19 @@ pub async fn act(task: &Task, ctx: &Context, seen: &Observed, todo: Plan) -> Res
                 .await?;
             return Box::pin(act(task, ctx, &seen, again)).await;
         }
+        Carried::Taken(lease, by) => {
+            // It waits for another one. A plan that takes nothing takes nothing again, so this is one step deep.
+            let mut seen = seen.clone();
+            let line = seen.run.as_mut().and_then(|run| run.line.as_mut());
+            if let Some(line) = line {
+                line.taken.insert(lease, by);
+            }
+            let (of, looked) = (task.clone(), seen.clone());
+            let again = ctx
+                .think(namespace, move || plan::plan(&of, &looked))
+                .await?;
+            return Box::pin(act(task, ctx, &seen, again)).await;
+        }
         Carried::Later(why) => {
             refused_for_now(ctx, task, why).await;
             return Ok(Action::requeue(JOB_REFUSED_WAIT));
@@ -103,8 +117,12 @@ pub async fn act(task: &Task, ctx: &Context, seen: &Observed, todo: Plan) -> Res
             None => return Ok(Action::await_change()), // a newer version, or the deletion, is on its way here
         }
     }
+    if let Some(release) = release {
+        run::give_back(task, ctx, release).await?;
+    }
     if let Some(ended) = ended {
         ctx.forget_run(uid);
+        ctx.memos.forget(uid);
         let call = task.spec.agent.as_ref();
         let agent = call.and_then(|call| call.name.as_deref().or(chosen(&current)));
         let kind = match (call, &task.spec.run) {

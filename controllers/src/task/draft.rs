@@ -40,6 +40,7 @@ pub(super) struct Draft<'a> {
     pub delete_task: bool,
     pub acts: Vec<Act>,
     pub run: run::Todo,
+    release: Option<run::Release>,
     fence: Option<(u32, String)>,
     notes: Vec<Note>,
     ended: Option<Ended>,
@@ -67,6 +68,7 @@ impl<'a> Draft<'a> {
             delete_task: false,
             acts: Vec::new(),
             run: run::Todo::default(),
+            release: None,
             fence: None,
             notes: Vec::new(),
             ended: None,
@@ -237,10 +239,10 @@ impl<'a> Draft<'a> {
         }
         self.status.phase = Some(phase);
         self.condition(conditions::READY, Some(false), reason, &cut(message));
-        let finished = if phase == Phase::Paused {
-            reason::PAUSED
-        } else {
-            reason::RUNNING
+        let finished = match phase {
+            Phase::Paused => reason::PAUSED,
+            Phase::Queued => reason::PENDING,
+            _ => reason::RUNNING,
         };
         self.condition(conditions::FINISHED, Some(false), finished, "");
     }
@@ -574,15 +576,49 @@ impl<'a> Draft<'a> {
             .saturating_add(Duration::from_nanos(999_999_999))
     }
 
+    /// Another Task does the same now, whose outcome it takes. Who ends wakes it.
+    pub fn wait_for_same(&mut self, other: &str) {
+        self.status.phase = Some(Phase::Waiting);
+        self.condition(conditions::ACCEPTED, Some(true), reason::ACCEPTED, "");
+        let text = format!(
+            "Task {other} does the same now (spec.memo), and this one takes its outcome; it does it itself if that one fails"
+        );
+        self.condition(
+            conditions::READY,
+            Some(false),
+            reason::WAITING_FOR_TASK,
+            &text,
+        );
+        self.condition(conditions::FINISHED, Some(false), reason::PENDING, "");
+        self.look_in(PLACE_LOOK);
+    }
+
+    /// What it was asked for was done by another Task: it is complete with that one's outcome.
+    pub fn take_over(&mut self, other: &str) {
+        let text = format!("Task {other} did the same (spec.memo), and this one took its outcome");
+        self.condition(conditions::ACCEPTED, Some(true), reason::ACCEPTED, "");
+        self.condition(
+            conditions::ISOLATED,
+            Some(true),
+            reason::NOT_NEEDED,
+            "it ran nothing itself",
+        );
+        self.completed(&text, format!("the outcome of Task {other}"));
+    }
+
     /// The Task is complete.
     pub fn complete(&mut self) {
+        let attempt = self.attempt().unwrap_or_default();
+        self.completed("", format!("attempt {attempt}"));
+    }
+
+    fn completed(&mut self, message: &str, note: String) {
         self.status.failure = None;
         self.end(Phase::Succeeded, "Complete");
-        self.condition(conditions::READY, Some(true), reason::COMPLETE, "");
-        self.condition(conditions::COMPLETE, Some(true), reason::COMPLETE, "");
+        self.condition(conditions::READY, Some(true), reason::COMPLETE, message);
+        self.condition(conditions::COMPLETE, Some(true), reason::COMPLETE, message);
         self.condition(conditions::FINISHED, Some(true), reason::COMPLETE, "");
-        let attempt = self.attempt().unwrap_or_default();
-        self.note(Reason::Completed, format!("attempt {attempt}"));
+        self.note(Reason::Completed, note);
     }
 
     /// The Task failed for good.
@@ -635,9 +671,16 @@ impl<'a> Draft<'a> {
             self.clock_stops(self.seen.now);
         }
         self.end(Phase::Cancelled, "Cancelled");
-        let text = "spec.state is Cancelled";
-        self.condition(conditions::READY, Some(false), reason::CANCELLED, text);
-        self.condition(conditions::STALLED, Some(true), reason::CANCELLED, text);
+        let slot = self.status.steps.as_ref();
+        let slot = slot.and_then(|steps| steps.slot.as_ref());
+        let text = match slot.and_then(|slot| slot.replaced_by.as_ref()) {
+            Some(newer) => {
+                format!("the newer run {newer} took its place (concurrency.policy: Replace)")
+            }
+            None => "spec.state is Cancelled".to_owned(),
+        };
+        self.condition(conditions::READY, Some(false), reason::CANCELLED, &text);
+        self.condition(conditions::STALLED, Some(true), reason::CANCELLED, &text);
         self.condition(conditions::FINISHED, Some(true), reason::CANCELLED, "");
         self.note(Reason::Cancelled, String::new());
     }
@@ -663,6 +706,14 @@ impl<'a> Draft<'a> {
             after: created.map_or(Duration::ZERO, |created| self.since(created.0)),
         });
         self.start = None;
+        self.run.slot = None;
+        let slot = self.status.steps.as_mut();
+        if let Some(slot) = slot.and_then(|steps| steps.slot.as_mut())
+            && let Some(name) = slot.lease.take()
+        {
+            let uid = slot.uid.take();
+            self.release = Some(run::Release { name, uid });
+        }
     }
 
     fn condition(&mut self, kind: &str, status: Option<bool>, reason: &str, message: &str) {
@@ -731,6 +782,7 @@ impl<'a> Draft<'a> {
             budget,
             requests: self.acts,
             run: self.run,
+            release: self.release,
             start: self.start,
             delete_jobs,
             delete_task: self.delete_task,

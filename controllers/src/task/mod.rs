@@ -10,6 +10,7 @@ mod draft;
 pub(crate) mod hire;
 pub mod job;
 pub mod limits;
+pub mod memo;
 pub(crate) mod observe;
 pub mod places;
 pub mod plan;

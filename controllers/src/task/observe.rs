@@ -3,6 +3,7 @@
 
 use super::assignment::task_ref;
 use super::hire;
+use super::memo;
 use super::plan::{LATE_USAGE, Observed};
 use super::pod::{JobFacts, Pilot, PodFacts};
 use super::refs::{self, Looked, Refs, Resolved};
@@ -87,8 +88,10 @@ pub async fn observe(task: &Task, ctx: &Context) -> Result<Observed> {
     } else {
         refs::resolve_again(task, &looked)
     };
+    let memo = memo::look(task, ctx, memo::of_refs(task, &refs));
+    let stands_in = memo.as_ref().is_some_and(|memo| !memo.leads());
     let blocked = match &refs {
-        Refs::Found(resolved) => room(task, ctx, resolved).await?,
+        Refs::Found(resolved) if !stands_in => room(task, ctx, resolved).await?,
         _ => None,
     };
     Ok(Observed {
@@ -99,7 +102,8 @@ pub async fn observe(task: &Task, ctx: &Context) -> Result<Observed> {
             .class
             .as_ref()
             .and_then(|class| class.spec.startup_timeout.get().ok()),
-        busy: hire::place(task, ctx, &refs, blocked.is_some()),
+        busy: hire::place(task, ctx, &refs, blocked.is_some() || stands_in),
+        memo,
         refs,
         blocked,
         jobs,

@@ -1,12 +1,13 @@
 //! What one pass over a Task will do: pure. No client, no clock, no await.
 //!
-//! The order in which `act` carries a [`Plan`] out is part of it: what a run needs, fence, status, budget, requests, start (open, NetworkPolicy, ServiceAccount,
+//! The order in which `act` carries a [`Plan`] out is part of it: what a run needs, fence, status, the place of a run, budget, requests, start (open, NetworkPolicy, ServiceAccount,
 //! Job), deletion of Jobs, deletion of the Task. So an attempt is persisted before it is opened and opened before its Job exists, no
 //! Job exists before the policy that closes its pod in, and whatever ends an attempt is said to the gateway before it is written down.
 
 use super::attempt;
 use super::draft::Draft;
 use super::hire::Busy;
+use super::memo::{self, Memo};
 use super::pod::{JobFacts, PodFacts};
 use super::refs::{Refs, Resolved};
 use super::requests::{self, Act, Made};
@@ -57,6 +58,8 @@ pub struct Observed {
     pub run: Option<Box<run::Seen>>,
     /// Why there is no place for the attempt that is about to begin.
     pub busy: Option<Busy>,
+    /// Of a Task with `memo` that is about to begin: who else does the same.
+    pub memo: Option<Memo>,
     /// When this process last wrote the Task's status.
     pub written: Option<Timestamp>,
 }
@@ -74,6 +77,8 @@ pub struct Plan {
     pub requests: Vec<Act>,
     /// Make and tell what the steps of its run need, before the status is written.
     pub run: run::Todo,
+    /// Give back the place of its run, after the status is written.
+    pub release: Option<run::Release>,
     /// Start an attempt.
     pub start: Option<Box<Start>>,
     /// Delete these Jobs.
@@ -275,6 +280,7 @@ pub(super) fn begin(draft: &mut Draft<'_>, number: u32) {
         Refs::NotLooked => draft.look_in(Duration::ZERO), // this pass did not expect to begin; the next one looks
         Refs::Missing(what) => draft.wait_for(what),
         Refs::Refused(class, message) => draft.refuse(*class, message),
+        Refs::Found(_) if memo::stands_in(draft) => {}
         Refs::Found(_) if draft.seen.blocked.is_some() => draft.wait_for_room(),
         Refs::Found(_) if draft.seen.busy.is_some() => draft.wait_for_place(),
         Refs::Found(resolved) => {

@@ -4,6 +4,7 @@ use super::asked::asked;
 use super::assignment::{self, Work};
 use super::census;
 use super::hire::Hired;
+use super::memo;
 use super::requests;
 use super::sources;
 use crate::agent::pool::{Named, of_agent, of_run};
@@ -118,6 +119,13 @@ fn earlier<'a>(task: &Task, looked: &'a Looked) -> Result<Option<&'a Task>, Refs
         return Ok(None);
     };
     let found = sources::ended(task, field, &named.name, looked.awaited(&named.name))?;
+    if let Some(source) = memo::source(found) {
+        let text = format!(
+            "{field}: Task {} has no record to begin with: it took the outcome of Task {} (spec.memo); name that one",
+            named.name, source.name
+        );
+        return Err(Refs::Refused(FailureClass::InvalidInput, text));
+    }
     let began = found.status.as_ref().and_then(|status| status.attempt);
     let problem = if found.spec.agent.is_none() {
         Some("ran code without an agent")

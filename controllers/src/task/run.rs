@@ -4,19 +4,25 @@
 mod act;
 mod again;
 mod fold;
+mod lease;
 mod memory;
 mod observe;
+pub mod slot;
 
 pub(super) use act::{Carried, carry_out};
 pub(super) use again::goes_on;
 use again::more;
+pub(super) use lease::release as give_back;
 pub use memory::{Memories, Memory};
 pub(super) use observe::observe;
 pub use observe::{Named, Seen};
+pub use slot::Release;
 
 use super::draft::Draft;
+use super::memo;
 use super::requests::{self, child_labels, command, depth, made_for, who};
 use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use oarmaster_crds::conditions::{reason, whole_second};
@@ -44,6 +50,8 @@ const NAMED: usize = 4;
 pub struct Todo {
     /// Keep this Workflow, unless one is kept.
     pub pin: Option<Box<ControllerRevision>>,
+    /// Take this place among the runs of its key.
+    pub slot: Option<Box<Lease>>,
     /// Open the attempt at the gateway.
     pub open: Option<(u32, Box<OpenAttempt>)>,
     /// Make these objects.
@@ -100,8 +108,13 @@ pub(super) fn plan(draft: &mut Draft<'_>) {
         Named::NotLooked => draft.look_in(Duration::ZERO),
         Named::Missing(what) => draft.wait_for(what),
         Named::Refused(class, why) => draft.refuse(*class, why),
+        Named::Found { .. } if memo::stands_in(draft) => {}
         // Nothing of it begins before it is written down that it does.
         Named::Found { graph, kept } => {
+            let slot = match slot::enter(draft, seen, graph) {
+                Ok(slot) => slot,
+                Err(why) => return draft.fail(FailureClass::Conflict, &why),
+            };
             draft.take_on();
             let name = draft.task.spec.workflow.as_ref();
             let name = name.map(|named| named.name.as_str()).unwrap_or_default();
@@ -119,6 +132,7 @@ pub(super) fn plan(draft: &mut Draft<'_>) {
                     .as_ref()
                     .map_or(0, |rerun| rerun.count),
                 revision: format!("{name}@{digest}"),
+                slot,
                 total: i64::try_from(graph.steps.len()).unwrap_or(i64::MAX),
                 progress: format!("0/{}", graph.steps.len()),
                 ..StepsStatus::default()
@@ -165,6 +179,7 @@ pub(super) fn stop(draft: &mut Draft<'_>) {
 fn advance(draft: &mut Draft<'_>, seen: &Seen, graph: &Graph) {
     let task = draft.task;
     again::refuse_early(draft);
+    slot::gives_way(draft, seen, graph);
     let wanted = again::wanted(draft, graph);
     let held = draft.status.steps.clone().unwrap_or_default();
     let begun = draft.status.started_at.is_some() || !held.is_untouched();
@@ -178,6 +193,9 @@ fn advance(draft: &mut Draft<'_>, seen: &Seen, graph: &Graph) {
         // Nothing of it begins before the gateway knows its budget.
         draft.starting("the gateway does not answer");
         draft.look_in(GATEWAY_LOOK);
+        return;
+    }
+    if !slot::has_place(draft, seen, graph, begun) {
         return;
     }
     if draft.seen.report.is_none() && !seen.gateway_silent {
@@ -203,6 +221,8 @@ fn advance(draft: &mut Draft<'_>, seen: &Seen, graph: &Graph) {
     let before = draft.status.ran_for.as_ref();
     let before = before.and_then(|ran| ran.get().ok()).unwrap_or_default();
     let since = held.running_since.as_ref().map(|since| since.0);
+    // Its place may just have been found.
+    let held = draft.status.steps.clone().unwrap_or(held);
     let ran = before.saturating_add(since.map_or(Duration::ZERO, |since| draft.since(since)));
     let moves = run::advance(
         graph,
@@ -328,7 +348,8 @@ fn under_way(draft: &mut Draft<'_>, seen: &Seen) {
         .active
         .iter()
         .find(|step| step.kind == StepKind::Approval);
-    let only_asks = steps.active.iter().all(|step| step.phase == Phase::Waiting);
+    let waits = |step: &ActiveStep| matches!(step.phase, Phase::Queued | Phase::Waiting);
+    let only_asks = steps.active.iter().all(waits);
     let (phase, reason, text) = if draft.task.spec.state == DesiredState::Paused {
         let text = "spec.state is Paused; set it to Running, and the Task goes on".to_owned();
         (Phase::Paused, reason::PAUSED, text)
@@ -491,6 +512,7 @@ fn object(draft: &Draft<'_>, revision: &str, made: &Make) -> Made {
                     requested_by: task.spec.requested_by.clone(),
                     priority: task.spec.priority,
                     queue: task.spec.queue.clone(),
+                    memo: memo::of_step(task, spec.memo.as_ref()),
                     ..(**spec).clone()
                 },
                 status: None,

@@ -2,7 +2,7 @@
 //!
 //! What is not there yet is waited for; what will never be there ends the Task, with a word of what to do. Whether it is still kept is the gateway's to say.
 
-use super::assignment::task_ref;
+use super::memo;
 use super::refs::{Looked, Refs};
 use oarmaster_crds::kinds::task::{ArtifactSource, ArtifactStatus};
 use oarmaster_crds::{Task, access, conditions};
@@ -60,7 +60,7 @@ pub fn sources(task: &Task, looked: &Looked, missing: &mut Vec<String>) -> Resul
             let found = looked.awaited(&from.name);
             let found = ended(task, field, &from.name, found);
             match found.and_then(|found| kept(field, &from.name, found)) {
-                Ok(found) => sources.workspace.from = Some(task_ref(found)),
+                Ok(found) => sources.workspace.from = Some(memo::origin(found)),
                 Err(refs) => wait(refs)?,
             }
         }
@@ -75,7 +75,7 @@ pub fn sources(task: &Task, looked: &Looked, missing: &mut Vec<String>) -> Resul
         match found.and_then(|found| Ok((found, artifact(&field, source, found)?))) {
             Ok((found, kept)) => sources.placed.push(Placed {
                 path: file.path.clone(),
-                task: task_ref(found),
+                task: memo::origin(found),
                 name: kept.name.clone(),
                 digest: kept.digest.clone(),
                 size: u64::try_from(kept.size).unwrap_or_default(),

@@ -15,5 +15,5 @@ mod restricted;
 mod room;
 mod runs;
 mod shared;
-mod sim;
+pub(crate) mod sim;
 mod sources;

@@ -8,6 +8,7 @@ use crate::task::limits::Limits;
 use crate::task::places::{Places, Shown};
 use crate::task::pod::JobFacts;
 use crate::task::requests;
+use crate::task::run::slot;
 use arc_swap::ArcSwap;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Resource;
@@ -136,6 +137,42 @@ pub(super) fn reload(limits: &ArcSwap<Limits>, map: Option<&ConfigMap>) -> bool 
             );
             false
         }
+    }
+}
+
+/// Most runs of a key that are looked at again at once: the first in line. What others say of the line may be behind.
+const IN_LINE: usize = 32;
+
+/// Triggers the runs of the same key that a run concerns: those that wait, where it is over or stands aside, and where it takes the place of
+/// others all of them.
+pub(super) fn rivals(task: &Task, gone: bool, all: &Store<Guard<Task>>, to: &Sender<Task>) {
+    let Some(own) = slot::of(task) else {
+        return;
+    };
+    let over = gone || has_ended(task);
+    let waits = slot::queues(task);
+    let aside = waits && slot::stands_aside(task);
+    let concerns = over || aside || (waits && own.replaces);
+    if !concerns {
+        return;
+    }
+    let concerned = |other: &Task| {
+        let key = slot::of(other).is_some_and(|other| other.key == own.key);
+        key && slot::alike(task, other)
+            && !has_ended(other)
+            && (slot::queues(other) || !(over || aside))
+    };
+    let all = all.state();
+    let all = all.iter().filter_map(|other| other.0.as_ref().ok());
+    let mut all: Vec<&Task> = all.filter(|other| concerned(other)).collect();
+    if over || aside {
+        all.sort_by_cached_key(|other| slot::rank(other));
+        all.truncate(IN_LINE);
+    }
+    for other in all {
+        let namespace = other.metadata.namespace.as_deref().unwrap_or_default();
+        let name = other.metadata.name.as_deref().unwrap_or_default();
+        send(to, named(namespace, name));
     }
 }
 

@@ -1,5 +1,6 @@
 //! How the steps of a run stand: the part of a Task's status that the scheduler reads and writes.
 
+use super::concurrency::SlotStatus;
 use super::task::{FailureStatus, Phase};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
@@ -19,6 +20,9 @@ pub struct StepsStatus {
     /// Since when the run's time runs: it does while a Task of a step is under way that is neither paused nor waits. `ranFor` is what ran before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub running_since: Option<Time>,
+    /// The run's place among those of its key, of a Workflow with `concurrency`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slot: Option<SlotStatus>,
     /// Steps that are under way. At most 100.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub active: Vec<ActiveStep>,

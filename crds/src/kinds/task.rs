@@ -2,6 +2,7 @@
 
 use super::agent::{ToolApproval, capabilities_schema};
 use super::approval::Approvers;
+use super::memo::{MemoSpec, MemoStatus};
 use super::sandbox::{AcceptSpec, SandboxSpec};
 use super::steps::StepsStatus;
 use crate::common::{Allowance, LocalRef, NamespacedRef, any_json, conditions_schema};
@@ -109,6 +110,8 @@ use std::collections::BTreeMap;
     validation = Rule::new("!has(self.rerun) || has(self.workflow)").message("rerun is for a workflow; of an agent or a run create another Task"),
     validation = Rule::new("!has(oldSelf.rerun) || (has(self.rerun) && self.rerun.count >= oldSelf.rerun.count)").message("rerun.count can only be raised"),
     validation = Rule::new("self.state != 'RolledBack' || has(self.workflow)").message("state RolledBack is for a workflow, whose steps say how they are undone; cancel an agent or a run"),
+    validation = Rule::new("!has(self.memo) || (!has(self.continueFrom) && !has(self.replay))").message("memo does not go with continueFrom and replay, which begin with the record of one Task"),
+    validation = Rule::new("has(self.memo) == has(oldSelf.memo) && (!has(self.memo) || self.memo == oldSelf.memo)").message("memo cannot change after creation; create another Task"),
     validation = Rule::new("has(self.requestedBy) == has(oldSelf.requestedBy) && (!has(self.requestedBy) || self.requestedBy == oldSelf.requestedBy)").message("requestedBy cannot change after creation: it says who created the Task")
 )]
 pub struct TaskSpec {
@@ -168,6 +171,9 @@ pub struct TaskSpec {
     /// `Running`, `Paused` to stop it until it is `Running` again, or `Cancelled` to stop it for good. A paused Task has no pod, and its time does not run; an agent goes on where it stopped, a `run` begins anew, a workflow's steps are paused with it. May change. Default Running.
     #[serde(default)]
     pub state: DesiredState,
+    /// Takes the outcome of another Task that did the same within `ttl`, or does it now, at no cost: of the same user, in the same namespace, with the same key, and otherwise the same spec. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memo: Option<MemoSpec>,
     /// Delete the Task this long after its end. Unset: it is kept. Not on objects that Argo CD, Flux or Helm track: they would create, and so run, it again. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_after_finished: Option<GepDuration>,
@@ -231,6 +237,7 @@ impl Default for TaskSpec {
             priority: 0,
             queue: None,
             state: DesiredState::default(),
+            memo: None,
             ttl_after_finished: None,
             rerun: None,
             requested_by: None,
@@ -614,7 +621,7 @@ pub enum DesiredState {
 pub enum Phase {
     /// Not started: something is missing, or an attempt is being started.
     Pending,
-    /// Its turn has not come: its agent or its namespace runs as many Tasks as it may, or Kueue has not let its Job run.
+    /// Its turn has not come: its agent or its namespace runs as many Tasks as it may, as many runs of its Workflow go on as may (`concurrency`), or Kueue has not let its Job run.
     Queued,
     /// An attempt runs.
     Running,
@@ -679,6 +686,9 @@ pub struct TaskStatus {
     /// What the Task asked for and has no answer to yet.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<RequestStatus>,
+    /// Of a Task with `memo`: which others do the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memo: Option<MemoStatus>,
     /// Of a workflow: how its steps stand.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<StepsStatus>,

@@ -1,6 +1,8 @@
 //! Workflow: steps and what each of them needs.
 
 use super::approval::{Approvers, FormField, OnTimeout};
+use super::concurrency::ConcurrencySpec;
+use super::memo::MemoSpec;
 use super::sandbox::AcceptSpec;
 use super::task::{AgentCall, ArtifactSpec, ConfigMapKeyRef, GitSource, RetrySpec, RunSpec};
 use crate::common::{Allowance, LocalRef, any_object, conditions_schema};
@@ -87,6 +89,9 @@ pub struct WorkflowSpec {
     /// What becomes of what steps did where a run fails. Default Keep.
     #[serde(default)]
     pub on_failure: OnFailure,
+    /// How many runs of it with the same key go on at once. Default: all that are created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<ConcurrencySpec>,
     /// What steps share with each other, by name: each gives to it in `share`, and expressions read it as `shared.NAME`. At most 16.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "shared_schema")]
@@ -256,6 +261,9 @@ pub struct StepSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "params_schema")]
     pub share: Option<BTreeMap<String, Value>>,
+    /// Takes the outcome of the same step where it was done already, at no cost: by an earlier run of this Workflow that the same user created. `key` is a text with expressions, and names all values that the outcome depends on; what is written in the step, and what its agent or workflow is, counts by itself. Not with `repeat`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memo: Option<MemoSpec>,
     /// What undoes it, where a run is rolled back or fails with `onFailure: Undo`; of `repeat` what was done last, of `forEach` each item. `self` is what it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<UndoSpec>,

@@ -71,6 +71,7 @@ pub fn task(spec: &TaskSpec, metadata: &ObjectMeta) -> Vec<Problem> {
         )),
     }
     handover::workspace(&mut problems, spec);
+    memo(&mut problems, spec);
     files(&mut problems, spec);
     artifacts(&mut problems, spec);
     if let Some(accept) = &spec.accept {
@@ -324,6 +325,21 @@ fn artifacts(problems: &mut Vec<Problem>, spec: &TaskSpec) {
         if let Some(message) = bounds::path_problem(&artifact.path) {
             problems.push(Problem::spec(format!("{field}.path"), message));
         }
+    }
+}
+
+fn memo(problems: &mut Vec<Problem>, spec: &TaskSpec) {
+    let Some(memo) = &spec.memo else {
+        return;
+    };
+    bounds::text(problems, "spec.memo.key", &memo.key, 2048);
+    let (least, most) = (Duration::from_secs(1), MAX_TIMEOUT);
+    bounds::duration(problems, "spec.memo.ttl", &memo.ttl, least, most);
+    if spec.earlier().is_some() {
+        problems.push(Problem::spec(
+            "spec.memo",
+            "does not go with continueFrom and replay, which begin with the record of one Task",
+        ));
     }
 }
 

@@ -63,6 +63,12 @@ fn write(run: &str, method: &str, below: &str, body: &Value) -> Option<String> {
             let owner = of("/metadata/ownerReferences/0/name")?;
             Some(format!("{owner}: keep workflow"))
         }
+        ("POST", "leases", _) => {
+            let owner = of("/metadata/ownerReferences/0/name")?;
+            Some(format!("{owner}: take place"))
+        }
+        // Its name is a hash: of one run at a time there is one.
+        ("DELETE", "leases", _) => Some(format!("{RUN}: give place back")),
         ("POST", "tasks", _) => Some(format!("make {}", of("/metadata/name")?)),
         ("POST", "approvals", _) => {
             of("/metadata/ownerReferences/0/name")?;

@@ -284,13 +284,14 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Two steps at once, of which one fails; one that deals with it, and one that does not run then; people; a run; and `finally`.
+/// A run that needs a place; two steps at once, of which one fails; one that deals with it, and one that does not run then; people; a run; and `finally`.
 fn spec(approver: &str) -> Value {
     let right = json!({"retry": {"limit": 0}});
     let mended = json!({"if": "steps.right.failed"});
     let quiet = json!({"if": "steps.right.succeeded"});
     json!({
         "params": params(),
+        "concurrency": {"key": "crash"},
         "steps": [
             step("left", "", &Value::Null), step("right", "", &right),
             step("mended", " ${steps.left.output.text}", &mended), step("quiet", "", &quiet),

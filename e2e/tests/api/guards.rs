@@ -5,6 +5,7 @@ use anyhow::{Context as _, Result, ensure};
 use futures::TryStreamExt as _;
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, ServiceAccount};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
@@ -660,6 +661,39 @@ async fn files_are_placed_for_those_who_may_read_them() -> Result<()> {
             }
         });
         heard.await.context("eve reads what she may not, or does not what she may")
+    })
+    .await
+}
+
+/// It must be able to delete Leases of any name, and other Leases say who leads and which nodes live.
+#[tokio::test]
+async fn the_operator_deletes_the_leases_of_tasks_alone() -> Result<()> {
+    in_space("leases", async |space| {
+        let operator = account(space, RELEASE, "oarmaster-operator")?;
+        let leases: Api<Lease> = Api::namespaced(operator, &space.name);
+        let lease = |name: &str, labels: Value| {
+            serde_json::from_value::<Lease>(json!({"metadata": {"name": name, "labels": labels}}))
+        };
+        let own = lease("own", json!({"oarmaster.dev/task-uid": "u"}))?;
+        let other = lease("other", json!({"node": "n"}))?;
+        for lease in [&own, &other] {
+            leases.create(&PostParams::default(), lease).await?;
+        }
+        leases.delete("own", &DeleteParams::default()).await?;
+        match leases.delete("other", &DeleteParams::default()).await {
+            Err(kube::Error::Api(status)) if status.code == 403 => ensure!(
+                status
+                    .message
+                    .contains("with the label oarmaster.dev/task-uid only"),
+                "{}",
+                status.message
+            ),
+            answer => anyhow::bail!("the operator deleted it: {answer:?}"),
+        }
+        // Nobody else is concerned.
+        let leases: Api<Lease> = Api::namespaced(space.cluster.client.clone(), &space.name);
+        leases.delete("other", &DeleteParams::default()).await?;
+        Ok(())
     })
     .await
 }

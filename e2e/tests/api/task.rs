@@ -56,6 +56,8 @@ const PROMPT: &str = "an agent needs params.prompt: what it is to do; or agent.c
 const COMMAND: &str = "set exactly one of command (a list of words) or code (with language)";
 const CONTENT: &str = "set exactly one of content, configMap, git or artifact";
 const WORKSPACE: &str = "workspace does not go with continueFrom and replay, which say themselves what the workspace is";
+const MEMO: &str =
+    "memo does not go with continueFrom and replay, which begin with the record of one Task";
 const PATH: &str = "path must be relative and stay inside the workspace";
 const LANGUAGE: &str = "language goes with code: set both, or command";
 
@@ -471,6 +473,25 @@ fn workspace() -> Vec<Case> {
             "a replay with a workspace",
             a(json!({"workspace": {"keep": true}, "replay": {"task": {"name": "earlier"}}})),
             &[WORKSPACE],
+        ),
+        taken(
+            "what was done already",
+            r(json!({"memo": {"key": "v1", "ttl": "1h"}})),
+        ),
+        denied(
+            "a memo without a key",
+            r(json!({"memo": {"ttl": "1h"}})),
+            &["spec.memo.key: Required value"],
+        ),
+        denied(
+            "a follow-up with a memo",
+            a(json!({"memo": {"key": "v1", "ttl": "1h"}, "continueFrom": {"name": "earlier"}})),
+            &[MEMO],
+        ),
+        denied(
+            "a replay with a memo",
+            a(json!({"memo": {"key": "v1", "ttl": "1h"}, "replay": {"task": {"name": "earlier"}}})),
+            &[MEMO],
         ),
         denied(
             "a repository with a content",

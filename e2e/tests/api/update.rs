@@ -109,6 +109,11 @@ fn changes() -> Vec<Change> {
             "workspace cannot change after creation; create another Task",
         ),
         task(
+            "a memo",
+            json!({"memo": {"key": "v1", "ttl": "1h"}}),
+            "memo cannot change after creation; create another Task",
+        ),
+        task(
             "another file",
             json!({"files": [{"path": "a", "content": "y"}]}),
             "files cannot change after creation; create another Task",

@@ -57,6 +57,26 @@ pub fn cases() -> Vec<Case> {
                 ],
             })),
         ),
+        taken(
+            "one run at a time",
+            w(json!({"concurrency": {"key": "${params.repo}"}})),
+        ),
+        denied(
+            "no run at a time",
+            w(json!({"concurrency": {"key": "x", "limit": 0}})),
+            &["spec.concurrency.limit", "greater than or equal to 1"],
+        ),
+        denied(
+            "runs that do something else",
+            w(json!({"concurrency": {"key": "x", "policy": "Drop"}})),
+            &["spec.concurrency.policy", "Unsupported value"],
+        ),
+        taken(
+            "a step that was done already",
+            steps(
+                json!([{"name": "a", "run": {"command": ["x"]}, "memo": {"key": "${params.sha}", "ttl": "1h"}}]),
+            ),
+        ),
         denied(
             "a step repeated once",
             steps(

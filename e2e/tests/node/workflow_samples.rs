@@ -3,7 +3,9 @@
 use crate::support::beside_others;
 use crate::workflow::{output, sample, steps};
 use anyhow::{Context as _, Result, ensure};
-use kube::api::{Patch, PatchParams};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
+use kube::api::{ListParams, Patch, PatchParams};
 use oarmaster_crds::kinds::steps::StepsStatus;
 use oarmaster_crds::kinds::task::Phase;
 use oarmaster_crds::{Task, conditions};
@@ -190,6 +192,63 @@ async fn architect_coder_and_debugger_repair_a_program() -> Result<()> {
         ensure!(done.succeeded == ["plan", "code", "debug"], "{done:?}");
         let failed: Vec<&str> = done.failed.iter().map(|step| step.name.as_str()).collect();
         ensure!(failed == ["test"], "{done:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn runs_of_a_key_go_on_one_after_the_other() -> Result<()> {
+    beside_others("workflow-one-at-a-time", async |space| {
+        sample(space, "one-at-a-time.yaml").await?;
+        let mut times = Vec::new();
+        for name in ["publish-1", "publish-2", "publish-3"] {
+            let status = space.complete(name).await?.status.unwrap_or_default();
+            let start = status.started_at.context("it has not begun")?;
+            times.push((start.0, status.finished_at.context("it has not ended")?.0));
+            let slot = status
+                .steps
+                .and_then(|steps| steps.slot)
+                .context("no place")?;
+            ensure!(slot.key == "prod" && slot.lease.is_none(), "{slot:?}");
+        }
+        times.sort_unstable();
+        // Times are in whole seconds.
+        let apart = times.windows(2).all(|pair| pair[0].1 <= pair[1].0);
+        ensure!(apart, "two at a time: {times:?}");
+        let leases: Api<Lease> = Api::namespaced(space.cluster.client.clone(), &space.name);
+        let left = leases.list(&ListParams::default()).await?.items;
+        ensure!(left.is_empty(), "{left:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_was_done_already_is_not_done_again() -> Result<()> {
+    beside_others("workflow-memo", async |space| {
+        sample(space, "memo.yaml").await?;
+        let mut said = Vec::new();
+        let mut did = 0;
+        for name in ["tests-1", "tests-2"] {
+            let task = space.complete(name).await?;
+            said.push(output(&task)?.clone());
+            let test = steps(space, &task).await?.into_iter();
+            for (_, step) in test.filter(|(name, _)| name == "test") {
+                let status = step.status.unwrap_or_default();
+                let memo = status.memo.context("no memo")?;
+                did += usize::from(memo.from.is_none());
+                ensure!(status.attempt.is_some() == memo.from.is_none(), "{memo:?}");
+            }
+        }
+        ensure!(said[0] == said[1] && did == 1, "{said:?}, done {did} times");
+        // Whoever begins with what it kept has it, whoever kept it.
+        ensure!(
+            said[0]["report"]
+                .as_str()
+                .is_some_and(|text| text.contains("v1 ")),
+            "{said:?}"
+        );
         Ok(())
     })
     .await

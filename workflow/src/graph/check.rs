@@ -1,9 +1,11 @@
 //! What is wrong with the shape of a workflow, before its expressions are looked at, and with the order of its steps.
 
 use super::{Step, field};
+use crate::expr::MAX_CHARACTERS;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use oarmaster_crds::commands::{Params, is_name};
 use oarmaster_crds::kinds::approval::Approvers;
+use oarmaster_crds::kinds::concurrency::ConcurrencySpec;
 use oarmaster_crds::kinds::task::{ArtifactSource, FileSpec, WorkspaceSpec};
 use oarmaster_crds::kinds::workflow::StepFile;
 use oarmaster_crds::kinds::workflow::{
@@ -59,6 +61,7 @@ pub(super) fn shape(spec: &WorkflowSpec) -> Vec<Problem> {
             format!("is 1, and step {name} is a workflow, whose steps are one level deeper: write 2 or 3"),
         ));
     }
+    problems.extend(concurrency(spec));
     let undone = spec.steps.iter().any(|step| step.undo.is_some());
     if spec.on_failure == OnFailure::Undo && !undone {
         problems.push(Problem::spec(
@@ -146,6 +149,7 @@ fn step(problems: &mut Vec<Problem>, field: &str, step: &StepSpec) {
         tolerate,
         repeat,
         share,
+        memo,
         undo,
         condition: _,
         after,
@@ -179,11 +183,12 @@ fn step(problems: &mut Vec<Problem>, field: &str, step: &StepSpec) {
             && for_each.is_none()
             && repeat.is_none()
             && share.is_none()
+            && memo.is_none()
             && undo.is_none();
         if !idle {
             problems.push(Problem::spec(
                 field,
-                "an approval or a wait runs nothing: remove params, workspace, files, artifacts, accept, budget, timeout, retry, forEach, repeat, share and undo; the timeout of an approval is approval.timeout",
+                "an approval or a wait runs nothing: remove params, workspace, files, artifacts, accept, budget, timeout, retry, forEach, repeat, share, memo and undo; the timeout of an approval is approval.timeout",
             ));
         }
     }
@@ -261,6 +266,12 @@ fn step(problems: &mut Vec<Problem>, field: &str, step: &StepSpec) {
         .is_some_and(|repeat| !(2..=MAX_REPEATS).contains(&repeat.limit))
     {
         wrong(".repeat.limit", "write 2 to 50");
+    }
+    if repeat.is_some() && memo.is_some() {
+        wrong(
+            ".memo",
+            "does not go with repeat, whose turns are not the same: put the step with repeat into a workflow of its own, and memo into the step that runs it",
+        );
     }
     // They become Tasks: what is wrong with those is wrong with the step.
     let undo = undo.as_ref().map(|undo| (".undo", undoing(step, undo)));
@@ -445,6 +456,25 @@ fn shared(spec: &WorkflowSpec) -> Vec<Problem> {
     problems
 }
 
+/// What is wrong with how many runs go on at once.
+fn concurrency(spec: &WorkflowSpec) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let Some(ConcurrencySpec { key, limit, .. }) = &spec.concurrency else {
+        return problems;
+    };
+    let mut wrong = |under: &str, text: &str| {
+        problems.push(Problem::spec(format!("spec.concurrency.{under}"), text));
+    };
+    if key.trim().is_empty() || key.chars().count() > MAX_CHARACTERS {
+        let text = "write 1 to 2048 characters: what its runs have in common of which only so many go on at once, like ${params.repo}";
+        wrong("key", text);
+    }
+    if !(1..=100).contains(limit) {
+        wrong("limit", "write 1 to 100");
+    }
+    problems
+}
+
 /// The Task of a step, with its texts as they are written.
 pub(super) fn task(step: &StepSpec) -> TaskSpec {
     let plain = TaskSpec::default();
@@ -463,6 +493,7 @@ pub(super) fn task(step: &StepSpec) -> TaskSpec {
         budget: step.budget.clone(),
         timeout: step.timeout.clone().unwrap_or(plain.timeout),
         retry: step.retry.clone().unwrap_or(plain.retry),
+        memo: step.memo.clone(),
         ..TaskSpec::default()
     }
 }

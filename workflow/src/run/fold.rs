@@ -181,7 +181,9 @@ impl Run<'_> {
             return;
         };
         for (at, step) in self.graph.steps.iter().enumerate() {
-            let undoes = self.standing.ending.is_some() && step.undo.is_some();
+            // What was taken from others is not undone, which their Tasks say.
+            let undoes =
+                step.undo.is_some() && (self.standing.ending.is_some() || step.memo.is_some());
             let many = self.standing.fans.get(&at).map(Fan::len);
             if many.is_none_or(|many| many <= folding.above)
                 || self.graph.is_placed(&step.spec.name)

@@ -280,6 +280,7 @@ impl Run<'_> {
             _ => {
                 let mut made = self.task(&step.place, &step.pattern, &local)?;
                 self.begin_with(at, step, which, &local, &mut made)?;
+                made.memo = self.memo(step, which, &local)?;
                 checked(&step.place, made)
             }
         }

@@ -83,6 +83,7 @@ impl Standing {
                 running_since: held.running_since.clone(),
                 reruns: held.reruns,
                 refused: held.refused.clone(),
+                slot: held.slot.clone(),
                 ..StepsStatus::default()
             },
         };

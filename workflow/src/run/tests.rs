@@ -2,6 +2,7 @@ mod budget;
 mod fans;
 mod files;
 mod folds;
+mod keys;
 mod properties;
 mod undone;
 mod waits;

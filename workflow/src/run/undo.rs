@@ -100,7 +100,9 @@ impl Run<'_> {
                     ..self.standing.which(at, item)
                 };
                 self.standing.undo.begun += 1;
-                self.undo_unit(at, which);
+                if !self.was_taken(at, item) {
+                    self.undo_unit(at, which);
+                }
             }
             if !self.standing.undoing.is_empty() {
                 return false;

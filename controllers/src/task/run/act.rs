@@ -1,6 +1,7 @@
 //! Carries out what a pass does for a run. Every step of it may be made again: what is there under its name stays.
 
 use super::super::ask::{Refused, make};
+use super::lease::{self, Took};
 use super::{Made, Todo};
 use crate::kit::write::{WRITE_TIMEOUT, within};
 use crate::kit::{Context, Result, chain};
@@ -22,6 +23,8 @@ pub enum Carried {
     Otherwise,
     /// The API server will never take these objects of steps, by name: its words.
     Refused(BTreeMap<String, String>),
+    /// Somebody else has this place, by the name of its Lease: who. Nothing of the pass counts.
+    Taken(String, String),
     /// A quota or a policy is in the way. Nothing of the pass counts.
     Later(String),
     /// The same, of objects of steps: the rest is done, and they are made by a later pass.
@@ -39,6 +42,7 @@ pub async fn carry_out(
 ) -> Result<Carried> {
     let Todo {
         pin,
+        slot,
         open,
         make: made,
         tell,
@@ -65,6 +69,21 @@ pub async fn carry_out(
             && let Ok(graph) = ctx.compile(namespace, spec).await?
         {
             ctx.keep(uid, &graph);
+        }
+    }
+    if let Some(lease) = slot {
+        match lease::take(task, ctx, &lease).await? {
+            Took::It(uid) => {
+                let slot = steps.as_mut().and_then(|steps| steps.slot.as_mut());
+                if let Some(slot) = slot {
+                    slot.uid = Some(uid);
+                }
+            }
+            Took::Nothing(by) => {
+                let name = lease.metadata.name.unwrap_or_default();
+                return Ok(Carried::Taken(name, by));
+            }
+            Took::Refused(why) => return Ok(Carried::Later(why)),
         }
     }
     if let Some((attempt, open)) = open

@@ -2,6 +2,7 @@
 
 use super::super::draft::Draft;
 use super::super::requests;
+use super::slot;
 use oarmaster_crds::Task;
 use oarmaster_crds::conditions::whole_second;
 use oarmaster_crds::kinds::steps::StepsStatus;
@@ -21,6 +22,11 @@ pub(super) fn refuse_early(draft: &mut Draft<'_>) {
 /// What the run should be doing. What has no step that can be undone is not rolled back, and goes on.
 pub(super) fn wanted(draft: &mut Draft<'_>, graph: &Graph) -> DesiredState {
     let state = draft.task.spec.state;
+    let slot = slot::of_status(&draft.status);
+    let goes_on = matches!(state, DesiredState::Running | DesiredState::Paused);
+    if goes_on && slot.is_some_and(|slot| slot.replaced_by.is_some()) {
+        return DesiredState::Cancelled;
+    }
     if state == DesiredState::RolledBack && !graph.can_be_undone() {
         if !draft.status.steps.as_ref().is_some_and(is_told) {
             refuse_more(draft, More::RollBack, run::NOTHING_TO_UNDO);
@@ -127,6 +133,13 @@ pub(in crate::task) fn goes_on(draft: &mut Draft<'_>) -> bool {
             More::RollBack => run::roll_back(graph, &held, whole_second(draft.seen.now)),
         },
     };
+    let graph = seen.graph.as_deref();
+    let steps = steps.and_then(|mut steps| {
+        if let Some(graph) = graph {
+            steps.slot = slot::enter_again(draft, seen, graph)?;
+        }
+        Ok(steps)
+    });
     match steps {
         Ok(steps) => {
             draft.status.steps = Some(steps);

@@ -1,8 +1,10 @@
 //! What is known of a run: what it runs, and the objects of its steps.
 
+use super::super::memo;
 use super::super::plan::Observed;
 use super::super::refs::{Refs, in_pico};
 use super::super::requests::{Made, decided, is_ours, parent};
+use super::slot::{self, Line};
 use super::{Memory, asks, params};
 use crate::kit::context::{Guard, readable};
 use crate::kit::write::{WRITE_TIMEOUT, within};
@@ -20,7 +22,7 @@ use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::admin::TaskBudget;
 use oarmaster_protocol::text::shorten;
 use oarmaster_workflow::graph::Graph;
-use oarmaster_workflow::run::{Child, Found, objects};
+use oarmaster_workflow::run::{self, Child, Found, objects};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,6 +51,8 @@ pub struct Seen {
     pub found: BTreeMap<String, Found>,
     /// Of its Tasks that wait, or have not begun, what for.
     pub waits: BTreeMap<String, String>,
+    /// Of a Workflow with `concurrency`: the other runs of its key.
+    pub line: Option<Line>,
     /// Of its Approvals, who decides them.
     pub asked: BTreeMap<String, Asks>,
     /// What earlier passes remember of it.
@@ -116,6 +120,7 @@ pub async fn observe(task: &Task, ctx: &Context) -> Result<Observed> {
         };
     run.gateway_silent = gateway_silent;
     run.reopens = reopens;
+    let run_memo = memo::look(task, ctx, of_named(&run.named));
     Ok(Observed {
         now,
         refs: Refs::NotLooked,
@@ -130,6 +135,7 @@ pub async fn observe(task: &Task, ctx: &Context) -> Result<Observed> {
         made: Made::default(),
         run: Some(Box::new(run)),
         busy: None,
+        memo: run_memo,
         written: ctx.written(uid),
     })
 }
@@ -197,6 +203,14 @@ async fn seen(task: &Task, ctx: &Context, begun: bool) -> Result<Seen> {
     run.memory = ctx
         .memories()
         .of(task.metadata.uid.as_deref().unwrap_or_default());
+    match slot_key(task, ctx, &graph, &run.params).await? {
+        Ok(key) => run.line = key.map(|key| line(task, ctx, key)),
+        Err(why) if !begun => {
+            run.named = Named::Refused(FailureClass::InvalidParams, why);
+            return Ok(run);
+        }
+        Err(_) => {}
+    }
     let stores = &ctx.stores;
     run.look(
         task,
@@ -205,6 +219,46 @@ async fn seen(task: &Task, ctx: &Context, begun: bool) -> Result<Seen> {
         |name| readable(&stores.approvals, namespace, name),
     );
     Ok(run)
+}
+
+/// What the run has in common with others of which only so many go on at once. It stays what it was when the run was taken on.
+async fn slot_key(
+    task: &Task,
+    ctx: &Context,
+    graph: &Arc<Graph>,
+    params: &Map<String, Value>,
+) -> Result<std::result::Result<Option<String>, String>> {
+    if graph.concurrency.is_none() {
+        return Ok(Ok(None));
+    }
+    if let Some(slot) = slot::of(task) {
+        return Ok(Ok(Some(slot.key.clone())));
+    }
+    let (graph, params) = (Arc::clone(graph), params.clone());
+    let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
+    ctx.think(namespace, move || run::slot_key(&graph, &params))
+        .await
+}
+
+fn line(task: &Task, ctx: &Context, key: String) -> Line {
+    let all = ctx.stores.tasks.state();
+    let all = all.iter().filter_map(|task| task.0.as_ref().ok());
+    let named = |name: &str| {
+        let own = |found: &&Task| {
+            found.metadata.name.as_deref() == Some(name)
+                && found.metadata.namespace == task.metadata.namespace
+        };
+        all.clone().find(own)
+    };
+    Line::of(task, key, all.clone(), named)
+}
+
+/// What would be run, for those that do the same: the Workflow as it is now.
+fn of_named(named: &Named) -> Option<String> {
+    match named {
+        Named::Found { graph, .. } => names::spec_digest(&graph.spec).ok(),
+        Named::NotLooked | Named::Missing(_) | Named::Refused(..) => None,
+    }
 }
 
 impl Seen {
@@ -334,6 +388,7 @@ fn of_task(run: &Task, child: &Task) -> Found {
         // By the label, too, which the operator alone can set.
         ours: is_ours(run, child) && parent(child).is_some(),
         state: child.spec.state,
+        taken: memo::source(child).is_some(),
         now,
     }
 }
@@ -369,6 +424,7 @@ fn of_approval(run: &Task, approval: &Approval) -> Found {
         task: false,
         ours: is_ours(run, approval),
         state: DesiredState::Running,
+        taken: false,
         now,
     }
 }

@@ -141,6 +141,7 @@ impl World {
             made: MadeForRequests::default(),
             run: Some(Box::new(run)),
             busy: None,
+            memo: None,
             written: None,
         }
     }

@@ -1,6 +1,7 @@
 //! A small world in which plans are carried out: what the API server, the Job controller, the kubelet and the gateway would hold.
 
 use crate::task::hire::{Busy, Hired};
+use crate::task::memo::Memo;
 use crate::task::plan::{Observed, Plan, plan};
 use crate::task::pod::{InQueue, JobEnd, JobFacts, Pilot, PodFacts};
 use crate::task::refs::{self, Looked, Refs};
@@ -45,6 +46,8 @@ pub struct Sim {
     pub choice: Option<Result<Choice, String>>,
     /// What has no place.
     pub busy: Option<Busy>,
+    /// Who else does the same.
+    pub memo: Option<Memo>,
     /// Messages of the events.
     pub told: Vec<String>,
     pub raised: usize,
@@ -128,6 +131,7 @@ impl Sim {
             blocked: None,
             choice: None,
             busy: None,
+            memo: None,
             told: Vec::new(),
             raised: 0,
             made: Made::default(),
@@ -217,6 +221,7 @@ impl Sim {
             made: self.made.clone(),
             run: None,
             busy: self.busy.clone(),
+            memo: self.memo.clone(),
             written: self.written,
         }
     }
@@ -636,6 +641,7 @@ pub fn idle(plan: &Plan) -> bool {
         budget,
         requests,
         run,
+        release,
         start,
         delete_jobs,
         delete_task,
@@ -648,6 +654,7 @@ pub fn idle(plan: &Plan) -> bool {
         && budget.is_none()
         && requests.is_empty()
         && *run == crate::task::run::Todo::default()
+        && release.is_none()
         && start.is_none()
         && delete_jobs.is_empty()
         && !delete_task

@@ -45,6 +45,30 @@ fn a_workspace_is_begun_with_kept_or_both() {
 }
 
 #[test]
+fn a_memo_has_a_key_and_a_time() {
+    let of = |key: &str, ttl: &str| task(json!({ "memo": { "key": key, "ttl": ttl } }));
+    assert_eq!(of("v1", "1s"), []);
+    assert_eq!(of("v1", "168h"), []);
+    for (key, ttl, field) in [
+        (" ", "1h", "spec.memo.key"),
+        (&*"x".repeat(2049), "1h", "spec.memo.key"),
+        ("v1", "0s", "spec.memo.ttl"),
+        ("v1", "169h", "spec.memo.ttl"),
+        ("v1", "soon", "spec.memo.ttl"),
+    ] {
+        assert_eq!(fields(&of(key, ttl)), [field]);
+    }
+    for other in [
+        json!({ "continueFrom": { "name": "earlier" } }),
+        json!({ "replay": { "task": { "name": "earlier" } } }),
+    ] {
+        let mut both = other;
+        both["memo"] = json!({ "key": "v1", "ttl": "1h" });
+        assert_eq!(fields(&task(both)), ["spec.memo"]);
+    }
+}
+
+#[test]
 fn an_artifact_of_another_task_is_a_file() {
     let of = |files: &[Value]| task(json!({ "files": files }));
     for fine in [

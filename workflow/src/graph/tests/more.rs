@@ -130,6 +130,42 @@ fn what_is_wrong_is_told_with_its_field() {
             "spec.finally[b]: finally waits for nobody",
         ),
         (
+            json!({"steps": [agent("a", "x")], "concurrency": {"key": "${steps.a.output}"}}),
+            "spec.concurrency.key: knows params alone",
+        ),
+        (
+            json!({"steps": [agent("a", "x")], "concurrency": {"key": "${params.repo}"}}),
+            "spec.concurrency.key: the expression `params.repo` asks for params.repo, and there are none",
+        ),
+        (
+            json!({"steps": [agent("a", "x")], "shared": {"best": {"merge": "Max"}}, "concurrency": {"key": "${string(shared.best)}"}}),
+            "spec.concurrency.key: the expression `string(shared.best)` has the unknown name shared",
+        ),
+        (
+            json!({"steps": [agent("a", "x")], "concurrency": {"key": " "}}),
+            "spec.concurrency.key: write 1 to 2048 characters",
+        ),
+        (
+            json!({"steps": [agent("a", "x")], "concurrency": {"key": "x", "limit": 101}}),
+            "spec.concurrency.limit: write 1 to 100",
+        ),
+        (
+            of(json!({"memo": {"key": "x", "ttl": "1h"}, "repeat": {"until": "true", "limit": 2}})),
+            "spec.steps[a].memo: does not go with repeat",
+        ),
+        (
+            of(json!({"memo": {"key": "${self.output}", "ttl": "1h"}})),
+            "spec.steps[a].memo.key: the expression `self.output` has the unknown name self",
+        ),
+        (
+            of(json!({"memo": {"key": "x", "ttl": "200h"}})),
+            "spec.steps[a].memo.ttl: 200h is out of bounds: write 1s to 168h",
+        ),
+        (
+            json!({"steps": [{"name": "a", "approval": {"ask": "x", "approvers": {"users": ["u"]}}, "memo": {"key": "x", "ttl": "1h"}}]}),
+            "spec.steps[a]: an approval or a wait runs nothing",
+        ),
+        (
             of(json!({"workspace": {"from": "b"}})),
             "spec.steps[a].workspace.from: names b, which is none of the steps",
         ),

@@ -161,6 +161,7 @@ impl World {
                 task: matches!(made.what, What::Task(_)),
                 ours: true,
                 state: DesiredState::Running,
+                taken: false,
                 now: Child::Live(Phase::Pending),
             };
             // POST: what is there stays.
@@ -236,6 +237,26 @@ impl World {
     pub fn end_unit(&mut self, unit: &str, child: Child) {
         let name = self.unit(unit).name.clone();
         self.found.get_mut(&name).unwrap().now = child;
+    }
+
+    /// It did nothing: another Task did the same.
+    pub fn take(&mut self, unit: &str) {
+        self.end_unit(unit, Child::Succeeded(json!(1)));
+        let name = self.unit(unit).name.clone();
+        self.found.get_mut(&name).unwrap().taken = true;
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The Tasks that were made for a step.
+    pub fn tasks(&self, step: &str) -> Vec<TaskSpec> {
+        let made = self.made[step].iter().map(|made| match &made.what {
+            What::Task(task) => task.as_ref().clone(),
+            What::Approval { .. } => panic!("{step} is an Approval"),
+        });
+        made.collect()
     }
 
     pub fn unit_prompt(&self, unit: &str) -> String {
@@ -314,6 +335,7 @@ impl World {
             task: true,
             ours: false,
             state: DesiredState::Running,
+            taken: false,
             now: Child::Live(Phase::Running),
         };
         self.found.insert(name, found);
