@@ -2,6 +2,7 @@
 
 use super::sim::{Sim, assert_end};
 use oarmaster_crds::conditions;
+use oarmaster_crds::kinds::memo::{MemoSource, MemoStatus};
 use oarmaster_crds::kinds::task::Phase;
 use oarmaster_protocol::assignment::Assignment;
 use oarmaster_protocol::journal::{Artifact, Blob, Checkpoint, Outcome};
@@ -89,6 +90,43 @@ fn a_source_is_waited_for_until_it_has_ended() {
         sim.earlier = Some(ended(keeps(), kept()).task);
         assert!(sim.pass().start.is_some());
     }
+}
+
+#[test]
+fn what_a_task_took_of_another_one_is_that_ones() {
+    let mut taken = ended(keeps(), kept()).task;
+    let status = taken.status.as_mut().unwrap();
+    status.attempt = None;
+    status.memo = Some(MemoStatus {
+        identity: "sha256:same".to_owned(),
+        from: Some(MemoSource {
+            name: "first".to_owned(),
+            uid: "uid-first".to_owned(),
+        }),
+        ..MemoStatus::default()
+    });
+    let begun = |spec: Value| {
+        let mut sim = Sim::new(spec);
+        sim.earlier = Some(taken.clone());
+        sim
+    };
+    let assignment = assigned(begun(begins()));
+    assert_eq!(assignment.workspace.from.unwrap().uid, "uid-first");
+    let placed = assigned(begun(places("one"))).placed.remove(0);
+    assert_eq!(
+        (placed.task.name.as_str(), placed.task.uid.as_str()),
+        ("first", "uid-first")
+    );
+    assert_eq!(placed.digest, "sha256:one");
+    // It has no record of its own.
+    let mut follows = begun(json!({ "continueFrom": { "name": "build" } }));
+    follows.settle();
+    assert_eq!(follows.failure(), "InvalidInput");
+    let status = follows.task.status.unwrap();
+    assert_eq!(
+        status.failure.unwrap().message,
+        "continueFrom: Task build has no record to begin with: it took the outcome of Task first (spec.memo); name that one"
+    );
 }
 
 #[test]
