@@ -21,6 +21,7 @@ mod hops;
 mod hub;
 mod journal;
 mod log;
+mod messages;
 mod notes;
 mod options;
 mod programs;
@@ -46,6 +47,7 @@ pub use costs::CostQuery;
 pub use entry::{Audited, SdkTotal};
 pub use error::{Refusal, StoreError, Unit};
 pub use hops::{Billing, HopEnd, HopRequest, HopTicket, Settled};
+pub use messages::{Inbox, Received};
 pub use notes::{
     MAX_NAMESPACE_BYTES, MAX_NOTE_BYTES, MAX_NOTES, MAX_OWNER_BYTES, Note, NoteOwner, NoteQuery,
 };
@@ -56,6 +58,7 @@ pub use room::Usage;
 pub use scope::{Counter, CounterId, Exceeded, Scope};
 pub use sdk::{SdkCall, SdkCaller, SdkSettled, SdkTicket};
 pub use shared::SharedAttempt;
+pub use state::SentAs;
 pub use store::Store;
 pub use window::{Period, Window};
 

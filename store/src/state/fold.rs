@@ -88,6 +88,9 @@ impl State {
         if let Some(parent) = parent {
             self.spent_below(parent, before, after);
         }
+        if let Entry::Record { task, record } = entry {
+            self.apply_sent(task, record, at);
+        }
         match (entry, settled) {
             (Entry::Open { scopes, record, .. }, _) => {
                 if let Body::Open { reserved_pico, .. } = record.body {
@@ -268,6 +271,7 @@ impl Task {
             Body::Asked { id, what, .. } => self.asked(id, what, record),
             Body::Answered { id, task, .. } => self.answered(id, record.seq, task.as_ref())?,
             Body::ToolResult { .. }
+            | Body::Sent { .. }
             | Body::Tools { .. }
             | Body::Observation { .. }
             | Body::Dropped { .. }

@@ -8,6 +8,7 @@ mod fold;
 mod handover;
 mod held;
 mod journal;
+mod messages;
 mod notes;
 mod requests;
 mod retention;
@@ -22,6 +23,7 @@ pub use fold::add;
 pub use held::Held;
 pub use journal::AppendDecision;
 pub use journal::check_artifact_name;
+pub use messages::{SentAs, Trees, Unread};
 pub use notes::{NoteAt, Notes};
 pub use requests::RequestAt;
 pub use retention::Due;
@@ -73,6 +75,8 @@ pub struct State {
     pub sdk: Sdk,
     /// What agents remember.
     pub notes: Notes,
+    /// What the Tasks of a tree send one another.
+    pub trees: Trees,
     /// Tasks whose journals are no longer kept, and still in segments.
     pub leaving: BTreeMap<String, Task>,
     /// The blobs of all Tasks.
@@ -155,6 +159,8 @@ pub struct Task {
     pub below: Below,
     /// What it asked for, by id.
     pub requests: BTreeMap<String, RequestAt>,
+    /// UID of the Task at the root of its tree, once it has sent a message there.
+    pub tree: Option<String>,
     pub answers: u64,
     pub tool_calls: u64,
     pub models: Vec<String>,
@@ -284,6 +290,7 @@ impl Task {
             reserved: Reserve::default(),
             below: Below::default(),
             requests: BTreeMap::new(),
+            tree: None,
             answers: 0,
             tool_calls: 0,
             models: Vec::new(),
@@ -368,6 +375,7 @@ pub const fn is_pilot(body: &Body) -> bool {
         | Body::Answer { .. }
         | Body::CallFailed { .. }
         | Body::Answered { .. }
+        | Body::Sent { .. }
         | Body::Fenced { .. } => false,
     }
 }

@@ -11,6 +11,7 @@ mod crash;
 mod failure;
 mod handover;
 mod journal;
+mod messages;
 mod notes;
 mod programs;
 mod requests;
