@@ -99,7 +99,7 @@ impl Mail {
     }
 
     /// Messages of others behind this one.
-    fn new(said: &[(usize, u32, String)], who: usize, heard: u64) -> Vec<(u64, String)> {
+    fn unread(said: &[(usize, u32, String)], who: usize, heard: u64) -> Vec<(u64, String)> {
         let numbered = (1..).zip(said);
         let new = numbered.filter(|(number, (from, ..))| *from != who && *number > heard);
         new.map(|(number, (_, _, text))| (number, text.clone()))
@@ -110,7 +110,7 @@ impl Mail {
     async fn wait(&self, who: usize, heard: u64) {
         let mut said = self.0.subscribe();
         let _ = said
-            .wait_for(|said| !Self::new(said, who, heard).is_empty())
+            .wait_for(|said| !Self::unread(said, who, heard).is_empty())
             .await;
     }
 
@@ -134,7 +134,7 @@ impl Mail {
             });
             return answer;
         }
-        let new = Self::new(&self.0.borrow(), who, call.heard);
+        let new = Self::unread(&self.0.borrow(), who, call.heard);
         answer.heard = new.last().map(|(number, _)| *number);
         let texts: Vec<_> = new.into_iter().map(|(_, text)| text).collect();
         answer.text = texts.join("; ");
