@@ -3,6 +3,7 @@
 use crate::text::{bytes, clean, count, one_line};
 use oarmaster_crds::Usd;
 use oarmaster_protocol::journal::{Body, CallUsage, Checkpoint, Outcome, Record};
+use oarmaster_protocol::message::Message;
 use oarmaster_protocol::request::{Ask, Waits};
 use oarmaster_protocol::tool::Offer;
 use serde_json::Value;
@@ -110,6 +111,9 @@ impl Printer {
                 self.text(&mut lines, &plain(value));
                 lines
             }
+            Body::Sent {
+                number, message, ..
+            } => vec![sent(*number, message)],
             Body::Observation { text, .. } => {
                 let mut lines = vec!["told to the model".to_owned()];
                 self.text(&mut lines, text);
@@ -302,6 +306,14 @@ impl Printer {
         lines.push(format!("    … {} lines", all.len() - HEAD - TAIL));
         lines.extend(all.iter().skip(all.len() - TAIL).map(|line| cut(line)));
     }
+}
+
+/// What it says stands in the call that sent it, just above.
+fn sent(number: u64, message: &Message) -> String {
+    let to = message.to.as_deref().unwrap_or("all of the run");
+    let topic = message.topic.as_ref();
+    let topic = topic.map_or_else(String::new, |topic| format!(", about {topic}"));
+    one_line(&format!("message {number} to {to}{topic}"), LINE)
 }
 
 /// What became of the workspace that a tool call left.

@@ -19,7 +19,7 @@ pub const PROBE_ANNOTATION: &str = "oarmaster.dev/probe";
 pub const PROBE_SERVICE_ACCOUNT: &str = "oarmaster-probe";
 /// The one container of such a pod.
 pub const PROBE_CONTAINER: &str = "probe";
-/// Label of a Task that another one asked for: UID of that one. Guarded by an admission policy, as are the three below that such a Task has.
+/// Label of a Task that another one asked for: UID of that one. Guarded by an admission policy, as are those below that such a Task has alone.
 pub const PARENT_UID_LABEL: &str = "oarmaster.dev/parent-uid";
 /// Label of a Task that no other one asked for, `true`: by it the roots of all trees are listed.
 pub const ROOT_LABEL: &str = "oarmaster.dev/root";
@@ -29,9 +29,9 @@ pub const ROOT_UID_LABEL: &str = "oarmaster.dev/root-uid";
 pub const DEPTH_LABEL: &str = "oarmaster.dev/depth";
 /// Label of a Task of a step: the name of the Workflow. The ledger sums costs up by it.
 pub const WORKFLOW_LABEL: &str = "oarmaster.dev/workflow";
-/// Label of a Task or an Approval of a step: the step's name.
+/// Label of a Task or an Approval of a step: the step's name. Others of its run send messages to a Task by it, so it is guarded as well.
 pub const STEP_LABEL: &str = "oarmaster.dev/step";
-/// Label of a Task of an item of a step: which one, from 0.
+/// Label of a Task of an item of a step: which one, from 0. Guarded.
 pub const ITEM_LABEL: &str = "oarmaster.dev/item";
 /// Label of such a Task that is handed files: id of the request whose files they are. Guarded as they are.
 pub const FILES_LABEL: &str = "oarmaster.dev/files-of";

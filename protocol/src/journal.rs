@@ -8,6 +8,7 @@
 
 use crate::assignment::Score;
 use crate::failure::FailureClass;
+use crate::message::Message;
 use crate::request::{Ask, Waits};
 use crate::tool::Offer;
 use serde::{Deserialize, Serialize};
@@ -135,6 +136,20 @@ pub enum Body {
         /// What became of the workspace that it left; absent where it changed nothing.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         checkpoint: Option<Checkpoint>,
+        /// Number of the last message of the tree that stands in the text; absent where none does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        heard: Option<u64>,
+    },
+    /// (gateway) A message to other Tasks of the tree, durable before its sender is told that it was sent.
+    Sent {
+        /// Which of the tree's messages it is, from 1.
+        number: u64,
+        /// Which of the Task's tool calls sent it.
+        call: u32,
+        /// UID of the Task at the root of the tree.
+        tree: String,
+        /// The message.
+        message: Message,
     },
     /// The pilot asks for what only the operator can bring about. It is open until it is `Answered`.
     Asked {

@@ -8,6 +8,7 @@ pub mod assignment;
 pub mod exec;
 pub mod failure;
 pub mod journal;
+pub mod message;
 pub mod probe;
 pub mod read;
 pub mod request;

@@ -38,15 +38,21 @@ pub enum GatewayTool {
     WebSearch,
     /// Reads a page.
     FetchPage,
+    /// Sends a message to other Tasks of the tree.
+    SendMessage,
+    /// Reads messages of other Tasks of the tree, and waits for them.
+    ReceiveMessages,
 }
 
 impl GatewayTool {
     /// Every one.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 6] = [
         Self::Remember,
         Self::Recall,
         Self::WebSearch,
         Self::FetchPage,
+        Self::SendMessage,
+        Self::ReceiveMessages,
     ];
 
     /// The tool's name in the Agent kind, and for the model.
@@ -57,6 +63,8 @@ impl GatewayTool {
             Self::Recall => "Recall",
             Self::WebSearch => "WebSearch",
             Self::FetchPage => "FetchPage",
+            Self::SendMessage => "SendMessage",
+            Self::ReceiveMessages => "ReceiveMessages",
         }
     }
 
@@ -79,16 +87,22 @@ pub struct ToolCall {
     /// The call may have been made, and must not be made twice: where its answer is no longer there, it is [`OUTCOME_UNKNOWN`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub again: bool,
+    /// Number of the last message of its tree that the Task was shown: later ones are new to it. Only [`GatewayTool::ReceiveMessages`] reads it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub heard: u64,
 }
 
 /// How a call ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ToolAnswer {
     /// Whether the tool did what it was asked.
     pub ok: bool,
     /// What the model is shown, at most [`MAX_TOOL_TEXT`] bytes.
     pub text: String,
+    /// Number of the last message of the tree that stands in the text; absent where none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard: Option<u64>,
 }
 
 impl ToolAnswer {
@@ -96,8 +110,8 @@ impl ToolAnswer {
     #[must_use]
     pub fn failed(text: impl Into<String>) -> Self {
         Self {
-            ok: false,
             text: text.into(),
+            ..Self::default()
         }
     }
 }
@@ -138,4 +152,9 @@ impl Offered {
     pub const fn may_repeat(&self) -> bool {
         self.read_only || self.idempotent
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }

@@ -9,11 +9,11 @@
 mod gateway;
 mod sandbox;
 
-use gateway::{Fault, Gateway, assignment, call, final_text};
+use gateway::{Fault, Gateway, Mail, assignment, call, final_text};
 use oarmaster_protocol::assignment::{Assignment, McpServer, Target};
 use oarmaster_protocol::journal::Body;
 use oarmaster_protocol::tool::{OUTCOME_UNKNOWN, Offer, Offered};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// An agent with a tool of the gateway and an MCP server, without a sandbox.
 fn served() -> Assignment {
@@ -119,4 +119,64 @@ fn a_call_whose_answer_is_gone_is_made_again_only_where_it_may_be() {
     // Which of the two lost its answer, the number of requests before it says.
     let lost = (false, OUTCOME_UNKNOWN.to_owned());
     assert!(made("Remember") == 2 || told[1] == lost, "{told:?}");
+}
+
+/// An agent that talks, and what its model says.
+fn talks(script: Vec<Value>) -> Gateway {
+    let mut assignment = assignment();
+    assignment.sandbox = None;
+    if let Target::Agent(agent) = &mut assignment.target {
+        agent.tools = vec!["SendMessage".into(), "ReceiveMessages".into()];
+    }
+    Gateway::start(assignment, script)
+}
+
+#[test]
+fn two_pilots_talk_whatever_their_gateway_loses_and_hear_each_word_once() {
+    for fault in [
+        None,
+        Some(Fault::DropBefore),
+        Some(Fault::DropAfter),
+        Some(Fault::Unavailable),
+    ] {
+        let receive = || call("ReceiveMessages", json!({"wait": 60}));
+        let say = |text: &str| call("SendMessage", json!({"text": text}));
+        let writer = vec![
+            say("Is it good?"),
+            receive(),
+            say("And now?"),
+            receive(),
+            final_text("done"),
+        ];
+        let critic = vec![
+            receive(),
+            say("No."),
+            receive(),
+            say("Yes."),
+            final_text("done"),
+        ];
+        let mail = Mail::default();
+        let pilots = [writer, critic].map(talks);
+        for (who, gateway) in pilots.iter().enumerate() {
+            gateway.join(&mail, who);
+            if let Some(fault) = fault {
+                gateway.fail_every_second_request_with(fault);
+            }
+        }
+        let started = pilots.each_ref().map(|gateway| gateway.start_pilot(None));
+        for (gateway, pilot) in pilots.iter().zip(started) {
+            assert_eq!(gateway.wait(pilot), Some(0), "{fault:?}");
+        }
+        let said = ["Is it good?", "No.", "And now?", "Yes."];
+        assert_eq!(mail.said(), said, "{fault:?}");
+        let told = pilots.each_ref().map(|gateway| {
+            let results = results(gateway).into_iter();
+            results.map(|(_, text)| text).collect::<Vec<_>>()
+        });
+        let wanted = [
+            ["sent", "No.", "sent", "Yes."],
+            ["Is it good?", "sent", "And now?", "sent"],
+        ];
+        assert_eq!(told, wanted, "{fault:?}");
+    }
 }

@@ -6,10 +6,10 @@ use crate::log::{self, Repair, Sink};
 use crate::state::State;
 use crate::store::{Core, apply_frame, lock};
 use oarmaster_protocol::assignment::TaskRef;
-use oarmaster_protocol::journal::Body;
+use oarmaster_protocol::journal::{Body, Record};
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::sync::{broadcast, watch};
 
 /// What goes with a frame.
@@ -19,6 +19,8 @@ pub struct Note {
     task: Option<(String, u64)>,
     /// The Task, where the operator wants to look at it again.
     changed: Option<TaskRef>,
+    /// The tree that a message was sent in, and its number.
+    sent: Option<(String, u64)>,
 }
 
 /// Followers of journals, readers of changes, and the state of the log.
@@ -28,6 +30,8 @@ pub struct Hub {
     core: Arc<Mutex<Core>>,
     files: Arc<RwLock<()>>,
     followers: Mutex<HashMap<String, watch::Sender<u64>>>,
+    /// Who waits for messages, by tree.
+    listeners: Mutex<HashMap<String, watch::Sender<u64>>>,
     changes: broadcast::Sender<TaskRef>,
     unwritable: watch::Sender<Option<String>>,
 }
@@ -39,6 +43,7 @@ impl Note {
             return Self {
                 task: None,
                 changed: None,
+                sent: None,
             };
         }
         let known = state.tasks.get(uid);
@@ -56,6 +61,7 @@ impl Note {
                 Body::Open { .. }
                     | Body::Tools { .. }
                     | Body::ToolResult { .. }
+                    | Body::Sent { .. }
                     | Body::Observation { .. }
                     | Body::Note { .. }
                     | Body::Check { .. }
@@ -65,6 +71,7 @@ impl Note {
         Self {
             task: Some((uid.to_owned(), next)),
             changed: task.filter(|_| interesting).cloned(),
+            sent: entries.iter().filter_map(Entry::record).find_map(sent),
         }
     }
 }
@@ -76,6 +83,7 @@ impl Hub {
             core,
             files,
             followers: Mutex::default(),
+            listeners: Mutex::default(),
             changes: broadcast::Sender::new(CHANGES),
             unwritable: watch::Sender::new(None),
         }
@@ -109,6 +117,45 @@ impl Hub {
             .or_insert_with(|| watch::Sender::new(next));
         Ok(follower.subscribe())
     }
+
+    /// Follows the messages of a tree.
+    pub fn listen(&self, tree: String) -> watch::Receiver<u64> {
+        let mut listeners = self.listeners();
+        // A tree in which nobody sends any more says nothing that would end its place here.
+        listeners.retain(|_, listener| listener.receiver_count() > 0);
+        let listener = listeners
+            .entry(tree)
+            .or_insert_with(|| watch::Sender::new(0));
+        listener.subscribe()
+    }
+
+    fn listeners(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<u64>>> {
+        let listeners = self.listeners.lock();
+        listeners.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells who follows this that it has come to a number.
+fn tell(followers: &mut HashMap<String, watch::Sender<u64>>, of: &str, number: u64) {
+    let Some(follower) = followers.get(of) else {
+        return;
+    };
+    if follower.receiver_count() == 0 {
+        followers.remove(of);
+        return;
+    }
+    follower.send_if_modified(|known| {
+        let more = number > *known;
+        *known = number.max(*known);
+        more
+    });
+}
+
+fn sent(record: &Record) -> Option<(String, u64)> {
+    match &record.body {
+        Body::Sent { tree, number, .. } => Some((tree.clone(), *number)),
+        _ => None,
+    }
 }
 
 impl Sink for Arc<Hub> {
@@ -117,19 +164,17 @@ impl Sink for Arc<Hub> {
     fn durable(&self, notes: Vec<Note>) {
         let followers = self.followers.lock();
         let mut followers = followers.unwrap_or_else(PoisonError::into_inner);
-        for Note { task, changed } in notes {
-            if let Some((uid, next)) = task
-                && let Some(follower) = followers.get(&uid)
-            {
-                if follower.receiver_count() == 0 {
-                    followers.remove(&uid);
-                } else {
-                    follower.send_if_modified(|known| {
-                        let more = next > *known;
-                        *known = next.max(*known);
-                        more
-                    });
-                }
+        for Note {
+            task,
+            changed,
+            sent,
+        } in notes
+        {
+            if let Some((uid, next)) = task {
+                tell(&mut followers, &uid, next);
+            }
+            if let Some((tree, number)) = sent {
+                tell(&mut self.listeners(), &tree, number);
             }
             if let Some(task) = changed {
                 self.announce(task);

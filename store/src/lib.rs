@@ -22,6 +22,7 @@ mod hub;
 mod journal;
 mod kept;
 mod log;
+mod messages;
 mod notes;
 mod options;
 mod programs;
@@ -47,6 +48,7 @@ pub use costs::CostQuery;
 pub use entry::{Audited, SdkTotal};
 pub use error::{Bound, Refusal, Spent, StoreError, Unit};
 pub use hops::{Billing, HopEnd, HopRequest, HopTicket, Settled};
+pub use messages::{Inbox, Received};
 pub use notes::{
     MAX_NAMESPACE_BYTES, MAX_NOTE_BYTES, MAX_NOTES, MAX_OWNER_BYTES, Note, NoteOwner, NoteQuery,
 };
@@ -57,6 +59,7 @@ pub use room::Usage;
 pub use scope::{Counter, CounterId, Exceeded, Scope};
 pub use sdk::{SdkCall, SdkCaller, SdkSettled, SdkTicket};
 pub use shared::SharedAttempt;
+pub use state::SentAs;
 pub use store::Store;
 pub use window::{Period, Window};
 

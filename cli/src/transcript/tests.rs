@@ -27,6 +27,7 @@ fn result(text: &str) -> Record {
         ok: true,
         text: text.to_owned(),
         checkpoint: None,
+        heard: None,
     })
 }
 
@@ -159,4 +160,30 @@ fn an_unproven_isolation_shows_its_findings() {
     };
     assert_eq!(Printer::new(false).lines(&body(true)).len(), 1);
     assert_eq!(Printer::new(false).lines(&body(false)).len(), 2);
+}
+
+#[test]
+fn a_message_shows_whom_it_went_to_and_leaves_its_text_to_the_call_above() {
+    let sent = |to: Option<&str>, topic: Option<&str>| {
+        record(Body::Sent {
+            number: 7,
+            call: 2,
+            tree: "uid".to_owned(),
+            message: Message {
+                to: to.map(str::to_owned),
+                topic: topic.map(str::to_owned),
+                text: "secret".to_owned(),
+            },
+        })
+    };
+    let mut printer = Printer::new(true);
+    for (record, expected) in [
+        (
+            sent(Some("critic"), Some("draft")),
+            "message 7 to critic, about draft",
+        ),
+        (sent(None, None), "message 7 to all of the run"),
+    ] {
+        assert_eq!(printer.lines(&record), [expected]);
+    }
 }

@@ -290,11 +290,14 @@ pub(super) fn begin(draft: &mut Draft<'_>, number: u32) {
     }
 }
 
-/// What the ledger takes of a Task's labels.
+/// What the gateway takes of a Task's labels: those of its step come first, since others of its tree know it by them.
 pub(super) fn ledger_labels(task: &Task) -> BTreeMap<String, String> {
-    let labels = task.metadata.labels.iter().flatten();
+    let all = || task.metadata.labels.iter().flatten();
+    let is_step = |key: &str| key == names::STEP_LABEL || key == names::ITEM_LABEL;
+    let step = all().filter(|(key, _)| is_step(key));
+    let others = all().filter(|(key, _)| !is_step(key));
     let own = |(key, value): (&String, &String)| (key.clone(), value.clone());
-    labels.map(own).take(MAX_LABELS).collect()
+    step.chain(others).map(own).take(MAX_LABELS).collect()
 }
 
 /// Starts an attempt that is written down.

@@ -163,7 +163,7 @@ impl Default for ModelSpec {
     validation = Rule::new("(has(self.builtin) && self.builtin == 'AskHuman') || !has(self.timeout)").message("timeout is for AskHuman")
 )]
 pub struct ToolSpec {
-    /// A tool that comes with Oarmaster. Delegate, AskHuman, Remember, Recall, WebSearch and FetchPage need no sandbox; all others work in it.
+    /// A tool that comes with Oarmaster. Delegate, AskHuman, Remember, Recall, WebSearch, FetchPage, SendMessage and ReceiveMessages need no sandbox; all others work in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub builtin: Option<Builtin>,
     /// Tools of an MCP server, which the gateway calls: they need no sandbox.
@@ -289,6 +289,10 @@ pub enum Builtin {
     WebSearch,
     /// Read a page: one that a WebSearch of the same Task returned, or one of the domains in `sandbox.egress.domains`.
     FetchPage,
+    /// Send a message to other Tasks of the same tree: to one, or to all.
+    SendMessage,
+    /// Read the messages of other Tasks of the same tree, and wait for them.
+    ReceiveMessages,
 }
 
 impl AgentSpec {
@@ -327,6 +331,8 @@ impl Builtin {
             Self::Recall => "Recall",
             Self::WebSearch => "WebSearch",
             Self::FetchPage => "FetchPage",
+            Self::SendMessage => "SendMessage",
+            Self::ReceiveMessages => "ReceiveMessages",
         }
     }
 
@@ -347,6 +353,8 @@ impl Builtin {
                 | Self::Recall
                 | Self::WebSearch
                 | Self::FetchPage
+                | Self::SendMessage
+                | Self::ReceiveMessages
         )
     }
 }

@@ -329,6 +329,7 @@ async fn nobody_makes_a_task_that_another_one_did_not_ask_for() -> Result<()> {
             forged("a root", json!({"metadata": {"labels": {"oarmaster.dev/root-uid": "u"}}})),
             forged("a depth", json!({"metadata": {"labels": {"oarmaster.dev/depth": "0"}}})),
             forged("the end of a run", json!({"metadata": {"labels": {"oarmaster.dev/ends-run": "true"}}})),
+            forged("a step", json!({"metadata": {"labels": {"oarmaster.dev/step": "critic"}}})),
             forged("another one's files", json!({"metadata": {"labels": {"oarmaster.dev/files-of": "1-x"}}})),
         ];
         check(&eve, &space.name, &cases).await?;
@@ -358,6 +359,7 @@ async fn nobody_makes_a_task_that_another_one_did_not_ask_for() -> Result<()> {
             (json!({"metadata": {"labels": {"oarmaster.dev/parent-uid": "v"}}}), false),
             (json!({"metadata": {"labels": {"oarmaster.dev/files-of": "2-x"}}}), false),
             (json!({"metadata": {"labels": {"oarmaster.dev/ends-run": "true"}}}), false),
+            (json!({"metadata": {"labels": {"oarmaster.dev/step": "critic"}}}), false),
             (json!({"metadata": {"ownerReferences": null}}), false),
         ] {
             let done = own.patch("made", &params, &Patch::Merge(&patch)).await;

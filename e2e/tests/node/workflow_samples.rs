@@ -179,6 +179,29 @@ async fn files_go_from_step_to_step() -> Result<()> {
 }
 
 #[tokio::test]
+async fn agents_beside_each_other_talk() -> Result<()> {
+    beside_others("workflow-signals", async |space| {
+        sample(space, "signals.yaml").await?;
+        let task = space.complete("talked").await?;
+        let said = output(&task)?;
+        let text = said["text"].as_str().unwrap_or_default();
+        ensure!(text.contains("because"), "{said}");
+        ensure!(said["verdict"] == "The draft lacked the reason.", "{said}");
+        let heard = said["heard"].as_str().unwrap_or_default();
+        for part in [
+            r#""from":"writer""#,
+            r#""to":"all","topic":"done""#,
+            r#""text":"The explanation is written.""#,
+        ] {
+            ensure!(heard.contains(part), "{heard}");
+        }
+        ensure!(!heard.contains("Is that enough"), "{heard}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn architect_coder_and_debugger_repair_a_program() -> Result<()> {
     beside_others("workflow-crew", async |space| {
         sample(space, "crew.yaml").await?;

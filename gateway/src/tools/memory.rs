@@ -204,6 +204,7 @@ fn said(ok: bool, text: &str) -> ToolAnswer {
     ToolAnswer {
         ok,
         text: text.to_owned(),
+        ..ToolAnswer::default()
     }
 }
 

@@ -6,6 +6,7 @@
 mod clean;
 pub mod mcp;
 mod memory;
+mod messages;
 pub mod route;
 pub mod running;
 pub mod web;
@@ -55,6 +56,8 @@ pub struct Caller {
     pub agent: String,
     /// Who asked for the Task.
     pub requester: String,
+    /// The session of its claim.
+    pub session: String,
 }
 
 /// A tool that the agent of an assignment has.
@@ -92,6 +95,8 @@ pub async fn carry_out(
         }
         Tool::Ours(GatewayTool::WebSearch) => web::search_for(gateway, caller, call).await,
         Tool::Ours(GatewayTool::FetchPage) => web::fetch_for(gateway, caller, call).await,
+        Tool::Ours(GatewayTool::SendMessage) => messages::send(store, caller, call).await,
+        Tool::Ours(GatewayTool::ReceiveMessages) => messages::receive(gateway, caller, call).await,
     }
 }
 

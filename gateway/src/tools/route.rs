@@ -37,6 +37,7 @@ async fn caller(
     let caller = Caller {
         agent: assigned.agent.clone().unwrap_or_default(),
         requester: store.requested_by(&pod.task_uid).unwrap_or_default(),
+        session: session.to_owned(),
         pod,
     };
     Ok((caller, assigned))

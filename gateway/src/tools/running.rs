@@ -61,9 +61,10 @@ fn begin(gateway: Arc<Gateway>, caller: Caller, tool: Tool, call: ToolCall) -> A
     let running = tracker.spawn(async move {
         let answer = tools::carry_out(&gateway, &caller, &tool, &call);
         match tokio::time::timeout(TOOL_WAIT, answer).await {
-            Ok(ToolAnswer { ok, text }) => ToolAnswer {
+            Ok(ToolAnswer { ok, text, heard }) => ToolAnswer {
                 ok,
                 text: bounded(text),
+                heard,
             },
             Err(_) => ToolAnswer::failed(format!(
                 "The call was given up after {} seconds, and may have had its effect.",

@@ -13,6 +13,7 @@ mod calls;
 mod hostile;
 mod mcp;
 mod memory;
+mod messages;
 mod server;
 mod servers;
 
@@ -52,7 +53,7 @@ async fn call(
     let body = json!({"number": number, "arguments": arguments});
     let (status, answer) = post(world, (PILOT, session), name, &body).await;
     assert_eq!(status, 200, "{answer}");
-    let ToolAnswer { ok, text } = serde_json::from_value(answer).unwrap();
+    let ToolAnswer { ok, text, .. } = serde_json::from_value(answer).unwrap();
     (ok, text)
 }
 

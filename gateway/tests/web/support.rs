@@ -303,6 +303,7 @@ impl Scene {
                 tool: tool.to_owned(),
                 ok,
                 text: text.to_owned(),
+                heard: None,
                 checkpoint: None,
             }],
         };

@@ -27,6 +27,7 @@ use std::path::Path as FilePath;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -80,8 +81,65 @@ struct Inner {
     tool_answers: BTreeMap<u32, ToolAnswer>,
     /// Answers of tool calls are forgotten at once, as by a gateway that was started again.
     forgets: bool,
+    /// What the Task says to others and is told, and which of them it is.
+    mail: Option<(usize, Mail)>,
     pilot_output: String,
     egress: Egress,
+}
+
+/// What the Tasks of a tree say to one another: who, by which call, and what.
+#[derive(Clone, Default)]
+pub struct Mail(Arc<watch::Sender<Vec<(usize, u32, String)>>>);
+
+impl Mail {
+    /// What was said, in its order.
+    pub fn said(&self) -> Vec<String> {
+        let said = self.0.borrow();
+        said.iter().map(|(_, _, text)| text.clone()).collect()
+    }
+
+    /// Messages of others behind this one.
+    fn unread(said: &[(usize, u32, String)], who: usize, heard: u64) -> Vec<(u64, String)> {
+        let numbered = (1..).zip(said);
+        let new = numbered.filter(|(number, (from, ..))| *from != who && *number > heard);
+        new.map(|(number, (_, _, text))| (number, text.clone()))
+            .collect()
+    }
+
+    /// Until there is one.
+    async fn wait(&self, who: usize, heard: u64) {
+        let mut said = self.0.subscribe();
+        let _ = said
+            .wait_for(|said| !Self::unread(said, who, heard).is_empty())
+            .await;
+    }
+
+    /// Sends each message once, and reads without changing anything.
+    fn serve(&self, who: usize, name: &str, call: &ToolCall) -> ToolAnswer {
+        let mut answer = ToolAnswer {
+            ok: true,
+            text: "sent".to_owned(),
+            heard: None,
+        };
+        if name == "SendMessage" {
+            let text = call.arguments["text"].as_str().unwrap().to_owned();
+            self.0.send_if_modified(|said| {
+                let known = said
+                    .iter()
+                    .any(|(from, by, _)| (*from, *by) == (who, call.number));
+                if !known {
+                    said.push((who, call.number, text));
+                }
+                !known
+            });
+            return answer;
+        }
+        let new = Self::unread(&self.0.borrow(), who, call.heard);
+        answer.heard = new.last().map(|(number, _)| *number);
+        let texts: Vec<_> = new.into_iter().map(|(_, text)| text).collect();
+        answer.text = texts.join("; ");
+        answer
+    }
 }
 
 /// What the gateway does with a program's connection.
@@ -312,6 +370,11 @@ impl Gateway {
     /// Forgets how tool calls ended.
     pub fn forget_tool_calls(&self) {
         lock(&self.inner).forgets = true;
+    }
+
+    /// Its Task talks to others of its tree, as this one of them.
+    pub fn join(&self, mail: &Mail, who: usize) {
+        lock(&self.inner).mail = Some((who, mail.clone()));
     }
 
     /// The tool calls that were made.
@@ -675,16 +738,22 @@ async fn use_tool(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    let call: ToolCall = serde_json::from_slice(&body).unwrap();
+    let mail = lock(&inner).mail.clone();
+    if let Some((who, mail)) = mail.as_ref().filter(|_| name == "ReceiveMessages") {
+        mail.wait(*who, call.heard).await;
+    }
     guarded(&inner, &headers, true, |inner| {
-        let call: ToolCall = serde_json::from_slice(&body).unwrap();
         let known = inner.tool_answers.get(&call.number).cloned();
-        let answer = match known {
-            Some(answer) => answer,
-            None if call.again => ToolAnswer::failed(OUTCOME_UNKNOWN),
-            None => {
+        let answer = match (known, mail) {
+            (Some(answer), _) => answer,
+            (None, _) if call.again => ToolAnswer::failed(OUTCOME_UNKNOWN),
+            (None, Some((who, mail))) => mail.serve(who, &name, &call),
+            (None, None) => {
                 let answer = ToolAnswer {
                     ok: true,
                     text: format!("{name} was call {}", call.number),
+                    heard: None,
                 };
                 if !inner.forgets {
                     inner.tool_answers.insert(call.number, answer.clone());

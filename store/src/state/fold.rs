@@ -98,6 +98,9 @@ impl State {
         if let Some(parent) = caller {
             self.called_below(parent, calls, &models);
         }
+        if let Entry::Record { task, record } = entry {
+            self.apply_sent(task, record, at);
+        }
         match (entry, settled) {
             (Entry::Open { scopes, record, .. }, _) => {
                 if let Body::Open { reserved_pico, .. } = record.body {
@@ -287,6 +290,7 @@ impl Task {
             Body::Asked { id, what, .. } => self.asked(id, what, record),
             Body::Answered { id, task, .. } => self.answered(id, record.seq, task.as_ref())?,
             Body::ToolResult { .. }
+            | Body::Sent { .. }
             | Body::Tools { .. }
             | Body::Observation { .. }
             | Body::Dropped { .. }

@@ -9,6 +9,7 @@ mod handover;
 mod held;
 mod journal;
 mod kept;
+mod messages;
 mod notes;
 mod requests;
 mod retention;
@@ -24,6 +25,7 @@ pub use held::Held;
 pub use journal::AppendDecision;
 pub use journal::check_artifact_name;
 pub use kept::KeptAt;
+pub use messages::{SentAs, Trees, Unread};
 pub use notes::{NoteAt, Notes};
 pub use requests::RequestAt;
 pub use retention::Due;
@@ -75,6 +77,8 @@ pub struct State {
     pub sdk: Sdk,
     /// What agents remember.
     pub notes: Notes,
+    /// What the Tasks of a tree send one another.
+    pub trees: Trees,
     /// Tasks whose journals are no longer kept, and still in segments.
     pub leaving: BTreeMap<String, Task>,
     /// The blobs of all Tasks.
@@ -163,6 +167,8 @@ pub struct Task {
     pub kept: BTreeMap<String, Vec<KeptAt>>,
     /// What it asked for, by id.
     pub requests: BTreeMap<String, RequestAt>,
+    /// UID of the Task at the root of its tree, once it has sent a message there.
+    pub tree: Option<String>,
     pub answers: u64,
     pub tool_calls: u64,
     pub models: Vec<String>,
@@ -301,6 +307,7 @@ impl Task {
             below: Below::default(),
             kept: BTreeMap::new(),
             requests: BTreeMap::new(),
+            tree: None,
             answers: 0,
             tool_calls: 0,
             models: Vec::new(),
@@ -385,6 +392,7 @@ pub const fn is_pilot(body: &Body) -> bool {
         | Body::Answer { .. }
         | Body::CallFailed { .. }
         | Body::Answered { .. }
+        | Body::Sent { .. }
         | Body::Fenced { .. } => false,
     }
 }

@@ -118,6 +118,7 @@ impl State {
                 continue;
             };
             self.shared.leave(&task);
+            self.trees.leave(&task);
             // After a crash the settlements may have left already.
             for hop in task.calls.values().flat_map(|call| &call.hops) {
                 if hop.open {

@@ -10,6 +10,7 @@ fn result_with(base: bool, blobs: &[Blob]) -> Body {
         tool: "Shell".into(),
         ok: true,
         text: "done".into(),
+        heard: None,
         checkpoint: Some(Checkpoint::Layer {
             base,
             blobs: blobs.to_vec(),

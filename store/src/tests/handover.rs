@@ -174,6 +174,7 @@ async fn what_a_task_began_with_stays_while_it_runs() {
             ok: true,
             text: String::new(),
             checkpoint: Some(checkpoint),
+            heard: None,
         };
         let append = append(next, vec![body]);
         let append = world.store.append(&uid, 1, &world.sessions["two"], append);

@@ -12,6 +12,7 @@ mod failure;
 mod handover;
 mod journal;
 mod kept;
+mod messages;
 mod notes;
 mod programs;
 mod requests;

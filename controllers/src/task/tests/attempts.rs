@@ -1,8 +1,8 @@
 //! When another attempt is made, when none is, and with what it begins.
 
 use super::sim::{Sim, assert_end};
-use oarmaster_crds::conditions;
 use oarmaster_crds::kinds::task::Phase;
+use oarmaster_crds::{conditions, names};
 use oarmaster_protocol::FailureClass;
 use serde_json::json;
 use std::time::Duration;
@@ -195,10 +195,13 @@ fn the_gateway_is_told_who_created_the_task() {
 fn the_gateway_is_told_the_tasks_labels_and_not_more_than_it_takes() {
     let mut sim = Sim::new(json!({}));
     let many = (0..40).map(|n| (format!("label-{n:02}"), n.to_string()));
-    sim.task.metadata.labels = Some(many.collect());
+    let step = (names::STEP_LABEL.to_owned(), "critic".to_owned());
+    sim.task.metadata.labels = Some(many.chain([step]).collect());
     let labels = sim.pass().start.unwrap().labels;
     assert_eq!(labels.len(), oarmaster_protocol::admin::MAX_LABELS);
     assert_eq!(labels["label-00"], "0");
+    // Others of its run find it by this one.
+    assert_eq!(labels[oarmaster_protocol::message::STEP_LABEL], "critic");
 }
 
 #[test]

@@ -32,6 +32,7 @@ fn complete(result: CallToolResult, hide: impl Fn(String) -> String) -> ToolAnsw
         ok: !result.is_error.unwrap_or(false),
         // In this order: a part of a key at the end would be one nobody finds.
         text: bounded(hide(text)),
+        heard: None,
     }
 }
 

@@ -165,7 +165,11 @@ fn arguments<T: DeserializeOwned>(call: &ToolCall) -> Result<T, Failed> {
 
 fn told(answer: Result<String, Failed>) -> ToolAnswer {
     match answer {
-        Ok(text) => ToolAnswer { ok: true, text },
+        Ok(text) => ToolAnswer {
+            ok: true,
+            text,
+            ..ToolAnswer::default()
+        },
         Err(failed) => ToolAnswer::failed(failed.text),
     }
 }

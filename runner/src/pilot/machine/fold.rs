@@ -363,7 +363,8 @@ impl Fold {
                 self.machine.tool_calls += 1;
                 self.call = self.begun(id);
             }
-            Body::ToolResult { text, .. } => {
+            Body::ToolResult { text, heard, .. } => {
+                self.machine.hear(*heard);
                 if let Some((call, ran)) = self.call.take() {
                     if ran {
                         let may_change = self.machine.may_change(&call);

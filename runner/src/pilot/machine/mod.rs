@@ -282,6 +282,10 @@ pub struct Machine {
     window: Window,
     /// The tools of MCP servers, once they are known.
     offer: Option<Offer>,
+    /// Number of the last message of its tree that the model was shown.
+    heard: u64,
+    /// That of the call which has just ended.
+    newly: Option<u64>,
     /// Where this attempt goes on; absent where it began, and once it has gone on.
     left: Option<Left>,
     /// What the transcript says at the beginning, of what this attempt begins with.
@@ -319,6 +323,8 @@ impl Machine {
             layers: Layers::default(),
             window: Window::default(),
             offer: None,
+            heard: 0,
+            newly: None,
             left: None,
             begins: None,
             seam: None,

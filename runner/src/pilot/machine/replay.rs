@@ -218,6 +218,7 @@ impl Replaying {
             }
         };
         machine.begins = Some(note);
+        machine.heard = 0; // that of another tree
         machine
     }
 }

@@ -133,6 +133,7 @@ impl Machine {
                 number: self.tool_calls,
                 arguments: call.arguments.clone(),
                 again: false,
+                heard: self.heard,
             },
             once: serve.once,
         };
@@ -142,6 +143,13 @@ impl Machine {
 
     /// The gateway has carried a call out, or could not.
     pub(super) fn served(&mut self, call: &Call, answer: ToolAnswer) -> Next {
+        self.hear(answer.heard);
+        self.newly = answer.heard;
         self.call_ended(call, answer.ok, answer.text)
+    }
+
+    /// The model was shown the messages of the tree up to this one.
+    pub(super) fn hear(&mut self, heard: Option<u64>) {
+        self.heard = self.heard.max(heard.unwrap_or_default());
     }
 }

@@ -6,6 +6,7 @@ mod end;
 mod files;
 mod fold;
 mod judge;
+mod messages;
 mod network;
 mod repeat;
 mod replay;

@@ -330,6 +330,7 @@ impl Machine {
             ok,
             text,
             checkpoint: self.layers.taken(),
+            heard: self.newly.take(),
         });
     }
 

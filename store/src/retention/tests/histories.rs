@@ -30,7 +30,7 @@ fn essence(state: &State, now: i64) -> impl PartialEq + std::fmt::Debug + use<> 
         .collect();
     (
         (counters, tasks, names, notes),
-        (state.held.clone(), state.task_bytes),
+        (state.held.clone(), state.task_bytes, state.trees.clone()),
         (sdk.total, sdk.reserved, sdk.open.clone()),
         (sdk.term, sdk.running, sdk.first.is_some()),
     )
@@ -52,6 +52,7 @@ enum Op {
     Begun(u64),
     Ended,
     Note(u8, usize),
+    Send(u8, u32),
     End(u8),
     Deny,
     Remember(u8, u8),
@@ -70,6 +71,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (1..60_u64).prop_map(Op::Begun),
         1 => Just(Op::Ended),
         3 => (task(), 1..200_usize).prop_map(|(task, size)| Op::Note(task, size)),
+        3 => (task(), 0..9_u32).prop_map(|(task, call)| Op::Send(task, call)),
         3 => task().prop_map(Op::End),
         1 => Just(Op::Deny),
         3 => (0..2_u8, 0..4_u8).prop_map(|(owner, which)| Op::Remember(owner, which)),
@@ -90,6 +92,7 @@ async fn run(ops: Vec<Op>) -> World {
             Op::Begun(pico) => world.begun(pico).await,
             Op::Ended => world.ended().await,
             Op::Note(task, size) => world.note(task, size).await,
+            Op::Send(task, call) => world.send(task, call).await,
             Op::End(task) => world.end(task).await,
             Op::Deny => world.store.audit(denied()).unwrap(),
             Op::Remember(owner, which) => world.remember(owner, which).await,

@@ -118,6 +118,7 @@ fn any_event(next: &Next, choice: u8, word: &str) -> Event {
         Next::Serve { .. } => Event::Served(ToolAnswer {
             ok: choice > 127,
             text: word.into(),
+            heard: choice.is_multiple_of(3).then_some(u64::from(choice)),
         }),
         Next::Network => Event::Network(match choice % 4 {
             0 => network(&[Place::Dns], &[Place::ApiServer]),

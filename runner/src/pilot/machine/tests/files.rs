@@ -190,6 +190,7 @@ fn an_attempt_goes_on_on_top_of_what_the_task_began_with() {
         tool: "Shell".into(),
         ok: true,
         text: "done".into(),
+        heard: None,
         checkpoint: Some(Checkpoint::Layer {
             base: false,
             blobs: vec![blob("mine")],

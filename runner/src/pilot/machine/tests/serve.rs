@@ -7,7 +7,7 @@ use oarmaster_protocol::request::{Answer, Ask};
 use oarmaster_protocol::tool::{OUTCOME_UNKNOWN, Offered};
 
 /// An agent without a sandbox.
-fn served(tools: &[&str]) -> Assignment {
+pub(super) fn served(tools: &[&str]) -> Assignment {
     let mut assignment = agent(tools);
     assignment.sandbox = None;
     assignment
@@ -50,6 +50,7 @@ fn answer(ok: bool, text: &str) -> Event {
     Event::Served(ToolAnswer {
         ok,
         text: text.into(),
+        heard: None,
     })
 }
 
@@ -70,6 +71,7 @@ fn a_call_of_the_gateway_needs_no_sandbox_and_is_a_tool_call_like_others() {
         number: 1,
         arguments: json!({"text": "ships"}),
         again: false,
+        heard: 0,
     };
     let wanted = Next::Serve {
         name: "Remember".into(),
@@ -195,7 +197,7 @@ fn the_same_call_with_the_same_answer_is_not_made_a_third_time() {
 }
 
 /// The journal of an attempt that stopped after these records, whose last answer was these calls.
-fn stopped(calls: &[(&str, &str)], after: Vec<Body>) -> Vec<Record> {
+pub(super) fn stopped(calls: &[(&str, &str)], after: Vec<Body>) -> Vec<Record> {
     let Event::Answered(answer) = super::calls(calls) else {
         unreachable!()
     };
@@ -238,7 +240,7 @@ fn intent(tool: &str) -> Body {
     }
 }
 
-fn resumed(assignment: Assignment, records: &[Record]) -> Step {
+pub(super) fn resumed(assignment: Assignment, records: &[Record]) -> Step {
     let machine = Machine::resume(assignment, None, records);
     machine.step(Event::Begin).1
 }
