@@ -33,6 +33,8 @@ pub const WORKFLOW_LABEL: &str = "oarmaster.dev/workflow";
 pub const STEP_LABEL: &str = "oarmaster.dev/step";
 /// Label of a Task of an item of a step: which one, from 0.
 pub const ITEM_LABEL: &str = "oarmaster.dev/item";
+/// Label of the Task that a planner plans in: the number of the plan, from 1.
+pub const PLAN_LABEL: &str = "oarmaster.dev/plan";
 /// Label of such a Task that is handed files: id of the request whose files they are. Guarded as they are.
 pub const FILES_LABEL: &str = "oarmaster.dev/files-of";
 /// On a ModelPool: when its cache was emptied last. Any change of it has the gateway give no answer again that it kept before.
@@ -71,6 +73,12 @@ pub fn child_name(parent: &str, uid: &str, agent: &str, request: &str) -> String
 #[must_use]
 pub fn revision_name(task: &str, uid: &str) -> String {
     format!("{}-{}", part(task, 40), base32(uid.as_bytes(), 10))
+}
+
+/// Name of the ControllerRevision that keeps a plan of a Task with a goal, from 1: that of a run, and the number.
+#[must_use]
+pub fn plan_name(task: &str, uid: &str, number: i64) -> String {
+    format!("{}-{number}", revision_name(task, uid))
 }
 
 /// Name of the Approval that is made for a request, the `round`th time: `<Task's name, 30 characters>-<tool, 12>-<10 base32 of the Task's UID

@@ -6,6 +6,7 @@ pub mod budget;
 pub mod class;
 pub mod command;
 pub mod fault;
+pub mod goal;
 pub mod pool;
 pub mod provider;
 pub mod sandbox;

@@ -48,8 +48,7 @@ pub fn workflow() -> Value {
     )
 }
 
-const TARGET: &str =
-    "set exactly one of agent (with params), run (with command or code) or workflow (with params)";
+const TARGET: &str = "set exactly one of agent (with params), run (with command or code), workflow (with params) or goal";
 const WHICH: &str = "set exactly one of name (an Agent) or select (what it must be able to do)";
 const NAMED: &str = "command goes with name: it is one of that Agent's";
 const PROMPT: &str = "an agent needs params.prompt: what it is to do; or agent.command with the params of that command";

@@ -1,5 +1,6 @@
 mod fans;
 mod files;
+mod plans;
 mod properties;
 mod undone;
 mod waits;

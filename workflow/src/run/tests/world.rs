@@ -51,6 +51,7 @@ pub struct World {
     pub next: Option<Duration>,
     pub ran: Duration,
     pub refused: BTreeMap<String, String>,
+    pub most_tasks: Option<usize>,
     pub was_paused: bool,
     now: Timestamp,
     uids: usize,
@@ -69,6 +70,7 @@ impl World {
             next: None,
             ran: Duration::ZERO,
             refused: BTreeMap::new(),
+            most_tasks: None,
             was_paused: false,
             now: Timestamp::from_second(1_000_000).unwrap(),
             uids: 0,
@@ -86,6 +88,7 @@ impl World {
             ran: self.ran,
             most: MAX_ACTIVE,
             refused: &self.refused,
+            most_tasks: self.most_tasks,
             was_paused: self.was_paused,
         }
     }
