@@ -48,6 +48,27 @@ pub fn workflow() -> Value {
     )
 }
 
+/// A Task with a goal.
+pub fn goal() -> Value {
+    object(
+        "Task",
+        json!({"goal": {
+            "text": "Make it pass.", "planner": {"name": "architect"},
+            "allow": {"agents": ["coder"]},
+            "approvePlan": {"approvers": {"groups": ["leads"]}},
+        }}),
+    )
+}
+
+/// A Task with the spec of a workflow.
+pub fn inline() -> Value {
+    let step = json!({"name": "a", "agent": {"name": "coder"}, "params": {"prompt": "x"}});
+    object(
+        "Task",
+        json!({"workflow": {"spec": {"steps": [step]}, "allow": {"agents": ["coder"], "steps": 3}}}),
+    )
+}
+
 const TARGET: &str = "set exactly one of agent (with params), run (with command or code), workflow (with params) or goal";
 const WHICH: &str = "set exactly one of name (an Agent) or select (what it must be able to do)";
 const NAMED: &str = "command goes with name: it is one of that Agent's";
@@ -71,6 +92,31 @@ fn target() -> Vec<Case> {
         taken("an agent", agent()),
         taken("a run", run()),
         taken("a workflow", workflow()),
+        taken("a goal", goal()),
+        taken("the spec of a workflow", inline()),
+        denied(
+            "a workflow by name and its spec",
+            with_spec(&inline(), json!({"workflow": {"name": "fix"}})),
+            &["set exactly one of name (a Workflow of this namespace) or spec (the spec of one)"],
+        ),
+        denied(
+            "a goal with parameters",
+            with_spec(&goal(), json!({"params": {"a": 1}})),
+            &["and a goal says all in its text"],
+        ),
+        denied(
+            "a goal for whose plan nobody is asked",
+            with_spec(
+                &goal(),
+                json!({"goal": {"approvePlan": {"approvers": {"groups": null}}}}),
+            ),
+            &["name groups, users, or both: those who may decide"],
+        ),
+        denied(
+            "a goal that is rolled back",
+            with_spec(&goal(), json!({"state": "RolledBack"})),
+            &["state RolledBack is for a workflow"],
+        ),
         denied(
             "a workflow with files",
             with_spec(
