@@ -94,7 +94,7 @@ fn token_from(text: &str) -> Result<TokenFrom, String> {
 
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// Create a Task that runs an agent, or with --workflow a workflow
+    /// Create a Task that runs an agent, with --workflow a workflow, or with --goal what an agent plans
     Run(Run),
     /// List Tasks
     #[command(visible_alias = "ls")]

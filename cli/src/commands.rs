@@ -63,9 +63,9 @@ fn phase(task: &Task) -> &'static str {
     word(phase.unwrap_or(Phase::Pending))
 }
 
-/// Whether a Task runs a workflow: then it has steps, and no transcript of its own.
+/// Whether a Task runs a workflow, or a plan: then it has steps, and no transcript of its own.
 fn is_run(task: &Task) -> bool {
-    task.spec.workflow.is_some()
+    task.spec.is_run()
 }
 
 /// Whether the Task did what it was asked.

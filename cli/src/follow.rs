@@ -79,7 +79,7 @@ pub fn follow(cluster: &Cluster, task: &Task) -> mpsc::Receiver<Event> {
         seen,
         events.clone(),
     ));
-    if task.spec.workflow.is_some() {
+    if task.spec.is_run() {
         return receiver;
     }
     let mut reader = Reader {

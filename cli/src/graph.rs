@@ -25,9 +25,16 @@ pub fn target(step: &StepSpec) -> String {
         return format!("run/{}", run.language());
     }
     match (&step.workflow, &step.approval) {
-        (Some(workflow), _) => format!("workflow/{}", workflow.name),
+        (Some(workflow), _) => match &workflow.name {
+            Some(name) => format!("workflow/{name}"),
+            None => "workflow".to_owned(),
+        },
         (None, Some(_)) => "approval".to_owned(),
         (None, None) if step.wait.is_some() => "wait".to_owned(),
+        (None, None) if step.goal.is_some() => {
+            let planner = step.goal.as_ref().map(|goal| goal.planner.name.as_str());
+            format!("goal/{}", planner.unwrap_or_default())
+        }
         (None, None) => "-".to_owned(),
     }
 }
@@ -61,6 +68,9 @@ fn reads(step: &StepSpec) -> Vec<&str> {
     found.extend(wait);
     let workspace = step.workspace.as_ref().map(|held| held.from.as_str());
     found.extend(workspace);
+    let graph = step.workflow.as_ref();
+    found.extend(graph.and_then(|graph| graph.from.as_deref()));
+    found.extend(step.goal.as_ref().map(|goal| goal.text.as_str()));
     step.for_each
         .iter()
         .for_each(|list| texts(list, &mut found));

@@ -280,7 +280,9 @@ impl World {
                     let named = task.spec.workflow.as_ref();
                     waits(task)
                         && task.namespace() == workflow.namespace()
-                        && named.is_some_and(|named| named.name == workflow.name_any())
+                        && named.is_some_and(|named| {
+                            named.name.as_deref() == Some(&*workflow.name_any())
+                        })
                 });
             })
         });

@@ -151,6 +151,8 @@ pub mod reason {
     pub const WAITING_FOR_SLOT: &str = "WaitingForSlot";
     /// The steps of the Task that are under way wait for time to pass.
     pub const WAITING_FOR_TIME: &str = "WaitingForTime";
+    /// An agent plans how the goal of the Task is reached.
+    pub const PLANNING: &str = "Planning";
     /// People can decide the Approval. The message has the command.
     pub const WAITING: &str = "Waiting";
     /// Enough people approved.

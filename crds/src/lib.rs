@@ -30,6 +30,7 @@ pub use kinds::agent::{Agent, AgentSpec, AgentStatus};
 pub use kinds::approval::{Approval, ApprovalSpec, ApprovalStatus};
 pub use kinds::budget::{Budget, BudgetSpec, BudgetStatus};
 pub use kinds::class::{SandboxClass, SandboxClassSpec, SandboxClassStatus};
+pub use kinds::goal::{Allow, GoalSpec, RunWorkflow, StepWorkflow};
 pub use kinds::pool::{ModelPool, ModelPoolSpec, ModelPoolStatus};
 pub use kinds::provider::{ModelProvider, ModelProviderSpec, ModelProviderStatus};
 pub use kinds::task::{Task, TaskSpec, TaskStatus};

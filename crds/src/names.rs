@@ -33,6 +33,8 @@ pub const WORKFLOW_LABEL: &str = "oarmaster.dev/workflow";
 pub const STEP_LABEL: &str = "oarmaster.dev/step";
 /// Label of a Task of an item of a step: which one, from 0. Guarded.
 pub const ITEM_LABEL: &str = "oarmaster.dev/item";
+/// Label of the Task that a planner plans in: the number of the plan, from 1.
+pub const PLAN_LABEL: &str = "oarmaster.dev/plan";
 /// Label of such a Task that is handed files: id of the request whose files they are. Guarded as they are.
 pub const FILES_LABEL: &str = "oarmaster.dev/files-of";
 /// Label of the Tasks that end a run, in `finally` or by undoing: they may spend what the run keeps for them.
@@ -84,6 +86,12 @@ pub fn revision_name(task: &str, uid: &str) -> String {
 pub fn slot_name(namespace: &str, workflow: &str, key: &str, which: i64) -> String {
     let of = format!("{namespace}\n{workflow}\n{key}");
     format!("{}-{which}", base32(of.as_bytes(), 32))
+}
+
+/// Name of the ControllerRevision that keeps a plan of a Task with a goal, from 1: that of a run, and the number.
+#[must_use]
+pub fn plan_name(task: &str, uid: &str, number: i64) -> String {
+    format!("{}-{number}", revision_name(task, uid))
 }
 
 /// Name of the Approval that is made for a request, the `round`th time: `<Task's name, 30 characters>-<tool, 12>-<10 base32 of the Task's UID

@@ -316,14 +316,15 @@ const OF_PODS: [&str; 24] = [
 /// Fields that have such a name and are something else: what an agent can do, in words of its author.
 const OF_AGENTS: [&str; 2] = ["Agent.capabilities", "Task.agent.select.capabilities"];
 
-/// Where any JSON may stand.
-const OPEN: [&str; 6] = [
+/// Where any JSON may stand. `Task.workflow.spec` is read as the spec of a Workflow, and what is none is refused.
+const OPEN: [&str; 7] = [
     "Agent.commands[].examples[]",
     "Agent.commands[].output.schema",
     "Agent.commands[].params",
     "Agent.output.schema",
     "ModelProvider.script.rules[].reply.toolCalls[].arguments",
     "Task.params",
+    "Task.workflow.spec",
 ];
 
 /// Every field of a schema by its path, and whether anything may stand below it.
@@ -340,7 +341,7 @@ fn fields(schema: &Value, path: &str, into: &mut Vec<(String, bool)>) {
     }
 }
 
-/// A part of a PodSpec in users' hands would undo what the operator writes into each pod. What takes any JSON is data for models.
+/// A part of a PodSpec in users' hands would undo what the operator writes into each pod. What takes any JSON is data for models, or read as one of our types.
 #[test]
 fn no_spec_has_a_way_into_a_pod() {
     let kinds = [

@@ -66,7 +66,7 @@ pub struct Values {
 }
 
 /// How many levels data has: 0 of what is neither list nor object.
-fn depth(data: &serde_json::Value) -> usize {
+pub(crate) fn depth(data: &serde_json::Value) -> usize {
     let mut deepest = 0;
     let mut open = vec![(data, 0)];
     while let Some((data, level)) = open.pop() {

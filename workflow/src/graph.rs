@@ -89,6 +89,10 @@ pub struct Pattern {
     pub contents: BTreeMap<usize, Template>,
     /// The step whose workspace it begins with.
     pub workspace: Option<Template>,
+    /// What gives the graph that it runs, of a workflow that a model made.
+    pub graph: Option<Template>,
+    /// What is to be reached, of a goal.
+    pub goal: Option<Template>,
     /// Files that are artifacts of other steps, by index.
     pub artifacts: BTreeMap<usize, StepArtifact>,
 }
@@ -278,6 +282,21 @@ impl Graph {
 }
 
 impl Step {
+    /// Whether it reads what is shared: other steps than those that it needs have a say in that.
+    #[must_use]
+    pub fn reads_shared(&self) -> bool {
+        let question = self.question.iter().flat_map(|(ask, show)| [ask, show]);
+        let templates = question.chain(&self.until_when);
+        let pattern = &self.pattern;
+        let texts = pattern.params.iter().chain(&pattern.env);
+        let texts = texts.chain(&pattern.workspace).chain(&pattern.graph);
+        let texts = texts.chain(&pattern.goal).chain(pattern.contents.values());
+        let names = |reads: &Reads| reads.names.contains("shared");
+        let mut all = templates.chain(texts);
+        all.any(|template| names(&template.reads()))
+            || self.condition.iter().any(|it| names(it.reads()))
+    }
+
     /// Most of its items that are under way at once.
     #[must_use]
     pub fn parallel(&self) -> usize {
@@ -458,6 +477,14 @@ impl Work<'_> {
                 let from = serde_json::Value::String(workspace.from.clone());
                 self.template(&at(".workspace.from"), &from)
             }),
+            graph: step.workflow.as_ref().and_then(|workflow| {
+                let from = serde_json::Value::String(workflow.from.clone()?);
+                self.template(&at(".workflow.from"), &from)
+            }),
+            goal: step.goal.as_ref().and_then(|goal| {
+                let text = serde_json::Value::String(goal.text.clone());
+                self.template(&at(".goal.text"), &text)
+            }),
             artifacts: {
                 let files = step.files.iter().enumerate();
                 let artifacts = files.filter_map(|(nth, file)| Some((nth, file.artifact.clone()?)));
@@ -496,9 +523,11 @@ impl Work<'_> {
             let command = agent.command.as_deref();
             texts.extend(command.map(|command| (".agent.command", command)));
         }
-        if let Some(workflow) = &step.workflow {
-            texts.push((".workflow.name", &workflow.name));
-        }
+        let workflow = step.workflow.as_ref();
+        let workflow = workflow.and_then(|workflow| workflow.name.as_deref());
+        texts.extend(workflow.map(|name| (".workflow.name", name)));
+        let planner = step.goal.as_ref().map(|goal| goal.planner.name.as_str());
+        texts.extend(planner.map(|name| (".goal.planner.name", name)));
         if let Some(run) = &step.run {
             texts.push((".run.sandbox.image", &run.sandbox.image));
             texts.extend(

@@ -8,6 +8,7 @@ mod fan;
 mod fold;
 mod follow;
 mod items;
+mod keep;
 mod key;
 mod make;
 mod numbers;
@@ -19,12 +20,14 @@ mod undo;
 mod values;
 
 pub use fold::{Fold, Folding, Kept, Want};
+pub use keep::keep;
 pub use key::slot_key;
 pub use make::{Make, What, Which, object, objects};
 pub use rerun::{NOTHING_TO_UNDO, rerun, roll_back};
 
 use crate::graph::Graph;
 use crate::graph::Step;
+use crate::made;
 use fan::Fan;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -72,6 +75,8 @@ pub struct Seen<'a> {
     pub ran: Duration,
     /// Most steps that may be under way at once.
     pub most: usize,
+    /// Most Tasks that its steps may become, of a graph that a model made: see [`crate::made`].
+    pub most_tasks: Option<usize>,
     /// Objects that the API server does not take, with what it says; and steps that cannot become objects, by name.
     pub refused: &'a BTreeMap<String, String>,
     /// Whether it was paused until now: then its Tasks are, too, and go on with it. One that somebody has paused by itself stays so.
@@ -328,6 +333,14 @@ impl Run<'_> {
                 self.standing
                     .fail(at, FailureClass::InvalidInput.as_str(), &text);
             }
+            Ok(Some(items)) if self.has_too_many(at, items.len()) => {
+                let text = format!(
+                    "with its {} items the plan has more steps than allow.steps lets it",
+                    items.len()
+                );
+                let class = FailureClass::LimitReached.as_str();
+                self.standing.fail(at, class, &text);
+            }
             Ok(Some(items)) => {
                 let digest = values::digest(&items);
                 let fan = Fan::new(items.len(), digest.clone());
@@ -343,6 +356,25 @@ impl Run<'_> {
     /// How many items there are in all steps.
     fn items_of_all(&self) -> usize {
         self.standing.fans.values().map(Fan::len).sum()
+    }
+
+    /// Whether the steps become more Tasks than they may, with so many items of this one.
+    fn has_too_many(&self, at: usize, items: usize) -> bool {
+        let Some(most) = self.seen.most_tasks else {
+            return false;
+        };
+        let all = self.graph.steps.iter().enumerate();
+        let all = all.map(|(other, step)| {
+            let known = self.standing.fans.get(&other).map(Fan::len);
+            let known = known.or_else(|| made::literal_items(&step.spec));
+            let items = if other == at {
+                items
+            } else {
+                known.unwrap_or(1)
+            };
+            made::weight(&step.spec, items)
+        });
+        all.fold(0_usize, usize::saturating_add) > most
     }
 
     /// Begins items of a step, as long as there are places.

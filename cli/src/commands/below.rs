@@ -34,7 +34,12 @@ fn or_warn<T>(found: Result<T, Error>) -> Option<T> {
 /// The Workflow as it was when the Task began; what may have its name and is not the Task's says nothing.
 async fn kept(cluster: &Cluster, task: &Task) -> Result<Option<WorkflowSpec>, Error> {
     let uid = task.metadata.uid.as_deref().unwrap_or_default();
-    let name = names::revision_name(name(task), uid);
+    let plan = task.status.as_ref().and_then(|status| status.plan.as_ref());
+    let plan = plan.and_then(|plan| plan.plans.last());
+    let name = match plan {
+        Some(plan) => plan.name.clone(),
+        None => names::revision_name(name(task), uid),
+    };
     let api: Api<ControllerRevision> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let act = format!("failed to read the Workflow that runs, in ControllerRevision {name}");
     let Some(held) = call(&act, api.get_opt(&name)).await? else {

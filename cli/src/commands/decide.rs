@@ -72,7 +72,7 @@ async fn decide(cluster: &Cluster, name: &str, wanted: Wanted, yes: bool) -> Res
 }
 
 /// The caller's user name, as the API server knows it.
-async fn own_name(cluster: &Cluster) -> Result<String, Error> {
+pub async fn own_name(cluster: &Cluster) -> Result<String, Error> {
     let all: Api<SelfSubjectReview> = Api::all(cluster.client.clone());
     let act = "failed to ask the API server who you are";
     let asked = SelfSubjectReview::default();

@@ -10,6 +10,7 @@ use crate::steps::{Below, HEADER, rows, waits};
 use crate::{output, text};
 use jiff::Timestamp;
 use oarmaster_crds::Task;
+use oarmaster_crds::kinds::goal::{PlanEstimate, PlanStage, PlanStatus};
 use oarmaster_crds::kinds::task::RequestKind;
 
 pub async fn run(cluster: &Cluster, args: Get) -> Result<(), Error> {
@@ -93,6 +94,11 @@ fn describe(task: &Task, below: &Below, now: Timestamp, flags: &str) -> String {
             ),
         );
     }
+    if let Some(plan) = &status.plan {
+        for (label, value) in plan_lines(plan) {
+            put(label, &value);
+        }
+    }
     if let Some(steps) = &status.steps {
         put("Runs", &steps.revision);
         put("Steps", &format!("{} have ended", steps.progress));
@@ -136,6 +142,43 @@ fn describe(task: &Task, below: &Below, now: Timestamp, flags: &str) -> String {
         }
         _ => page.text(),
     }
+}
+
+/// How the plans of a goal stand.
+fn plan_lines(plan: &PlanStatus) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    let stage = match plan.stage {
+        PlanStage::Planning => format!("is made, asked for {} times", plan.tries),
+        PlanStage::Approving => "waits for people".to_owned(),
+        PlanStage::Running => "runs, or has run".to_owned(),
+    };
+    for held in &plan.plans {
+        let kept = match held.kept.as_slice() {
+            [] => String::new(),
+            kept => format!(", keeps {}", kept.join(", ")),
+        };
+        let failed = held.failed.as_ref();
+        let failed = failed.map_or_else(String::new, |why| format!(": {why}"));
+        lines.push((
+            "Plan",
+            format!("{}, {}{kept}{failed}", held.number, held.name),
+        ));
+    }
+    lines.push(("Planning", format!("plan {} {stage}", plan.number)));
+    if let Some(problems) = &plan.problems {
+        lines.push(("Problems", problems.clone()));
+    }
+    if let Some(estimate) = &plan.estimate {
+        let PlanEstimate {
+            tokens,
+            usd,
+            duration,
+            unknown,
+        } = estimate;
+        lines.push(("Estimate", format!("{tokens} tokens, ${usd}, {duration}")));
+        lines.extend(unknown.iter().map(|what| ("Not known", what.clone())));
+    }
+    lines
 }
 
 fn next(task: &Task, flags: &str) -> String {

@@ -1,6 +1,6 @@
 //! `oar run`.
 
-use super::{is_run, name, params, watch};
+use super::{decide, is_run, name, params, watch};
 use crate::args::Run;
 use crate::cluster::{Cluster, call};
 use crate::error::Error;
@@ -8,8 +8,12 @@ use crate::{files, output, text};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::PostParams;
 use oarmaster_crds::conditions::{self, READY};
+use oarmaster_crds::kinds::approval::{Approvers, OnTimeout};
+use oarmaster_crds::kinds::goal::{PLANNED_STEPS, PlanApproval};
 use oarmaster_crds::kinds::task::AgentCall;
-use oarmaster_crds::{Allowance, GepDuration, LocalRef, Task, TaskSpec, Usd};
+use oarmaster_crds::{
+    Allow, Allowance, GepDuration, GoalSpec, LocalRef, RunWorkflow, Task, TaskSpec, Usd,
+};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,6 +25,11 @@ pub async fn run(cluster: &Cluster, args: Run) -> Result<(), Error> {
     let Run {
         agent,
         workflow,
+        goal,
+        planner,
+        allow,
+        steps,
+        approve_plan,
         command,
         params: words,
         files,
@@ -35,12 +44,23 @@ pub async fn run(cluster: &Cluster, args: Run) -> Result<(), Error> {
     } = args;
     let budget = budget.map(money).transpose()?;
     let timeout = timeout.map(duration).transpose()?;
-    let (target, mut spec) = match workflow {
-        Some(name) => {
+    let (target, mut spec) = match (workflow, goal) {
+        (_, Some(text)) => {
+            let planner = planner.unwrap_or_default();
+            let plain = Allow::default();
+            let allow = Allow {
+                agents: allow,
+                steps: steps.unwrap_or(PLANNED_STEPS),
+                ..plain
+            };
+            let spec = of_goal(cluster, text, &planner, allow, approve_plan).await?;
+            (planner, spec)
+        }
+        (Some(name), None) => {
             let spec = of_workflow(cluster, &name, words).await?;
             (name, spec)
         }
-        None => {
+        (None, None) => {
             let name = agent.unwrap_or_default();
             let files = files.map(|folder| (folder, skip_binary));
             let spec = of_agent(cluster, &name, command, words, files).await?;
@@ -84,8 +104,49 @@ async fn of_workflow(
     let conditions = held.status.as_ref().map(|status| &*status.conditions);
     warn("Workflow", name, conditions.unwrap_or_default());
     Ok(TaskSpec {
-        workflow: Some(LocalRef::new(name)),
+        workflow: Some(RunWorkflow::named(name)),
         params: (!params.is_empty()).then_some(params),
+        ..TaskSpec::default()
+    })
+}
+
+/// `approve`: whether whoever calls is asked before a plan runs.
+async fn of_goal(
+    cluster: &Cluster,
+    text: String,
+    planner: &str,
+    allow: Allow,
+    approve: bool,
+) -> Result<TaskSpec, Error> {
+    if text.trim().is_empty() {
+        return Err(Error::input("the goal is empty").next("--goal 'Make the tests pass.'"));
+    }
+    for name in allow.agents.iter().map(String::as_str).chain([planner]) {
+        let held = cluster.agent(name).await?;
+        let conditions = held.status.as_ref().map(|status| &*status.conditions);
+        warn("Agent", name, conditions.unwrap_or_default());
+    }
+    let approve_plan = if approve {
+        Some(PlanApproval {
+            approvers: Approvers {
+                users: vec![decide::own_name(cluster).await?],
+                groups: Vec::new(),
+                count: 1,
+                allow_requester: true,
+            },
+            timeout: GepDuration::new("24h"),
+            on_timeout: OnTimeout::Reject,
+        })
+    } else {
+        None
+    };
+    Ok(TaskSpec {
+        goal: Some(GoalSpec {
+            text,
+            planner: LocalRef::new(planner),
+            allow,
+            approve_plan,
+        }),
         ..TaskSpec::default()
     })
 }

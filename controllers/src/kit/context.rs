@@ -227,14 +227,14 @@ impl Context {
         .await
     }
 
-    /// What the run of a Task runs, if this process has read it.
+    /// What the run of a Task runs, if this process has read it. `uid` is that of the Task; of a plan of a goal `/` and its number follow.
     #[must_use]
     pub fn graph(&self, uid: &str) -> Option<Arc<Graph>> {
         let graphs = self.graphs.lock().unwrap_or_else(PoisonError::into_inner);
         graphs.get(uid).cloned()
     }
 
-    /// Remembers what the run of a Task runs.
+    /// Remembers what the run of a Task runs; `uid` as for [`Self::graph`].
     pub fn keep(&self, uid: &str, graph: &Arc<Graph>) {
         let mut graphs = self.graphs.lock().unwrap_or_else(PoisonError::into_inner);
         graphs.insert(uid.to_owned(), Arc::clone(graph));
@@ -243,7 +243,11 @@ impl Context {
     /// Forgets what is known of a run: it has ended.
     pub fn forget_run(&self, uid: &str) {
         let mut graphs = self.graphs.lock().unwrap_or_else(PoisonError::into_inner);
-        graphs.remove(uid);
+        let of_plan = |key: &str| {
+            let rest = key.strip_prefix(uid);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        graphs.retain(|key, _| !of_plan(key));
         self.memories.forget(uid);
     }
 

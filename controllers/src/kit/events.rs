@@ -37,6 +37,8 @@ pub enum Reason {
     Delegated,
     /// A step of a workflow was begun; the note names its Task.
     StepStarted,
+    /// A planner is asked how a goal is reached, and its plan is taken; the note names its Task, or the plan.
+    Planned,
     /// People are asked; the note names the Approval, or says how to decide it.
     ApprovalAsked,
     /// The Approval is decided.
@@ -68,6 +70,7 @@ impl Reason {
             Self::RerunRefused => "RerunRefused",
             Self::Delegated => "Delegated",
             Self::StepStarted => "StepStarted",
+            Self::Planned => "Planned",
             Self::ApprovalAsked => "ApprovalAsked",
             Self::ApprovalDecided => "ApprovalDecided",
             Self::JobRefused => "JobRefused",
@@ -93,6 +96,7 @@ impl Reason {
             | Self::RerunRefused
             | Self::Delegated
             | Self::StepStarted
+            | Self::Planned
             | Self::ApprovalAsked
             | Self::ApprovalDecided => false,
         }

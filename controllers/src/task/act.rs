@@ -128,6 +128,7 @@ pub async fn act(task: &Task, ctx: &Context, seen: &Observed, todo: Plan) -> Res
         let kind = match (call, &task.spec.run) {
             (Some(_), _) => "agent",
             (None, Some(_)) => "run",
+            (None, None) if task.spec.goal.is_some() => "goal",
             (None, None) => "workflow",
         };
         ctx.metrics

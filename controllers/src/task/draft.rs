@@ -55,9 +55,13 @@ impl<'a> Draft<'a> {
         status.target = Some(match (&task.spec.agent, &task.spec.run) {
             (Some(call), _) => call.target(census::agent(&status)),
             (None, Some(run)) => format!("run/{}", run.language()),
-            (None, None) => match &task.spec.workflow {
-                Some(workflow) => format!("workflow/{}", workflow.name),
-                None => "none".to_owned(),
+            (None, None) => match (&task.spec.workflow, &task.spec.goal) {
+                (Some(workflow), _) => match &workflow.name {
+                    Some(name) => format!("workflow/{name}"),
+                    None => "workflow".to_owned(),
+                },
+                (None, Some(goal)) => format!("goal/{}", goal.planner.name),
+                (None, None) => "none".to_owned(),
             },
         });
         Self {
@@ -454,6 +458,19 @@ impl<'a> Draft<'a> {
         });
     }
 
+    /// A plan is made, or taken.
+    pub fn planned(&mut self, number: i64, message: &str) {
+        // Each is told: events of a reason are told apart by their action.
+        let nth = self.notes.len();
+        let tries = self.status.plan.as_ref().map_or(0, |plan| plan.tries);
+        self.notes.push(Note {
+            reason: Reason::Planned,
+            action: format!("Plan{number}Try{tries}Note{nth}"),
+            message: message.to_owned(),
+            warning: false,
+        });
+    }
+
     /// An object is made for a step.
     pub fn stepped(&mut self, made: &Make) {
         let (reason, kind) = match &made.what {
@@ -759,7 +776,7 @@ impl<'a> Draft<'a> {
             })
             .collect();
         let held = self.task.status.clone().unwrap_or_default();
-        let run = self.task.spec.workflow.is_some() && self.seen.report.is_some();
+        let run = self.task.spec.is_run() && self.seen.report.is_some();
         let raised = held.observed_generation.is_some()
             && held.observed_generation != self.task.metadata.generation
             && self.start.is_none()

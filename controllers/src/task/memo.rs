@@ -137,7 +137,8 @@ pub fn follows(task: &Task, name: &str) -> bool {
 
 /// The `memo` of the Task of a step: with the Workflow in its key, which nobody but the operator writes for a step.
 pub(super) fn of_step(run: &Task, memo: Option<&MemoSpec>) -> Option<MemoSpec> {
-    let workflow = run.spec.workflow.as_ref().map(|named| &named.name);
+    let workflow = run.spec.workflow.as_ref();
+    let workflow = workflow.and_then(|named| named.name.as_ref());
     memo.map(|memo| MemoSpec {
         key: format!("{}/{}", workflow.map_or("", String::as_str), memo.key),
         ttl: memo.ttl.clone(),

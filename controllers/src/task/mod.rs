@@ -36,7 +36,7 @@ use std::sync::Arc;
 /// One pass.
 pub fn reconcile(task: Arc<Task>, ctx: Arc<Context>) -> BoxFuture<'static, Result<Action>> {
     async move {
-        if task.spec.workflow.is_none() {
+        if !task.spec.is_run() {
             let seen = observe::observe(&task, &ctx).await?;
             return act::act(&task, &ctx, &seen, plan::plan(&task, &seen)).await;
         }

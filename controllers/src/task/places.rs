@@ -127,7 +127,7 @@ impl Shown {
         let nothing = TaskStatus::default();
         let status = task.status.as_ref().unwrap_or(&nothing);
         let ended = conditions::is_true(&status.conditions, conditions::FINISHED);
-        if ended || task.spec.workflow.is_some() {
+        if ended || task.spec.is_run() {
             return None;
         }
         Some(Self {

@@ -150,7 +150,7 @@ pub fn plan(task: &Task, seen: &Observed) -> Plan {
         }
     } else if task.metadata.deletion_timestamp.is_some() {
         leaving(&mut draft);
-    } else if task.spec.workflow.is_some() {
+    } else if task.spec.is_run() {
         run::plan(&mut draft);
     } else if task.spec.state == DesiredState::Cancelled {
         draft.sync(); // what was used so far stays visible
@@ -197,7 +197,7 @@ pub fn hindered(task: &Task, seen: &Observed, why: &str) -> Option<TaskStatus> {
 
 /// The end was written: only evidence is to be removed, late usage to be booked, and the Task itself once its time has come.
 fn settled(draft: &mut Draft<'_>) {
-    if draft.task.spec.workflow.is_some() {
+    if draft.task.spec.is_run() {
         run::late(draft);
     } else {
         draft.usage();

@@ -4,14 +4,17 @@
 mod act;
 mod again;
 mod fold;
+pub(in crate::task) mod goal;
 mod lease;
 mod memory;
 mod observe;
+mod past;
 pub mod slot;
 
 pub(super) use act::{Carried, carry_out};
 pub(super) use again::goes_on;
 use again::more;
+pub use goal::{Facts, Known};
 pub(super) use lease::release as give_back;
 pub use memory::{Memories, Memory};
 pub(super) use observe::observe;
@@ -29,12 +32,13 @@ use oarmaster_crds::conditions::{reason, whole_second};
 use oarmaster_crds::kinds::steps::{ActiveStep, StepKind, StepsStatus};
 use oarmaster_crds::kinds::task::{DesiredState, FailureStatus, Phase, Usage};
 use oarmaster_crds::validate::{self, summary};
-use oarmaster_crds::{Approval, GepDuration, Task, WorkflowSpec, access, names};
+use oarmaster_crds::{Allow, Approval, GepDuration, Task, WorkflowSpec, access, names};
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::admin::{MAX_LABELS, OpenAttempt, RunsIn, TaskBudget};
 use oarmaster_protocol::assignment::{Assignment, Target, WorkflowTarget, Workspace};
 use oarmaster_protocol::request::action;
 use oarmaster_workflow::graph::Graph;
+use oarmaster_workflow::made;
 use oarmaster_workflow::run::{self, Fold, Lists, Make, Over, Want, What};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -81,6 +85,9 @@ pub(super) fn plan(draft: &mut Draft<'_>) {
         draft.look_in(Duration::ZERO); // this pass looked for something else
         return;
     };
+    if let Some(goal) = &draft.task.spec.goal {
+        return goal::plan(draft, seen, goal);
+    }
     if draft.attempt().is_some() {
         match &seen.graph {
             Some(graph) => advance(draft, seen, graph),
@@ -91,18 +98,8 @@ pub(super) fn plan(draft: &mut Draft<'_>) {
         }
         return;
     }
-    match draft.task.spec.state {
-        DesiredState::Cancelled => return draft.cancel(),
-        DesiredState::RolledBack => return draft.rolled_back(),
-        DesiredState::Paused => return draft.pause(),
-        DesiredState::Running => {}
-    }
-    let problems = validate::task(&draft.task.spec, &draft.task.metadata);
-    if let Some(first) = problems.first() {
-        return draft.refuse(super::refs::class_of(first.rule), &summary(&problems));
-    }
-    if depth(draft.task) >= requests::MAX_DEPTH {
-        return draft.refuse(FailureClass::LimitReached, &too_deep());
+    if !may_begin(draft) {
+        return;
     }
     match &seen.named {
         Named::NotLooked => draft.look_in(Duration::ZERO),
@@ -117,11 +114,12 @@ pub(super) fn plan(draft: &mut Draft<'_>) {
             };
             draft.take_on();
             let name = draft.task.spec.workflow.as_ref();
-            let name = name.map(|named| named.name.as_str()).unwrap_or_default();
+            let name = name.and_then(|named| named.name.as_deref());
+            let name = name.unwrap_or("spec");
             // The types of the API always serialise.
             let digest = names::spec_digest(&graph.spec).unwrap_or_default();
             if !kept {
-                draft.run.pin = Some(Box::new(pin(draft.task, &graph.spec)));
+                draft.run.pin = Some(Box::new(pin(draft.task, &graph.spec, None)));
             }
             draft.status.steps = Some(StepsStatus {
                 // What was asked for before it began is no second time.
@@ -141,6 +139,39 @@ pub(super) fn plan(draft: &mut Draft<'_>) {
             draft.look_in(Duration::ZERO);
         }
     }
+}
+
+/// Whether a run may begin; where it may not, that is said.
+fn may_begin(draft: &mut Draft<'_>) -> bool {
+    let problems = match draft.task.spec.state {
+        DesiredState::Running => validate::task(&draft.task.spec, &draft.task.metadata),
+        DesiredState::Cancelled => {
+            draft.cancel();
+            return false;
+        }
+        DesiredState::RolledBack => {
+            draft.rolled_back();
+            return false;
+        }
+        DesiredState::Paused => {
+            draft.pause();
+            return false;
+        }
+    };
+    if let Some(first) = problems.first() {
+        draft.refuse(super::refs::class_of(first.rule), &summary(&problems));
+        return false;
+    }
+    if depth(draft.task) >= requests::MAX_DEPTH {
+        draft.refuse(FailureClass::LimitReached, &too_deep());
+        return false;
+    }
+    true
+}
+
+/// Under which a plan of a goal is remembered by this process.
+fn key_of_plan(uid: &str, number: i64) -> String {
+    format!("{uid}/{number}")
 }
 
 fn too_deep() -> String {
@@ -198,25 +229,12 @@ fn advance(draft: &mut Draft<'_>, seen: &Seen, graph: &Graph) {
     if !slot::has_place(draft, seen, graph, begun) {
         return;
     }
-    if draft.seen.report.is_none() && !seen.gateway_silent {
-        match seen.budget {
-            _ if begun && !seen.reopens => {
-                return lost(
-                    draft,
-                    "the gateway does not know the run any more; create the Task anew",
-                );
-            }
-            Some(budget) => {
-                let number = draft.attempt().unwrap_or(1);
-                let mut open = open(task, &held.revision, budget);
-                open.keeps = graph.has_an_end();
-                draft.run.open = Some((number, Box::new(open)));
-            }
-            None => {
-                let class = access::absent("SandboxClass", ("", names::DEFAULT), "");
-                return draft.wait_for(&class);
-            }
-        }
+    let of_goal = goal::pinned(task);
+    let revision = of_goal.as_ref().unwrap_or(&held.revision);
+    // What the next plan of a goal has at its end nobody knows.
+    let keeps = graph.has_an_end() || of_goal.is_some();
+    if !opened(draft, seen, begun, revision, keeps) {
+        return;
     }
     let before = draft.status.ran_for.as_ref();
     let before = before.and_then(|ran| ran.get().ok()).unwrap_or_default();
@@ -237,8 +255,10 @@ fn advance(draft: &mut Draft<'_>, seen: &Seen, graph: &Graph) {
             ran,
             most: most(task),
             refused: &refused(task, seen, graph),
+            most_tasks: allow(task).map(made::most_steps),
             was_paused: draft.status.phase == Some(Phase::Paused),
-            folding: seen.memory.folding,
+            // A graph of a model has few items.
+            folding: seen.memory.folding.filter(|_| allow(task).is_none()),
             kept: &seen.memory.kept,
             lists: &seen.memory.lists,
         },
@@ -275,6 +295,7 @@ fn advance(draft: &mut Draft<'_>, seen: &Seen, graph: &Graph) {
     draft.status.steps = Some(steps);
     match moves.over {
         None => under_way(draft, seen),
+        Some(Over::Failed(failure)) if goal::plans_anew(draft, &failure) => {}
         Some(over) => {
             draft.fence("the run has ended");
             match over {
@@ -295,9 +316,44 @@ fn advance(draft: &mut Draft<'_>, seen: &Seen, graph: &Graph) {
     }
 }
 
+/// Has the attempt opened, unless it is; whether the pass goes on.
+fn opened(draft: &mut Draft<'_>, seen: &Seen, begun: bool, revision: &str, keeps: bool) -> bool {
+    if draft.seen.report.is_some() || seen.gateway_silent {
+        return true;
+    }
+    match seen.budget {
+        _ if begun && !seen.reopens => {
+            lost(
+                draft,
+                "the gateway does not know the run any more; create the Task anew",
+            );
+            false
+        }
+        Some(budget) => {
+            let number = draft.attempt().unwrap_or(1);
+            let mut open = open(draft.task, revision, budget);
+            open.keeps = keeps;
+            draft.run.open = Some((number, Box::new(open)));
+            true
+        }
+        None => {
+            let class = access::absent("SandboxClass", ("", names::DEFAULT), "");
+            draft.wait_for(&class);
+            false
+        }
+    }
+}
+
 /// Steps that may be under way at once. A run that is a step of another one has a tenth, so that a tree stays within a thousand.
 fn most(task: &Task) -> usize {
     (run::MAX_ACTIVE / 10_usize.pow(depth(task).min(2))).max(1)
+}
+
+/// What the graph of a run may name that a model made.
+fn allow(task: &Task) -> Option<&Allow> {
+    let workflow = task.spec.workflow.as_ref();
+    let goal = task.spec.goal.as_ref().map(|goal| &goal.allow);
+    goal.or_else(|| workflow?.allow.as_ref())
 }
 
 /// Steps that cannot become objects: what the API server said of them, and runs that would be too deep.
@@ -307,7 +363,7 @@ fn refused(task: &Task, seen: &Seen, graph: &Graph) -> BTreeMap<String, String> 
         let runs = graph
             .steps
             .iter()
-            .filter(|step| step.spec.workflow.is_some());
+            .filter(|step| step.spec.workflow.is_some() || step.spec.goal.is_some());
         refused.extend(runs.map(|step| (step.spec.name.clone(), too_deep())));
     }
     refused
@@ -427,16 +483,19 @@ fn usage(draft: &Draft<'_>) -> Option<Usage> {
 }
 
 /// The Workflow as it is kept: in the Task's namespace and owned by it, so that it is there as long as the Task is.
-fn pin(task: &Task, spec: &WorkflowSpec) -> ControllerRevision {
+fn pin(task: &Task, spec: &WorkflowSpec, plan: Option<i64>) -> ControllerRevision {
     let name = task.metadata.name.as_deref().unwrap_or_default();
     let uid = task.metadata.uid.as_deref().unwrap_or_default();
     ControllerRevision {
         metadata: ObjectMeta {
             labels: Some([(names::TASK_UID_LABEL.to_owned(), uid.to_owned())].into()),
-            ..made_for(task, &names::revision_name(name, uid))
+            ..match plan {
+                None => made_for(task, &names::revision_name(name, uid)),
+                Some(number) => made_for(task, &names::plan_name(name, uid, number)),
+            }
         },
         data: serde_json::to_value(spec).ok().map(RawExtension),
-        revision: 1,
+        revision: plan.unwrap_or(1),
     }
 }
 
@@ -474,7 +533,7 @@ fn open(task: &Task, revision: &str, budget: TaskBudget) -> OpenAttempt {
 
 /// The label by which costs are summed up by workflow.
 fn labels_of_workflow(task: &Task) -> Option<(String, String)> {
-    let name = &task.spec.workflow.as_ref()?.name;
+    let name = task.spec.workflow.as_ref()?.name.as_ref()?;
     (name.len() <= 63).then(|| (names::WORKFLOW_LABEL.to_owned(), name.clone()))
 }
 
@@ -569,4 +628,26 @@ pub(super) fn params(
 /// Who decides an Approval, and what is filled in.
 fn asks(approval: &Approval) -> observe::Asks {
     (who(&approval.spec.approvers), approval.spec.form.clone())
+}
+
+#[cfg(test)]
+pub(in crate::task) mod testing {
+    //! What a test needs that plays the caches.
+
+    use super::observe::Asks;
+    use oarmaster_crds::{Approval, Task};
+    use oarmaster_workflow::run::Found;
+
+    /// How a Task of the run stands.
+    pub fn of_task(run: &Task, child: &Task) -> Found {
+        super::observe::of_task(run, child)
+    }
+
+    /// How an Approval of the run stands, and who decides it.
+    pub fn of_approval(run: &Task, approval: &Approval) -> (Found, Asks) {
+        (
+            super::observe::of_approval(run, approval),
+            super::asks(approval),
+        )
+    }
 }

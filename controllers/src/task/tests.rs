@@ -3,6 +3,7 @@ mod choice;
 mod commands;
 mod events;
 mod generated;
+mod goals;
 mod hardened;
 mod job;
 mod life;

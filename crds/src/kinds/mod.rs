@@ -7,6 +7,7 @@ pub mod class;
 pub mod command;
 pub mod concurrency;
 pub mod fault;
+pub mod goal;
 pub mod memo;
 pub mod pool;
 pub mod provider;

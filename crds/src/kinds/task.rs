@@ -2,6 +2,7 @@
 
 use super::agent::{ToolApproval, capabilities_schema};
 use super::approval::Approvers;
+use super::goal::{GoalSpec, PlanStatus, RunWorkflow};
 use super::memo::{MemoSpec, MemoStatus};
 use super::sandbox::{AcceptSpec, SandboxSpec};
 use super::steps::StepsStatus;
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// One piece of work: an agent with a prompt, code, or a workflow. Its name is its idempotency key; creating it starts it. Once created, only `state` and a raised `budget` may change.
+/// One piece of work: an agent with a prompt, code, a workflow, or a goal. Its name is its idempotency key; creating it starts it. Once created, only `state` and a raised `budget` may change.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "oarmaster.dev",
@@ -26,7 +27,7 @@ use std::collections::BTreeMap;
     namespaced,
     status = "TaskStatus",
     derive = "PartialEq",
-    doc = "One piece of work: an agent with a prompt, code, or a workflow. Creating it starts it.",
+    doc = "One piece of work: an agent with a prompt, code, a workflow, or a goal. Creating it starts it.",
     printcolumn(name = "TARGET", type_ = "string", json_path = ".status.target"),
     printcolumn(name = "PHASE", type_ = "string", json_path = ".status.phase"),
     printcolumn(
@@ -78,13 +79,14 @@ use std::collections::BTreeMap;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("[has(self.agent), has(self.run), has(self.workflow)].filter(set, set).size() == 1").message("set exactly one of agent (with params), run (with command or code) or workflow (with params)"),
-    validation = Rule::new("!has(self.run) || !has(self.params)").message("params are for an agent or a workflow; code in run takes its values from run.env"),
+    validation = Rule::new("[has(self.agent), has(self.run), has(self.workflow), has(self.goal)].filter(set, set).size() == 1").message("set exactly one of agent (with params), run (with command or code), workflow (with params) or goal"),
+    validation = Rule::new("(!has(self.run) && !has(self.goal)) || !has(self.params)").message("params are for an agent or a workflow; code in run takes its values from run.env, and a goal says all in its text"),
     validation = Rule::new("!has(self.agent) || has(self.agent.command) || (has(self.params) && has(self.params.prompt))").message("an agent needs params.prompt: what it is to do; or agent.command with the params of that command"),
     validation = Rule::new("has(self.agent) == has(oldSelf.agent) && (!has(self.agent) || self.agent == oldSelf.agent)").message("agent cannot change after creation; create another Task"),
     validation = Rule::new("has(self.run) == has(oldSelf.run) && (!has(self.run) || self.run == oldSelf.run)").message("run cannot change after creation; create another Task"),
-    validation = Rule::new("!has(self.workflow) || (!has(self.files) && !has(self.artifacts) && !has(self.accept) && !has(self.workspace))").message("files, artifacts, accept and workspace are for an agent or a run; those of a workflow stand in its steps"),
+    validation = Rule::new("(!has(self.workflow) && !has(self.goal)) || (!has(self.files) && !has(self.artifacts) && !has(self.accept) && !has(self.workspace))").message("files, artifacts, accept and workspace are for an agent or a run; those of a workflow stand in its steps"),
     validation = Rule::new("has(self.workflow) == has(oldSelf.workflow) && (!has(self.workflow) || self.workflow == oldSelf.workflow)").message("workflow cannot change after creation; create another Task"),
+    validation = Rule::new("has(self.goal) == has(oldSelf.goal) && (!has(self.goal) || self.goal == oldSelf.goal)").message("goal cannot change after creation; create another Task"),
     validation = Rule::new("has(self.params) == has(oldSelf.params) && (!has(self.params) || self.params == oldSelf.params)").message("params cannot change after creation; create another Task"),
     validation = Rule::new("has(self.files) == has(oldSelf.files) && (!has(self.files) || self.files == oldSelf.files)").message("files cannot change after creation; create another Task"),
     validation = Rule::new("has(self.artifacts) == has(oldSelf.artifacts) && (!has(self.artifacts) || self.artifacts == oldSelf.artifacts)").message("artifacts cannot change after creation; create another Task"),
@@ -110,12 +112,12 @@ use std::collections::BTreeMap;
     validation = Rule::new("!has(self.rerun) || has(self.workflow)").message("rerun is for a workflow; of an agent or a run create another Task"),
     validation = Rule::new("!has(oldSelf.rerun) || (has(self.rerun) && self.rerun.count >= oldSelf.rerun.count)").message("rerun.count can only be raised"),
     validation = Rule::new("self.state != 'RolledBack' || has(self.workflow)").message("state RolledBack is for a workflow, whose steps say how they are undone; cancel an agent or a run"),
-    validation = Rule::new("!has(self.memo) || (!has(self.continueFrom) && !has(self.replay))").message("memo does not go with continueFrom and replay, which begin with the record of one Task"),
+    validation = Rule::new("!has(self.memo) || (!has(self.continueFrom) && !has(self.replay) && !has(self.goal))").message("memo does not go with continueFrom and replay, which begin with the record of one Task, nor with a goal, whose plans differ"),
     validation = Rule::new("has(self.memo) == has(oldSelf.memo) && (!has(self.memo) || self.memo == oldSelf.memo)").message("memo cannot change after creation; create another Task"),
     validation = Rule::new("has(self.requestedBy) == has(oldSelf.requestedBy) && (!has(self.requestedBy) || self.requestedBy == oldSelf.requestedBy)").message("requestedBy cannot change after creation: it says who created the Task")
 )]
 pub struct TaskSpec {
-    /// The Agent that does it. Exactly one of agent, run and workflow. Immutable.
+    /// The Agent that does it. Exactly one of agent, run, workflow and goal. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentCall>,
     /// A Task of this namespace that has ended: the agent goes on from its conversation and its workspace, and `params` are the next thing it is asked. Of a Task that continues another one, only what came after that one is gone on from. Whoever creates this one must be allowed to read that one's transcript and files (`get` on `tasks/transcript` and `tasks/artifacts`). Immutable.
@@ -124,12 +126,15 @@ pub struct TaskSpec {
     /// Go through the record of another Task in place of asking the model: what this agent would ask is held against what was asked there, and the Task fails at the first difference, which it names. Costs nothing while recorded. Whoever creates this Task must be allowed to read the other one's transcript (`get` on `tasks/transcript`). Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay: Option<ReplaySpec>,
-    /// Code that does it, without an Agent. Exactly one of agent, run and workflow. Immutable.
+    /// Code that does it, without an Agent. Exactly one of agent, run, workflow and goal. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunSpec>,
-    /// A Workflow of the same namespace, each of whose steps becomes a Task of its own, or an Approval. What it is when the Task begins counts. Exactly one of agent, run and workflow. Immutable.
+    /// A Workflow, each of whose steps becomes a Task of its own, or an Approval. Exactly one of agent, run, workflow and goal. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub workflow: Option<LocalRef>,
+    pub workflow: Option<RunWorkflow>,
+    /// Something to be reached: an agent plans how, and its plan runs as a workflow does; where it fails, it is planned anew. Exactly one of agent, run, workflow and goal. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goal: Option<GoalSpec>,
     /// Parameters. An agent takes `prompt`, what it is to do (1 to 131072 characters); a command of it, or a workflow, takes what its `params` say. At most 64, and 256 KiB of JSON. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "params_schema")]
@@ -210,6 +215,12 @@ impl TaskSpec {
         earlier.into_iter().chain(workspace).chain(artifacts)
     }
 
+    /// Whether it is a run: its steps are Tasks of their own.
+    #[must_use]
+    pub const fn is_run(&self) -> bool {
+        self.workflow.is_some() || self.goal.is_some()
+    }
+
     /// Whether nothing but a record is gone through: no model, no sandbox.
     #[must_use]
     pub fn is_recorded(&self) -> bool {
@@ -226,6 +237,7 @@ impl Default for TaskSpec {
             replay: None,
             run: None,
             workflow: None,
+            goal: None,
             params: None,
             workspace: None,
             files: Vec::new(),
@@ -652,7 +664,7 @@ pub struct TaskStatus {
     /// Summary of the conditions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
-    /// What runs: `agent/NAME`, with a command `agent/NAME/COMMAND`, `run/LANGUAGE` or `workflow/NAME`; `select/CAPABILITIES` until an agent is chosen.
+    /// What runs: `agent/NAME`, with a command `agent/NAME/COMMAND`, `run/LANGUAGE`, `workflow/NAME`, of one without a name `workflow`, or `goal/PLANNER`; `select/CAPABILITIES` until an agent is chosen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     /// Number of the newest attempt, from 1. Written before anything of it exists.
@@ -689,7 +701,10 @@ pub struct TaskStatus {
     /// Of a Task with `memo`: which others do the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memo: Option<MemoStatus>,
-    /// Of a workflow: how its steps stand.
+    /// Of a goal: how its plans stand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanStatus>,
+    /// Of a workflow, or the plan of a goal: how its steps stand.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<StepsStatus>,
     /// Why the Task failed, or the last attempt did.

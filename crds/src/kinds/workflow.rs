@@ -2,10 +2,11 @@
 
 use super::approval::{Approvers, FormField, OnTimeout};
 use super::concurrency::ConcurrencySpec;
+use super::goal::{GoalSpec, StepWorkflow};
 use super::memo::MemoSpec;
 use super::sandbox::AcceptSpec;
 use super::task::{AgentCall, ArtifactSpec, ConfigMapKeyRef, GitSource, RetrySpec, RunSpec};
-use crate::common::{Allowance, LocalRef, any_object, conditions_schema};
+use crate::common::{Allowance, any_object, conditions_schema};
 use crate::duration::GepDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -193,7 +194,7 @@ pub struct UndoSpec {
     pub params: Option<BTreeMap<String, Value>>,
 }
 
-/// One step: exactly one of agent, run, workflow, approval and wait.
+/// One step: exactly one of agent, run, workflow, goal, approval and wait.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StepSpec {
@@ -206,9 +207,12 @@ pub struct StepSpec {
     /// Code that does it. Texts of `env` may contain expressions; `command` and `code` are taken as they are, and find values in their environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunSpec>,
-    /// A Workflow of the same namespace that does it, as a run of its own.
+    /// A Workflow that does it, as a run of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub workflow: Option<LocalRef>,
+    pub workflow: Option<StepWorkflow>,
+    /// Something that it reaches by a plan, as a run of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goal: Option<GoalSpec>,
     /// People who decide whether to go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<StepApproval>,

@@ -1,6 +1,6 @@
 //! Checks of a Task.
 
-use super::{Problem, Rule, bounds, git, handover, sandbox};
+use super::{Problem, Rule, bounds, git, goal, handover, sandbox};
 use crate::commands::{self, MAX_PARAMS_BYTES};
 use crate::kinds::task::{AgentCall, RunSpec, TaskSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -32,26 +32,28 @@ pub const TRACKING_ANNOTATIONS: [&str; 2] = [
 #[must_use]
 pub fn task(spec: &TaskSpec, metadata: &ObjectMeta) -> Vec<Problem> {
     let mut problems = Vec::new();
-    match (&spec.agent, &spec.run, &spec.workflow) {
-        (Some(agent), None, None) => {
+    match (&spec.agent, &spec.run, &spec.workflow, &spec.goal) {
+        (Some(agent), None, None, None) => {
             which(&mut problems, agent);
             match &agent.command {
                 None => params(&mut problems, spec),
                 Some(name) => command_params(&mut problems, name, spec),
             }
         }
-        (None, None, Some(workflow)) => {
-            bounds::text(&mut problems, "spec.workflow.name", &workflow.name, 253);
+        (None, None, Some(workflow), None) => {
+            goal::workflow(&mut problems, "spec.workflow", workflow);
             params_size(&mut problems, spec);
-            let files = !spec.files.is_empty() || !spec.artifacts.is_empty();
-            if files || spec.accept.is_some() || spec.workspace.is_some() {
-                problems.push(Problem::spec(
-                    "spec",
-                    "files, artifacts, accept and workspace are for an agent or a run; those of a workflow stand in its steps",
-                ));
-            }
+            only_steps(&mut problems, spec);
         }
-        (None, Some(run), None) => {
+        (None, None, None, Some(goal)) => {
+            goal::goal(&mut problems, "spec.goal", goal);
+            if spec.params.is_some() {
+                let text = "are for an agent or a workflow; a goal says all in its text";
+                problems.push(Problem::spec("spec.params", text).of(Rule::Params));
+            }
+            only_steps(&mut problems, spec);
+        }
+        (None, Some(run), None, None) => {
             if spec.params.is_some() {
                 problems.push(
                     Problem::spec(
@@ -67,7 +69,7 @@ pub fn task(spec: &TaskSpec, metadata: &ObjectMeta) -> Vec<Problem> {
         }
         _ => problems.push(Problem::spec(
             "spec",
-            "set exactly one of agent (with params), run (with command or code) or workflow (with params)",
+            "set exactly one of agent (with params), run (with command or code), workflow (with params) or goal",
         )),
     }
     handover::workspace(&mut problems, spec);
@@ -97,6 +99,17 @@ pub fn task(spec: &TaskSpec, metadata: &ObjectMeta) -> Vec<Problem> {
         bounds::text(&mut problems, "spec.requestedBy", requester, 1024);
     }
     problems
+}
+
+/// What a run does its steps do.
+fn only_steps(problems: &mut Vec<Problem>, spec: &TaskSpec) {
+    let files = !spec.files.is_empty() || !spec.artifacts.is_empty();
+    if files || spec.accept.is_some() || spec.workspace.is_some() {
+        problems.push(Problem::spec(
+            "spec",
+            "files, artifacts, accept and workspace are for an agent or a run; those of a workflow stand in its steps",
+        ));
+    }
 }
 
 fn params(problems: &mut Vec<Problem>, spec: &TaskSpec) {
@@ -335,10 +348,10 @@ fn memo(problems: &mut Vec<Problem>, spec: &TaskSpec) {
     bounds::text(problems, "spec.memo.key", &memo.key, 2048);
     let (least, most) = (Duration::from_secs(1), MAX_TIMEOUT);
     bounds::duration(problems, "spec.memo.ttl", &memo.ttl, least, most);
-    if spec.earlier().is_some() {
+    if spec.earlier().is_some() || spec.goal.is_some() {
         problems.push(Problem::spec(
             "spec.memo",
-            "does not go with continueFrom and replay, which begin with the record of one Task",
+            "does not go with continueFrom and replay, which begin with the record of one Task, nor with a goal, whose plans differ",
         ));
     }
 }

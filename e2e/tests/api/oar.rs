@@ -258,7 +258,7 @@ async fn a_workflow_is_listed_shown_and_run() -> Result<()> {
         let out = oar(space, admin, &run).await?.success()?;
         holds(&out, &["Task first is created", "oar get first --watch"])?;
         let spec = space.api::<Task>().get("first").await?.spec;
-        ensure!(spec.workflow.is_some_and(|named| named.name == "ship"));
+        ensure!(spec.workflow.is_some_and(|named| named.name.as_deref() == Some("ship")));
         ensure!(json!(spec.params) == json!({"version": "2", "count": 3}), "{:?}", spec.params);
         let out = oar(space, admin, &["logs", "first"]).await?;
         ensure!(out.code == Some(2) && out.stderr.contains("oar get first"), "{}", out.text());

@@ -48,16 +48,35 @@ pub fn workflow() -> Value {
     )
 }
 
-const TARGET: &str =
-    "set exactly one of agent (with params), run (with command or code) or workflow (with params)";
+/// A Task with a goal.
+pub fn goal() -> Value {
+    object(
+        "Task",
+        json!({"goal": {
+            "text": "Make it pass.", "planner": {"name": "architect"},
+            "allow": {"agents": ["coder"]},
+            "approvePlan": {"approvers": {"groups": ["leads"]}},
+        }}),
+    )
+}
+
+/// A Task with the spec of a workflow.
+pub fn inline() -> Value {
+    let step = json!({"name": "a", "agent": {"name": "coder"}, "params": {"prompt": "x"}});
+    object(
+        "Task",
+        json!({"workflow": {"spec": {"steps": [step]}, "allow": {"agents": ["coder"], "steps": 3}}}),
+    )
+}
+
+const TARGET: &str = "set exactly one of agent (with params), run (with command or code), workflow (with params) or goal";
 const WHICH: &str = "set exactly one of name (an Agent) or select (what it must be able to do)";
 const NAMED: &str = "command goes with name: it is one of that Agent's";
 const PROMPT: &str = "an agent needs params.prompt: what it is to do; or agent.command with the params of that command";
 const COMMAND: &str = "set exactly one of command (a list of words) or code (with language)";
 const CONTENT: &str = "set exactly one of content, configMap, git or artifact";
 const WORKSPACE: &str = "workspace does not go with continueFrom and replay, which say themselves what the workspace is";
-const MEMO: &str =
-    "memo does not go with continueFrom and replay, which begin with the record of one Task";
+const MEMO: &str = "memo does not go with continueFrom and replay, which begin with the record of one Task, nor with a goal, whose plans differ";
 const PATH: &str = "path must be relative and stay inside the workspace";
 const LANGUAGE: &str = "language goes with code: set both, or command";
 
@@ -93,6 +112,36 @@ fn target() -> Vec<Case> {
         taken("an agent", agent()),
         taken("a run", run()),
         taken("a workflow", workflow()),
+        taken("a goal", goal()),
+        taken("the spec of a workflow", inline()),
+        denied(
+            "a workflow by name and its spec",
+            with_spec(&inline(), json!({"workflow": {"name": "fix"}})),
+            &["set exactly one of name (a Workflow of this namespace) or spec (the spec of one)"],
+        ),
+        denied(
+            "a goal with parameters",
+            with_spec(&goal(), json!({"params": {"a": 1}})),
+            &["and a goal says all in its text"],
+        ),
+        denied(
+            "a goal with a memo",
+            with_spec(&goal(), json!({"memo": {"key": "v1", "ttl": "1h"}})),
+            &[MEMO],
+        ),
+        denied(
+            "a goal for whose plan nobody is asked",
+            with_spec(
+                &goal(),
+                json!({"goal": {"approvePlan": {"approvers": {"groups": null}}}}),
+            ),
+            &["name groups, users, or both: those who may decide"],
+        ),
+        denied(
+            "a goal that is rolled back",
+            with_spec(&goal(), json!({"state": "RolledBack"})),
+            &["state RolledBack is for a workflow"],
+        ),
         denied(
             "a workflow with files",
             with_spec(

@@ -58,6 +58,18 @@ fn changes() -> Vec<Change> {
             Some("workflow cannot change after creation; create another Task"),
         ),
         change(
+            "another goal",
+            task::goal(),
+            json!({"goal": {"text": "Make it fail."}}),
+            Some("goal cannot change after creation; create another Task"),
+        ),
+        change(
+            "a step more in the spec of its workflow",
+            task::inline(),
+            json!({"workflow": {"spec": {"finally": []}}}),
+            Some("workflow cannot change after creation; create another Task"),
+        ),
+        change(
             "a variable more",
             run.clone(),
             json!({"run": {"env": {"B": "2"}}}),

@@ -3,12 +3,13 @@
 use crate::support::beside_others;
 use crate::workflow::{output, sample, steps};
 use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
 use oarmaster_crds::kinds::steps::StepsStatus;
 use oarmaster_crds::kinds::task::Phase;
-use oarmaster_crds::{Task, conditions};
+use oarmaster_crds::{Task, conditions, names};
 use oarmaster_e2e::Space;
 use serde_json::{Value, json};
 
@@ -272,6 +273,65 @@ async fn what_was_done_already_is_not_done_again() -> Result<()> {
                 .is_some_and(|text| text.contains("v1 ")),
             "{said:?}"
         );
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_goal_is_planned_and_planned_anew_where_its_tests_fail() -> Result<()> {
+    beside_others("workflow-goal", async |space| {
+        sample(space, "goal.yaml").await?;
+        let task = space.complete("hours").await?;
+        let said = output(&task)?;
+        ensure!(
+            *said == json!({"said": "minutes() counts the minutes now.", "exit": 0}),
+            "{said}"
+        );
+        let status = task.status.clone().unwrap_or_default();
+        let plan = status.plan.clone().context("no plan")?;
+        ensure!((plan.number, plan.plans.len()) == (2, 2), "{plan:?}");
+        ensure!(plan.plans[1].kept == ["code"], "{plan:?}");
+        let failed = plan.plans[0].failed.clone().unwrap_or_default();
+        ensure!(failed.starts_with("StepFailed"), "{failed}");
+        ensure!(plan.estimate.is_some(), "{plan:?}");
+        // What was done before is done once; each plan is kept, and each was asked for once.
+        ensure!(made(space, &task, "code").await? == 1);
+        ensure!(made(space, &task, "test").await? == 2);
+        let plans = space.api::<ControllerRevision>();
+        for held in &plan.plans {
+            let kept = plans.get(&held.name).await?;
+            ensure!(kept.revision == held.number, "{:?}", kept.metadata);
+        }
+        let planners = ListParams::default().labels(names::PLAN_LABEL);
+        let planners = space.api::<Task>().list(&planners).await?;
+        ensure!(planners.items.len() == 2, "{:?}", planners.items.len());
+        // The planner's calls are in the sum.
+        let usage = status.usage.context("no usage")?;
+        ensure!(usage.usd != "0" && usage.calls >= 2, "{usage:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_graph_that_a_step_made_runs_and_is_mended_where_it_names_what_it_may_not() -> Result<()>
+{
+    beside_others("workflow-planned", async |space| {
+        sample(space, "planned.yaml").await?;
+        let task = space.complete("poem").await?;
+        let said = output(&task)?;
+        ensure!(said["poem"] == "Waves: They come and go.", "{said}");
+        let done = of(&task)?;
+        ensure!(done.succeeded == ["plan", "mended", "rewrite"], "{done:?}");
+        let failed = done.failed.first().context("nothing failed")?;
+        ensure!(failed.class == "ModelOutputInvalid", "{failed:?}");
+        ensure!(
+            failed.message.contains("name one of poem-writer"),
+            "{failed:?}"
+        );
+        // Nothing of the first graph was made.
+        ensure!(made(space, &task, "write").await? == 0);
         Ok(())
     })
     .await

@@ -34,6 +34,8 @@ async fn pilot(world: &World, run: &str, step: &str, attempt: u32) -> Pilot {
         requested_by: Some("alice@acme".to_owned()),
         parent: Some(run.to_owned()),
         labels: [(STEP_LABEL.to_owned(), step.to_owned())].into(),
+        keeps: false,
+        ends: false,
     };
     let url = format!("{}/admin/v1/attempts/{uid}/{attempt}", world.admin);
     let opened = world.http.put(url).bearer_auth(OPERATOR).json(&request);

@@ -4,8 +4,8 @@ use super::{Step, field};
 use crate::expr::MAX_CHARACTERS;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use oarmaster_crds::commands::{Params, is_name};
-use oarmaster_crds::kinds::approval::Approvers;
 use oarmaster_crds::kinds::concurrency::ConcurrencySpec;
+use oarmaster_crds::kinds::goal::{RunWorkflow, StepWorkflow};
 use oarmaster_crds::kinds::task::{ArtifactSource, FileSpec, WorkspaceSpec};
 use oarmaster_crds::kinds::workflow::StepFile;
 use oarmaster_crds::kinds::workflow::{
@@ -46,7 +46,7 @@ pub(super) fn shape(spec: &WorkflowSpec) -> Vec<Problem> {
         problems.extend(duration(&field, timeout, bounds, "1s to 7 days (168h)"));
     }
     let of_run = TaskSpec {
-        workflow: Some(oarmaster_crds::LocalRef::new("any")),
+        workflow: Some(RunWorkflow::named(ANY)),
         budget: spec.budget.clone(),
         ..TaskSpec::default()
     };
@@ -134,6 +134,7 @@ fn step(problems: &mut Vec<Problem>, field: &str, step: &StepSpec) {
         agent,
         run,
         workflow,
+        goal,
         approval,
         wait,
         params,
@@ -158,13 +159,14 @@ fn step(problems: &mut Vec<Problem>, field: &str, step: &StepSpec) {
         agent.is_some(),
         run.is_some(),
         workflow.is_some(),
+        goal.is_some(),
         approval.is_some(),
         wait.is_some(),
     ];
     if kinds.iter().filter(|set| **set).count() != 1 {
         problems.push(Problem::spec(
             field,
-            "set exactly one of agent, run, workflow, approval or wait",
+            "set exactly one of agent, run, workflow, goal, approval or wait",
         ));
         return;
     }
@@ -215,17 +217,35 @@ fn step(problems: &mut Vec<Problem>, field: &str, step: &StepSpec) {
             APPROVAL,
             "1m to 30 days (720h)",
         ));
-        problems.extend(approvers(
+        problems.extend(validate::approvers(
             &format!("{field}.approval.approvers"),
             &approval.approvers,
         ));
         return;
     }
-    if workflow.is_some() && (timeout.is_some() || retry.is_some()) {
+    if (workflow.is_some() || goal.is_some()) && (timeout.is_some() || retry.is_some()) {
         problems.push(Problem::spec(
             field,
             "timeout and retry are for an agent or a run; of a workflow its own timeouts count, and what is tried again are its steps",
         ));
+    }
+    if let Some(StepWorkflow { name, from, allow }) = workflow {
+        let text = match (name, from) {
+            (Some(_), None) if allow.is_some() => {
+                "allow goes with from: it says what that graph may name"
+            }
+            (None, Some(_)) if allow.is_none() => {
+                "from needs allow: the Agents that the graph may name, and how many steps it may have, like allow: {agents: [coder], steps: 30}"
+            }
+            (Some(_), None) | (None, Some(_)) => "",
+            _ => {
+                "set exactly one of name (a Workflow of this namespace) or from (an expression that gives a graph)"
+            }
+        };
+        if !text.is_empty() {
+            problems.push(Problem::spec(format!("{field}.workflow"), text));
+            return;
+        }
     }
     let mut wrong = |under: &str, text: &str| {
         problems.push(Problem::spec(format!("{field}{under}"), text));
@@ -481,7 +501,15 @@ pub(super) fn task(step: &StepSpec) -> TaskSpec {
     TaskSpec {
         agent: step.agent.clone(),
         run: step.run.clone(),
-        workflow: step.workflow.clone(),
+        workflow: step.workflow.as_ref().map(|workflow| {
+            let StepWorkflow { name, from, allow } = workflow.clone();
+            RunWorkflow {
+                name,
+                spec: from.map(|_| serde_json::json!({})),
+                allow,
+            }
+        }),
+        goal: step.goal.clone(),
         params: step.params.clone(),
         workspace: step.workspace.as_ref().map(|_| WorkspaceSpec {
             from: Some(LocalRef::new(ANY)),
@@ -496,20 +524,6 @@ pub(super) fn task(step: &StepSpec) -> TaskSpec {
         memo: step.memo.clone(),
         ..TaskSpec::default()
     }
-}
-
-fn approvers(field: &str, approvers: &Approvers) -> Option<Problem> {
-    let all = approvers.groups.iter().chain(&approvers.users);
-    let bad = all.clone().next().is_none()
-        || all.clone().count() > 32
-        || all.clone().any(|name| name.is_empty() || name.len() > 256)
-        || !(1..=10).contains(&approvers.count);
-    bad.then(|| {
-        Problem::spec(
-            field,
-            "name groups, users, or both: those who may decide; at most 16 of each, and a count of 1 to 10",
-        )
-    })
 }
 
 fn duration(

@@ -95,11 +95,11 @@ fn what_is_wrong_is_told_with_its_field() {
         ),
         (
             json!({"steps": [{"name": "a"}]}),
-            "spec.steps[a]: set exactly one of agent, run, workflow, approval or wait",
+            "spec.steps[a]: set exactly one of agent, run, workflow, goal, approval or wait",
         ),
         (
             json!({"steps": [with(agent("a", "x"), json!({"workflow": {"name": "w"}}))]}),
-            "spec.steps[a]: set exactly one of agent, run, workflow, approval or wait",
+            "spec.steps[a]: set exactly one of agent, run, workflow, goal, approval or wait",
         ),
         (
             json!({"steps": [{"name": "a", "agent": {"name": "coder"}}]}),

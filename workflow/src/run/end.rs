@@ -26,6 +26,10 @@ impl Run<'_> {
             return None;
         }
         let ending = self.standing.ending.clone()?;
+        // What a pass made that was not written down stops first, too.
+        if ending.finally_since.is_none() && self.strays().next().is_some() {
+            return None;
+        }
         let last = self.graph.main..self.graph.steps.len();
         // Its time begins when nothing else is under way any more.
         if let Some(ending) = &mut self.standing.ending {

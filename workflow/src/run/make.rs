@@ -5,6 +5,7 @@ use super::values::{Local, Wrong};
 use super::{MAX_ROUNDS, Run, Seen};
 use crate::expr::{Failed, Template};
 use crate::graph::{Graph, Pattern, SELF, Step};
+use crate::made;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use oarmaster_crds::kinds::approval::{Approvers, FormField, OnTimeout};
@@ -391,6 +392,18 @@ impl Run<'_> {
                 return Err(wrong(place, "params", "are no object"));
             };
             made.params = Some(params.into_iter().collect());
+        }
+        if let (Some(template), Some(workflow)) = (&pattern.graph, &mut made.workflow) {
+            let graph = self.value(place, "workflow.from", template, local)?;
+            let allow = workflow.allow.clone().unwrap_or_default();
+            let graph = made::checked(&graph, &allow).map_err(|problems| {
+                let (_, text) = wrong(place, "workflow.from", &validate::summary(&problems));
+                (FailureClass::ModelOutputInvalid, text)
+            })?;
+            workflow.spec = serde_json::to_value(&graph.spec).ok();
+        }
+        if let (Some(template), Some(goal)) = (&pattern.goal, &mut made.goal) {
+            goal.text = text(&self.value(place, "goal.text", template, local)?);
         }
         if let (Some(env), Some(run)) = (&pattern.env, &mut made.run) {
             run.env = texts(self.value(place, "run.env", env, local)?).collect();

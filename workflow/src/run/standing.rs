@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 
 /// Characters of the message of a failed step that are written down.
 const MESSAGE: usize = 256;
+/// The same of the first ones: whoever mends what failed reads them.
+const LONG: (usize, usize) = (1024, 4);
 /// Failed steps whose message is written down.
 const TOLD: usize = 16;
 
@@ -263,7 +265,11 @@ impl Standing {
             State::Active(units) if !self.fans.contains_key(&at) => units.first(),
             _ => None,
         };
-        let failed = failed_step(object.map(|unit| unit.object.clone()), class, message);
+        let object = object.map(|unit| unit.object.clone());
+        let failed = FailedStep {
+            message: shorten(message, LONG.0),
+            ..failed_step(object, class, "")
+        };
         self.set(at, State::Failed(self.ended, failed));
         self.ended += 1;
     }
@@ -412,6 +418,9 @@ impl Standing {
         status.failed = failed.into_iter().map(|(_, step)| step).collect();
         status.progress = format!("{}/{}", status.ended(), graph.steps.len());
         // The whole status has a bound, and each of these is told by its own Task.
+        for failed in status.failed.iter_mut().skip(LONG.1) {
+            failed.message = shorten(&failed.message, MESSAGE);
+        }
         for failed in status.failed.iter_mut().skip(TOLD) {
             failed.message.clear();
         }

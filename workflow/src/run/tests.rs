@@ -3,6 +3,7 @@ mod fans;
 mod files;
 mod folds;
 mod keys;
+mod plans;
 mod properties;
 mod undone;
 mod waits;

@@ -53,6 +53,10 @@ pub async fn carry_out(
     let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
     let uid = task.metadata.uid.as_deref().unwrap_or_default();
     if let Some(pin) = pin {
+        let key = match task.spec.goal {
+            Some(_) => super::key_of_plan(uid, pin.revision),
+            None => uid.to_owned(),
+        };
         let spec = pin.data.as_ref();
         let spec =
             spec.and_then(|data| serde_json::from_value::<WorkflowSpec>(data.0.clone()).ok());
@@ -68,7 +72,7 @@ pub async fn carry_out(
         if let Some(spec) = spec
             && let Ok(graph) = ctx.compile(namespace, spec).await?
         {
-            ctx.keep(uid, &graph);
+            ctx.keep(&key, &graph);
         }
     }
     if let Some(lease) = slot {

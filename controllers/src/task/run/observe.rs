@@ -15,13 +15,15 @@ use kube::Api;
 use oarmaster_crds::conditions::reason;
 use oarmaster_crds::kinds::approval::{ApprovalPhase, FormField};
 use oarmaster_crds::kinds::task::{DesiredState, FailureStatus, Phase};
+use oarmaster_crds::validate::summary;
 use oarmaster_crds::{
-    Approval, LocalRef, Task, TaskStatus, WorkflowSpec, access, conditions, names,
+    Allowance, Approval, RunWorkflow, Task, TaskStatus, WorkflowSpec, access, conditions, names,
 };
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::admin::TaskBudget;
 use oarmaster_protocol::text::shorten;
 use oarmaster_workflow::graph::Graph;
+use oarmaster_workflow::made;
 use oarmaster_workflow::run::{self, Child, Found, objects};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -57,6 +59,8 @@ pub struct Seen {
     pub asked: BTreeMap<String, Asks>,
     /// What earlier passes remember of it.
     pub memory: Memory,
+    /// What is known of its plans, of a goal.
+    pub goal: Option<Box<super::goal::Known>>,
 }
 
 /// What a run will run.
@@ -141,27 +145,18 @@ pub async fn observe(task: &Task, ctx: &Context) -> Result<Observed> {
 }
 
 async fn seen(task: &Task, ctx: &Context, begun: bool) -> Result<Seen> {
+    if let Some(goal) = &task.spec.goal {
+        return super::goal::observe(task, goal, ctx).await;
+    }
     let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
     let mut run = Seen::default();
-    let graph = match (kept(task, ctx).await?, begun) {
+    let graph = match (kept(task, ctx, None).await?, begun) {
         (Kept::Found(graph), true) => {
             run.graph = Some(Arc::clone(&graph));
             graph
         }
         (Kept::Nothing | Kept::Foreign(_), true) => {
-            // To be stopped: by the label that the operator alone can set.
-            let ours = |child: &Guard<Task>| {
-                child
-                    .0
-                    .as_ref()
-                    .is_ok_and(|child| is_ours(task, child) && parent(child).is_some())
-            };
-            for child in ctx.stores.tasks.state_filter(ours) {
-                if let Ok(child) = &child.0 {
-                    let name = child.metadata.name.clone().unwrap_or_default();
-                    run.found.insert(name, of_task(task, child));
-                }
-            }
+            run.look_for_all(task, ctx);
             return Ok(run);
         }
         (Kept::Foreign(name), false) => {
@@ -186,7 +181,7 @@ async fn seen(task: &Task, ctx: &Context, begun: bool) -> Result<Seen> {
             }
         }
     };
-    run.budget = budget(task, &graph.spec, ctx);
+    run.budget = budget(task, graph.spec.budget.as_ref(), ctx);
     if run.budget.is_none() && !begun {
         run.named = Named::Missing(access::absent("SandboxClass", ("", names::DEFAULT), ""));
         return Ok(run);
@@ -262,6 +257,22 @@ fn of_named(named: &Named) -> Option<String> {
 }
 
 impl Seen {
+    /// Looks at everything that may be to be stopped: by the label that the operator alone can set.
+    pub(super) fn look_for_all(&mut self, task: &Task, ctx: &Context) {
+        let ours = |child: &Guard<Task>| {
+            child
+                .0
+                .as_ref()
+                .is_ok_and(|child| is_ours(task, child) && parent(child).is_some())
+        };
+        for child in ctx.stores.tasks.state_filter(ours) {
+            if let Ok(child) = &child.0 {
+                let name = child.metadata.name.clone().unwrap_or_default();
+                self.found.insert(name, of_task(task, child));
+            }
+        }
+    }
+
     /// Looks at the objects of the steps.
     pub(in crate::task) fn look(
         &mut self,
@@ -295,21 +306,28 @@ impl Seen {
 }
 
 /// What is kept of a run's Workflow.
-enum Kept {
+pub(super) enum Kept {
     Nothing,
     /// Something else has its name.
     Foreign(String),
     Found(Arc<Graph>),
 }
 
-/// What is kept of the run's Workflow: its first pass has seen to it.
-async fn kept(task: &Task, ctx: &Context) -> Result<Kept> {
+/// What is kept of the run's Workflow, or of a plan of a goal: a pass before it has seen to it.
+pub(super) async fn kept(task: &Task, ctx: &Context, plan: Option<i64>) -> Result<Kept> {
     let uid = task.metadata.uid.as_deref().unwrap_or_default();
-    if let Some(graph) = ctx.graph(uid) {
+    let own = task.metadata.name.as_deref().unwrap_or_default();
+    let (key, name) = match plan {
+        None => (uid.to_owned(), names::revision_name(own, uid)),
+        Some(number) => (
+            super::key_of_plan(uid, number),
+            names::plan_name(own, uid, number),
+        ),
+    };
+    if let Some(graph) = ctx.graph(&key) {
         return Ok(Kept::Found(graph));
     }
     let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
-    let name = names::revision_name(task.metadata.name.as_deref().unwrap_or_default(), uid);
     let api: Api<ControllerRevision> = Api::namespaced(ctx.client.clone(), namespace);
     let act = format!("read controller revision {namespace}/{name}");
     let Some(found) = within(WRITE_TIMEOUT, &act, api.get_opt(&name)).await? else {
@@ -322,7 +340,7 @@ async fn kept(task: &Task, ctx: &Context) -> Result<Kept> {
     };
     match ctx.compile(namespace, spec).await? {
         Ok(graph) => {
-            ctx.keep(uid, &graph);
+            ctx.keep(&key, &graph);
             Ok(Kept::Found(graph))
         }
         Err(_) => Ok(Kept::Foreign(name)),
@@ -330,11 +348,28 @@ async fn kept(task: &Task, ctx: &Context) -> Result<Kept> {
 }
 
 async fn named(task: &Task, ctx: &Context, namespace: &str) -> Result<Named> {
-    let Some(LocalRef { name }) = &task.spec.workflow else {
+    let Some(RunWorkflow { name, spec, allow }) = task.spec.workflow.clone() else {
         return Ok(Named::NotLooked);
     };
-    let Some(workflow) = readable(&ctx.stores.workflows, namespace, name) else {
-        let text = access::absent("Workflow", (namespace, name), namespace);
+    let Some(name) = name else {
+        let spec = spec.unwrap_or_default();
+        let compile = move || match allow {
+            Some(allow) => made::checked(&spec, &allow),
+            None => made::read(&spec).and_then(|spec| Graph::compile(&spec)),
+        };
+        return Ok(match ctx.think(namespace, compile).await? {
+            Ok(graph) => Named::Found {
+                graph: Arc::new(graph),
+                kept: false,
+            },
+            Err(problems) => {
+                let text = format!("spec.workflow.spec: {}", summary(&problems));
+                Named::Refused(FailureClass::InvalidInput, text)
+            }
+        });
+    };
+    let Some(workflow) = readable(&ctx.stores.workflows, namespace, &name) else {
+        let text = access::absent("Workflow", (namespace, &name), namespace);
         return Ok(Named::Missing(text));
     };
     Ok(match ctx.compile(namespace, workflow.spec.clone()).await? {
@@ -344,8 +379,12 @@ async fn named(task: &Task, ctx: &Context, namespace: &str) -> Result<Named> {
 }
 
 /// What a run may spend: never without a limit by omission.
-fn budget(task: &Task, spec: &WorkflowSpec, ctx: &Context) -> Option<TaskBudget> {
-    let stated = task.spec.budget.as_ref().or(spec.budget.as_ref());
+pub(super) fn budget(
+    task: &Task,
+    of_workflow: Option<&Allowance>,
+    ctx: &Context,
+) -> Option<TaskBudget> {
+    let stated = task.spec.budget.as_ref().or(of_workflow);
     if let Some(stated) = stated {
         return Some(in_pico(stated));
     }
@@ -354,7 +393,7 @@ fn budget(task: &Task, spec: &WorkflowSpec, ctx: &Context) -> Option<TaskBudget>
 }
 
 /// What a Task waits for that has no attempt under way.
-fn waits(status: &TaskStatus) -> Option<String> {
+pub(super) fn waits(status: &TaskStatus) -> Option<String> {
     const SHOWN: usize = 160;
     let phase = status.phase.unwrap_or(Phase::Pending);
     let ready = conditions::find(&status.conditions, conditions::READY)?;
@@ -363,7 +402,7 @@ fn waits(status: &TaskStatus) -> Option<String> {
     (waits && !ready.message.is_empty()).then(|| shorten(&ready.message, SHOWN))
 }
 
-fn of_task(run: &Task, child: &Task) -> Found {
+pub(super) fn of_task(run: &Task, child: &Task) -> Found {
     let status = child.status.as_ref();
     let phase = status.and_then(|status| status.phase);
     let output = || status.and_then(|status| status.output.clone());
@@ -393,7 +432,7 @@ fn of_task(run: &Task, child: &Task) -> Found {
     }
 }
 
-fn of_approval(run: &Task, approval: &Approval) -> Found {
+pub(super) fn of_approval(run: &Task, approval: &Approval) -> Found {
     let status = approval.status.clone().unwrap_or_default();
     let by = if status.by.is_empty() {
         String::new()

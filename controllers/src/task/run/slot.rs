@@ -11,6 +11,7 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use oarmaster_crds::conditions::{self, reason};
 use oarmaster_crds::kinds::concurrency::{ConcurrencyPolicy, ConcurrencySpec, SlotStatus};
+use oarmaster_crds::kinds::goal::RunWorkflow;
 use oarmaster_crds::kinds::task::{DesiredState, Phase};
 use oarmaster_crds::{Task, TaskStatus, names};
 use oarmaster_protocol::FailureClass;
@@ -215,14 +216,19 @@ impl Line {
     fn names(&self, task: &Task, limit: i64) -> Vec<String> {
         let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
         let workflow = workflow(task);
-        let name = |which| names::slot_name(namespace, workflow, &self.key, which);
+        let name = |which| names::slot_name(namespace, &workflow, &self.key, which);
         (0..limit.clamp(1, 100)).map(name).collect()
     }
 }
 
-fn workflow(task: &Task) -> &str {
-    let named = task.spec.workflow.as_ref();
-    named.map_or("", |named| named.name.as_str())
+/// Name of its Workflow; of one that has none its digest, which no name looks like.
+fn workflow(task: &Task) -> String {
+    let Some(RunWorkflow { name, spec, .. }) = &task.spec.workflow else {
+        return String::new();
+    };
+    // The types of the API always serialise.
+    let digest = || names::spec_digest(spec).unwrap_or_default();
+    name.clone().unwrap_or_else(digest)
 }
 
 fn rival(task: &Task, key: &str) -> Option<Rival> {

@@ -3,6 +3,7 @@ mod budgets;
 mod commands;
 mod egress;
 mod git;
+mod goals;
 mod handover;
 mod images;
 mod models;

@@ -293,6 +293,7 @@ fn a_pass_that_has_to_read_first_does_nothing_else() {
                 most: MAX_ACTIVE,
                 refused: &refused,
                 was_paused: false,
+                most_tasks: None,
                 folding: None,
                 kept: &kept,
                 lists: &lists,

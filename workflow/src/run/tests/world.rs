@@ -54,6 +54,7 @@ pub struct World {
     pub next: Option<Duration>,
     pub ran: Duration,
     pub refused: BTreeMap<String, String>,
+    pub most_tasks: Option<usize>,
     pub was_paused: bool,
     pub folding: Option<Folding>,
     /// What was read of items whose Tasks were let go.
@@ -82,6 +83,7 @@ impl World {
             next: None,
             ran: Duration::ZERO,
             refused: BTreeMap::new(),
+            most_tasks: None,
             was_paused: false,
             folding: None,
             kept: Kept::default(),
@@ -105,6 +107,7 @@ impl World {
             ran: self.ran,
             most: MAX_ACTIVE,
             refused: &self.refused,
+            most_tasks: self.most_tasks,
             was_paused: self.was_paused,
             folding: self.folding,
             kept: &self.kept,

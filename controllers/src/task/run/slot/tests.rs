@@ -156,7 +156,7 @@ fn a_place_of_a_run_above_is_that_of_those_below_it() {
     let mut stranger = below.clone();
     stranger.metadata.labels = None;
     assert!(matches!(look(&stranger, &above, KEY), Turn::Claims(_)));
-    above.spec.workflow = Some(oarmaster_crds::LocalRef::new("other"));
+    above.spec.workflow = Some(oarmaster_crds::kinds::goal::RunWorkflow::named("other"));
     assert!(matches!(look(&below, &above, KEY), Turn::Claims(_)));
 }
 
