@@ -97,6 +97,16 @@ pub struct Pattern {
     pub artifacts: BTreeMap<usize, StepArtifact>,
 }
 
+impl Pattern {
+    /// Whether its texts name something, like `self`.
+    #[must_use]
+    pub fn names(&self, name: &str) -> bool {
+        let texts = self.params.iter().chain(&self.env);
+        let mut texts = texts.chain(&self.workspace).chain(self.contents.values());
+        texts.any(|text| text.reads().names.contains(name))
+    }
+}
+
 impl Graph {
     /// Checks a workflow.
     ///

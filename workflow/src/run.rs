@@ -204,10 +204,8 @@ pub fn advance(graph: &Graph, held: &StepsStatus, seen: &Seen<'_>) -> Moves {
         };
     }
     // In this pass they were still there.
-    for fold in &run.fold {
-        if let Some(at) = graph.find(&fold.step) {
-            run.standing.folded(at, i64::from(fold.item));
-        }
+    for (at, fold) in &run.fold {
+        run.standing.folded(*at, i64::from(fold.item));
     }
     let lists = run.lists.values();
     let lists = lists.filter(|(digest, _)| !seen.lists.contains_key(digest));
@@ -216,7 +214,7 @@ pub fn advance(graph: &Graph, held: &StepsStatus, seen: &Seen<'_>) -> Moves {
         tell: run.tell(),
         lists: lists.cloned().collect(),
         make: run.make,
-        fold: run.fold,
+        fold: run.fold.into_iter().map(|(_, fold)| fold).collect(),
         steps: run.standing.write(graph),
         wants: Vec::new(),
         over,
@@ -237,7 +235,8 @@ struct Run<'a> {
     lists: BTreeMap<usize, (String, Arc<Vec<Value>>)>,
     /// Steps whose items begin with the next pass: it is written down first what they are.
     fresh: BTreeSet<usize>,
-    fold: Vec<Fold>,
+    /// Tasks of items that are let go, with their steps.
+    fold: Vec<(usize, Fold)>,
     /// What is to be read, by step: one item, or all.
     wants: RefCell<BTreeMap<String, Option<u32>>>,
 }

@@ -258,7 +258,10 @@ fn advance(draft: &mut Draft<'_>, seen: &Seen, graph: &Graph) {
             most_tasks: allow(task).map(made::most_steps),
             was_paused: draft.status.phase == Some(Phase::Paused),
             // A graph of a model has few items.
-            folding: seen.memory.folding.filter(|_| allow(task).is_none()),
+            folding: seen
+                .memory
+                .folding
+                .filter(|_| allow(task).is_none() && !seen.gateway_silent),
             kept: &seen.memory.kept,
             lists: &seen.memory.lists,
         },

@@ -144,8 +144,9 @@ impl State {
     }
 
     /// Whether there may be one Task more below each of those that a new one stands below. One that is known counts already, whatever its attempt. What
-    /// ends a run counts, too, and is never one too many: a run that has reached the most is undone, and reports, all the same.
-    fn room_above(&self, parent: Option<&str>, ends: bool) -> Result<(), Refusal> {
+    /// ends a run counts, too, and with all below it is never one too many for that run: one that has reached the most is undone, and reports, all the same.
+    /// For the runs above that one it is like any other.
+    fn room_above(&self, parent: Option<&str>, mut ends: bool) -> Result<(), Refusal> {
         let Some(parent) = parent.and_then(|uid| self.tasks.get(uid)) else {
             return Ok(());
         };
@@ -157,6 +158,7 @@ impl State {
             } else if let Some(limit) = tasks.filter(|most| !ends && task.below.tasks >= *most) {
                 (Bound::Tasks, limit, task.below.tasks)
             } else {
+                ends = task.ends;
                 continue;
             };
             return Err(Refusal::TreeFull {

@@ -90,12 +90,17 @@ async fn what_ends_a_run_is_never_one_too_many() {
         ..below(uid, parent, usd(100))
     };
     open(&store, "last", 1, ends("last", "root")).await.unwrap();
-    // It counts, and what it gives to others is none of the end.
-    let refused = open(&store, "b", 1, below("b", "last", usd(100))).await;
-    assert_eq!(full(refused), (Bound::Tasks, 1, 2));
+    // It counts, and what it gives to others is of the end, too: it is bounded by its own budget.
+    open(&store, "b", 1, below("b", "last", usd(100)))
+        .await
+        .unwrap();
+    let refused = open(&store, "c", 1, below("c", "root", usd(100))).await;
+    assert_eq!(full(refused), (Bound::Tasks, 1, 3));
+    // The end of a run below is none of the run above.
+    let refused = open(&store, "d", 1, ends("d", "a")).await;
+    assert_eq!(full(refused), (Bound::Tasks, 1, 3));
     // Levels there are no more for it either.
-    open(&store, "low", 1, ends("low", "a")).await.unwrap();
-    let refused = open(&store, "lower", 1, ends("lower", "low")).await;
+    let refused = open(&store, "lower", 1, ends("lower", "b")).await;
     assert_eq!(full(refused), (Bound::Depth, 2, 3));
 }
 

@@ -104,8 +104,8 @@ fn ranges_follow_from_the_kind_of_a_step_and_from_how_often_it_is_done() {
                     json!({"forEach": "${steps.a.output.list}", "parallel": 100})
                 )
             ]),
-            Range::new(100, 1_001_000),
-            Range::new(10, 660),
+            Range::new(100, 20_001_000),
+            Range::new(10, 12_060),
             Some("how many items step b has"),
         ),
         (

@@ -36,7 +36,7 @@ impl Folding {
 /// Tasks of an item that are let go.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fold {
-    /// Name of the step.
+    /// Under which name what it left is kept: the step's, and where all of it was run anew by which `rerun.count`.
     pub step: String,
     /// The item.
     pub item: u32,
@@ -49,7 +49,7 @@ pub struct Fold {
 /// What of it is to be read before the pass can be made.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Want {
-    /// Name of the step.
+    /// Under which name it is kept.
     pub step: String,
     /// One item of it; all where it says none.
     pub item: Option<u32>,
@@ -116,18 +116,27 @@ impl Run<'_> {
             return None;
         }
         let number = u32::try_from(item).unwrap_or(u32::MAX);
-        let held = self.seen.kept.steps.get(&step.spec.name);
+        let name = self.kept_as(at, step);
+        let held = self.seen.kept.steps.get(&name);
         let of_step = held.filter(|held| held.all || held.items.contains_key(&number));
         Some(
             match (held.and_then(|held| held.refused.as_ref()), of_step) {
                 (_, Some(held)) => Left::Known(held.items.get(&number).map_or(&[], Vec::as_slice)),
                 (Some(why), None) => Left::Refused(why),
                 (None, None) => {
-                    self.want(&step.spec.name, number);
+                    self.want(&name, number);
                     Left::Unread
                 }
             },
         )
+    }
+
+    /// Under which name results of a step's items are kept. Those of a step that is run anew as a whole are others.
+    fn kept_as(&self, at: usize, step: &Step) -> String {
+        match self.standing.which(at, None).rerun {
+            0 => step.spec.name.clone(),
+            rerun => format!("{}-{rerun}", step.spec.name),
+        }
     }
 
     /// Whether an item is through and has no Task: a pass that was not written down may have let it go.
@@ -157,12 +166,12 @@ impl Run<'_> {
         let fan = self.standing.fans.get(&at);
         let folds = fan.is_some_and(|fan| self.folds(fan));
         let step = self.graph.steps.get(at).filter(|_| folds);
-        let Some(name) = step.map(|step| &step.spec.name) else {
+        let Some(name) = step.map(|step| self.kept_as(at, step)) else {
             return;
         };
-        let held = self.seen.kept.steps.get(name);
+        let held = self.seen.kept.steps.get(&name);
         if held.is_none_or(|held| !held.all && held.refused.is_none()) {
-            self.wants.borrow_mut().insert(name.clone(), None);
+            self.wants.borrow_mut().insert(name, None);
         }
     }
 
@@ -257,11 +266,12 @@ impl Run<'_> {
         if results.iter().any(|child| matches!(child, Child::Live(_))) {
             return;
         }
-        self.fold.push(Fold {
-            step: step.spec.name.clone(),
+        let fold = Fold {
+            step: self.kept_as(at, step),
             item: number,
             tasks: tasks.collect(),
             results,
-        });
+        };
+        self.fold.push((at, fold));
     }
 }

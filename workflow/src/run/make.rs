@@ -132,6 +132,7 @@ pub fn objects(
     let [tasks, approvals] = &mut names;
     let nothing = StepsStatus::default();
     let standing = Standing::read(graph, held.unwrap_or(&nothing));
+    tasks.extend(standing.undoing.iter().map(|unit| unit.object.clone()));
     for (at, step) in graph.steps.iter().enumerate() {
         let mut add = |which: Which| match object(task, uid, &step.spec, which) {
             (StepKind::Task, name) => tasks.insert(name),
@@ -165,6 +166,19 @@ pub fn objects(
             }
             if standing.ending.is_some() && step.undo.is_some() {
                 add(Which { undo: true, ..last });
+            }
+        }
+        // Items whose Tasks were let go are undone, too, in their order from the last.
+        let fan = standing.fans.get(&at).filter(|fan| !fan.folded.is_empty());
+        if let (Some(fan), Some(_), true) = (fan, &step.undo, standing.ending.is_some()) {
+            let done = (0..fan.items).rev().filter(|item| fan.succeeded(*item));
+            let begun = usize::try_from(standing.undo.begun).unwrap_or_default();
+            for item in done.skip(begun).take(step.parallel()) {
+                let first = standing.which(at, Some(item));
+                add(Which {
+                    undo: true,
+                    ..first
+                });
             }
         }
     }

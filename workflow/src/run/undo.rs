@@ -103,6 +103,9 @@ impl Run<'_> {
                 if !self.was_taken(at, item) {
                     self.undo_unit(at, which);
                 }
+                if !self.wants.borrow().is_empty() {
+                    return false; // one item is read at a time: all of them may be much
+                }
             }
             if !self.standing.undoing.is_empty() {
                 return false;

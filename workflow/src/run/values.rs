@@ -5,7 +5,7 @@ use super::make::{Which, name_of, wrong};
 use super::standing::State;
 use super::{CANCELLED, Child, MAX_ROUNDS, Run};
 use crate::expr::{Reads, Values};
-use crate::graph::{Graph, Step};
+use crate::graph::{Graph, SELF, Step};
 use oarmaster_crds::kinds::workflow::{MAX_ITEMS, Merge};
 use oarmaster_protocol::FailureClass;
 use serde_json::{Map, Value, json};
@@ -68,8 +68,12 @@ impl Run<'_> {
             .steps
             .get(at)
             .is_some_and(|step| step.until.is_some());
+        let undo = self.graph.steps.get(at).and_then(|step| step.undo.as_ref());
         let me = if which.undo {
-            Some(self.done_last(at, which.item)?)
+            match undo.is_some_and(|undo| undo.names(SELF)) {
+                true => Some(self.done_last(at, which.item)?),
+                false => None,
+            }
         } else if which.turn > 1 {
             let turn = which.turn - 1;
             Some(self.done(at, Which { turn, ..which })?)
@@ -238,6 +242,9 @@ impl Run<'_> {
         let mut all = Vec::with_capacity(fan.len());
         for item in 0..fan.items {
             let begun = fan.has_begun(item);
+            if let (true, Some(Left::Refused(_))) = (begun, self.gone_item(at, Some(item))) {
+                return Err(self.gone(at, Some(item)));
+            }
             let child = begun.then(|| self.last_child(at, Some(item))).flatten();
             let failed = fan.failed.contains(item);
             let (phase, output, failure) = match child {
@@ -390,6 +397,9 @@ impl Run<'_> {
         for item in items {
             let live = self.standing.units(at).iter().any(|unit| unit.item == item);
             let last = match self.gone_item(at, item) {
+                Some(Left::Known([])) if !self.has_failed(at, item) => {
+                    return Err(self.gone(at, item));
+                }
                 Some(Left::Known(results)) => Which {
                     turn: i64::try_from(results.len()).unwrap_or(i64::MAX),
                     ..self.standing.which(at, item)

@@ -3,6 +3,7 @@
 use super::super::{Folding, Moves, Seen};
 use super::world::{World, agent, end, failed, with};
 use super::*;
+use oarmaster_crds::kinds::task::RerunSpec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -65,9 +66,12 @@ fn what_was_let_go_is_undone_with_what_it_left() {
     });
     run(&mut world, |item| Child::Succeeded(json!(item * 10)));
     assert!(!world.store.is_empty());
+    // All of it at once is more than is read at once.
+    world.readable = 1;
     world.steps = roll_back(&world.graph, &world.steps, jiff::Timestamp::UNIX_EPOCH).unwrap();
     world.wanted = DesiredState::RolledBack;
     world.pass();
+    assert_eq!(world.units(), ["-work[6]", "-work[7]"], "two at a time");
     assert_eq!(world.unit_prompt("-work[7]"), "revert 70 of 7");
     assert_eq!(world.unit_prompt("-work[6]"), "revert 60 of 6");
     assert_eq!(
@@ -134,10 +138,14 @@ fn a_list_is_put_together_once() {
     let mut world = many(5, json!({"parallel": 1}));
     world.pass();
     assert_eq!(world.lists.len(), 1);
-    // It is taken as it was then, without another look.
-    world.graph.steps[0].over = None;
-    let over = run(&mut world, |item| Child::Succeeded(json!(item)));
-    assert!(matches!(over, Over::Failed(_) | Over::Succeeded(_)));
+    // It is taken as it was then, without another look: what the expression gives now does not count.
+    let other = with(agent("work", "do ${item}"), json!({"forEach": [9]}));
+    let other = World::new(json!({"steps": [other]})).graph.steps.remove(0);
+    world.graph.steps[0].over = other.over;
+    for item in 0..4 {
+        world.end_unit(&format!("work[{item}]"), Child::Succeeded(json!(item)));
+        world.pass();
+    }
     assert_eq!(world.unit_prompt("work[4]"), "do 4");
 }
 
@@ -184,7 +192,8 @@ fn world(case: &Case) -> World {
     let mut work = with(
         agent("work", "do ${item}"),
         json!({"forEach": (0..case.items).collect::<Vec<_>>(), "parallel": case.parallel, "tolerate": case.items,
-            "share": {"notes": "${self.output.n}"}}),
+            "share": {"notes": "${self.output.n}"},
+            "undo": {"agent": {"name": "coder"}, "params": {"prompt": "revert ${self.output.n}"}}}),
     );
     if case.repeats {
         work = with(
@@ -259,6 +268,30 @@ proptest! {
         prop_assert_eq!(world.prompt("sum"), calm.prompt("sum"));
         let first = |world: &World| world.steps.fans[0].failed.clone();
         prop_assert_eq!(first(&world), first(&calm));
+
+        // Run anew, all of it or what failed, it is the same again; and then it is undone.
+        for (count, from) in [(1, vec!["work".to_owned()]), (2, Vec::new())] {
+            let mut ends = Vec::new();
+            for world in [&mut calm, &mut world] {
+                let spec = RerunSpec { count, from: from.clone() };
+                let Ok(steps) = rerun(&world.graph, &world.steps, &spec, false) else {
+                    continue;
+                };
+                world.steps = steps;
+                ends.push((finish(world, &case), world.prompt("sum")));
+            }
+            prop_assert_eq!(ends.first(), ends.last());
+        }
+        for world in [&mut calm, &mut world] {
+            world.wanted = DesiredState::RolledBack;
+            let now = jiff::Timestamp::UNIX_EPOCH;
+            world.steps = roll_back(&world.graph, &world.steps, now).unwrap();
+            prop_assert_eq!(end(world, |_| Child::Succeeded(json!(1))), Over::RolledBack);
+        }
+        for item in 0..case.items {
+            let unit = format!("-work[{item}]");
+            prop_assert_eq!(world.made_of(&unit), calm.made_of(&unit), "{} was undone", unit);
+        }
     }
 }
 

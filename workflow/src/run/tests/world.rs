@@ -2,7 +2,7 @@
 
 use super::super::{
     Child, Folding, Found, Kept, Lists, MAX_ACTIVE, Make, Over, Seen, Want, What, Which, advance,
-    make,
+    make, objects,
 };
 use crate::graph::Graph;
 use jiff::Timestamp;
@@ -62,6 +62,8 @@ pub struct World {
     pub lists: Lists,
     /// What the gateway keeps of such items.
     pub store: BTreeMap<(String, u32), Vec<Child>>,
+    /// How many of them can be read at once.
+    pub readable: usize,
     /// How many objects there were at most.
     pub most: usize,
     /// How many bytes the status had at most.
@@ -89,6 +91,7 @@ impl World {
             kept: Kept::default(),
             lists: Lists::new(),
             store: BTreeMap::new(),
+            readable: usize::MAX,
             most: 0,
             largest: 0,
             now: Timestamp::from_second(1_000_000).unwrap(),
@@ -96,14 +99,24 @@ impl World {
         }
     }
 
-    fn seen(&self) -> Seen<'_> {
+    /// What a pass is shown: what is there under the names that it may know.
+    fn shown(&self) -> BTreeMap<String, Found> {
+        let [tasks, approvals] = objects("run", "uid", &self.graph, Some(&self.steps));
+        let known = |name: &String| tasks.contains(name) || approvals.contains(name);
+        let found = self.found.iter().filter(|(name, _)| known(name));
+        found
+            .map(|(name, found)| (name.clone(), found.clone()))
+            .collect()
+    }
+
+    fn seen<'a>(&'a self, found: &'a BTreeMap<String, Found>) -> Seen<'a> {
         Seen {
             now: self.now,
             task: "run",
             uid: "uid",
             wanted: self.wanted,
             params: &self.params,
-            found: &self.found,
+            found,
             ran: self.ran,
             most: MAX_ACTIVE,
             refused: &self.refused,
@@ -115,8 +128,12 @@ impl World {
         }
     }
 
-    /// Reads what a pass asks for.
+    /// Reads what a pass asks for, of a step at once so many at most.
     fn read(&mut self, want: &Want) {
+        let of_step = self.store.keys().filter(|(step, _)| *step == want.step);
+        if want.item.is_none() && of_step.count() > self.readable {
+            return self.kept.refuse(want, "is too much".to_owned());
+        }
         let all = self.store.iter().filter(|((step, item), _)| {
             *step == want.step && want.item.is_none_or(|wanted| wanted == *item)
         });
@@ -140,15 +157,18 @@ impl World {
 
     /// One pass, of which the process dies after this many objects, and before its status is written unless `written`.
     pub fn disturbed(&mut self, objects: usize, written: bool) -> Option<Over> {
-        let mut moves = advance(&self.graph, &self.steps, &self.seen());
-        for _ in 0..4 {
+        let found = self.shown();
+        let mut moves = advance(&self.graph, &self.steps, &self.seen(&found));
+        // What is undone is read item by item, and as many begin at once as may.
+        for _ in 0..MAX_ACTIVE {
             assert!(moves.wants.is_empty() || moves.steps == self.steps && moves.make.is_empty());
             for want in &moves.wants {
                 self.read(want);
             }
-            if !moves.wants.is_empty() {
-                moves = advance(&self.graph, &self.steps, &self.seen());
+            if moves.wants.is_empty() {
+                break;
             }
+            moves = advance(&self.graph, &self.steps, &self.seen(&found));
         }
         assert_eq!(moves.wants, [], "it is read again and again");
         self.lists.extend(moves.lists);
@@ -235,6 +255,16 @@ impl World {
     fn unit(&self, unit: &str) -> &Make {
         let all = self.made.values().flatten();
         all.rev().find(|made| key(made) == unit).unwrap()
+    }
+
+    /// How many objects were made for a unit.
+    pub fn made_of(&self, unit: &str) -> usize {
+        let all = self.made.values().flatten();
+        let names: std::collections::BTreeSet<&String> = all
+            .filter(|made| key(made) == unit)
+            .map(|made| &made.name)
+            .collect();
+        names.len()
     }
 
     pub fn end_unit(&mut self, unit: &str, child: Child) {
@@ -332,7 +362,11 @@ impl World {
 
     pub fn foreign(&mut self, step: &str) {
         let at = self.graph.find(step).unwrap();
-        let (_, name) = make::name_of(&self.seen(), &self.graph.steps[at].spec, Which::FIRST);
+        let (_, name) = make::name_of(
+            &self.seen(&self.found),
+            &self.graph.steps[at].spec,
+            Which::FIRST,
+        );
         let found = Found {
             uid: "foreign".to_owned(),
             task: true,
