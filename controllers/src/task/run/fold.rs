@@ -1,5 +1,6 @@
 //! Lets Tasks of items go, and reads what they left: see `oarmaster_workflow::run::Fold`.
 
+use super::memory::{self, json_bytes};
 use crate::kit::{Context, Error, Result, chain, write};
 use kube::Api;
 use oarmaster_crds::Task;
@@ -48,13 +49,15 @@ fn batches(folds: &[Fold]) -> Vec<(&str, Vec<KeptItem>)> {
             item: fold.item,
             results,
         };
-        let bytes = serde_json::to_vec(&kept).map_or(0, |text| text.len()) + 1;
+        let bytes = json_bytes(&kept).saturating_add(1);
         match all.last_mut() {
-            Some((step, items, held)) if *step == fold.step && *held + bytes < MAX_KEPT_WRITE => {
+            Some((step, items, held))
+                if *step == fold.step && held.saturating_add(bytes) < MAX_KEPT_WRITE =>
+            {
                 items.push(kept);
-                *held += bytes;
+                *held = held.saturating_add(bytes);
             }
-            _ => all.push((&fold.step, vec![kept], bytes + 2)),
+            _ => all.push((&fold.step, vec![kept], bytes.saturating_add(2))),
         }
     }
     all.into_iter()
@@ -65,18 +68,28 @@ fn batches(folds: &[Fold]) -> Vec<(&str, Vec<KeptItem>)> {
 /// Reads what a pass needs.
 pub(super) async fn read(ctx: &Context, uid: &str, wants: &[Want]) -> Result<()> {
     for want in wants {
-        let items = match ctx.gateway.kept_items(uid, &want.step, want.item).await {
-            Ok(items) => Ok(items),
-            Err(Error::GatewayRefused { code, message, .. }) if code == "too_large" => Err(message),
-            Err(error) => return Err(error),
-        };
-        let items = match items {
-            Ok(items) => Ok(items.into_iter().map(parsed).collect::<Result<Vec<_>>>()?),
-            Err(message) => Err(message),
-        };
-        ctx.memories().read(uid, want, items);
+        let answer = ctx.gateway.kept_items(uid, &want.step, want.item).await;
+        ctx.memories().read(uid, want, answered(answer)?);
     }
     Ok(())
+}
+
+/// What was read, or in the gateway's words why it never will be. What another try may find is an error of the pass.
+fn answered(answer: Result<Vec<KeptItem>>) -> Result<std::result::Result<memory::Items, String>> {
+    match answer {
+        Ok(items) => {
+            let bytes = json_bytes(&items);
+            let items = items.into_iter().map(parsed).collect::<Result<_>>()?;
+            Ok(Ok(memory::Items { bytes, items }))
+        }
+        // It is more than is read at once, or no longer kept.
+        Err(Error::GatewayRefused { code, message, .. })
+            if matches!(code.as_str(), "too_large" | "not_found") =>
+        {
+            Ok(Err(message))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn parsed(kept: KeptItem) -> Result<(u32, Vec<Child>)> {
@@ -126,6 +139,36 @@ mod tests {
         for (_, items) in &batches {
             assert!(serde_json::to_vec(items).unwrap().len() <= MAX_KEPT_WRITE);
         }
+    }
+
+    #[test]
+    fn what_will_never_be_read_is_said_and_all_else_fails_the_pass() {
+        let refused = |status, code: &str| {
+            Err(Error::GatewayRefused {
+                act: "read items of step a of u".to_owned(),
+                status,
+                code: code.to_owned(),
+                message: "so it is".to_owned(),
+            })
+        };
+        for (status, code) in [(413, "too_large"), (404, "not_found")] {
+            let answer = answered(refused(status, code)).unwrap();
+            assert_eq!(answer, Err("so it is".to_owned()), "{code}");
+        }
+        for (status, code) in [
+            (404, "invalid_request"),
+            (404, "unknown"),
+            (503, "internal"),
+            (403, "forbidden"),
+        ] {
+            let error = answered(refused(status, code)).unwrap_err();
+            assert_eq!(error.gateway_code(), Some(code));
+        }
+        let nothing = memory::Items {
+            bytes: 2,
+            items: Vec::new(),
+        };
+        assert_eq!(answered(Ok(Vec::new())).unwrap(), Ok(nothing));
     }
 
     #[test]
