@@ -1,7 +1,7 @@
 //! The admin listener: for the operator alone.
 
 use crate::bodies;
-use crate::data::{no_method, no_path, parse};
+use crate::data::{no_method, parse};
 use crate::error::ApiFailure;
 use crate::state::Gateway;
 use axum::body::Body;
@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use oarmaster_protocol::admin::{
     AttemptReport, BudgetReport, Change, Fence, Health, KeptItem, MAX_KEPT_WRITE, OpenAttempt,
     OpenAttemptRef, Room, RoomQuery, RunsIn, TaskBudget,
@@ -53,6 +53,14 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
 }
 
 type Shared = State<Arc<Gateway>>;
+
+/// Another code than that of a thing that is not there: an operator that asks for what this gateway does not have yet must not take it for that.
+async fn no_path() -> ApiFailure {
+    ApiFailure {
+        status: StatusCode::NOT_FOUND,
+        ..ApiFailure::invalid("there is no such path; the gateway may be older than the operator")
+    }
+}
 
 async fn open(
     State(gateway): Shared,

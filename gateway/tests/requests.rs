@@ -131,6 +131,23 @@ async fn what_items_left_is_kept_for_the_operator_alone() {
         .unwrap();
     assert_eq!(one, json!([{"item": 1, "results": [{"succeeded": "b"}]}]));
     assert_eq!(get(OPERATOR, "?item=x").await.unwrap().status(), 400);
+    let get_at = async |path: &str| {
+        let url = format!("{}/admin/v1/tasks/{path}", world.admin);
+        let answer = world.http.get(url).bearer_auth(OPERATOR).send();
+        let answer = answer.await.unwrap();
+        let status = answer.status().as_u16();
+        (status, answer.json::<serde_json::Value>().await.unwrap())
+    };
+    let nothing = get_at(&format!("{UID}/kept/work-2")).await;
+    assert_eq!(nothing, (200, json!([])));
+    // What nobody can say any more, and what this gateway cannot do, are no empty lists, nor each other.
+    for (path, code) in [
+        ("nobody/kept/work".to_owned(), "not_found"),
+        (format!("{UID}/kept/work/more"), "invalid_request"),
+    ] {
+        let (status, body) = get_at(&path).await;
+        assert_eq!((status, &body["error"]["code"]), (404, &json!(code)));
+    }
     let unknown = format!("{}/admin/v1/tasks/nobody/kept/work", world.admin);
     let put = world
         .http

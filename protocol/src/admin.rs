@@ -7,14 +7,16 @@
 //! | `PUT /admin/v1/attempts/{taskUid}/{n}/fence` | [`Fence`] | [`AttemptReport`]; idempotent |
 //! | `PUT /admin/v1/tasks/{taskUid}/budget` | [`TaskBudget`] | [`AttemptReport`] of the newest attempt; only a raise has an effect |
 //! | `PUT /admin/v1/tasks/{taskUid}/requests/{id}` | [`crate::request::Reply`] | [`AttemptReport`] of the newest attempt; the first answer stays |
-//! | `PUT /admin/v1/tasks/{taskUid}/kept/{step}` | list of [`KeptItem`] | `null`; the newest result of an item counts |
-//! | `GET /admin/v1/tasks/{taskUid}/kept/{step}` | - | list of [`KeptItem`], in their order; more than [`MAX_KEPT_READ`]: 413 `too_large` |
+//! | `PUT /admin/v1/tasks/{taskUid}/kept/{step}` | list of [`KeptItem`] | `null`; the newest result of an item counts. `step`: 1 to 64 characters of `[a-z0-9-]`. No room: 413 `too_large` |
+//! | `GET /admin/v1/tasks/{taskUid}/kept/{step}` | - | list of [`KeptItem`], in their order; empty where nothing ever was; no longer kept, or an unknown Task: 404 `not_found`; more than [`MAX_KEPT_READ`]: 413 `too_large` |
 //! | `GET /admin/v1/tasks/{taskUid}/kept/{step}?item=N` | - | the same, of one item |
 //! | `GET /admin/v1/attempts?open=true` | - | list of [`OpenAttemptRef`] |
 //! | `GET /admin/v1/providers` | - | [`Health`] |
 //! | `GET /admin/v1/budgets` | - | list of [`BudgetReport`] |
 //! | `POST /admin/v1/room` | [`RoomQuery`] | [`Room`] |
 //! | `GET /admin/v1/changes` | - | endless lines of JSON, one [`Change`] each; first a `Hello` |
+//!
+//! A path that there is not is a 404 `invalid_request`.
 
 use crate::assignment::{Assignment, Score, TaskRef};
 use crate::journal::{CallUsage, Outcome};

@@ -2,7 +2,7 @@
 
 use crate::blobs::Staged;
 use crate::entry::Entry;
-use crate::room::ends_the_task;
+use crate::room::{Room, ends_the_task};
 use crate::state::{By, State, check_artifact_name};
 use crate::window::DAY_MS;
 use crate::{Refusal, Store};
@@ -10,7 +10,6 @@ use bytes::Bytes;
 use oarmaster_protocol::journal::{Artifact, Blob};
 use oarmaster_protocol::task::{MAX_ARTIFACT_BYTES, MAX_BLOB_BYTES};
 use sha2::{Digest as _, Sha256};
-use std::sync::atomic::Ordering;
 
 /// Receives an artifact's bytes. Dropped without [`ArtifactWriter::finish`], nothing is kept.
 #[derive(Debug)]
@@ -26,27 +25,6 @@ pub struct ArtifactWriter {
     hash: Sha256,
     size: u64,
     room: Room,
-}
-
-/// What is on its way counts, until it is given up or the log knows it.
-#[derive(Debug)]
-struct Room {
-    store: Store,
-    bytes: u64,
-}
-
-impl Room {
-    fn add(&mut self, bytes: u64) -> Result<(), Refusal> {
-        self.bytes = self.bytes.saturating_add(bytes);
-        self.store.staged().fetch_add(bytes, Ordering::Relaxed);
-        self.store.room_for_blobs()
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.store.staged().fetch_sub(self.bytes, Ordering::Relaxed);
-    }
 }
 
 impl ArtifactWriter {
@@ -148,10 +126,7 @@ impl Store {
             staged: Some(self.blobs().stage()),
             hash: Sha256::new(),
             size: 0,
-            room: Room {
-                store: self.clone(),
-                bytes: 0,
-            },
+            room: Room::new(self),
         })
     }
 
@@ -181,10 +156,7 @@ impl Store {
         let options = self.options();
         let (quota, journal) = (options.artifact_bytes, options.journal_bytes);
         let decide = |state: &State| state.decide_blob(by, &blob, quota, journal);
-        let mut room = Room {
-            store: self.clone(),
-            bytes: 0,
-        };
+        let mut room = Room::new(self);
         room.add(blob.size)?;
         {
             // Refuse before it is kept; the decision that counts is the one after.

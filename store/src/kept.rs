@@ -1,29 +1,32 @@
 //! Results of items of a run's steps: they outlive the items' Tasks, so that those need not be kept as objects.
 
+use crate::room::{Room, ends_the_task};
 use crate::state::State;
 use crate::{Refusal, Store};
 use oarmaster_protocol::admin::{KeptItem, MAX_KEPT_WRITE};
 use oarmaster_protocol::journal::Blob;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Characters of a step's name.
-const MAX_STEP: usize = 32;
+/// Characters of what results are kept under: the name of a step, with `-2` and so on where all of it was run anew.
+const MAX_STEP: usize = 64;
 
 impl Store {
     /// Keeps results of items of a step of a run. They are on the disk when this returns. Of an item that has one already the newer one counts.
+    /// `step` has at most [`MAX_STEP`] characters of `[a-z0-9-]`.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`] for a Task that no attempt was opened of; [`Refusal::TooLarge`] beyond [`MAX_KEPT_WRITE`], and where the Task has no more room.
+    /// [`Refusal::NotFound`] for a Task that no attempt was opened of; [`Refusal::TooLarge`] beyond [`MAX_KEPT_WRITE`], and where the Task, or the
+    /// volume, has no more room.
     pub async fn keep_items(
         &self,
         task_uid: &str,
         step: &str,
         items: &[KeptItem],
     ) -> Result<(), Refusal> {
-        if step.is_empty() || step.len() > MAX_STEP || items.is_empty() {
-            return Err(Refusal::Invalid(
-                "name a step, and send at least one item".to_owned(),
-            ));
+        if !is_step(step) || items.is_empty() {
+            return Err(Refusal::Invalid(format!(
+                "name a step in 1 to {MAX_STEP} characters of a-z, 0-9 and -, and send at least one item"
+            )));
         }
         let bytes = serde_json::to_vec(items).map_err(|error| {
             Refusal::Invalid(format!("the items cannot be written as JSON: {error}"))
@@ -42,40 +45,52 @@ impl Store {
         let (quota, journal) = (options.artifact_bytes, options.journal_bytes);
         let decide =
             |state: &State| state.decide_kept(task_uid, step, &numbers, &blob, quota, journal);
+        let mut room = Room::new(self);
+        room.add(blob.size)?;
         {
             // Refuse before it is kept; the decision that counts is the one after.
             let core = self.lock();
-            self.room_for_tasks(&core.state)?;
+            self.room_for_tasks(&core.state).map_err(ends_the_task)?;
             decide(&core.state)?;
         }
         let mut staged = self.blobs().stage();
         staged.write(&bytes).await?;
-        self.name(staged, &blob.digest, decide).await
+        self.name(staged, &blob.digest, decide).await?;
+        drop(room);
+        Ok(())
     }
 
-    /// What is kept of the items of a step, or of one of them; in their order.
+    /// What is kept of the items of a step, or of one of them; in their order. Empty where nothing ever was.
     ///
     /// # Errors
-    /// [`Refusal::TooLarge`] where it is more than is read at once; [`Refusal::NotFound`] where it is no longer kept.
+    /// [`Refusal::TooLarge`] where it is more than is read at once; [`Refusal::NotFound`] where it is no longer kept, and of a Task that is not
+    /// known: nobody can say any more that nothing was kept of it.
     pub async fn kept_items(
         &self,
         task_uid: &str,
         step: &str,
         item: Option<u32>,
     ) -> Result<Vec<KeptItem>, Refusal> {
-        let digests = self
+        let found = self
             .read(|state| {
-                let task = state.task(task_uid)?;
+                let task = state.task(task_uid).map_err(|_| {
+                    Refusal::NotFound(format!(
+                        "nothing is known of the results of step {step}: no attempt of Task {task_uid} was opened at this gateway, or its journal is no longer kept (gateway.retention.journals)"
+                    ))
+                })?;
                 Ok((task.kept_of(step, item)?, task.depends))
             })
             .await?;
         let mut all = BTreeMap::new();
-        for digest in digests {
-            let bytes = self.blobs().read(&digest).await?;
+        for part in found {
+            let digest = &part.blob.digest;
+            let bytes = self.blobs().read(digest).await?;
             let items: Vec<KeptItem> = serde_json::from_slice(&bytes).map_err(|error| {
                 Refusal::Internal(format!("blob {digest} holds no results of items: {error}"))
             })?;
-            let wanted = |kept: &KeptItem| item.is_none_or(|item| kept.item == item);
+            // A blob may hold older results, too, of items that were kept anew since.
+            let wanted =
+                |kept: &KeptItem| part.has(kept.item) && item.is_none_or(|item| kept.item == item);
             all.extend(
                 items
                     .into_iter()
@@ -85,4 +100,11 @@ impl Store {
         }
         Ok(all.into_values().collect())
     }
+}
+
+fn is_step(name: &str) -> bool {
+    (1..=MAX_STEP).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }

@@ -72,7 +72,7 @@ impl Store {
     }
 
     /// For the artifacts that there are, and those on their way.
-    pub(crate) fn room_for_blobs(&self) -> Result<(), Refusal> {
+    fn room_for_blobs(&self) -> Result<(), Refusal> {
         let limit = self.limits().blobs;
         let staged = self.staged().load(Ordering::Relaxed);
         let blobs = self.lock().state.held.bytes().saturating_add(staged);
@@ -82,6 +82,36 @@ impl Store {
         Err(Refusal::TooLarge(format!(
             "the artifacts of all Tasks would have {blobs} of {limit} bytes: {REMEDY}"
         )))
+    }
+}
+
+/// Bytes of blobs on their way: they count until they are given up, or the log knows them.
+#[derive(Debug)]
+pub struct Room {
+    store: Store,
+    bytes: u64,
+}
+
+impl Room {
+    /// For nothing yet.
+    pub fn new(store: &Store) -> Self {
+        Self {
+            store: store.clone(),
+            bytes: 0,
+        }
+    }
+
+    /// For so many more.
+    pub fn add(&mut self, bytes: u64) -> Result<(), Refusal> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.store.staged().fetch_add(bytes, Ordering::Relaxed);
+        self.store.room_for_blobs()
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.store.staged().fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

@@ -158,10 +158,10 @@ impl Gateway {
         self.ask(&act, Method::PUT, &path, Some(items)).await
     }
 
-    /// What is kept of the items of a step, or of one of them; nothing where it is no longer kept.
+    /// What is kept of the items of a step, or of one of them; empty where nothing ever was.
     ///
     /// # Errors
-    /// When the gateway cannot be asked, or it is more than is read at once (`too_large`).
+    /// When the gateway cannot be asked, it is more than is read at once (`too_large`), or it is no longer kept (`not_found`).
     pub async fn kept_items(
         &self,
         uid: &str,
@@ -171,8 +171,7 @@ impl Gateway {
         let act = format!("read items of step {step} of {uid}");
         let one = item.map_or_else(String::new, |item| format!("?item={item}"));
         let path = format!("/admin/v1/tasks/{uid}/kept/{step}{one}");
-        let found = known(self.ask::<(), _>(&act, Method::GET, &path, None).await)?;
-        Ok(found.unwrap_or_default())
+        self.ask::<(), _>(&act, Method::GET, &path, None).await
     }
 
     /// Every attempt that is neither fenced nor ended.
@@ -358,11 +357,11 @@ async fn refused(act: &str, answer: Response) -> Result<Response> {
     })
 }
 
-/// `None` where the gateway does not know the thing.
+/// `None` where the gateway does not know the thing. A path that it does not have is an error, and so is what somebody else answers.
 fn known<T>(answer: Result<T>) -> Result<Option<T>> {
     match answer {
         Ok(found) => Ok(Some(found)),
-        Err(Error::GatewayRefused { status: 404, .. }) => Ok(None),
+        Err(error) if error.gateway_code() == Some("not_found") => Ok(None),
         Err(error) => Err(error),
     }
 }

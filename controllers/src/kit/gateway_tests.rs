@@ -3,6 +3,7 @@
 use super::{Gateway, MAX_LINE};
 use crate::kit::{Error, chain};
 use axum::body::Body;
+use axum::extract::{Path, Query};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::{get, put};
@@ -149,6 +150,46 @@ async fn what_is_not_known_is_no_error_and_what_is_refused_is() {
     let error = gateway.open_attempts().await.unwrap_err();
     assert_eq!(error.category(), "gateway_refused");
     assert!(chain(&error).contains("500 unknown"), "{}", chain(&error));
+}
+
+/// What an older gateway, or something between, answers of a path that it does not have.
+#[tokio::test]
+async fn what_cannot_be_asked_is_not_taken_for_unknown() {
+    let router = Router::new()
+        .route(
+            "/admin/v1/attempts/{uid}/{attempt}",
+            get(|| async { refusal(StatusCode::NOT_FOUND, "invalid_request") }),
+        )
+        .route(
+            "/admin/v1/tasks/{uid}/kept/{step}",
+            get(|| async { (StatusCode::NOT_FOUND, "<html>") }),
+        );
+    let served = trusted(router).await;
+    let gateway = &served.gateway;
+    let report = gateway.report("u", 1).await.unwrap_err();
+    assert_eq!(report.gateway_code(), Some("invalid_request"));
+    let kept = gateway.kept_items("u", "work", None).await.unwrap_err();
+    assert_eq!(kept.gateway_code(), Some("unknown"));
+}
+
+#[tokio::test]
+async fn what_is_no_longer_kept_is_no_empty_list() {
+    let kept = |Path((_, step)): Path<(String, String)>, Query(which): Query<Value>| async move {
+        match step.as_str() {
+            "gone" => refusal(StatusCode::NOT_FOUND, "not_found").into_response(),
+            _ => Json(json!([{ "item": 7, "results": [which] }])).into_response(),
+        }
+    };
+    let router = Router::new().route("/admin/v1/tasks/{uid}/kept/{step}", get(kept));
+    let served = trusted(router).await;
+    let gateway = &served.gateway;
+    let found = gateway.kept_items("u", "work", Some(7)).await.unwrap();
+    assert_eq!(found[0].results, [json!({ "item": "7" })]);
+    let gone = gateway.kept_items("u", "gone", None).await.unwrap_err();
+    let Error::GatewayRefused { code, message, .. } = gone else {
+        panic!("{gone}");
+    };
+    assert_eq!((code.as_str(), message.as_str()), ("not_found", "so it is"));
 }
 
 /// A stream of these chunks, and what the client made of it.

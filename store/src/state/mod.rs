@@ -163,7 +163,7 @@ pub struct Task {
     pub reserved: Reserve,
     /// What the Tasks below this one have settled and reserved.
     pub below: Below,
-    /// What is kept of items of its steps whose Tasks are gone, by step; the newest last.
+    /// What is kept of items of its steps whose Tasks are gone, by step; each item is in one of them.
     pub kept: BTreeMap<String, Vec<KeptAt>>,
     /// What it asked for, by id.
     pub requests: BTreeMap<String, RequestAt>,

@@ -5,9 +5,11 @@
 
 use super::fan::Fan;
 use super::make::{Which, name_of};
+use super::values::Wrong;
 use super::{Child, Run};
 use crate::graph::Step;
 use oarmaster_crds::kinds::steps::StepsStatus;
+use oarmaster_protocol::FailureClass;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// From when on Tasks of items are let go.
@@ -66,7 +68,7 @@ struct OfStep {
     /// Whether all of it was read.
     all: bool,
     /// Why it could not be.
-    refused: Option<String>,
+    refused: Option<Wrong>,
     items: BTreeMap<u32, Vec<Child>>,
 }
 
@@ -85,9 +87,9 @@ impl Kept {
     }
 
     /// It cannot be read.
-    pub fn refuse(&mut self, want: &Want, why: String) {
+    pub fn refuse(&mut self, want: &Want, class: FailureClass, why: String) {
         let step = self.steps.entry(want.step.clone()).or_default();
-        step.refused = Some(why);
+        step.refused = Some((class, why));
     }
 
     /// More of a step is kept now.
@@ -101,7 +103,7 @@ pub(super) enum Left<'a> {
     /// It is to be read.
     Unread,
     /// It cannot be read.
-    Refused(&'a str),
+    Refused(&'a Wrong),
     /// How each repetition ended.
     Known(&'a [Child]),
 }

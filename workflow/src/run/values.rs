@@ -424,7 +424,7 @@ impl Run<'_> {
     fn gone(&self, at: usize, item: Option<i64>) -> Wrong {
         let name = self.graph.steps.get(at).map_or("", |step| &step.spec.name);
         match self.gone_item(at, item) {
-            Some(Left::Refused(why)) => (FailureClass::OutputTooLarge, why.to_owned()),
+            Some(Left::Refused(wrong)) => wrong.clone(),
             Some(_) => gone(
                 name,
                 item,

@@ -110,7 +110,7 @@ pub async fn carry_out(
         super::fold::read(ctx, uid, &read).await?;
         return Ok(Carried::Otherwise);
     }
-    ctx.memories().lists(uid, lists);
+    ctx.memories().passed(uid, lists);
     if !super::fold::fold(ctx, namespace, uid, &fold).await? {
         return Ok(Carried::Otherwise);
     }

@@ -1,8 +1,10 @@
 //! Lets Tasks of items go, and reads what they left: see `oarmaster_workflow::run::Fold`.
 
+use super::memory::{self, json_bytes};
 use crate::kit::{Context, Error, Result, chain, write};
 use kube::Api;
 use oarmaster_crds::Task;
+use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::admin::{KeptItem, MAX_KEPT_WRITE};
 use oarmaster_workflow::run::{Child, Fold, Want};
 use serde_json::Value;
@@ -27,7 +29,17 @@ pub(super) async fn fold(
                 ctx.memories().no_room(uid);
                 return Ok(false);
             }
-            Err(error) => return Err(error),
+            // What people want of the run is not in the gateway's way.
+            Err(error) => {
+                tracing::warn!(
+                    uid,
+                    step,
+                    error = chain(&error),
+                    "Tasks of items stay for now: the gateway does not take what they left"
+                );
+                ctx.memories().not_now(uid);
+                return Ok(false);
+            }
         }
     }
     let tasks: Api<Task> = Api::namespaced(ctx.client.clone(), namespace);
@@ -48,13 +60,15 @@ fn batches(folds: &[Fold]) -> Vec<(&str, Vec<KeptItem>)> {
             item: fold.item,
             results,
         };
-        let bytes = serde_json::to_vec(&kept).map_or(0, |text| text.len()) + 1;
+        let bytes = json_bytes(&kept).saturating_add(1);
         match all.last_mut() {
-            Some((step, items, held)) if *step == fold.step && *held + bytes < MAX_KEPT_WRITE => {
+            Some((step, items, held))
+                if *step == fold.step && held.saturating_add(bytes) < MAX_KEPT_WRITE =>
+            {
                 items.push(kept);
-                *held += bytes;
+                *held = held.saturating_add(bytes);
             }
-            _ => all.push((&fold.step, vec![kept], bytes + 2)),
+            _ => all.push((&fold.step, vec![kept], bytes.saturating_add(2))),
         }
     }
     all.into_iter()
@@ -65,18 +79,31 @@ fn batches(folds: &[Fold]) -> Vec<(&str, Vec<KeptItem>)> {
 /// Reads what a pass needs.
 pub(super) async fn read(ctx: &Context, uid: &str, wants: &[Want]) -> Result<()> {
     for want in wants {
-        let items = match ctx.gateway.kept_items(uid, &want.step, want.item).await {
-            Ok(items) => Ok(items),
-            Err(Error::GatewayRefused { code, message, .. }) if code == "too_large" => Err(message),
-            Err(error) => return Err(error),
-        };
-        let items = match items {
-            Ok(items) => Ok(items.into_iter().map(parsed).collect::<Result<Vec<_>>>()?),
-            Err(message) => Err(message),
-        };
-        ctx.memories().read(uid, want, items);
+        let answer = ctx.gateway.kept_items(uid, &want.step, want.item).await;
+        ctx.memories().read(uid, want, answered(answer)?);
     }
     Ok(())
+}
+
+/// What was read, or in the gateway's words why it never will be. What another try may find is an error of the pass.
+fn answered(
+    answer: Result<Vec<KeptItem>>,
+) -> Result<std::result::Result<memory::Items, memory::Refused>> {
+    match answer {
+        Ok(items) => {
+            let bytes = json_bytes(&items);
+            let items = items.into_iter().map(parsed).collect::<Result<_>>()?;
+            Ok(Ok(memory::Items { bytes, items }))
+        }
+        // It is more than is read at once, or no longer kept.
+        Err(Error::GatewayRefused { code, message, .. }) if code == "too_large" => {
+            Ok(Err((FailureClass::OutputTooLarge, message)))
+        }
+        Err(Error::GatewayRefused { code, message, .. }) if code == "not_found" => {
+            Ok(Err((FailureClass::StateRegressed, message)))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn parsed(kept: KeptItem) -> Result<(u32, Vec<Child>)> {
@@ -126,6 +153,39 @@ mod tests {
         for (_, items) in &batches {
             assert!(serde_json::to_vec(items).unwrap().len() <= MAX_KEPT_WRITE);
         }
+    }
+
+    #[test]
+    fn what_will_never_be_read_is_said_and_all_else_fails_the_pass() {
+        let refused = |status, code: &str| {
+            Err(Error::GatewayRefused {
+                act: "read items of step a of u".to_owned(),
+                status,
+                code: code.to_owned(),
+                message: "so it is".to_owned(),
+            })
+        };
+        for (status, code, class) in [
+            (413, "too_large", FailureClass::OutputTooLarge),
+            (404, "not_found", FailureClass::StateRegressed),
+        ] {
+            let answer = answered(refused(status, code)).unwrap();
+            assert_eq!(answer, Err((class, "so it is".to_owned())), "{code}");
+        }
+        for (status, code) in [
+            (404, "invalid_request"),
+            (404, "unknown"),
+            (503, "internal"),
+            (403, "forbidden"),
+        ] {
+            let error = answered(refused(status, code)).unwrap_err();
+            assert_eq!(error.gateway_code(), Some(code));
+        }
+        let nothing = memory::Items {
+            bytes: 2,
+            items: Vec::new(),
+        };
+        assert_eq!(answered(Ok(Vec::new())).unwrap(), Ok(nothing));
     }
 
     #[test]

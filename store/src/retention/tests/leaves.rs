@@ -1,6 +1,7 @@
 //! What leaves, and when.
 
 use super::*;
+use oarmaster_protocol::admin::KeptItem;
 
 #[tokio::test]
 async fn notes_that_are_deleted_leave_the_log_and_the_others_stay() {
@@ -174,5 +175,34 @@ async fn sums_go_after_their_time_and_counters_without_end_stay() {
     ] {
         assert_eq!(store.counter(&total).counter.spent, 13);
         assert_eq!(store.sdk_total().sum.cost_pico, 13);
+    }
+}
+
+#[tokio::test]
+async fn results_of_items_that_left_are_not_taken_for_none() {
+    let mut world = World::new().await;
+    world.begin(0).await;
+    let (uid, store) = (uid(0), world.store.clone());
+    let items = [KeptItem {
+        item: 3,
+        results: vec![serde_json::json!("left")],
+    }];
+    store.keep_items(&uid, "work", &items).await.unwrap();
+    world.end(0).await;
+    assert_eq!(store.kept_items(&uid, "work", None).await.unwrap(), items);
+    for (days, why) in [
+        (1, "are no longer kept (gateway.retention.artifacts)"),
+        (
+            3,
+            "its journal is no longer kept (gateway.retention.journals)",
+        ),
+    ] {
+        world.pass(days);
+        world.sweep().await;
+        for item in [None, Some(3)] {
+            let gone = store.kept_items(&uid, "work", item).await.unwrap_err();
+            assert_eq!(gone.code(), ErrorCode::NotFound);
+            assert!(gone.to_string().ends_with(why), "{gone}");
+        }
     }
 }

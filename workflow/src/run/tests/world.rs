@@ -132,7 +132,8 @@ impl World {
     fn read(&mut self, want: &Want) {
         let of_step = self.store.keys().filter(|(step, _)| *step == want.step);
         if want.item.is_none() && of_step.count() > self.readable {
-            return self.kept.refuse(want, "is too much".to_owned());
+            let class = oarmaster_protocol::FailureClass::OutputTooLarge;
+            return self.kept.refuse(want, class, "is too much".to_owned());
         }
         let all = self.store.iter().filter(|((step, item), _)| {
             *step == want.step && want.item.is_none_or(|wanted| wanted == *item)
