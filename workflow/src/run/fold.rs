@@ -67,8 +67,8 @@ pub struct Kept {
 struct OfStep {
     /// Whether all of it was read.
     all: bool,
-    /// Why it could not be.
-    refused: Option<Wrong>,
+    /// Why all of it, or an item, cannot be.
+    refused: BTreeMap<Option<u32>, Wrong>,
     items: BTreeMap<u32, Vec<Child>>,
 }
 
@@ -89,7 +89,7 @@ impl Kept {
     /// It cannot be read.
     pub fn refuse(&mut self, want: &Want, class: FailureClass, why: String) {
         let step = self.steps.entry(want.step.clone()).or_default();
-        step.refused = Some((class, why));
+        step.refused.insert(want.item, (class, why));
     }
 
     /// More of a step is kept now.
@@ -121,16 +121,15 @@ impl Run<'_> {
         let name = self.kept_as(at, step);
         let held = self.seen.kept.steps.get(&name);
         let of_step = held.filter(|held| held.all || held.items.contains_key(&number));
-        Some(
-            match (held.and_then(|held| held.refused.as_ref()), of_step) {
-                (_, Some(held)) => Left::Known(held.items.get(&number).map_or(&[], Vec::as_slice)),
-                (Some(why), None) => Left::Refused(why),
-                (None, None) => {
-                    self.want(&name, number);
-                    Left::Unread
-                }
-            },
-        )
+        let refused = held.and_then(|held| held.refused.get(&Some(number)));
+        Some(match (refused, of_step) {
+            (_, Some(held)) => Left::Known(held.items.get(&number).map_or(&[], Vec::as_slice)),
+            (Some(why), None) => Left::Refused(why),
+            (None, None) => {
+                self.want(&name, number);
+                Left::Unread
+            }
+        })
     }
 
     /// Under which name results of a step's items are kept. Those of a step that is run anew as a whole are others.
@@ -164,17 +163,24 @@ impl Run<'_> {
     }
 
     /// All items of a step are needed: those whose Tasks were let go are read together.
-    pub(super) fn need_all(&self, at: usize) {
+    ///
+    /// # Errors
+    /// They cannot be.
+    pub(super) fn need_all(&self, at: usize) -> Result<(), Wrong> {
         let fan = self.standing.fans.get(&at);
         let folds = fan.is_some_and(|fan| self.folds(fan));
         let step = self.graph.steps.get(at).filter(|_| folds);
         let Some(name) = step.map(|step| self.kept_as(at, step)) else {
-            return;
+            return Ok(());
         };
         let held = self.seen.kept.steps.get(&name);
-        if held.is_none_or(|held| !held.all && held.refused.is_none()) {
+        if let Some(wrong) = held.and_then(|held| held.refused.get(&None)) {
+            return Err(wrong.clone());
+        }
+        if held.is_none_or(|held| !held.all) {
             self.wants.borrow_mut().insert(name, None);
         }
+        Ok(())
     }
 
     /// Something is to be read. Several items of a step are read together.

@@ -217,7 +217,7 @@ impl Run<'_> {
         let Some(fan) = self.standing.fans.get(&at) else {
             return Ok(Value::Null);
         };
-        self.need_all(at);
+        self.need_all(at)?;
         let mut all = Vec::with_capacity(fan.len());
         for item in 0..fan.items {
             let through = fan.succeeded(item);
@@ -238,7 +238,7 @@ impl Run<'_> {
         let Some(fan) = self.standing.fans.get(&at) else {
             return Ok(Value::Null);
         };
-        self.need_all(at);
+        self.need_all(at)?;
         let mut all = Vec::with_capacity(fan.len());
         for item in 0..fan.items {
             let begun = fan.has_begun(item);
@@ -392,7 +392,7 @@ impl Run<'_> {
             None if self.standing.ran(at) || !self.standing.units(at).is_empty() => vec![None],
             None => Vec::new(),
         };
-        self.need_all(at);
+        self.need_all(at)?;
         let mut all = Vec::new();
         for item in items {
             let live = self.standing.units(at).iter().any(|unit| unit.item == item);

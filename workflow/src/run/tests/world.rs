@@ -128,6 +128,12 @@ impl World {
         }
     }
 
+    /// All of a step cannot be read at once.
+    pub fn refuse(&mut self, step: &str) {
+        let step = step.to_owned();
+        self.read(&Want { step, item: None });
+    }
+
     /// Reads what a pass asks for, of a step at once so many at most.
     fn read(&mut self, want: &Want) {
         let of_step = self.store.keys().filter(|(step, _)| *step == want.step);
