@@ -77,6 +77,7 @@ const COMMAND: &str = "set exactly one of command (a list of words) or code (wit
 const CONTENT: &str = "set exactly one of content, configMap, git or artifact";
 const WORKSPACE: &str = "workspace does not go with continueFrom and replay, which say themselves what the workspace is";
 const MEMO: &str = "memo does not go with continueFrom and replay, which begin with the record of one Task, nor with a goal, whose plans differ";
+const PARAMS: &str = "params are for an agent or a workflow; code in run takes its values from run.env, and a goal says all in its text";
 const PATH: &str = "path must be relative and stay inside the workspace";
 const LANGUAGE: &str = "language goes with code: set both, or command";
 
@@ -120,9 +121,17 @@ fn target() -> Vec<Case> {
             &["set exactly one of name (a Workflow of this namespace) or spec (the spec of one)"],
         ),
         denied(
+            "a workflow by name, and what it may name",
+            with_spec(
+                &workflow(),
+                json!({"workflow": {"allow": {"agents": ["coder"]}}}),
+            ),
+            &["allow goes with spec: it says what that may name"],
+        ),
+        denied(
             "a goal with parameters",
             with_spec(&goal(), json!({"params": {"a": 1}})),
-            &["and a goal says all in its text"],
+            &[PARAMS],
         ),
         denied(
             "a goal with a memo",

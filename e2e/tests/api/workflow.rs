@@ -59,7 +59,9 @@ pub fn cases() -> Vec<Case> {
         ),
         taken(
             "one run at a time",
-            w(json!({"concurrency": {"key": "${params.repo}"}})),
+            w(
+                json!({"concurrency": {"key": "${params.repo}"}, "params": {"type": "object", "required": ["repo"], "properties": {"repo": {"type": "string"}}}}),
+            ),
         ),
         denied(
             "no run at a time",
@@ -74,7 +76,7 @@ pub fn cases() -> Vec<Case> {
         taken(
             "a step that was done already",
             steps(
-                json!([{"name": "a", "run": {"command": ["x"]}, "memo": {"key": "${params.sha}", "ttl": "1h"}}]),
+                json!([{"name": "a", "run": {"command": ["x"]}, "memo": {"key": "v1", "ttl": "1h"}}]),
             ),
         ),
         denied(
