@@ -20,6 +20,9 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use std::path::PathBuf;
 
+/// Heading of the options that say where the cluster is, in every help.
+const CLUSTER: &str = "Where";
+
 const AFTER: &str = "\
 Exit codes:
   0    done; with --watch: the Task is Complete
@@ -49,25 +52,26 @@ pub struct Args {
 #[derive(ClapArgs, Clone, Debug)]
 pub struct Global {
     /// Namespace; default: the context's
-    #[arg(short, long, global = true, value_name = "NAME")]
+    #[arg(short, long, global = true, help_heading = CLUSTER, value_name = "NAME")]
     pub namespace: Option<String>,
     /// Context of the kubeconfig; default: the current one
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, help_heading = CLUSTER, value_name = "NAME")]
     pub context: Option<String>,
     /// Path of the kubeconfig; default: $KUBECONFIG, then ~/.kube/config
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = CLUSTER, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// Namespace where Oarmaster is installed
     #[arg(
         long,
         global = true,
+        help_heading = CLUSTER,
         value_name = "NAME",
         env = "OAR_SYSTEM_NAMESPACE",
         default_value = "oarmaster-system"
     )]
     pub system_namespace: String,
     /// ServiceAccount whose token the gateway is shown, as NAMESPACE/NAME; for kubeconfigs without a token (client certificates)
-    #[arg(long, global = true, value_name = "NAMESPACE/NAME", env = "OAR_TOKEN_FROM", value_parser = token_from)]
+    #[arg(long, global = true, help_heading = CLUSTER, value_name = "NAMESPACE/NAME", env = "OAR_TOKEN_FROM", value_parser = token_from)]
     pub token_from: Option<TokenFrom>,
 }
 

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// One piece of work: an agent with a prompt, code, a workflow, or a goal. Its name is its idempotency key; creating it starts it. Once created, only `state` and a raised `budget` may change.
+/// One piece of work: an agent with a prompt, code, a workflow, or a goal. Its name is its idempotency key; creating it starts it. Once created, only `state`, `rerun` and a raised `budget` may change.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "oarmaster.dev",
