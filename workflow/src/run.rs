@@ -81,8 +81,10 @@ pub struct Seen<'a> {
     pub refused: &'a BTreeMap<String, String>,
     /// Whether it was paused until now: then its Tasks are, too, and go on with it. One that somebody has paused by itself stays so.
     pub was_paused: bool,
-    /// When Tasks of items are let go; never where it says nothing.
+    /// When Tasks of items are let go, or were; never where it says nothing.
     pub folding: Option<Folding>,
+    /// Whether none are let go now.
+    pub holds: bool,
     /// What was read of items whose Tasks were let go.
     pub kept: &'a Kept,
     /// Lists of items that earlier passes have put together, by digest.

@@ -39,7 +39,7 @@ use oarmaster_protocol::assignment::{Assignment, Target, WorkflowTarget, Workspa
 use oarmaster_protocol::request::action;
 use oarmaster_workflow::graph::Graph;
 use oarmaster_workflow::made;
-use oarmaster_workflow::run::{self, Fold, Lists, Make, Over, Want, What};
+use oarmaster_workflow::run::{self, Fold, Folding, Lists, Make, Over, Want, What};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -258,10 +258,8 @@ fn advance(draft: &mut Draft<'_>, seen: &Seen, graph: &Graph) {
             most_tasks: allow(task).map(made::most_steps),
             was_paused: draft.status.phase == Some(Phase::Paused),
             // A graph of a model has few items.
-            folding: seen
-                .memory
-                .folding
-                .filter(|_| allow(task).is_none() && !seen.gateway_silent),
+            folding: allow(task).is_none().then_some(Folding::USUAL),
+            holds: seen.memory.holds || seen.gateway_silent,
             kept: &seen.memory.kept,
             lists: &seen.memory.lists,
         },

@@ -194,7 +194,7 @@ impl Run<'_> {
 
     /// Lets Tasks of items go. Before anything is decided: what was written down counts, and nothing else.
     pub(super) fn fold(&mut self, held: &StepsStatus) {
-        let Some(folding) = self.seen.folding else {
+        let Some(folding) = self.seen.folding.filter(|_| !self.seen.holds) else {
             return;
         };
         for (at, step) in self.graph.steps.iter().enumerate() {

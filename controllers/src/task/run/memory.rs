@@ -2,7 +2,7 @@
 //! of it. A pass that is under way holds what it began with.
 
 use oarmaster_protocol::FailureClass;
-use oarmaster_workflow::run::{Child, Folding, Kept, Lists, Want};
+use oarmaster_workflow::run::{Child, Kept, Lists, Want};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,24 +20,14 @@ const PAUSE: Duration = Duration::from_secs(10);
 pub(super) type Refused = (FailureClass, String);
 
 /// What is remembered of one run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Memory {
-    /// When Tasks of items are let go; never once the gateway had no room for what they left.
-    pub folding: Option<Folding>,
+    /// Whether no Tasks of items are let go: the gateway has no room for what they left, or does not take it now.
+    pub holds: bool,
     /// Its lists of items.
     pub lists: Arc<Lists>,
     /// What was read of items whose Tasks were let go.
     pub kept: Arc<Kept>,
-}
-
-impl Default for Memory {
-    fn default() -> Self {
-        Self {
-            folding: Some(Folding::USUAL),
-            lists: Arc::default(),
-            kept: Arc::default(),
-        }
-    }
 }
 
 /// Items of a step as they were read, with their size as JSON.
@@ -90,7 +80,7 @@ impl Memories {
                 let run = held.run(uid);
                 let mut memory = run.memory.clone();
                 let paused = run.paused.is_some_and(|since| since.elapsed() < PAUSE);
-                memory.folding = memory.folding.filter(|_| !paused);
+                memory.holds |= paused;
                 memory
             })
         })
@@ -146,7 +136,7 @@ impl Memories {
 
     /// There is no room for what items leave: their Tasks stay.
     pub(super) fn no_room(&self, uid: &str) {
-        self.with(|held| held.run(uid).memory.folding = None);
+        self.with(|held| held.run(uid).memory.holds = true);
     }
 
     /// The gateway does not take now what items leave: their Tasks stay for a while.

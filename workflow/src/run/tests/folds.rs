@@ -259,11 +259,13 @@ proptest! {
         let mut world = world(&case);
         world.folding = Some(case.folding);
         for (objects, written, which) in &case.passes {
+            world.holds = which % 3 == 0;
             if world.disturbed(*objects, *written).is_some() {
                 break;
             }
             step(&mut world, &case, *which);
         }
+        world.holds = case.passes.len() % 2 == 0;
         let over = finish(&mut world, &case);
         prop_assert_eq!(over, expected);
         prop_assert_eq!(world.prompt("sum"), calm.prompt("sum"));
@@ -329,6 +331,7 @@ fn a_pass_that_has_to_read_first_does_nothing_else() {
                 was_paused: false,
                 most_tasks: None,
                 folding: None,
+                holds: false,
                 kept: &kept,
                 lists: &lists,
             },

@@ -57,6 +57,8 @@ pub struct World {
     pub most_tasks: Option<usize>,
     pub was_paused: bool,
     pub folding: Option<Folding>,
+    /// Whether nothing is let go now.
+    pub holds: bool,
     /// What was read of items whose Tasks were let go.
     kept: Kept,
     pub lists: Lists,
@@ -88,6 +90,7 @@ impl World {
             most_tasks: None,
             was_paused: false,
             folding: None,
+            holds: false,
             kept: Kept::default(),
             lists: Lists::new(),
             store: BTreeMap::new(),
@@ -123,6 +126,7 @@ impl World {
             most_tasks: self.most_tasks,
             was_paused: self.was_paused,
             folding: self.folding,
+            holds: self.holds,
             kept: &self.kept,
             lists: &self.lists,
         }

@@ -67,7 +67,7 @@ fn what_was_not_used_for_the_longest_goes() {
     }
     let two = all.of("two");
     assert_eq!((two.kept, two.lists), Default::default());
-    assert_eq!(two.folding, None, "that cannot be had anew");
+    assert!(two.holds, "that cannot be had anew");
 }
 
 #[test]
@@ -96,10 +96,10 @@ fn lists_count_beside_what_was_read() {
 #[test]
 fn what_the_gateway_does_not_take_now_stays_for_a_while() {
     let all = Memories::default();
-    assert!(all.of("u").folding.is_some());
+    assert!(!all.of("u").holds);
     all.not_now("u");
-    assert!(all.of("u").folding.is_none());
-    assert!(all.of("other").folding.is_some());
+    assert!(all.of("u").holds);
+    assert!(!all.of("other").holds);
 }
 
 #[test]
