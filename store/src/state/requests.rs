@@ -126,6 +126,18 @@ impl State {
         });
     }
 
+    /// A Task below `parent` was answered.
+    pub(super) fn called_below(&mut self, parent: String, calls: u64, models: &[String]) {
+        self.each_from(parent, |task| {
+            task.below.calls = task.below.calls.saturating_add(calls);
+            for model in models {
+                if !task.below.models.contains(model) {
+                    task.below.models.push(model.clone());
+                }
+            }
+        });
+    }
+
     /// From a Task to the one at the top.
     fn each_from(&mut self, uid: String, mut act: impl FnMut(&mut Task)) {
         let mut next = Some(uid);
@@ -134,25 +146,6 @@ impl State {
                 return;
             };
             act(task);
-            next = task.parent.clone();
-        }
-    }
-}
-
-impl State {
-    /// A Task below `parent` was answered.
-    pub(super) fn called_below(&mut self, parent: String, calls: u64, models: &[String]) {
-        let mut next = Some(parent);
-        for _ in 0..MAX_DEPTH {
-            let Some(task) = next.and_then(|uid| self.tasks.get_mut(&uid)) else {
-                return;
-            };
-            task.below.calls = task.below.calls.saturating_add(calls);
-            for model in models {
-                if !task.below.models.contains(model) {
-                    task.below.models.push(model.clone());
-                }
-            }
             next = task.parent.clone();
         }
     }
