@@ -35,6 +35,7 @@ use crate::kit::slim::Slim;
 use crate::kit::watch::{Facts, Nothing, Stored, drive, lean, named, only_task};
 use crate::network;
 use crate::network::repair::Changed;
+use crate::task::census::has_ended;
 use crate::task::hire;
 use crate::task::memo;
 use crate::task::places::Places;
@@ -61,8 +62,8 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch as flag;
 use touch::{
-    Asked, Concerns, any, by_labels, has_ended, placed, queues, reload, report_gone, rivals, send,
-    send_class, touch, waits, waits_for_budget,
+    Asked, Concerns, any, by_labels, placed, queues, reload, report_gone, rivals, send, send_class,
+    touch, waits, waits_for_budget,
 };
 
 /// Passes at once of the Task controller, each mostly waiting for the API server or the gateway.

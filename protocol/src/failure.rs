@@ -78,6 +78,12 @@ impl FailureClass {
         Self::Internal,
     ];
 
+    /// The class of this name, if there is one.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.as_str() == name)
+    }
+
     /// The class as it is written in conditions, events and metric labels.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

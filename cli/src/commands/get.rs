@@ -10,7 +10,7 @@ use crate::steps::{Below, HEADER, rows, waits};
 use crate::{output, text};
 use jiff::Timestamp;
 use oarmaster_crds::Task;
-use oarmaster_crds::kinds::goal::{PlanEstimate, PlanStage, PlanStatus};
+use oarmaster_crds::kinds::goal::{PlanStage, PlanStatus};
 use oarmaster_crds::kinds::task::RequestKind;
 
 pub async fn run(cluster: &Cluster, args: Get) -> Result<(), Error> {
@@ -169,14 +169,9 @@ fn plan_lines(plan: &PlanStatus) -> Vec<(&'static str, String)> {
         lines.push(("Problems", problems.clone()));
     }
     if let Some(estimate) = &plan.estimate {
-        let PlanEstimate {
-            tokens,
-            usd,
-            duration,
-            unknown,
-        } = estimate;
-        lines.push(("Estimate", format!("{tokens} tokens, ${usd}, {duration}")));
-        lines.extend(unknown.iter().map(|what| ("Not known", what.clone())));
+        lines.push(("Estimate", estimate.to_string()));
+        let unknown = estimate.unknown.iter();
+        lines.extend(unknown.map(|what| ("Not known", what.clone())));
     }
     lines
 }

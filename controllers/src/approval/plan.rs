@@ -4,6 +4,7 @@
 //! "yes".
 
 use crate::kit::events::{Note, Reason};
+use crate::task::census::has_ended;
 use crate::task::requests::{command, who};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -110,12 +111,8 @@ fn standing(approval: &Approval, seen: &Observed) -> Standing {
     let spec = &approval.spec;
     let task = seen.task.as_deref();
     let task = task.filter(|task| task.metadata.uid.as_ref() == Some(&spec.task.uid));
-    let over = task.is_none_or(|task| {
-        let status = task.status.as_ref();
-        task.metadata.deletion_timestamp.is_some()
-            || status
-                .is_some_and(|status| conditions::is_true(&status.conditions, conditions::FINISHED))
-    });
+    let over =
+        task.is_none_or(|task| task.metadata.deletion_timestamp.is_some() || has_ended(task));
     if over {
         let text = format!("Task {} is over, or gone", spec.task.name);
         return stands(

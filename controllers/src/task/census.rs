@@ -58,6 +58,12 @@ impl Census {
     }
 }
 
+/// Whether a Task has ended.
+#[must_use]
+pub fn has_ended(task: &Task) -> bool {
+    task.status.as_ref().is_some_and(is_ended)
+}
+
 fn is_ended(status: &TaskStatus) -> bool {
     conditions::is_true(&status.conditions, conditions::FINISHED)
 }

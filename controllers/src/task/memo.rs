@@ -4,9 +4,10 @@
 //! others wait for its outcome. What is written down says who leads; until a cache shows that, this process remembers whom it let lead. There is one leader of the operator, so nobody else does.
 
 use super::assignment::task_ref;
+use super::census::has_ended;
 use super::draft::Draft;
 use super::refs::Refs;
-use super::requests::{self, parent};
+use super::requests::{above, parent};
 use crate::kit::Context;
 use crate::kit::context::{Guard, readable};
 use jiff::Timestamp;
@@ -185,21 +186,7 @@ pub(super) fn look(task: &Task, ctx: &Context, runs: Option<String>) -> Option<M
 
 /// Whether a Task above a Task does the same, and so waits for it.
 fn is_above(task: &Task, identity: &str, named: impl Fn(&str) -> Option<Arc<Task>>) -> bool {
-    let mut owner = parent(task).cloned();
-    for _ in 0..requests::MAX_DEPTH {
-        let above = owner.and_then(|owner| {
-            let own = |found: &Arc<Task>| found.metadata.uid.as_ref() == Some(&owner.uid);
-            named(&owner.name).filter(own)
-        });
-        let Some(above) = above else {
-            return false;
-        };
-        if leads_by_status(&above, identity) {
-            return true;
-        }
-        owner = parent(&above).cloned();
-    }
-    false
+    above(task, named).any(|above| leads_by_status(&above, identity))
 }
 
 /// What is the same of Tasks that do the same.
@@ -268,11 +255,6 @@ pub(super) fn stands_in(draft: &mut Draft<'_>) -> bool {
             true
         }
     }
-}
-
-fn has_ended(task: &Task) -> bool {
-    let status = task.status.as_ref();
-    status.is_some_and(|status| conditions::is_true(&status.conditions, conditions::FINISHED))
 }
 
 /// Whether a Task that has not ended does what it is to do, or will: one that is stopped before it began does not.

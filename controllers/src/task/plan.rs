@@ -198,7 +198,7 @@ pub fn hindered(task: &Task, seen: &Observed, why: &str) -> Option<TaskStatus> {
 /// The end was written: only evidence is to be removed, late usage to be booked, and the Task itself once its time has come.
 fn settled(draft: &mut Draft<'_>) {
     if draft.task.spec.is_run() {
-        run::late(draft);
+        run::sum_up(draft);
     } else {
         draft.usage();
     }

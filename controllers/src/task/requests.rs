@@ -4,6 +4,7 @@
 //! `status.requests` until the gateway has the answer: it says which object counts, and how often it was made.
 
 use super::assignment::task_ref;
+use super::census::has_ended;
 use super::draft::Draft;
 use crate::kit::events::Reason;
 use jiff::Timestamp;
@@ -123,8 +124,7 @@ pub(super) fn plan(draft: &mut Draft<'_>) {
 /// Stops the child Tasks of a Task that is over. Its Approvals expire by themselves.
 pub(super) fn stop(draft: &mut Draft<'_>) {
     let live = |task: &Arc<Task>| {
-        let status = task.status.as_ref();
-        !status.is_some_and(|status| conditions::is_true(&status.conditions, conditions::FINISHED))
+        !has_ended(task)
             && task.spec.state != DesiredState::Cancelled
             && is_ours(draft.task, task.as_ref())
     };
@@ -598,6 +598,19 @@ pub fn handed(task: &Task) -> Option<Handed> {
         task: above.uid.clone(),
         request: request.clone(),
     })
+}
+
+/// The Tasks above a Task, the nearest first, up to one that is not there. `named` finds one of the same namespace.
+pub(super) fn above(
+    task: &Task,
+    named: impl Fn(&str) -> Option<Arc<Task>>,
+) -> impl Iterator<Item = Arc<Task>> {
+    let next = move |task: &Task| {
+        let owner = parent(task)?;
+        named(&owner.name).filter(|found| found.metadata.uid.as_ref() == Some(&owner.uid))
+    };
+    let all = std::iter::successors(next(task), move |task| next(task));
+    all.zip(0..MAX_DEPTH).map(|(above, _)| above)
 }
 
 /// UID of the Task above a Task.

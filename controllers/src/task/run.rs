@@ -30,7 +30,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use oarmaster_crds::conditions::{reason, whole_second};
 use oarmaster_crds::kinds::steps::{ActiveStep, StepKind, StepsStatus};
-use oarmaster_crds::kinds::task::{DesiredState, FailureStatus, Phase, Usage};
+use oarmaster_crds::kinds::task::{DesiredState, FailureStatus, Phase};
 use oarmaster_crds::validate::{self, summary};
 use oarmaster_crds::{Allow, Approval, GepDuration, Task, WorkflowSpec, access, names};
 use oarmaster_protocol::FailureClass;
@@ -287,9 +287,7 @@ fn advance(draft: &mut Draft<'_>, seen: &Seen, graph: &Graph) {
     if draft.status.started_at.is_none() && !steps.active.is_empty() {
         draft.status.started_at = Some(Time(whole_second(draft.seen.now)));
     }
-    if let Some(usage) = usage(draft) {
-        draft.status.usage = Some(usage);
-    }
+    sum_up(draft);
     if let Some(next) = moves.next {
         draft.look_in(next);
     }
@@ -305,9 +303,7 @@ fn advance(draft: &mut Draft<'_>, seen: &Seen, graph: &Graph) {
                     draft.complete();
                 }
                 Over::Failed(FailureStatus { class, message }) => {
-                    let class = FailureClass::ALL
-                        .into_iter()
-                        .find(|known| known.as_str() == class);
+                    let class = FailureClass::named(&class);
                     draft.fail(class.unwrap_or(FailureClass::StepFailed), &message);
                 }
                 Over::Cancelled => draft.cancel(),
@@ -370,9 +366,10 @@ fn refused(task: &Task, seen: &Seen, graph: &Graph) -> BTreeMap<String, String> 
     refused
 }
 
-/// What a run used that was booked after its end.
-pub(super) fn late(draft: &mut Draft<'_>) {
-    if let Some(usage) = usage(draft) {
+/// What all of its steps have used, and whatever is below them: the gateway's sums, which are exact.
+pub(super) fn sum_up(draft: &mut Draft<'_>) {
+    let report = draft.seen.report.as_ref();
+    if let Some(usage) = report.and_then(|report| super::draft::usage(&report.below)) {
         draft.status.usage = Some(usage);
     }
 }
@@ -476,11 +473,6 @@ fn asked_of(draft: &Draft<'_>, seen: &Seen, name: &str) -> observe::Asks {
     });
     made.or_else(|| seen.asked.get(name).cloned())
         .unwrap_or_default()
-}
-
-/// What all of its steps have used, and whatever is below them: the gateway's sums, which are exact.
-fn usage(draft: &Draft<'_>) -> Option<Usage> {
-    super::draft::usage(&draft.seen.report.as_ref()?.below)
 }
 
 /// The Workflow as it is kept: in the Task's namespace and owned by it, so that it is there as long as the Task is.

@@ -7,6 +7,7 @@ mod goals;
 mod hardened;
 mod job;
 mod life;
+pub(crate) mod observed;
 mod pods;
 mod properties;
 mod queue;

@@ -4,6 +4,7 @@ use super::Sender;
 use crate::kit::context::{Context, Guard};
 use crate::kit::watch::{ByTask, named, task_uid};
 use crate::task::assignment::task_ref;
+use crate::task::census::has_ended;
 use crate::task::limits::Limits;
 use crate::task::places::{Places, Shown};
 use crate::task::pod::JobFacts;
@@ -31,12 +32,6 @@ pub fn active_tasks(context: &Context) -> usize {
 
 fn ended(task: &Guard<Task>) -> bool {
     task.0.as_ref().is_ok_and(has_ended)
-}
-
-/// Whether a Task has ended.
-pub(super) fn has_ended(task: &Task) -> bool {
-    let status = task.status.as_ref();
-    status.is_some_and(|status| conditions::is_true(&status.conditions, conditions::FINISHED))
 }
 
 /// Triggers the Task above a Task, and the Approvals that a Task says it asked for.

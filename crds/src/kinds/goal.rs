@@ -1,6 +1,7 @@
 //! What a run runs beside a Workflow by its name: a graph that somebody hands it, and one that an agent plans for a goal.
 
 use super::approval::{Approvers, OnTimeout};
+use super::workflow::a_day;
 use crate::common::{LocalRef, any_object};
 use crate::duration::GepDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -117,10 +118,6 @@ pub struct PlanApproval {
     pub on_timeout: OnTimeout,
 }
 
-fn a_day() -> GepDuration {
-    GepDuration::new("24h")
-}
-
 /// How the plans of a Task with a goal stand.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -190,4 +187,17 @@ pub struct PlanEstimate {
     /// What is not known, and so is not in it. At most 8 texts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<String>,
+}
+
+/// What is known, in words: `0-1200 tokens, $0-0.02, 1s-2m`.
+impl std::fmt::Display for PlanEstimate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            tokens,
+            usd,
+            duration,
+            unknown: _,
+        } = self;
+        write!(f, "{tokens} tokens, ${usd}, {duration}")
+    }
 }

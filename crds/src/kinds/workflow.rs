@@ -362,7 +362,7 @@ pub struct StepApproval {
     pub on_timeout: OnTimeout,
 }
 
-fn a_day() -> GepDuration {
+pub(super) fn a_day() -> GepDuration {
     GepDuration::new("24h")
 }
 

@@ -17,7 +17,9 @@ mod messages;
 mod server;
 mod servers;
 
-use common::{PILOT, World};
+use common::{OPERATOR, PILOT, World};
+use oarmaster_protocol::admin::OpenAttempt;
+use oarmaster_protocol::task::Claim;
 use oarmaster_protocol::tool::{Offer, ToolAnswer};
 use serde_json::{Value, json};
 
@@ -26,6 +28,34 @@ fn with_tools(tools: &[&str]) -> Value {
     let mut assignment = common::assignment();
     assignment["target"]["agent"]["tools"] = json!(tools);
     assignment
+}
+
+/// Opens an attempt for shared pilots, one of which takes it; its capability and session.
+async fn worked_on(
+    world: &World,
+    uid: &str,
+    attempt: u32,
+    request: &OpenAttempt,
+) -> (String, String) {
+    let url = format!("{}/admin/v1/attempts/{uid}/{attempt}", world.admin);
+    let opened = world.http.put(url).bearer_auth(OPERATOR).json(request);
+    assert_eq!(opened.send().await.unwrap().status(), 200);
+    world.kube.token(
+        "pilots-token",
+        "system:serviceaccount:oarmaster-system:oarmaster-pilots",
+        "oarmaster-gateway",
+        Some(("pilots-x", "pilots-uid")),
+    );
+    let work = world.http.post(format!("{}/task/v1/work", world.data));
+    let work = work.bearer_auth("pilots-token").send().await.unwrap();
+    assert_eq!(work.status(), 200);
+    let work: Value = work.json().await.unwrap();
+    assert_eq!(work["taskUid"], uid);
+    let claim: Claim = serde_json::from_value(work["claim"].clone()).unwrap();
+    (
+        work["capability"].as_str().unwrap().to_owned(),
+        claim.session,
+    )
 }
 
 /// A call of the pilot.

@@ -1,11 +1,10 @@
 //! Remember and Recall, and who reads and deletes notes.
 
-use super::{call, with_tools};
-use crate::common::{OPERATOR, PILOT, World};
+use super::{call, with_tools, worked_on};
+use crate::common::{PILOT, World};
 use oarmaster_protocol::admin::{OpenAttempt, RunsIn, TaskBudget};
 use oarmaster_protocol::read::{AuditAct, AuditRecord, Deleted, NoteLine};
-use oarmaster_protocol::task::Claim;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Another Task of this agent and requester, run by a shared pilot; its session and capability.
 async fn another(world: &World, uid: &str, agent: &str, requester: &str) -> (String, String) {
@@ -22,25 +21,7 @@ async fn another(world: &World, uid: &str, agent: &str, requester: &str) -> (Str
         ends: false,
         labels: Default::default(),
     };
-    let url = format!("{}/admin/v1/attempts/{uid}/1", world.admin);
-    let opened = world.http.put(url).bearer_auth(OPERATOR).json(&request);
-    assert_eq!(opened.send().await.unwrap().status(), 200);
-    world.kube.token(
-        "pilots-token",
-        "system:serviceaccount:oarmaster-system:oarmaster-pilots",
-        "oarmaster-gateway",
-        Some(("pilots-x", "pilots-uid")),
-    );
-    let work = world.http.post(format!("{}/task/v1/work", world.data));
-    let work = work.bearer_auth("pilots-token").send().await.unwrap();
-    assert_eq!(work.status(), 200);
-    let work: Value = work.json().await.unwrap();
-    assert_eq!(work["taskUid"], uid);
-    let claim: Claim = serde_json::from_value(work["claim"].clone()).unwrap();
-    (
-        work["capability"].as_str().unwrap().to_owned(),
-        claim.session,
-    )
+    worked_on(world, uid, 1, &request).await
 }
 
 /// What a shared pilot's Recall finds.

@@ -1,11 +1,10 @@
 //! SendMessage and ReceiveMessages: Tasks of one tree that talk, what others are given of it, and what a process that dies leaves.
 
-use super::{post, with_tools};
-use crate::common::{OPERATOR, PILOT, World};
+use super::{post, with_tools, worked_on};
+use crate::common::{PILOT, World};
 use oarmaster_protocol::admin::{OpenAttempt, RunsIn, TaskBudget};
 use oarmaster_protocol::journal::{Body, Record};
 use oarmaster_protocol::message::{MAX_TASK_MESSAGES, STEP_LABEL};
-use oarmaster_protocol::task::Claim;
 use oarmaster_protocol::tool::{MAX_TOOL_TEXT, ToolAnswer};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -37,24 +36,11 @@ async fn pilot(world: &World, run: &str, step: &str, attempt: u32) -> Pilot {
         keeps: false,
         ends: false,
     };
-    let url = format!("{}/admin/v1/attempts/{uid}/{attempt}", world.admin);
-    let opened = world.http.put(url).bearer_auth(OPERATOR).json(&request);
-    assert_eq!(opened.send().await.unwrap().status(), 200);
-    world.kube.token(
-        "pilots-token",
-        "system:serviceaccount:oarmaster-system:oarmaster-pilots",
-        "oarmaster-gateway",
-        Some(("pilots-x", "pilots-uid")),
-    );
-    let work = world.http.post(format!("{}/task/v1/work", world.data));
-    let work = work.bearer_auth("pilots-token").send().await.unwrap();
-    let work: Value = work.json().await.unwrap();
-    assert_eq!(work["taskUid"], uid);
-    let claim: Claim = serde_json::from_value(work["claim"].clone()).unwrap();
+    let (token, session) = worked_on(world, &uid, attempt, &request).await;
     Pilot {
         uid,
-        token: work["capability"].as_str().unwrap().to_owned(),
-        session: claim.session,
+        token,
+        session,
         calls: 0,
         heard: 0,
     }

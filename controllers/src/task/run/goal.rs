@@ -293,9 +293,7 @@ impl Pass<'_, '_> {
                     Child::Live(_) => self.asked(&name, Some(found.uid.clone())),
                     Child::Succeeded(output) => self.answered(output),
                     Child::Failed(failure, _) => {
-                        let class = FailureClass::ALL
-                            .into_iter()
-                            .find(|known| known.as_str() == failure.class);
+                        let class = FailureClass::named(&failure.class);
                         let text = format!(
                             "Task {name} of the planner failed: {}: {}",
                             failure.class, failure.message

@@ -238,14 +238,10 @@ async fn slot_key(
 fn line(task: &Task, ctx: &Context, key: String) -> Line {
     let all = ctx.stores.tasks.state();
     let all = all.iter().filter_map(|task| task.0.as_ref().ok());
-    let named = |name: &str| {
-        let own = |found: &&Task| {
-            found.metadata.name.as_deref() == Some(name)
-                && found.metadata.namespace == task.metadata.namespace
-        };
-        all.clone().find(own)
-    };
-    Line::of(task, key, all.clone(), named)
+    let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
+    Line::of(task, key, all, |name| {
+        readable(&ctx.stores.tasks, namespace, name)
+    })
 }
 
 /// What would be run, for those that do the same: the Workflow as it is now.

@@ -3,14 +3,15 @@
 //! A place is a Lease, and the API server says who has it: whoever made it. Which one a run is about to take is written down before it does, so
 //! that a run finds its own again, and gives back all that it may have.
 
+use super::super::census::has_ended;
 use super::super::draft::Draft;
-use super::super::requests::{made_for, parent};
+use super::super::requests::{above, made_for};
 use super::Seen;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use oarmaster_crds::conditions::{self, reason};
-use oarmaster_crds::kinds::concurrency::{ConcurrencyPolicy, ConcurrencySpec, SlotStatus};
+use oarmaster_crds::conditions::reason;
+use oarmaster_crds::kinds::concurrency::{ConcurrencyPolicy, SlotStatus};
 use oarmaster_crds::kinds::goal::RunWorkflow;
 use oarmaster_crds::kinds::task::{DesiredState, Phase};
 use oarmaster_crds::{Task, TaskStatus, names};
@@ -18,6 +19,7 @@ use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::text::{shorten, visible};
 use oarmaster_workflow::graph::Graph;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How often it is looked whether there is a place, beside what is told.
@@ -119,18 +121,13 @@ pub fn stands_aside(task: &Task) -> bool {
     task.spec.state != DesiredState::Running || task.metadata.deletion_timestamp.is_some()
 }
 
-fn has_ended(task: &Task) -> bool {
-    let status = task.status.as_ref();
-    status.is_some_and(|status| conditions::is_true(&status.conditions, conditions::FINISHED))
-}
-
 impl Line {
     /// Looks at all Tasks. `named` finds one of the same namespace by its name.
     pub fn of<'a>(
         task: &Task,
         key: String,
         all: impl Iterator<Item = &'a Task>,
-        named: impl Fn(&str) -> Option<&'a Task>,
+        named: impl Fn(&str) -> Option<Arc<Task>>,
     ) -> Self {
         let own = |other: &&Task| other.metadata.uid == task.metadata.uid;
         let rivals = all
@@ -138,7 +135,7 @@ impl Line {
             .filter_map(|other| rival(other, &key))
             .collect();
         Self {
-            above: above(task, &key, named),
+            above: has_it_above(task, &key, named),
             key,
             rivals,
             taken: BTreeMap::new(),
@@ -249,21 +246,15 @@ fn rival(task: &Task, key: &str) -> Option<Rival> {
 }
 
 /// The run above a Task that has a place of the same key.
-fn above<'a>(task: &Task, key: &str, named: impl Fn(&str) -> Option<&'a Task>) -> Option<String> {
-    let mut below = task;
-    for _ in 0..super::super::requests::MAX_DEPTH {
-        let owner = parent(below)?;
-        let next = named(&owner.name)?;
-        if next.metadata.uid.as_deref() != Some(&owner.uid) {
-            return None;
-        }
-        let has = |slot: &SlotStatus| slot.key == key && !slot.waits();
-        if alike(task, next) && of(next).is_some_and(has) {
-            return next.metadata.name.clone();
-        }
-        below = next;
-    }
-    None
+fn has_it_above(
+    task: &Task,
+    key: &str,
+    named: impl Fn(&str) -> Option<Arc<Task>>,
+) -> Option<String> {
+    let has = |slot: &SlotStatus| slot.key == key && !slot.waits();
+    let mut above = above(task, named);
+    let found = above.find(|above| alike(task, above) && of(above).is_some_and(has))?;
+    found.metadata.name.clone()
 }
 
 fn waits(task: &Task, key: &str, holders: &[&str], before: usize, replaces: bool) -> String {
@@ -314,14 +305,18 @@ fn lease(task: &Task, name: &str) -> Lease {
 /// # Errors
 /// There is none, and it does not wait.
 pub(super) fn enter(
-    draft: &mut Draft<'_>,
+    draft: &Draft<'_>,
     seen: &Seen,
     graph: &Graph,
 ) -> Result<Option<SlotStatus>, String> {
     let (Some(line), Some(spec)) = (&seen.line, &graph.spec.concurrency) else {
         return Ok(None);
     };
-    let mut slot = fresh(line, spec);
+    let mut slot = SlotStatus {
+        key: line.key.clone(),
+        replaces: spec.policy == ConcurrencyPolicy::Replace,
+        ..SlotStatus::default()
+    };
     match line.turn(draft.task, spec.limit, slot.replaces) {
         Turn::Claims(lease) => slot.lease = Some(lease),
         Turn::Waits(why) if spec.policy == ConcurrencyPolicy::Reject => return Err(why),
@@ -330,7 +325,7 @@ pub(super) fn enter(
     Ok(Some(slot))
 }
 
-/// The same, of a run that goes on after its end.
+/// The same, of a run that goes on after its end: it takes its place in a later pass.
 ///
 /// # Errors
 /// As [`enter`].
@@ -339,22 +334,11 @@ pub(super) fn enter_again(
     seen: &Seen,
     graph: &Graph,
 ) -> Result<Option<SlotStatus>, String> {
-    let (Some(line), Some(spec)) = (&seen.line, &graph.spec.concurrency) else {
-        return Ok(None);
-    };
-    let slot = fresh(line, spec);
-    match line.turn(draft.task, spec.limit, slot.replaces) {
-        Turn::Waits(why) if spec.policy == ConcurrencyPolicy::Reject => Err(why),
-        _ => Ok(Some(slot)),
-    }
-}
-
-fn fresh(line: &Line, spec: &ConcurrencySpec) -> SlotStatus {
-    SlotStatus {
-        key: line.key.clone(),
-        replaces: spec.policy == ConcurrencyPolicy::Replace,
-        ..SlotStatus::default()
-    }
+    let slot = enter(draft, seen, graph)?;
+    Ok(slot.map(|slot| SlotStatus {
+        lease: None,
+        ..slot
+    }))
 }
 
 /// Whether a run that was taken on has its place, or takes it in this pass; otherwise it is said what it waits for, or it ends.

@@ -1,9 +1,8 @@
 //! A Task with a goal: its plans, who approves them, and what becomes of one that fails.
 
+use super::observed;
 use super::sim::idle;
 use crate::task::plan::{Observed, Plan, plan};
-use crate::task::refs::Refs;
-use crate::task::requests::Made as MadeForRequests;
 use crate::task::run::goal::{approval_entry, planner_name};
 use crate::task::run::{Facts, Known, Made, Seen, testing};
 use jiff::Timestamp;
@@ -11,7 +10,7 @@ use oarmaster_crds::kinds::approval::ApprovalPhase;
 use oarmaster_crds::kinds::goal::{PlanStage, PlanStatus};
 use oarmaster_crds::kinds::task::{DesiredState, Phase, RequestKind};
 use oarmaster_crds::{Approval, ApprovalStatus, Task, TaskStatus, conditions, names};
-use oarmaster_protocol::admin::{AttemptReport, OpenAttempt, RunsIn, TaskBudget, TaskUsage};
+use oarmaster_protocol::admin::{OpenAttempt, TaskBudget, TaskUsage};
 use oarmaster_workflow::estimate::Bound;
 use oarmaster_workflow::graph::Graph;
 use proptest::prelude::*;
@@ -127,39 +126,11 @@ impl World {
             }
             run.goal = Some(Box::new(known));
         }
-        Observed {
-            now: self.now,
-            refs: Refs::NotLooked,
-            jobs: Vec::new(),
-            foreign_job: false,
-            pod: None,
-            report: self.opened.as_ref().map(|opened| AttemptReport {
-                task: opened.assignment.as_ref().unwrap().task.clone(),
-                attempt: 1,
-                assignment: String::new(),
-                pinned: None,
-                runs_in: RunsIn::Operator,
-                opened_at_ms: 0,
-                claimed_at_ms: None,
-                fenced: false,
-                isolated: None,
-                outcome: None,
-                usage: TaskUsage::default(),
-                below: TaskUsage::default(),
-                score: None,
-                requests: Vec::new(),
-                next: 1,
-            }),
-            service_account: true,
-            gateway_ip: None,
-            startup_timeout: None,
-            blocked: None,
-            made: MadeForRequests::default(),
-            run: Some(Box::new(run)),
-            busy: None,
-            memo: None,
-            written: None,
-        }
+        let report = self.opened.as_ref().map(|opened| {
+            let task = opened.assignment.as_ref().unwrap().task.clone();
+            observed::opened(task, 1, TaskUsage::default())
+        });
+        observed::of_run(self.now, report, run)
     }
 
     /// A pass of which so many writes are done before the process dies.

@@ -5,17 +5,16 @@ mod asks;
 mod budget;
 mod places;
 
+use super::observed;
 use super::sim::idle;
 use crate::task::plan::{Observed, Plan, plan};
-use crate::task::refs::Refs;
-use crate::task::requests::Made as MadeForRequests;
 use crate::task::run::{Made, Named, Seen};
 use jiff::Timestamp;
 use oarmaster_crds::kinds::approval::ApprovalPhase;
 use oarmaster_crds::kinds::task::{DesiredState, Phase};
 use oarmaster_crds::{Approval, ApprovalStatus, Task, TaskStatus, conditions, names};
 use oarmaster_protocol::FailureClass;
-use oarmaster_protocol::admin::{AttemptReport, OpenAttempt, RunsIn, TaskBudget, TaskUsage};
+use oarmaster_protocol::admin::{OpenAttempt, RunsIn, TaskBudget, TaskUsage};
 use oarmaster_protocol::assignment::Target;
 use oarmaster_workflow::graph::Graph;
 use serde_json::{Map, Value, json};
@@ -111,39 +110,11 @@ impl World {
                 |name| approvals.get(name).cloned(),
             );
         }
-        Observed {
-            now: self.now,
-            refs: Refs::NotLooked,
-            jobs: Vec::new(),
-            foreign_job: false,
-            pod: None,
-            report: opened.map(|opened| AttemptReport {
-                task: opened.assignment.as_ref().unwrap().task.clone(),
-                attempt: self.opened_as,
-                assignment: String::new(),
-                pinned: None,
-                runs_in: RunsIn::Operator,
-                opened_at_ms: 0,
-                claimed_at_ms: None,
-                fenced: false,
-                isolated: None,
-                outcome: None,
-                usage: TaskUsage::default(),
-                below: self.below.clone(),
-                score: None,
-                requests: Vec::new(),
-                next: 1,
-            }),
-            service_account: true,
-            gateway_ip: None,
-            startup_timeout: None,
-            blocked: None,
-            made: MadeForRequests::default(),
-            run: Some(Box::new(run)),
-            busy: None,
-            memo: None,
-            written: None,
-        }
+        let report = opened.map(|opened| {
+            let task = opened.assignment.as_ref().unwrap().task.clone();
+            observed::opened(task, self.opened_as, self.below.clone())
+        });
+        observed::of_run(self.now, report, run)
     }
 
     fn pass(&mut self) -> Plan {

@@ -11,7 +11,7 @@ use oarmaster_crds::kinds::goal::{GoalSpec, PlanStage};
 use oarmaster_crds::kinds::task::RequestKind;
 use oarmaster_crds::{Agent, Task, access, commands, names};
 use oarmaster_workflow::estimate::Bound;
-use oarmaster_workflow::run::Child;
+use oarmaster_workflow::run::{Child, Found};
 
 /// Looks.
 pub(in crate::task::run) async fn observe(
@@ -58,11 +58,9 @@ pub(in crate::task::run) async fn observe(
             run.found.insert(name, found.clone());
             known.planner = Some(found);
         }
-        let ended = |known: &Known| {
-            let planner = known.planner.as_ref();
-            planner.is_some_and(|found| !matches!(found.now, Child::Live(_)))
-        };
-        if plan.stage == PlanStage::Approving || ended(&known) {
+        let live = |found: &Found| matches!(found.now, Child::Live(_));
+        let ended = known.planner.as_ref().is_some_and(|found| !live(found));
+        if plan.stage == PlanStage::Approving || ended {
             match kept(task, ctx, Some(number)).await? {
                 Kept::Found(graph) => known.kept = Some(graph),
                 Kept::Foreign(name) => known.foreign = Some(name),
@@ -88,10 +86,13 @@ pub(in crate::task::run) async fn observe(
                 known.agents.push(facts(name, &agent, ctx));
             }
         }
-        let tasks = stores.tasks.state();
-        let tasks = tasks.iter().filter_map(|task| task.0.as_ref().ok());
-        let own = tasks.filter(|task| task.metadata.namespace.as_deref() == Some(namespace));
-        known.history = history(own, &goal.allow.agents);
+        // All Tasks are looked at for the estimate alone, which is made once of each plan.
+        if ended && plan.stage == PlanStage::Planning {
+            let tasks = stores.tasks.state();
+            let tasks = tasks.iter().filter_map(|task| task.0.as_ref().ok());
+            let own = tasks.filter(|task| task.metadata.namespace.as_deref() == Some(namespace));
+            known.history = history(own, &goal.allow.agents);
+        }
     }
     run.goal = Some(Box::new(known));
     Ok(run)

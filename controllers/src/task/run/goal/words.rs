@@ -139,15 +139,9 @@ pub(super) fn shown(graph: &Graph, estimate: Option<&PlanEstimate>) -> BTreeMap<
 
 /// An estimate in words.
 fn words_of(estimate: &PlanEstimate) -> String {
-    let PlanEstimate {
-        tokens,
-        usd,
-        duration,
-        unknown,
-    } = estimate;
-    let mut text = format!("{tokens} tokens, ${usd}, {duration}");
-    if !unknown.is_empty() {
-        text.push_str(&format!("; not known: {}", unknown.join("; ")));
+    let mut text = estimate.to_string();
+    if !estimate.unknown.is_empty() {
+        text.push_str(&format!("; not known: {}", estimate.unknown.join("; ")));
     }
     visible(&text).into_owned()
 }

@@ -2,13 +2,14 @@
 
 use super::super::{Made, Named, Seen};
 use super::{Line, Rival, Turn};
+use crate::task::assignment::task_ref;
+use crate::task::census::has_ended;
 use crate::task::plan::{Observed, Plan, plan};
-use crate::task::refs::Refs;
-use crate::task::requests::Made as MadeForRequests;
+use crate::task::tests::observed;
 use jiff::Timestamp;
 use oarmaster_crds::kinds::task::{DesiredState, Phase};
 use oarmaster_crds::{Task, conditions, names};
-use oarmaster_protocol::admin::{AttemptReport, RunsIn, TaskBudget, TaskUsage};
+use oarmaster_protocol::admin::{TaskBudget, TaskUsage};
 use oarmaster_workflow::graph::Graph;
 use oarmaster_workflow::run::Child;
 use proptest::prelude::*;
@@ -145,7 +146,10 @@ fn a_place_of_a_run_above_is_that_of_those_below_it() {
     below.metadata.owner_references = serde_json::from_value(owner).unwrap();
     below.metadata.labels = Some([(names::PARENT_UID_LABEL.to_owned(), "uid-0".to_owned())].into());
     let look = |below: &Task, above: &Task, key: &str| {
-        Line::of(below, key.to_owned(), [above].into_iter(), |_| Some(above)).turn(below, 1, false)
+        Line::of(below, key.to_owned(), [above].into_iter(), |_| {
+            Some(Arc::new(above.clone()))
+        })
+        .turn(below, 1, false)
     };
     assert_eq!(look(&below, &above, KEY), Turn::Within("run-0".to_owned()));
     assert_eq!(
@@ -267,44 +271,14 @@ impl World {
             };
             seen.found.insert(name.clone(), found);
         }
-        Observed {
-            now: Timestamp::from_second(2_000_000).unwrap(),
-            refs: Refs::NotLooked,
-            jobs: Vec::new(),
-            foreign_job: false,
-            pod: None,
-            report: run.opened.then(|| AttemptReport {
-                task: crate::task::assignment::task_ref(task),
-                attempt: 1,
-                assignment: String::new(),
-                pinned: None,
-                runs_in: RunsIn::Operator,
-                opened_at_ms: 0,
-                claimed_at_ms: None,
-                fenced: false,
-                isolated: None,
-                outcome: None,
-                usage: TaskUsage::default(),
-                below: TaskUsage::default(),
-                score: None,
-                requests: Vec::new(),
-                next: 1,
-            }),
-            service_account: true,
-            gateway_ip: None,
-            startup_timeout: None,
-            blocked: None,
-            made: MadeForRequests::default(),
-            run: Some(Box::new(seen)),
-            busy: None,
-            memo: None,
-            written: None,
-        }
+        let report = run
+            .opened
+            .then(|| observed::opened(task_ref(task), 1, TaskUsage::default()));
+        observed::of_run(Timestamp::from_second(2_000_000).unwrap(), report, seen)
     }
 
     fn ended(task: &Task) -> bool {
-        let status = task.status.as_ref();
-        status.is_some_and(|status| conditions::is_true(&status.conditions, conditions::FINISHED))
+        has_ended(task)
     }
 
     /// As `lease::take`: the UID, or who has it.
