@@ -116,7 +116,7 @@ fn a_condition_that_does_not_become_true_fails_the_step_when_its_time_is_over() 
     world.pass();
     let failed = &world.steps.failed[0];
     assert_eq!(
-        (failed.step.as_str(), failed.class.as_str()),
+        (failed.name.as_str(), failed.class.as_str()),
         ("enough", "Timeout")
     );
     assert!(
