@@ -302,7 +302,7 @@ impl World {
                 send(&to, own);
                 asked.tell(task);
                 if let Ok(task) = &task.0 {
-                    rivals(task, gone, &tasks, &to);
+                    rivals(task, gone, &tasks, &places, &to);
                     if memo::lets_others(task, gone) {
                         touch(&tasks, &to, |other: &Task| {
                             waits(other)

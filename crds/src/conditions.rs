@@ -149,7 +149,7 @@ pub mod reason {
     pub const WAITING_FOR_TASK: &str = "WaitingForTask";
     /// As many runs of the Workflow with the same key go on as may (`concurrency`). The message says which.
     pub const WAITING_FOR_SLOT: &str = "WaitingForSlot";
-    /// The steps of the Task that are under way wait for time to pass.
+    /// The steps of the Task that are under way wait for time to pass, or for a condition.
     pub const WAITING_FOR_TIME: &str = "WaitingForTime";
     /// An agent plans how the goal of the Task is reached.
     pub const PLANNING: &str = "Planning";

@@ -226,6 +226,7 @@ fn of_task(step: &Step, known: &Known, unknown: &mut BTreeSet<String>) -> Takes 
             unknown.insert(format!("how long step {name} waits"));
         }
         let seconds = match time.map(|time| time.as_secs()) {
+            Some(seconds) if wait.condition.is_some() => Range::new(0, seconds),
             Some(seconds) => Range::new(seconds, seconds),
             None => Range::default(),
         };

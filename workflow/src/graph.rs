@@ -62,6 +62,8 @@ pub struct Step {
     pub until: Option<Expression>,
     /// Until when it waits.
     pub until_when: Option<Template>,
+    /// What it waits for until then.
+    pub opens: Option<Expression>,
     /// What it gives to what is shared: an object.
     pub share: Option<Template>,
     /// The Task that undoes it.
@@ -304,7 +306,11 @@ impl Step {
         let names = |reads: &Reads| reads.names.contains("shared");
         let mut all = templates.chain(texts);
         all.any(|template| names(&template.reads()))
-            || self.condition.iter().any(|it| names(it.reads()))
+            || self
+                .condition
+                .iter()
+                .chain(&self.opens)
+                .any(|it| names(it.reads()))
     }
 
     /// Most of its items that are under way at once.
@@ -389,6 +395,15 @@ impl Work<'_> {
             let until = serde_json::Value::String(until.clone());
             self.template(".wait.until", &until)
         });
+        let opens = step.wait.as_ref().and_then(|wait| wait.condition.as_ref());
+        let opens = opens.and_then(|opens| self.expression(".wait.condition", opens));
+        if opens
+            .as_ref()
+            .is_some_and(|it| !it.reads().names.contains("shared"))
+        {
+            let text = "reads nothing that changes while it waits: only what is shared does, like size(shared.findings) >= 3; use if, or after";
+            self.problem(".wait.condition", text);
+        }
         let pattern = if step.approval.is_some() || step.wait.is_some() {
             Pattern::default()
         } else {
@@ -423,6 +438,7 @@ impl Work<'_> {
             over,
             until,
             until_when,
+            opens,
             share,
             undo: None,
             memo,

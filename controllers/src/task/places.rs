@@ -76,7 +76,7 @@ pub struct Shown {
 }
 
 /// Who is first: the higher priority, the older, the smaller UID.
-type Turn = (Reverse<i64>, jiff::Timestamp, String);
+pub(super) type Turn = (Reverse<i64>, jiff::Timestamp, String);
 
 /// A Task that waits for a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,7 +161,7 @@ fn waits(task: &Task, status: &TaskStatus) -> Option<Waiting> {
     })
 }
 
-fn turn(task: &Task, priority: i64) -> Turn {
+pub(super) fn turn(task: &Task, priority: i64) -> Turn {
     let created = task.metadata.creation_timestamp.as_ref();
     (
         Reverse(priority),

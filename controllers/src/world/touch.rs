@@ -140,7 +140,13 @@ const IN_LINE: usize = 32;
 
 /// Triggers the runs of the same key that a run concerns: those that wait, where it is over or stands aside, and where it takes the place of
 /// others all of them.
-pub(super) fn rivals(task: &Task, gone: bool, all: &Store<Guard<Task>>, to: &Sender<Task>) {
+pub(super) fn rivals(
+    task: &Task,
+    gone: bool,
+    all: &Store<Guard<Task>>,
+    places: &Places,
+    to: &Sender<Task>,
+) {
     let Some(own) = slot::of(task) else {
         return;
     };
@@ -161,7 +167,9 @@ pub(super) fn rivals(task: &Task, gone: bool, all: &Store<Guard<Task>>, to: &Sen
     let all = all.iter().filter_map(|other| other.0.as_ref().ok());
     let mut all: Vec<&Task> = all.filter(|other| concerned(other)).collect();
     if over || aside {
-        all.sort_by_cached_key(|other| slot::rank(other));
+        let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
+        let limits = places.limits.load().of(namespace);
+        all.sort_by_cached_key(|other| slot::rank(other, &limits));
         all.truncate(IN_LINE);
     }
     for other in all {

@@ -281,7 +281,7 @@ pub struct StepSpec {
     pub after: Vec<String>,
 }
 
-/// Time that passes: exactly one of for and until.
+/// Time that passes, or something that becomes true before: exactly one of for and until, and a condition if there is one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StepWait {
@@ -292,6 +292,10 @@ pub struct StepWait {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
     pub until: Option<String>,
+    /// An expression of what is shared, like `size(shared.findings) >= 3`: the step is over once it is true. Where it is not by the time that for or until says, the step fails (`Timeout`). At most 2048 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    pub condition: Option<String>,
 }
 
 /// The workspace that a step begins with.

@@ -196,7 +196,7 @@ fn step(problems: &mut Vec<Problem>, field: &str, step: &StepSpec) {
     }
     if let Some(wait) = wait {
         if wait.for_.is_some() == wait.until.is_some() {
-            let text = "set exactly one of for and until";
+            let text = "set exactly one of for and until; with a condition they say how long it is waited for at most";
             problems.push(Problem::spec(format!("{field}.wait"), text));
         }
         let bounds = (Duration::from_secs(1), APPROVAL.1);

@@ -2,7 +2,7 @@
 
 use super::make::{Which, failed};
 use super::standing::unit;
-use super::values::Wrong;
+use super::values::{Local, Wrong};
 use super::{CANCELLED, Child, MAX_ROUNDS, Run};
 use crate::graph::Step;
 use oarmaster_crds::kinds::steps::{ActiveStep, StepKind};
@@ -32,9 +32,52 @@ impl Run<'_> {
             }
         }
         self.settle(0..self.graph.steps.len());
+        // After all that gives to what is shared.
+        let graph = self.graph;
+        for at in self.standing.active() {
+            let Some(step) = graph.steps.get(at).filter(|step| step.opens.is_some()) else {
+                continue;
+            };
+            for unit in self.standing.units(at).to_vec() {
+                self.look_whether_open(at, step, &unit);
+            }
+        }
+        self.settle(0..graph.steps.len());
+    }
+
+    /// Ends a step that waits for a condition, where that is true or its time is over.
+    pub(super) fn look_whether_open(&mut self, at: usize, step: &Step, unit: &ActiveStep) {
+        let Some(opens) = &step.opens else {
+            return;
+        };
+        let holds = self
+            .values(opens.reads(), &Local::default())
+            .and_then(|values| opens.holds(&values).map_err(failed));
+        let place = format!("{}.wait.condition", step.place);
+        match holds {
+            Ok(true) => self.standing.unit_succeeded(at, unit),
+            Ok(false) => {
+                if let Some(due) = unit.due.as_ref().filter(|due| due.0 <= self.seen.now) {
+                    let text = format!(
+                        "{place} did not become true until {}; give it more time, or look at what its other steps share",
+                        due.0
+                    );
+                    self.standing
+                        .fail(at, FailureClass::Timeout.as_str(), &text);
+                }
+            }
+            Err((class, why)) => {
+                self.standing
+                    .fail(at, class.as_str(), &format!("{place}: {why}"));
+            }
+        }
     }
 
     fn follow_unit(&mut self, at: usize, unit: ActiveStep) {
+        let waits = |step: &Step| step.opens.is_some();
+        if self.graph.steps.get(at).is_some_and(waits) {
+            return;
+        }
         match self.became(&unit) {
             Became::Live(uid, phase) => {
                 let uid = Some(uid);

@@ -205,9 +205,10 @@ impl Run<'_> {
         if let Some(wait) = &step.spec.wait {
             let due = self.due(step, wait);
             unit.due = due.as_ref().ok().copied().map(Time);
-            self.standing.add(at, unit);
-            if let Err((class, why)) = due {
-                self.standing.fail(at, class.as_str(), &why);
+            self.standing.add(at, unit.clone());
+            match due {
+                Ok(_) => self.look_whether_open(at, step, &unit),
+                Err((class, why)) => self.standing.fail(at, class.as_str(), &why),
             }
             return;
         }

@@ -239,7 +239,8 @@ fn line(task: &Task, ctx: &Context, key: String) -> Line {
     let all = ctx.stores.tasks.state();
     let all = all.iter().filter_map(|task| task.0.as_ref().ok());
     let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
-    Line::of(task, key, all, |name| {
+    let limits = ctx.places.limits.load().of(namespace);
+    Line::of(task, key, limits, all, |name| {
         readable(&ctx.stores.tasks, namespace, name)
     })
 }

@@ -5,9 +5,10 @@
 
 use super::super::census::has_ended;
 use super::super::draft::Draft;
+use super::super::limits::Limit;
+use super::super::places;
 use super::super::requests::{above, made_for};
 use super::Seen;
-use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use oarmaster_crds::conditions::reason;
@@ -18,6 +19,7 @@ use oarmaster_crds::{Task, TaskStatus, names};
 use oarmaster_protocol::FailureClass;
 use oarmaster_protocol::text::{shorten, visible};
 use oarmaster_workflow::graph::Graph;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,8 +46,8 @@ pub struct Rival {
     pub leaves: bool,
 }
 
-/// Where a run stands in line: the lesser is the first. A priority of Tasks would come before the age.
-pub type Rank = (Timestamp, String);
+/// Where a run stands in line: the lesser is the first.
+pub type Rank = places::Turn;
 
 /// What is known of the others of its key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,6 +58,8 @@ pub struct Line {
     pub rivals: Vec<Rival>,
     /// The run above it that has a place of the same key.
     pub above: Option<String>,
+    /// What the installation allows the namespace: how much a priority counts at most.
+    pub limits: Limit,
     /// Leases that could not be taken in this pass, with who has them.
     pub taken: BTreeMap<String, String>,
 }
@@ -82,12 +86,15 @@ pub struct Release {
     pub uid: Option<String>,
 }
 
-/// Where a Task stands in line.
+/// Where a Task stands in line, in a namespace with these limits.
 #[must_use]
-pub fn rank(task: &Task) -> Rank {
-    let created = task.metadata.creation_timestamp.as_ref();
-    let created = created.map_or(Timestamp::UNIX_EPOCH, |created| created.0);
-    (created, task.metadata.uid.clone().unwrap_or_default())
+pub fn rank(task: &Task, limits: &Limit) -> Rank {
+    places::turn(task, limits.priority(task.spec.priority))
+}
+
+/// Whether the first is younger. Who replaces whom is a question of age alone: what is newer is what is wanted.
+fn newer(one: &Rank, than: &Rank) -> bool {
+    (one.1, &one.2) > (than.1, &than.2)
 }
 
 /// The place of a Task's run, if it has to do with one.
@@ -122,22 +129,24 @@ pub fn stands_aside(task: &Task) -> bool {
 }
 
 impl Line {
-    /// Looks at all Tasks. `named` finds one of the same namespace by its name.
+    /// Looks at all Tasks. `named` finds one of the same namespace, which has these limits, by its name.
     pub fn of<'a>(
         task: &Task,
         key: String,
+        limits: Limit,
         all: impl Iterator<Item = &'a Task>,
         named: impl Fn(&str) -> Option<Arc<Task>>,
     ) -> Self {
         let own = |other: &&Task| other.metadata.uid == task.metadata.uid;
         let rivals = all
             .filter(|other| !own(other) && alike(task, other) && !has_ended(other))
-            .filter_map(|other| rival(other, &key))
+            .filter_map(|other| rival(other, &key, &limits))
             .collect();
         Self {
             above: has_it_above(task, &key, named),
             key,
             rivals,
+            limits,
             taken: BTreeMap::new(),
         }
     }
@@ -157,9 +166,10 @@ impl Line {
 
     /// Those that wait, replace others, and are newer; the newest first.
     fn newer(&self, than: &Rank) -> Vec<&Rival> {
-        let newer = |rival: &&Rival| rival.replaces && rival.rank > *than;
+        let newer = |rival: &&Rival| rival.replaces && newer(&rival.rank, than);
         let mut newer: Vec<&Rival> = self.waiting().filter(newer).collect();
-        newer.sort_by(|one, other| other.rank.cmp(&one.rank));
+        let age = |rival: &&Rival| Reverse((rival.rank.1, rival.rank.2.clone()));
+        newer.sort_by_cached_key(age);
         newer
     }
 
@@ -169,15 +179,15 @@ impl Line {
         if let Some(above) = &self.above {
             return Turn::Within(above.clone());
         }
-        let own = rank(task);
+        let own = rank(task, &self.limits);
         let most = usize::try_from(limit).unwrap_or(1).max(1);
-        let newer = self.newer(&own);
-        if let Some(newest) = newer.first().filter(|_| newer.len() >= most) {
+        let replacing = self.newer(&own);
+        if let Some(newest) = replacing.first().filter(|_| replacing.len() >= most) {
             return Turn::Replaced(newest.name.clone());
         }
         // Those that are replaced while they wait are before nobody.
         let stays = |rival: &&Rival| {
-            let own = usize::from(replaces && own > rival.rank);
+            let own = usize::from(replaces && newer(&own, &rival.rank));
             self.newer(&rival.rank).len() + own < most
         };
         let before = self.waiting().filter(|rival| rival.rank < own);
@@ -197,16 +207,16 @@ impl Line {
     /// The newer run for which one that has a place stops, if there is one: the oldest stop first.
     #[must_use]
     pub fn stops_for(&self, task: &Task, limit: i64) -> Option<String> {
-        let own = rank(task);
+        let own = rank(task, &self.limits);
         let most = usize::try_from(limit).unwrap_or(1).max(1);
-        let newer = self.newer(&own);
-        let wanted = newer.len().min(most);
+        let replacing = self.newer(&own);
+        let wanted = replacing.len().min(most);
         let held = || self.rivals.iter().filter(|rival| rival.lease.is_some());
         let free = most.saturating_sub(held().count() + 1);
         let leaving = held().filter(|rival| rival.leaves).count();
         let stop = wanted.saturating_sub(free + leaving);
-        let older = held().filter(|rival| !rival.leaves && rival.rank < own);
-        let newest = newer.first().filter(|_| older.count() < stop);
+        let older = held().filter(|rival| !rival.leaves && newer(&own, &rival.rank));
+        let newest = replacing.first().filter(|_| older.count() < stop);
         newest.map(|newest| newest.name.clone())
     }
 
@@ -228,7 +238,7 @@ fn workflow(task: &Task) -> String {
     name.clone().unwrap_or_else(digest)
 }
 
-fn rival(task: &Task, key: &str) -> Option<Rival> {
+fn rival(task: &Task, key: &str, limits: &Limit) -> Option<Rival> {
     let slot = of(task).filter(|slot| slot.key == key && slot.within.is_none())?;
     let steps = task.status.as_ref()?.steps.as_ref()?;
     let stopped = matches!(
@@ -238,7 +248,7 @@ fn rival(task: &Task, key: &str) -> Option<Rival> {
     let aside = slot.lease.is_none() && stands_aside(task);
     Some(Rival {
         name: task.metadata.name.clone().unwrap_or_default(),
-        rank: rank(task),
+        rank: rank(task, limits),
         lease: slot.lease.clone(),
         replaces: slot.replaces,
         leaves: aside || stopped || slot.replaced_by.is_some() || steps.ending.is_some(),

@@ -126,6 +126,14 @@ fn what_is_wrong_is_told_with_its_field() {
             "spec.steps[a].wait.for: write 1s to 30 days",
         ),
         (
+            json!({"steps": [{"name": "a", "wait": {"condition": "true"}}]}),
+            "spec.steps[a].wait: set exactly one of for and until; with a condition they say how long",
+        ),
+        (
+            json!({"steps": [agent("b", "x"), {"name": "a", "wait": {"for": "1h", "condition": "steps.b.failed"}}]}),
+            "spec.steps[a].wait.condition: reads nothing that changes while it waits",
+        ),
+        (
             json!({"steps": [agent("a", "x")], "finally": [{"name": "b", "wait": {"for": "1s"}}]}),
             "spec.finally[b]: finally waits for nobody",
         ),

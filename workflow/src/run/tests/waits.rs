@@ -55,3 +55,87 @@ fn a_run_that_is_cancelled_waits_for_nothing_more() {
     world.wanted = DesiredState::Cancelled;
     assert_eq!(world.pass(), Some(Over::Cancelled));
 }
+
+/// Ten items give to what is shared, and the report begins with the first three.
+fn reviewers() -> World {
+    World::new(json!({
+        "shared": {"notes": {"merge": "Append"}},
+        "failFast": false,
+        "steps": [
+            with(agent("review", "${item}"), json!({"forEach": ["a", "b", "c", "d"], "share": {"notes": "${self.output}"}})),
+            {"name": "enough", "wait": {"condition": "size(shared.notes) >= 2", "for": "1h"}},
+            with(agent("report", "${shared.notes}"), json!({"after": ["enough"]})),
+        ],
+    }))
+}
+
+#[test]
+fn a_condition_is_waited_for_while_others_share() {
+    let mut world = reviewers();
+    world.pass();
+    assert_eq!(world.next, Some(Duration::from_secs(3600)));
+    world.pass();
+    world.end("review[1]", Child::Succeeded(json!("second")));
+    world.pass();
+    assert!(!world.was_made("report"));
+    world.disturbed(0, false); // the process dies: what was shared is the same
+    world.end("review[0]", Child::Succeeded(json!("first")));
+    // One pass: what made it true is the beginning of what waited for it.
+    world.pass();
+    assert_eq!(world.steps.succeeded, ["enough"]);
+    assert!(world.was_made("report"));
+    let prompt = world.prompt("report");
+    assert!(
+        prompt.contains("first") && prompt.contains("second"),
+        "{prompt}"
+    );
+}
+
+#[test]
+fn a_condition_that_is_true_at_once_is_not_waited_for() {
+    let mut world = World::new(json!({
+        "shared": {"notes": {"merge": "Append"}},
+        "steps": [
+            {"name": "enough", "wait": {"condition": "size(shared.notes) == 0", "until": "2100-01-01T00:00:00Z"}},
+            with(agent("report", "x"), json!({"after": ["enough"]})),
+        ],
+    }));
+    world.pass();
+    assert_eq!(world.units(), ["report"]);
+}
+
+#[test]
+fn a_condition_that_does_not_become_true_fails_the_step_when_its_time_is_over() {
+    let mut world = reviewers();
+    world.pass();
+    world.pass();
+    world.later(3599);
+    world.pass();
+    assert!(world.steps.failed.is_empty());
+    world.later(1);
+    world.pass();
+    let failed = &world.steps.failed[0];
+    assert_eq!(
+        (failed.name.as_str(), failed.class.as_str()),
+        ("enough", "Timeout")
+    );
+    assert!(
+        failed
+            .message
+            .starts_with("steps[enough].wait.condition did not become true until 1970-01-12T"),
+        "{}",
+        failed.message
+    );
+    assert!(!world.was_made("report"));
+}
+
+#[test]
+fn a_condition_without_a_value_fails_its_step_and_says_where() {
+    let mut world = World::new(json!({
+        "shared": {"best": {"merge": "Max"}},
+        "steps": [{"name": "enough", "wait": {"condition": "shared.best.score > 3", "for": "1h"}}],
+    }));
+    assert!(
+        matches!(world.pass(), Some(Over::Failed(failure)) if failure.message.contains("steps[enough].wait.condition: the expression"))
+    );
+}

@@ -4,6 +4,7 @@ use super::super::{Made, Named, Seen};
 use super::{Line, Rival, Turn};
 use crate::task::assignment::task_ref;
 use crate::task::census::has_ended;
+use crate::task::limits::Limit;
 use crate::task::plan::{Observed, Plan, plan};
 use crate::task::tests::observed;
 use jiff::Timestamp;
@@ -40,7 +41,7 @@ fn rival(at: usize, how: &str) -> Rival {
     let has = matches!(kind, "+" | "x");
     Rival {
         name: format!("run-{at}"),
-        rank: super::rank(&of),
+        rank: super::rank(&of, &Limit::default()),
         lease: has.then(|| lease(which.parse().unwrap_or(0))),
         replaces: kind == "!",
         leaves: kind == "x",
@@ -84,6 +85,48 @@ fn a_run_takes_the_first_place_that_nobody_before_it_takes() {
             Some(expected) => assert_eq!(turn, expected, "{rivals:?} of {limit}"),
             None => assert!(matches!(turn, Turn::Waits(_)), "{rivals:?}: {turn:?}"),
         }
+    }
+}
+
+#[test]
+fn a_higher_priority_goes_first_as_far_as_the_namespace_lets_it_and_replaces_nobody_newer() {
+    let cases = [
+        // (priority of the older one, priority of the newer one, most of the namespace, who is first)
+        (0, 0, None, 1),
+        (0, 1, None, 2),
+        (5, 1, None, 1),
+        (0, 9, Some(0), 1),
+        (3, 9, Some(3), 1),
+        (-1, 0, Some(0), 2),
+    ];
+    for (older, newer, max_priority, first) in cases {
+        let limits = Limit {
+            max_priority,
+            ..Limit::default()
+        };
+        let mut both = [task(1), task(2)];
+        for (task, priority) in both.iter_mut().zip([older, newer]) {
+            task.spec.priority = priority;
+            let steps = json!({"steps": {"slot": {"key": KEY}}});
+            task.status = serde_json::from_value(steps).unwrap();
+        }
+        let claims = both.each_ref().map(|own| {
+            let line = Line::of(own, KEY.to_owned(), limits, both.iter(), |_| None);
+            matches!(line.turn(own, 1, false), Turn::Claims(_))
+        });
+        assert_eq!(
+            claims,
+            [first == 1, first == 2],
+            "{older} {newer} {max_priority:?}"
+        );
+        // With Replace it is the newest that is wanted, whatever the priorities.
+        for task in &mut both {
+            let steps = json!({"steps": {"slot": {"key": KEY, "replaces": true}}});
+            task.status = serde_json::from_value(steps).unwrap();
+        }
+        let line = Line::of(&both[0], KEY.to_owned(), limits, both.iter(), |_| None);
+        let replaced = Turn::Replaced("run-2".to_owned());
+        assert_eq!(line.turn(&both[0], 1, true), replaced);
     }
 }
 
@@ -146,9 +189,13 @@ fn a_place_of_a_run_above_is_that_of_those_below_it() {
     below.metadata.owner_references = serde_json::from_value(owner).unwrap();
     below.metadata.labels = Some([(names::PARENT_UID_LABEL.to_owned(), "uid-0".to_owned())].into());
     let look = |below: &Task, above: &Task, key: &str| {
-        Line::of(below, key.to_owned(), [above].into_iter(), |_| {
-            Some(Arc::new(above.clone()))
-        })
+        Line::of(
+            below,
+            key.to_owned(),
+            Limit::default(),
+            [above].into_iter(),
+            |_| Some(Arc::new(above.clone())),
+        )
         .turn(below, 1, false)
     };
     assert_eq!(look(&below, &above, KEY), Turn::Within("run-0".to_owned()));
@@ -238,7 +285,7 @@ impl World {
         let cached = || self.runs.iter().filter_map(|run| run.cached.as_ref());
         let line = Line {
             taken,
-            ..Line::of(task, KEY.to_owned(), cached(), |_| None)
+            ..Line::of(task, KEY.to_owned(), Limit::default(), cached(), |_| None)
         };
         let mut seen = Seen {
             budget: Some(TaskBudget::default()),
