@@ -64,7 +64,7 @@ fn reviewers() -> World {
         "steps": [
             with(agent("review", "${item}"), json!({"forEach": ["a", "b", "c", "d"], "share": {"notes": "${self.output}"}})),
             {"name": "enough", "wait": {"condition": "size(shared.notes) >= 2", "for": "1h"}},
-            with(agent("report", "${shared.notes}"), json!({"after": ["enough"]})),
+            with(agent("report", "Notes: ${shared.notes}"), json!({"after": ["enough"]})),
         ],
     }))
 }
@@ -75,11 +75,11 @@ fn a_condition_is_waited_for_while_others_share() {
     world.pass();
     assert_eq!(world.next, Some(Duration::from_secs(3600)));
     world.pass();
-    world.end("review[1]", Child::Succeeded(json!("second")));
+    world.end_unit("review[1]", Child::Succeeded(json!("second")));
     world.pass();
     assert!(!world.was_made("report"));
     world.disturbed(0, false); // the process dies: what was shared is the same
-    world.end("review[0]", Child::Succeeded(json!("first")));
+    world.end_unit("review[0]", Child::Succeeded(json!("first")));
     // One pass: what made it true is the beginning of what waited for it.
     world.pass();
     assert_eq!(world.steps.succeeded, ["enough"]);
