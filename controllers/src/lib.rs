@@ -9,6 +9,8 @@ pub mod budget;
 pub mod class;
 pub mod kit;
 pub mod network;
+#[cfg(test)]
+mod phases;
 pub mod pool;
 pub mod provider;
 pub mod task;

@@ -66,7 +66,7 @@ where
     .await
 }
 
-/// Writes conditions of an object that could not be read, and leaves the rest of its status as it is, if it is still at the version that
+/// Writes conditions of an object that could not be read, of the generation that they are about, and leaves the rest of its status as it is, if it is still at the version that
 /// was seen.
 ///
 /// # Errors
@@ -82,7 +82,10 @@ where
 {
     let patch = json!({
         "metadata": { "resourceVersion": version },
-        "status": { "conditions": conditions },
+        "status": {
+            "conditions": conditions,
+            "observedGeneration": conditions.first().and_then(|held| held.observed_generation),
+        },
     });
     within(
         WRITE_TIMEOUT,

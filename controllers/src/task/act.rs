@@ -279,7 +279,7 @@ async fn begin(task: &Task, ctx: &Context, start: &Start) -> std::result::Result
         let why = format!("the API server does not take the Job: {}", answer.message);
         return Err(Stopped::Refused(FailureClass::StartFailed, why));
     }
-    if answer.code == 403 {
+    if answer.code == 403 && !error.is_terminating() {
         return Err(Stopped::Later(format!(
             "the API server refuses the Job: {}",
             answer.message
@@ -338,7 +338,7 @@ async fn network(ctx: &Context, namespace: &str) -> std::result::Result<(), Stop
             "the gateway's Service {} has no selector or no port `data`: no NetworkPolicy can name it",
             ctx.settings.gateway_service
         ))),
-        Err(error) => match error.status() {
+        Err(error) => match error.status().filter(|_| !error.is_terminating()) {
             Some(answer) if matches!(answer.code, 403 | 422) => Err(Stopped::Later(format!(
                 "the API server refuses the sandboxes' NetworkPolicy: {}",
                 answer.message

@@ -15,7 +15,7 @@ mod refusals;
 mod requests;
 mod restricted;
 mod room;
-mod runs;
+pub(crate) mod runs;
 mod shared;
 pub(crate) mod sim;
 mod sources;

@@ -30,6 +30,7 @@ mod leader;
 mod limits;
 mod litellm;
 mod malformed;
+mod namespace_gone;
 mod operator_killed;
 mod order;
 mod pause;

@@ -88,6 +88,14 @@ pub fn calico() -> Result<Built> {
     })
 }
 
+/// What says how Argo CD and kstatus see objects of ours.
+pub fn gitops() -> Result<Built> {
+    let source = cache::checkout().join("e2e/gitops");
+    build("gitops", &source, "", |into, go| {
+        compile(go, &source, "-s -w", ".", &into.join("gitops"))
+    })
+}
+
 /// Helm, which only a person or a test calls.
 pub fn helm() -> Result<Built> {
     let go = toolchain::find()?;

@@ -9,6 +9,7 @@ use super::cargo;
 use super::report::{Outcome, Report};
 use crate::apt;
 use crate::cache::{self, checkout};
+use crate::cluster;
 use crate::cmd;
 use crate::images::language;
 
@@ -38,6 +39,7 @@ pub fn run(report: &mut Report) {
         Ok(Outcome::Passed)
     });
     report.stage("dependencies", dependencies);
+    report.stage("objects as GitOps tools see them", gitops);
     report.stage("redis", redis);
     report.stage("languages", languages);
     let mut tests = cargo(&["test", "--workspace", "--exclude", "oarmaster-e2e"]);
@@ -53,6 +55,14 @@ pub fn run(report: &mut Report) {
         Ok(Outcome::Passed)
     });
     report.command("unit tests", &mut tests);
+}
+
+/// Recorded objects of every phase, as the health checks for Argo CD and kstatus see them. Go is fetched where there is none: nothing is skipped.
+fn gitops() -> Result<Outcome> {
+    let mut command = cluster::gitops()?;
+    command.current_dir(checkout());
+    cmd::pass(command.args(["config/argocd/argocd-cm.yaml", "e2e/fixtures/phases"]))?;
+    Ok(Outcome::Passed)
 }
 
 /// The MCP servers that the gateway's tests talk to, from the locks beside them.

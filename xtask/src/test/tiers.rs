@@ -99,6 +99,11 @@ pub fn long(report: &mut Report) {
         against_api("crash", &[("OARMASTER_CRASH", "full")])
     });
     api_is_down(report);
+    let up = ["cluster", "up", "--api-only", "--oldest"];
+    if report.stage("API server is as the oldest supported", || own(&up)) {
+        report.stage("API tests, on the oldest", || against_api("api", &[]));
+        api_is_down(report);
+    }
 }
 
 fn api_is_up(report: &mut Report) -> bool {

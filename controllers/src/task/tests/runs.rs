@@ -22,8 +22,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-struct World {
-    task: Task,
+pub(crate) struct World {
+    pub(crate) task: Task,
     workflow: Option<Value>,
     kept: Option<Arc<Graph>>,
     opened: Option<OpenAttempt>,
@@ -40,7 +40,7 @@ struct World {
 }
 
 impl World {
-    fn new(workflow: Value) -> Self {
+    pub(crate) fn new(workflow: Value) -> Self {
         Self {
             task: serde_json::from_value(json!({
                 "apiVersion": "oarmaster.dev/v1alpha1", "kind": "Task",
@@ -164,7 +164,7 @@ impl World {
     }
 
     /// Passes until nothing changes.
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         for _ in 0..20 {
             if idle(&self.pass()) {
                 return;
@@ -186,7 +186,7 @@ impl World {
         self.tasks.values().find(of_step).unwrap().as_ref().clone()
     }
 
-    fn end(&mut self, step: &str, phase: Phase, output: Value) {
+    pub(crate) fn end(&mut self, step: &str, phase: Phase, output: Value) {
         let mut task = self.of(step);
         let condition = |kind| json!({"type": kind, "status": "True", "reason": "Any", "message": "", "lastTransitionTime": "2025-01-01T00:00:00Z"});
         let mut conditions = vec![condition(conditions::FINISHED)];
