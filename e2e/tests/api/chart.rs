@@ -14,10 +14,32 @@ use std::collections::BTreeSet;
 
 /// Every value, each set to something else than its default.
 const EVERYTHING: &str = r#"
-images: {registry: registry.example.com/oarmaster, tag: "1.2.3", pullPolicy: Always, pullSecrets: [pull]}
+images:
+  registry: registry.example.com/oarmaster
+  tag: "1.2.3"
+  pullPolicy: Always
+  pullSecrets: [pull]
+  digests: {webhook: "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}
+commonLabels: {team: platform}
+podLabels: {team: pods, cost: shared}
+podAnnotations: {example.com/scan: "on"}
 nodeSelector: {kubernetes.io/os: linux}
 tolerations: [{key: system, operator: Exists}]
-operator: {replicas: 3, resources: {requests: {cpu: 1}}}
+affinity: {nodeAffinity: {}}
+topologySpreadConstraints: [{topologyKey: rack, maxSkew: 2, whenUnsatisfiable: DoNotSchedule}]
+priorityClassName: system-cluster-critical
+operator:
+  replicas: 3
+  resources: {requests: {cpu: 1}}
+  podLabels: {team: operators}
+  podAnnotations: {example.com/scan: "off"}
+  nodeSelector: {disk: fast}
+  tolerations: [{key: operators, operator: Exists}]
+  affinity: {podAntiAffinity: {}}
+  topologySpreadConstraints:
+  - {topologyKey: room, maxSkew: 1, whenUnsatisfiable: DoNotSchedule, labelSelector: {matchLabels: {a: b}}}
+  - {topologyKey: hall, maxSkew: 1, whenUnsatisfiable: DoNotSchedule}
+  priorityClassName: high
 webhook: {replicas: 3, resources: {requests: {cpu: 1}}}
 pilots: {replicas: 3, slots: 8, resources: {requests: {cpu: 1}}}
 gateway:
@@ -129,6 +151,14 @@ async fn a_value_that_does_not_exist_is_refused() -> Result<()> {
         ("gateway.redis.secretName=A", "secretName"),
         ("networkPolicy.callers[0].pods=all", "pods"),
         ("networkPolicy.apiServer[0].ipBlock.except[0]=a", "cidr"),
+        ("images.digests.gateway=latest", "sha256"),
+        ("images.digests.pilots=sha256:0", "pilots"),
+        ("commonLabels.helm\\.sh/chart=mine", "helm.sh/chart"),
+        ("operator.podLabels.oarmaster\\.dev/sandbox=a", "oarmaster.dev/sandbox"),
+        ("podAnnotations.a=1", "podAnnotations"),
+        ("gateway.affinity.nodes=a", "nodes"),
+        ("topologySpreadConstraints[0].topologyKey=zone", "maxSkew"),
+        ("pilots.priorityClassName=High", "priorityClassName"),
     ] {
         let args = [
             "template",
@@ -261,6 +291,73 @@ async fn pods_are_restricted_and_get_only_the_tokens_that_they_use() -> Result<(
         })
         .await?;
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn pods_have_what_is_said_of_all_or_of_their_component() -> Result<()> {
+    let cluster = cluster().await?;
+    let mut seen = 0;
+    for object in apply::documents(&render(&cluster, EVERYTHING).await?)? {
+        let labels = object.metadata.labels.unwrap_or_default();
+        ensure!(
+            labels.get("team").is_some_and(|team| team == "platform"),
+            "{:?} has no common label",
+            object.metadata.name
+        );
+        let template = &object.data["spec"]["template"];
+        if template.is_null() {
+            continue;
+        }
+        seen += 1;
+        let (meta, pod) = (&template["metadata"], &template["spec"]);
+        let component = &meta["labels"]["app.kubernetes.io/component"];
+        let selector = &object.data["spec"]["selector"]["matchLabels"];
+        let ours = component == "operator";
+        let pick = |own: Value, common: Value| if ours { own } else { common };
+        let image = pod["containers"][0]["image"].as_str().unwrap_or_default();
+        let by_digest = image.starts_with("registry.example.com/oarmaster/webhook@sha256:9f86");
+        ensure!(
+            by_digest == (component == "webhook") && (by_digest || image.ends_with(":1.2.3")),
+            "{component} has the image {image}"
+        );
+        for (found, wanted) in [
+            (&meta["labels"]["team"], pick(json!("operators"), json!("pods"))),
+            (&meta["labels"]["cost"], json!("shared")),
+            (&meta["annotations"]["example.com/scan"], pick(json!("off"), json!("on"))),
+            (&pod["priorityClassName"], pick(json!("high"), json!("system-cluster-critical"))),
+            (
+                &pod["nodeSelector"],
+                pick(json!({"disk": "fast"}), json!({"kubernetes.io/os": "linux"})),
+            ),
+            (
+                &pod["tolerations"],
+                pick(
+                    json!([{"key": "operators", "operator": "Exists"}]),
+                    json!([{"key": "system", "operator": "Exists"}]),
+                ),
+            ),
+            (
+                &pod["affinity"],
+                pick(json!({"podAntiAffinity": {}}), json!({"nodeAffinity": {}})),
+            ),
+            (
+                &pod["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"],
+                pick(json!({"a": "b"}), selector.clone()),
+            ),
+            (
+                &pod["topologySpreadConstraints"][1]["labelSelector"]["matchLabels"],
+                pick(selector.clone(), Value::Null),
+            ),
+            (
+                &pod["topologySpreadConstraints"][0]["topologyKey"],
+                pick(json!("room"), json!("rack")),
+            ),
+        ] {
+            ensure!(*found == wanted, "{component}: {found} is not {wanted}");
+        }
+    }
+    ensure!(seen == 4, "{seen} workloads");
     Ok(())
 }
 
