@@ -392,6 +392,32 @@ async fn the_definitions_stay_when_the_release_goes() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_notes_say_how_each_definition_is_removed() -> Result<()> {
+    let cluster = cluster().await?;
+    let notes = async |chart: &str| -> Result<String> {
+        let path = format!("charts/{chart}");
+        // Client: what the API server has is not looked at.
+        let args = ["install", "new", &path, "--dry-run=client", "--namespace", "place"];
+        let said = helm(&cluster, &args, "").await?.success()?.stdout;
+        let (_, notes) = said.split_once("NOTES:").context("no notes")?;
+        Ok(notes.to_owned())
+    };
+    let definitions = notes("oarmaster-crds").await?;
+    let args = ["template", "crds", "charts/oarmaster-crds", "--kube-version=1.33.0"];
+    let rendered = helm(&cluster, &args, "").await?.success()?.stdout;
+    for definition in apply::documents(&rendered)? {
+        let name = definition.metadata.name.unwrap_or_default();
+        let mut words = definitions.split_whitespace();
+        ensure!(words.any(|word| word == name), "{name} stays: {definitions}");
+    }
+    let main = notes("oarmaster").await?;
+    for told in ["-n place", "helm uninstall new", "delete namespace place"] {
+        ensure!(main.contains(told), "{told:?} is missing: {main}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn whoever_applies_the_chart_leaves_the_certificates_as_they_are() -> Result<()> {
     let cluster = cluster().await?;
     crate::support::in_space("certificates", async |space| {
