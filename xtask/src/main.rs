@@ -8,6 +8,7 @@
     reason = "a developer's command talks to its terminal"
 )]
 
+mod alerts;
 mod apt;
 #[cfg(test)]
 mod arrows;

@@ -57,6 +57,7 @@ networkPolicy:
   nameServers: [{namespaceSelector: {}, podSelector: {matchLabels: {k8s-app: kube-dns}}}]
 defaultPool: {create: true, members: [{provider: {name: p}, model: m}]}
 sandboxClass: {create: true, spec: {images: {allow: ['registry.example.com/*']}}}
+monitoring: {rules: {as: ConfigMap, labels: {rules: ours}}, dashboards: {create: true}}
 certificates: {renewBefore: "2026-11-21T10:00:00Z", caOverlap: 48h}
 sandboxProbe: {internet: "[2001:db8::1]:443"}
 cli: {subjects: [{kind: Group, name: developers, apiGroup: rbac.authorization.k8s.io}]}
@@ -159,6 +160,8 @@ async fn a_value_that_does_not_exist_is_refused() -> Result<()> {
         ("gateway.affinity.nodes=a", "nodes"),
         ("topologySpreadConstraints[0].topologyKey=zone", "maxSkew"),
         ("pilots.priorityClassName=High", "priorityClassName"),
+        ("monitoring.rules.as=Secret", "PrometheusRule"),
+        ("monitoring.podMonitors.interval=often", "interval"),
     ] {
         let args = [
             "template",
@@ -388,6 +391,47 @@ async fn the_definitions_stay_when_the_release_goes() -> Result<()> {
             object.metadata.name
         );
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn monitoring_is_off_and_watches_what_has_metrics() -> Result<()> {
+    let cluster = cluster().await?;
+    let of_kind = |objects: &[kube::api::DynamicObject], kind: &str| {
+        let found = objects.iter().filter(|object| {
+            let types = object.types.as_ref();
+            types.is_some_and(|types| types.kind == kind)
+        });
+        found.cloned().collect::<Vec<_>>()
+    };
+    let without = apply::documents(&render(&cluster, "").await?)?;
+    for kind in ["PodMonitor", "PrometheusRule"] {
+        ensure!(of_kind(&without, kind).is_empty(), "{kind}");
+    }
+    let values = "monitoring: {podMonitors: {create: true, labels: {release: p}}, rules: {as: PrometheusRule}, dashboards: {create: true}}";
+    let all = apply::documents(&render(&cluster, values).await?)?;
+    ensure!(
+        all.len() == without.len() + 5,
+        "two monitors, the rules, two dashboards"
+    );
+    let monitors = of_kind(&all, "PodMonitor");
+    ensure!(monitors.len() == 2, "{} monitors", monitors.len());
+    for monitor in monitors {
+        let labels = monitor.metadata.labels.unwrap_or_default();
+        ensure!(labels.get("release").is_some_and(|value| value == "p"));
+        let selector = &monitor.data["spec"]["selector"]["matchLabels"];
+        let mut watched = all
+            .iter()
+            .filter(|object| object.data["spec"]["selector"]["matchLabels"] == *selector)
+            .filter_map(|object| {
+                object.data["spec"]["template"]["spec"]["containers"][0]["ports"].as_array()
+            });
+        let ports = watched.next().context("no workload has these labels")?;
+        ensure!(ports.iter().any(|port| port["name"] == "metrics"));
+    }
+    let file = std::fs::read_to_string(checkout().join("charts/oarmaster/monitoring/alerts.yaml"))?;
+    let file: Value = serde_saphyr::from_str(&file)?;
+    ensure!(of_kind(&all, "PrometheusRule")[0].data["spec"] == file);
     Ok(())
 }
 

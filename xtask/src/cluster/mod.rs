@@ -180,6 +180,11 @@ pub fn helm() -> Result<Command> {
     Ok(cmd::command(go::helm()?.program("helm")))
 }
 
+/// promtool.
+pub fn promtool() -> Result<Command> {
+    Ok(cmd::command(go::promtool()?.program("promtool")))
+}
+
 /// Starts the local cluster unless it runs, and makes it one of this kind.
 pub fn ensure(policy: Policy) -> Result<PathBuf> {
     let layout = Layout::of(Tier::Node)?;

@@ -37,6 +37,10 @@ pub fn run(report: &mut Report) {
         )?;
         Ok(Outcome::Passed)
     });
+    report.stage("alert rules", || {
+        crate::alerts::check()?;
+        Ok(Outcome::Passed)
+    });
     report.stage("dependencies", dependencies);
     report.stage("redis", redis);
     report.stage("languages", languages);
