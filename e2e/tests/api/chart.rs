@@ -10,7 +10,7 @@ use oarmaster_e2e::command::{Output, Run, built};
 use oarmaster_e2e::installed::RELEASE;
 use oarmaster_e2e::{Cluster, apply};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Every value, each set to something else than its default.
 const EVERYTHING: &str = r#"
@@ -155,7 +155,10 @@ async fn a_value_that_does_not_exist_is_refused() -> Result<()> {
         ("images.digests.gateway=latest", "sha256"),
         ("images.digests.pilots=sha256:0", "pilots"),
         ("commonLabels.helm\\.sh/chart=mine", "helm.sh/chart"),
-        ("operator.podLabels.oarmaster\\.dev/sandbox=a", "oarmaster.dev/sandbox"),
+        (
+            "operator.podLabels.oarmaster\\.dev/sandbox=a",
+            "oarmaster.dev/sandbox",
+        ),
         ("podAnnotations.a=1", "podAnnotations"),
         ("gateway.affinity.nodes=a", "nodes"),
         ("topologySpreadConstraints[0].topologyKey=zone", "maxSkew"),
@@ -325,13 +328,25 @@ async fn pods_have_what_is_said_of_all_or_of_their_component() -> Result<()> {
             "{component} has the image {image}"
         );
         for (found, wanted) in [
-            (&meta["labels"]["team"], pick(json!("operators"), json!("pods"))),
+            (
+                &meta["labels"]["team"],
+                pick(json!("operators"), json!("pods")),
+            ),
             (&meta["labels"]["cost"], json!("shared")),
-            (&meta["annotations"]["example.com/scan"], pick(json!("off"), json!("on"))),
-            (&pod["priorityClassName"], pick(json!("high"), json!("system-cluster-critical"))),
+            (
+                &meta["annotations"]["example.com/scan"],
+                pick(json!("off"), json!("on")),
+            ),
+            (
+                &pod["priorityClassName"],
+                pick(json!("high"), json!("system-cluster-critical")),
+            ),
             (
                 &pod["nodeSelector"],
-                pick(json!({"disk": "fast"}), json!({"kubernetes.io/os": "linux"})),
+                pick(
+                    json!({"disk": "fast"}),
+                    json!({"kubernetes.io/os": "linux"}),
+                ),
             ),
             (
                 &pod["tolerations"],
@@ -435,24 +450,92 @@ async fn monitoring_is_off_and_watches_what_has_metrics() -> Result<()> {
     Ok(())
 }
 
+/// A value in which any white space in a text is one blank: kustomize writes folded texts with other line breaks than it reads.
+fn spaced(value: Value) -> Value {
+    match value {
+        Value::String(text) => json!(text.split_whitespace().collect::<Vec<_>>().join(" ")),
+        Value::Array(values) => values.into_iter().map(spaced).collect(),
+        Value::Object(fields) => {
+            let spaced = fields
+                .into_iter()
+                .map(|(name, value)| (name, spaced(value)));
+            Value::Object(spaced.collect())
+        }
+        other => other,
+    }
+}
+
+#[tokio::test]
+async fn kustomize_builds_what_the_chart_renders() -> Result<()> {
+    let cluster = cluster().await?;
+    let objects = |text: &str| -> Result<BTreeMap<String, Value>> {
+        let all = apply::documents(text)?.into_iter();
+        let named = all.map(|object| {
+            let object = spaced(serde_json::to_value(object)?);
+            let meta = &object["metadata"];
+            let name = format!("{} {} {}", object["kind"], meta["namespace"], meta["name"]);
+            Ok((name, object))
+        });
+        named.collect()
+    };
+    let folder = checkout().join("config/default");
+    let built = cluster
+        .kubectl(&["kustomize", &folder.display().to_string()])
+        .await?;
+    let mut built = objects(&built.success()?.stdout)?;
+    // Helm makes it by itself.
+    let namespace = built.remove(&format!("\"Namespace\" null {:?}", RELEASE));
+    ensure!(namespace.is_some(), "no namespace");
+    let rendered = objects(&render(&cluster, "").await?)?;
+    ensure!(rendered.len() > 50, "{} objects", rendered.len());
+    for (name, object) in &rendered {
+        let found = built.remove(name);
+        ensure!(
+            found.as_ref() == Some(object),
+            "{name} differs; run `cargo xtask kustomize`: {found:?}"
+        );
+    }
+    ensure!(
+        built.is_empty(),
+        "too many; run `cargo xtask kustomize`: {:?}",
+        built.keys()
+    );
+    Ok(())
+}
+
 #[tokio::test]
 async fn the_notes_say_how_each_definition_is_removed() -> Result<()> {
     let cluster = cluster().await?;
     let notes = async |chart: &str| -> Result<String> {
         let path = format!("charts/{chart}");
         // Client: what the API server has is not looked at.
-        let args = ["install", "new", &path, "--dry-run=client", "--namespace", "place"];
+        let args = [
+            "install",
+            "new",
+            &path,
+            "--dry-run=client",
+            "--namespace",
+            "place",
+        ];
         let said = helm(&cluster, &args, "").await?.success()?.stdout;
         let (_, notes) = said.split_once("NOTES:").context("no notes")?;
         Ok(notes.to_owned())
     };
     let definitions = notes("oarmaster-crds").await?;
-    let args = ["template", "crds", "charts/oarmaster-crds", "--kube-version=1.33.0"];
+    let args = [
+        "template",
+        "crds",
+        "charts/oarmaster-crds",
+        "--kube-version=1.33.0",
+    ];
     let rendered = helm(&cluster, &args, "").await?.success()?.stdout;
     for definition in apply::documents(&rendered)? {
         let name = definition.metadata.name.unwrap_or_default();
         let mut words = definitions.split_whitespace();
-        ensure!(words.any(|word| word == name), "{name} stays: {definitions}");
+        ensure!(
+            words.any(|word| word == name),
+            "{name} stays: {definitions}"
+        );
     }
     let main = notes("oarmaster").await?;
     for told in ["-n place", "helm uninstall new", "delete namespace place"] {
