@@ -297,3 +297,6 @@ pub(super) fn report_gone(
         let _ = to.send((task_ref(task), attempt)); // as above
     }
 }
+
+#[cfg(test)]
+mod tests;

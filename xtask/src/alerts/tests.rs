@@ -45,7 +45,9 @@ fn is_known(known: &[(String, String)], name: &str) -> bool {
 fn alerts() -> Vec<(String, String, String)> {
     let rules: Value = serde_saphyr::from_str(&read(RULES)).unwrap();
     let groups = rules["groups"].as_array().unwrap();
-    let all = groups.iter().flat_map(|group| group["rules"].as_array().unwrap());
+    let all = groups
+        .iter()
+        .flat_map(|group| group["rules"].as_array().unwrap());
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let parts = |rule: &Value| {
         let page = &rule["annotations"]["runbook_url"];
@@ -75,9 +77,15 @@ fn each_metric_of_a_rule_or_dashboard_is_in_the_reference() {
     }
     for (place, expression) in named {
         let metrics = metrics(&expression);
-        assert!(!metrics.is_empty(), "{place} is about nothing of ours: {expression}");
+        assert!(
+            !metrics.is_empty(),
+            "{place} is about nothing of ours: {expression}"
+        );
         for name in metrics {
-            assert!(is_known(&known, &name), "{place}: there is no metric {name}");
+            assert!(
+                is_known(&known, &name),
+                "{place}: there is no metric {name}"
+            );
         }
     }
 }
@@ -106,21 +114,33 @@ fn each_alert_has_its_runbook_and_its_tests() {
     let alerts = alerts();
     assert!(alerts.len() > 5, "{alerts:?}");
     let groups = tests["tests"].as_array().unwrap();
-    let checks = groups.iter().flat_map(|group| group["alert_rule_test"].as_array().unwrap());
+    let checks = groups
+        .iter()
+        .flat_map(|group| group["alert_rule_test"].as_array().unwrap());
     let checks = Vec::from_iter(checks);
     for (alert, _, page) in &alerts {
         let heading = format!("\n## {alert}\n");
-        assert!(runbook.contains(&heading), "{RUNBOOK} says nothing of {alert}");
+        assert!(
+            runbook.contains(&heading),
+            "{RUNBOOK} says nothing of {alert}"
+        );
         let anchor = format!("{RUNBOOK}#{}", alert.to_lowercase());
         assert!(page.ends_with(&anchor), "{alert}: {page}");
         for fires in [true, false] {
             let there = checks.iter().any(|check| {
-                let expected = check["exp_alerts"].as_array().is_some_and(|all| !all.is_empty());
+                let expected = check["exp_alerts"]
+                    .as_array()
+                    .is_some_and(|all| !all.is_empty());
                 check["alertname"] == **alert && expected == fires
             });
-            assert!(there, "{TESTS}: no test of {alert} in which it fires: {fires}");
+            assert!(
+                there,
+                "{TESTS}: no test of {alert} in which it fires: {fires}"
+            );
         }
     }
-    let headings = runbook.lines().filter(|line| line.starts_with("## Oarmaster"));
+    let headings = runbook
+        .lines()
+        .filter(|line| line.starts_with("## Oarmaster"));
     assert_eq!(headings.count(), alerts.len());
 }

@@ -93,7 +93,12 @@ pub fn calico() -> Result<Built> {
 /// Helm, which only a person or a test calls.
 pub fn helm() -> Result<Built> {
     let version = format!("-s -w -X helm.sh/helm/v3/internal/version.version={HELM}");
-    install("helm", "helm.sh/helm/v3/cmd/helm", HELM, &["-ldflags", &version])
+    install(
+        "helm",
+        "helm.sh/helm/v3/cmd/helm",
+        HELM,
+        &["-ldflags", &version],
+    )
 }
 
 /// Prometheus' checks of rules, which only a test calls: without the clouds in which Prometheus finds what to watch.
