@@ -19,6 +19,7 @@ mod documents;
 mod guards;
 mod limits;
 mod oar;
+mod operations;
 mod pods;
 mod pool;
 mod provider;
