@@ -21,4 +21,4 @@ pub use kit::context::Settings;
 pub use kit::gateway::Gateway;
 pub use kit::metrics::Metrics;
 pub use kit::run::Shutdown;
-pub use world::{World, active_tasks};
+pub use world::{World, active_tasks, oldest_queued};

@@ -23,7 +23,7 @@
 
 mod touch;
 
-pub use touch::active_tasks;
+pub use touch::{active_tasks, oldest_queued};
 
 use crate::agent::pool::{of_agent, of_run};
 use crate::kit::changes::{self, Triggers};

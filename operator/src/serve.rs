@@ -6,10 +6,28 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use oarmaster_controllers::kit::Context;
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use std::sync::{Arc, OnceLock};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfSecret {
+    secret: &'static str,
+}
+
+/// When certificates end, by the Secret that each is in.
+#[derive(Clone, Default)]
+pub struct Expiry(Family<OfSecret, Gauge>);
+
+impl Expiry {
+    /// The certificate in this Secret ends then, in seconds since 1970.
+    pub fn set(&self, secret: &'static str, at: i64) {
+        self.0.get_or_create(&OfSecret { secret }).set(at);
+    }
+}
 
 /// What is served.
 pub struct Served {
@@ -17,6 +35,8 @@ pub struct Served {
     pub registry: Registry,
     /// 1 while this process leads.
     pub leader: Gauge,
+    /// When the installation's certificates end, as the leader knows it.
+    pub expiry: Expiry,
     /// The controllers' context, once they run.
     pub context: OnceLock<Arc<Context>>,
     /// The controllers' metrics.
@@ -30,10 +50,17 @@ impl Served {
         let mut registry = Registry::with_prefix("oarmaster");
         let leader = Gauge::default();
         registry.register("leader", "1 while this process leads", leader.clone());
+        let expiry = Expiry::default();
+        registry.register(
+            "certificate_expiry_timestamp_seconds",
+            "When a certificate of the installation ends, in seconds since 1970, as the leader knows it: a server's is renewed 30 days before, the CA (oarmaster-ca) is replaced within the year before",
+            expiry.0.clone(),
+        );
         let metrics = Arc::new(oarmaster_controllers::Metrics::register(&mut registry));
         Self {
             registry,
             leader,
+            expiry,
             context: OnceLock::new(),
             metrics,
         }
@@ -59,6 +86,8 @@ async fn metrics(State(served): State<Arc<Served>>) -> impl IntoResponse {
         served
             .metrics
             .active(oarmaster_controllers::active_tasks(context));
+        let queued = oarmaster_controllers::oldest_queued(context, jiff::Timestamp::now());
+        served.metrics.queued(queued);
     }
     let mut text = String::new();
     match encode(&mut text, &served.registry) {
@@ -76,4 +105,23 @@ async fn metrics(State(served): State<Arc<Served>>) -> impl IntoResponse {
             "metrics cannot be written".to_owned(),
         ),
     }
+}
+
+#[cfg(test)]
+#[test]
+fn what_is_set_is_served() {
+    let served = Served::new();
+    served.expiry.set("oarmaster-ca", 12);
+    let minute = std::time::Duration::from_secs(60);
+    served.metrics.queued([("gone".to_owned(), minute)]);
+    served.metrics.queued([("team".to_owned(), minute)]);
+    let mut text = String::new();
+    encode(&mut text, &served.registry).unwrap();
+    for line in [
+        "oarmaster_certificate_expiry_timestamp_seconds{secret=\"oarmaster-ca\"} 12",
+        "oarmaster_oldest_queued_task_seconds{namespace=\"team\"} 60",
+    ] {
+        assert!(text.lines().any(|held| held == line), "{line}\n{text}");
+    }
+    assert!(!text.contains("gone"), "{text}");
 }

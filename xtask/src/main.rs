@@ -8,6 +8,7 @@
     reason = "a developer's command talks to its terminal"
 )]
 
+mod alerts;
 mod apt;
 #[cfg(test)]
 mod arrows;
@@ -21,6 +22,7 @@ mod documents;
 mod fuzz;
 mod generate;
 mod images;
+mod kustomize;
 mod prices;
 mod sources;
 mod spec;
@@ -39,6 +41,8 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Check the chart's alert rules, and run their tests
+    Alerts,
     /// Measure what the design promises
     Bench(bench::Args),
     /// Run a real one-node Kubernetes on this machine
@@ -51,6 +55,8 @@ enum Command {
     Gen(generate::Args),
     /// Build the container images, load or push them
     Images(images::Args),
+    /// Write the folders of config/ that are for kustomize, from the chart
+    Kustomize,
     /// Write what of OpenAI's OpenAPI document the gateway's answers are held to
     Spec(spec::Args),
     /// Write the table of model prices from its public sources
@@ -62,12 +68,14 @@ enum Command {
 fn main() -> ExitCode {
     let Args { command } = Args::parse();
     let done = match command {
+        Command::Alerts => alerts::check().map(|()| ExitCode::SUCCESS),
         Command::Bench(args) => bench::run(args),
         Command::Cluster(args) => cluster::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Fuzz(args) => fuzz::run(args),
         Command::Gen(args) => generate::run(args),
         Command::Images(args) => images::run(args),
+        Command::Kustomize => kustomize::run(),
         Command::Prices(args) => prices::run(args),
         Command::Spec(args) => spec::run(args),
         Command::Test(args) => test::run(args),

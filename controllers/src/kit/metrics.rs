@@ -33,6 +33,11 @@ struct KindLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NamespaceLabels {
+    namespace: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ErrorLabels {
     kind: &'static str,
     category: &'static str,
@@ -45,6 +50,7 @@ pub struct Metrics {
     tasks: Family<TaskLabels, Counter>,
     durations: Histograms,
     active: Gauge,
+    queued: Family<NamespaceLabels, Gauge>,
     passes: Histograms,
     errors: Family<ErrorLabels, Counter>,
     agents: Mutex<BTreeSet<String>>,
@@ -60,6 +66,7 @@ impl Metrics {
                 Histogram::new(exponential_buckets(1.0, 2.0, 16))
             }),
             active: Gauge::default(),
+            queued: Family::default(),
             passes: Family::new_with_constructor(|| {
                 Histogram::new(exponential_buckets(0.000_5, 2.0, 16))
             }),
@@ -70,6 +77,7 @@ impl Metrics {
             tasks,
             durations,
             active,
+            queued,
             passes,
             errors,
             agents: _,
@@ -81,6 +89,11 @@ impl Metrics {
             durations.clone(),
         );
         registry.register("tasks_active", "Tasks that have not ended", active.clone());
+        registry.register(
+            "oldest_queued_task_seconds",
+            "Age of the oldest Task of a namespace that waits for its turn (phase Queued); absent where none does",
+            queued.clone(),
+        );
         registry.register(
             "reconcile_duration_seconds",
             "Time of one pass of a controller",
@@ -131,6 +144,16 @@ impl Metrics {
     /// How many Tasks have not ended: counted when somebody looks.
     pub fn active(&self, count: usize) {
         self.active.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Namespaces in which Tasks wait for their turn, and the age of the oldest: counted when somebody looks.
+    pub fn queued(&self, oldest: impl IntoIterator<Item = (String, Duration)>) {
+        self.queued.clear();
+        for (namespace, age) in oldest {
+            self.queued
+                .get_or_create(&NamespaceLabels { namespace })
+                .set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
+        }
     }
 
     fn capped(&self, agent: String) -> String {

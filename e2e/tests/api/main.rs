@@ -20,6 +20,7 @@ mod drift;
 mod guards;
 mod limits;
 mod oar;
+mod operations;
 mod pods;
 mod pool;
 mod provider;

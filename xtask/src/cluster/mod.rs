@@ -198,6 +198,11 @@ pub fn gitops() -> Result<Command> {
     Ok(cmd::command(go::gitops()?.program("gitops")))
 }
 
+/// promtool.
+pub fn promtool() -> Result<Command> {
+    Ok(cmd::command(go::promtool()?.program("promtool")))
+}
+
 /// Starts the local cluster unless it runs, and makes it one of this kind.
 pub fn ensure(policy: Policy) -> Result<PathBuf> {
     let layout = Layout::of(Tier::Node)?;

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 
 use super::cargo;
 use super::report::{Outcome, Report};
+use crate::alerts;
 use crate::apt;
 use crate::cache::{self, checkout};
 use crate::cluster;
@@ -38,6 +39,7 @@ pub fn run(report: &mut Report) {
         )?;
         Ok(Outcome::Passed)
     });
+    report.stage("alert rules", alert_rules);
     report.stage("dependencies", dependencies);
     report.stage("objects as GitOps tools see them", gitops);
     report.stage("redis", redis);
@@ -91,6 +93,17 @@ fn servers() -> Result<PathBuf> {
         pip.args(["--only-binary=:all:", "--requirement"]);
         cmd::pass(pip.arg(locks.join("requirements.txt")))
     })
+}
+
+/// The chart's alert rules, where promtool can be built.
+fn alert_rules() -> Result<Outcome> {
+    if let Err(error) = cluster::promtool() {
+        return Ok(Outcome::Skipped(format!(
+            "the chart's alert rules are not checked: {error:#}"
+        )));
+    }
+    alerts::check()?;
+    Ok(Outcome::Passed)
 }
 
 /// The server that the gateway's tests start. Debian's redis-tools have it, and run none by themselves.
