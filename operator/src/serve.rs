@@ -77,3 +77,7 @@ async fn metrics(State(served): State<Arc<Served>>) -> impl IntoResponse {
         ),
     }
 }
+
+#[cfg(test)]
+#[path = "serve_tests.rs"]
+mod tests;

@@ -1,6 +1,7 @@
 //! Triggers: which objects are looked at again.
 
 use super::Sender;
+use crate::kit::changes::Gone;
 use crate::kit::context::{Context, Guard};
 use crate::kit::watch::{ByTask, named, task_uid};
 use crate::task::assignment::task_ref;
@@ -20,7 +21,6 @@ use oarmaster_crds::conditions::reason;
 use oarmaster_crds::kinds::steps::StepKind;
 use oarmaster_crds::kinds::task::{Phase, RequestKind};
 use oarmaster_crds::{Approval, SandboxClass, Task, conditions, names};
-use oarmaster_protocol::assignment::TaskRef;
 use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -252,17 +252,58 @@ pub(super) fn send_class<K: Resource>(to: &Sender<SandboxClass>, object: &K) {
 }
 
 /// A Task was deleted: it is to be forgotten, and an attempt that has not ended is to be stopped.
-pub(super) fn report_gone(
-    event: &Event<Guard<Task>>,
-    to: &UnboundedSender<(TaskRef, Option<u32>)>,
-) {
-    if let Event::Delete(object) = event
-        && let Ok(task) = &object.0
-    {
-        let attempt = task.status.as_ref().and_then(|status| status.attempt);
-        let attempt = attempt
-            .filter(|_| !ended(object))
-            .and_then(|attempt| u32::try_from(attempt).ok());
-        let _ = to.send((task_ref(task), attempt)); // as above
+pub(super) fn report_gone(event: &Event<Guard<Task>>, to: &UnboundedSender<Gone>) {
+    let gone = match event {
+        Event::Delete(object) => {
+            let Ok(task) = &object.0 else {
+                return;
+            };
+            let attempt = task.status.as_ref().and_then(|status| status.attempt);
+            let attempt = attempt
+                .filter(|_| !ended(object))
+                .and_then(|attempt| u32::try_from(attempt).ok());
+            Gone::Task(task_ref(task), attempt)
+        }
+        Event::InitDone => Gone::Perhaps,
+        _ => return,
+    };
+    let _ = to.send(gone); // as above
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+    use tokio::sync::mpsc::unbounded_channel;
+
+    fn told(event: &Event<Guard<Task>>) -> Option<Gone> {
+        let (to, mut told) = unbounded_channel();
+        report_gone(event, &to);
+        told.try_recv().ok()
+    }
+
+    fn task(conditions: Value) -> Guard<Task> {
+        let task = json!({
+            "apiVersion": "oarmaster.dev/v1alpha1", "kind": "Task",
+            "metadata": {"name": "fix", "namespace": "team", "uid": "uid-1"},
+            "spec": {"agent": {"name": "coder"}},
+            "status": {"attempt": 2, "conditions": conditions},
+        });
+        Guard(Ok(serde_json::from_value(task).unwrap()))
+    }
+
+    #[test]
+    fn what_may_have_been_deleted_is_told() {
+        let over = json!([{"type": "Finished", "status": "True", "reason": "Any", "message": "", "lastTransitionTime": "2025-01-01T00:00:00Z"}]);
+        let deleted = |conditions| told(&Event::Delete(task(conditions)));
+        assert!(matches!(
+            deleted(json!([])),
+            Some(Gone::Task(task, Some(2))) if task.uid == "uid-1"
+        ));
+        assert!(matches!(deleted(over), Some(Gone::Task(_, None))));
+        // A list shows what is there, and not what was deleted since the last one.
+        assert!(matches!(told(&Event::InitDone), Some(Gone::Perhaps)));
+        assert!(told(&Event::InitApply(task(json!([])))).is_none());
+        assert!(told(&Event::Apply(task(json!([])))).is_none());
     }
 }

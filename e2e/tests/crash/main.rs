@@ -10,5 +10,6 @@ mod gateway;
 mod items;
 mod operator;
 mod requests;
+mod restore;
 mod sandbox;
 mod workflow;
