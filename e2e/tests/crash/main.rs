@@ -6,6 +6,7 @@
 
 mod support;
 
+mod chaos;
 mod gateway;
 mod items;
 mod operator;
