@@ -86,8 +86,8 @@ async fn metrics(State(served): State<Arc<Served>>) -> impl IntoResponse {
         served
             .metrics
             .active(oarmaster_controllers::active_tasks(context));
-        let queued = oarmaster_controllers::oldest_queued(context, jiff::Timestamp::now());
-        served.metrics.queued(queued);
+        let oldest = oarmaster_controllers::oldest_queued(context, jiff::Timestamp::now());
+        served.metrics.oldest_queued(oldest);
     }
     let mut text = String::new();
     match encode(&mut text, &served.registry) {
@@ -108,20 +108,5 @@ async fn metrics(State(served): State<Arc<Served>>) -> impl IntoResponse {
 }
 
 #[cfg(test)]
-#[test]
-fn what_is_set_is_served() {
-    let served = Served::new();
-    served.expiry.set("oarmaster-ca", 12);
-    let minute = std::time::Duration::from_secs(60);
-    served.metrics.queued([("gone".to_owned(), minute)]);
-    served.metrics.queued([("team".to_owned(), minute)]);
-    let mut text = String::new();
-    encode(&mut text, &served.registry).unwrap();
-    for line in [
-        "oarmaster_certificate_expiry_timestamp_seconds{secret=\"oarmaster-ca\"} 12",
-        "oarmaster_oldest_queued_task_seconds{namespace=\"team\"} 60",
-    ] {
-        assert!(text.lines().any(|held| held == line), "{line}\n{text}");
-    }
-    assert!(!text.contains("gone"), "{text}");
-}
+#[path = "serve_tests.rs"]
+mod tests;

@@ -66,7 +66,8 @@ impl Target {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// A duration of a flag.
+pub fn duration(text: &str) -> Result<Duration, String> {
     GepDuration::new(text)
         .get()
         .map_err(|error| error.to_string())

@@ -14,6 +14,7 @@ mod apt;
 mod arrows;
 mod bench;
 mod cache;
+mod chaos;
 mod cluster;
 mod cmd;
 mod demo;
@@ -45,6 +46,8 @@ enum Command {
     Alerts,
     /// Measure what the design promises
     Bench(bench::Args),
+    /// Disturb the operator while Tasks run, and hold each run to an undisturbed one
+    Chaos(chaos::Args),
     /// Run a real one-node Kubernetes on this machine
     Cluster(cluster::Args),
     /// Show an agent at work in a cluster; `down` removes it again
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
     let done = match command {
         Command::Alerts => alerts::check().map(|()| ExitCode::SUCCESS),
         Command::Bench(args) => bench::run(args),
+        Command::Chaos(args) => chaos::run(args),
         Command::Cluster(args) => cluster::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Fuzz(args) => fuzz::run(args),

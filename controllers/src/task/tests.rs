@@ -12,6 +12,7 @@ mod pods;
 mod properties;
 mod queue;
 mod refusals;
+mod regressed;
 mod requests;
 mod restricted;
 mod room;

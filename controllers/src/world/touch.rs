@@ -1,6 +1,7 @@
 //! Triggers: which objects are looked at again.
 
 use super::Sender;
+use crate::kit::changes::Gone;
 use crate::kit::context::{Context, Guard};
 use crate::kit::watch::{ByTask, named, task_uid};
 use crate::task::assignment::task_ref;
@@ -283,19 +284,22 @@ pub(super) fn send_class<K: Resource>(to: &Sender<SandboxClass>, object: &K) {
 }
 
 /// A Task was deleted: it is to be forgotten, and an attempt that has not ended is to be stopped.
-pub(super) fn report_gone(
-    event: &Event<Guard<Task>>,
-    to: &UnboundedSender<(TaskRef, Option<u32>)>,
-) {
-    if let Event::Delete(object) = event
-        && let Ok(task) = &object.0
-    {
-        let attempt = task.status.as_ref().and_then(|status| status.attempt);
-        let attempt = attempt
-            .filter(|_| !ended(object))
-            .and_then(|attempt| u32::try_from(attempt).ok());
-        let _ = to.send((task_ref(task), attempt)); // as above
-    }
+pub(super) fn report_gone(event: &Event<Guard<Task>>, to: &UnboundedSender<Gone>) {
+    let gone = match event {
+        Event::Delete(object) => {
+            let Ok(task) = &object.0 else {
+                return;
+            };
+            let attempt = task.status.as_ref().and_then(|status| status.attempt);
+            let attempt = attempt
+                .filter(|_| !ended(object))
+                .and_then(|attempt| u32::try_from(attempt).ok());
+            Gone::Task(task_ref(task), attempt)
+        }
+        Event::InitDone => Gone::Perhaps,
+        _ => return,
+    };
+    let _ = to.send(gone); // as above
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::IN_DOUBT;
 use crate::entry::{Entry, Reserve};
 use crate::rows;
 use crate::scope::CounterId;
-use oarmaster_protocol::admin::{Isolated, RunsIn};
+use oarmaster_protocol::admin::{Isolated, Over, RunsIn};
 use oarmaster_protocol::journal::{Body, CallUsage, Checkpoint, Record};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -230,6 +230,7 @@ impl Task {
             session: None,
             nonces: Vec::new(),
             fenced: false,
+            over: None,
             isolated: None,
             outcome: None,
             score: None,
@@ -285,7 +286,14 @@ impl Task {
             Body::Result { outcome } => {
                 self.attempt_mut(record)?.outcome = Some(outcome.clone());
             }
-            Body::Fenced { .. } => self.attempt_mut(record)?.fenced = true,
+            Body::Fenced { reason, ends } => {
+                let found = self.attempt_mut(record)?;
+                found.fenced |= found.outcome.is_none();
+                if let Some(class) = *ends {
+                    let reason = reason.clone();
+                    found.over = Some(Over { class, reason });
+                }
+            }
             Body::ToolIntent { .. } => self.tool_calls = self.tool_calls.saturating_add(1),
             Body::Asked { id, what, .. } => self.asked(id, what, record),
             Body::Answered { id, task, .. } => self.answered(id, record.seq, task.as_ref())?,

@@ -37,7 +37,7 @@ use crate::entry::{Entry, Reserve};
 use crate::log::Place;
 use crate::scope::CounterId;
 use crate::{Refusal, Window};
-use oarmaster_protocol::admin::{Isolated, RunsIn, TaskBudget};
+use oarmaster_protocol::admin::{Isolated, Over, RunsIn, TaskBudget};
 use oarmaster_protocol::assignment::{Score, TaskRef};
 use oarmaster_protocol::journal::{Artifact, Blob, Body, CallUsage, Outcome};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -219,6 +219,8 @@ pub struct Attempt {
     /// Of every claim, the newest last.
     pub nonces: Vec<String>,
     pub fenced: bool,
+    /// The Task ended with it.
+    pub over: Option<Over>,
     pub isolated: Option<Isolated>,
     pub outcome: Option<Outcome>,
     /// The best of its judge.

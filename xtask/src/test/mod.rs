@@ -63,6 +63,13 @@ pub fn run(args: Args) -> Result<ExitCode> {
     Ok(report.end(strict))
 }
 
+/// The operator under faults, as these variables say it, against an API server of its own.
+pub fn chaos(settings: &[(&str, String)]) -> Result<ExitCode> {
+    let mut report = Report::start();
+    tiers::chaos(&mut report, settings);
+    Ok(report.end(true))
+}
+
 /// What a first run writes, in GiB: programs and caches.
 const FIRST_RUN: u64 = 22;
 /// What any other does.

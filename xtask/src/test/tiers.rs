@@ -106,6 +106,33 @@ pub fn long(report: &mut Report) {
     }
 }
 
+/// The chaos of the crash tier alone, and what it says.
+pub fn chaos(report: &mut Report, settings: &[(&str, String)]) {
+    if !api_is_up(report) {
+        return;
+    }
+    report.stage("chaos", || {
+        let kubeconfig = kubeconfig(&["cluster", "kubeconfig", "--api-only"])?;
+        let test = [
+            "test",
+            "--workspace",
+            "--test",
+            "crash",
+            "--",
+            "chaos::",
+            "--nocapture",
+        ];
+        let settings = settings.iter().map(|(name, value)| (*name, value));
+        cmd::pass(
+            cargo(&test)
+                .env("OARMASTER_API_KUBECONFIG", kubeconfig)
+                .envs(settings),
+        )?;
+        Ok(Outcome::Passed)
+    });
+    api_is_down(report);
+}
+
 fn api_is_up(report: &mut Report) -> bool {
     report.stage("API server is up", || own(&["cluster", "up", "--api-only"]))
 }
