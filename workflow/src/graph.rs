@@ -397,7 +397,10 @@ impl Work<'_> {
         });
         let opens = step.wait.as_ref().and_then(|wait| wait.condition.as_ref());
         let opens = opens.and_then(|opens| self.expression(".wait.condition", opens));
-        if opens.as_ref().is_some_and(|it| !it.reads().names.contains("shared")) {
+        if opens
+            .as_ref()
+            .is_some_and(|it| !it.reads().names.contains("shared"))
+        {
             let text = "reads nothing that changes while it waits: only what is shared does, like size(shared.findings) >= 3; use if, or after";
             self.problem(".wait.condition", text);
         }

@@ -78,6 +78,8 @@ impl Store {
         let mut swept = Swept::default();
         let decide = |state: &State| Ok(leave(state, over, &kept, now, self.now()));
         (swept.artifacts, swept.journals) = self.change(decide, |_, counts| counts).await?;
+        let store = self.clone();
+        self.blocking(move |_| store.drop_keys()).await?;
         // Before anything is written: they may be what a full disk is full of.
         swept.blobs = self.sweep_blobs().await?;
         let store = self.clone();
@@ -85,6 +87,13 @@ impl Store {
         (swept.segments, swept.grown) = condensed
             .map_err(|error| Refusal::Internal(format!("the pass was given up: {error}")))??;
         Ok(swept)
+    }
+
+    /// The keys of Tasks that leave go first: what stands of them in segments is no longer readable. Returns how many went.
+    fn drop_keys(&self) -> Result<usize, StoreError> {
+        // One that is about to begin may have its key already, and is known only a moment later.
+        let kept = |of: &str| of.is_empty() || !self.lock().state.leaving.contains_key(of);
+        self.sealer().retain(kept)
     }
 
     /// How long what is kept, now.

@@ -76,9 +76,9 @@ impl State {
         stale.range(..full).copied().collect()
     }
 
-    /// Whether a Task has this blob.
-    pub fn names_blob(&self, digest: &str) -> bool {
-        self.held.has(digest)
+    /// Whether a Task has the blob of this name.
+    pub fn names_blob(&self, name: &str) -> bool {
+        self.held.has(name)
     }
 
     /// Since when the segment that is written to is written to.
@@ -104,8 +104,8 @@ impl State {
     pub(super) fn apply_released(&mut self, tasks: &[String]) {
         for uid in tasks {
             if let Some(task) = self.tasks.get_mut(uid) {
-                for (digest, size) in std::mem::take(&mut task.blobs) {
-                    self.held.give_back(&digest, size);
+                for (digest, blob) in std::mem::take(&mut task.blobs) {
+                    self.held.give_back(&blob.name(&digest), blob.size);
                 }
             }
         }
@@ -114,7 +114,7 @@ impl State {
     /// A Task may be unknown: it has left already.
     pub(super) fn apply_expired(&mut self, tasks: &[String]) {
         for uid in tasks {
-            let Some(task) = self.tasks.remove(uid) else {
+            let Some(mut task) = self.tasks.remove(uid) else {
                 continue;
             };
             self.shared.leave(&task);
@@ -125,14 +125,19 @@ impl State {
                     self.counters.give_back(&hop.scopes, hop.reserve.pico);
                 }
             }
-            for (digest, size) in &task.blobs {
-                self.held.give_back(digest, *size);
+            for (digest, blob) in std::mem::take(&mut task.blobs) {
+                self.held.give_back(&blob.name(&digest), blob.size);
             }
             self.task_bytes = self.task_bytes.saturating_sub(task.journal_bytes);
             let name = (task.task.namespace.clone(), task.task.name.clone());
             if self.names.get(&name) == Some(uid) {
                 self.names.remove(&name);
             }
+            // Their texts may be sealed for ever now: whoever reads the log again knows none of these.
+            for attempt in task.attempts.values_mut() {
+                (attempt.outcome, attempt.isolated) = (None, None);
+            }
+            task.requests.clear();
             self.leaving.insert(uid.clone(), task);
         }
     }
@@ -174,6 +179,6 @@ impl Task {
         let taken: HashSet<&String> = self.taken.iter().map(|blob| &blob.digest).collect();
         let own = self.blobs.iter();
         let own = own.filter(|(digest, _)| !taken.contains(digest));
-        own.fold(0, |sum, (_, size)| sum.saturating_add(*size))
+        own.fold(0, |sum, (_, blob)| sum.saturating_add(blob.size))
     }
 }

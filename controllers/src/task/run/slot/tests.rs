@@ -189,9 +189,13 @@ fn a_place_of_a_run_above_is_that_of_those_below_it() {
     below.metadata.owner_references = serde_json::from_value(owner).unwrap();
     below.metadata.labels = Some([(names::PARENT_UID_LABEL.to_owned(), "uid-0".to_owned())].into());
     let look = |below: &Task, above: &Task, key: &str| {
-        Line::of(below, key.to_owned(), Limit::default(), [above].into_iter(), |_| {
-            Some(Arc::new(above.clone()))
-        })
+        Line::of(
+            below,
+            key.to_owned(),
+            Limit::default(),
+            [above].into_iter(),
+            |_| Some(Arc::new(above.clone())),
+        )
         .turn(below, 1, false)
     };
     assert_eq!(look(&below, &above, KEY), Turn::Within("run-0".to_owned()));
