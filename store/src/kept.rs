@@ -50,8 +50,7 @@ impl Store {
                 task_uid,
                 step,
                 &numbers,
-                &blob,
-                key.as_ref(),
+                (&blob, key.as_ref()),
                 quota,
                 journal,
             )

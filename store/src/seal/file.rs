@@ -82,17 +82,17 @@ impl File {
         Ok(file)
     }
 
-    /// A Task's key.
-    pub fn get(&self, of: &str) -> Option<&Wrapped> {
-        self.known.get(of)
+    /// What is in it.
+    pub const fn known(&self) -> &BTreeMap<String, Wrapped> {
+        &self.known
     }
 
-    /// Those without a key have one then.
+    /// Those without a key have one then. Returns the new ones.
     pub fn give<'a>(
         &mut self,
         keys: &Keys,
         to: impl IntoIterator<Item = &'a str>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<Wrapped>, StoreError> {
         let new: Result<Vec<Wrapped>, String> = to
             .into_iter()
             .filter(|of| !self.known.contains_key(*of))
@@ -100,7 +100,7 @@ impl File {
             .collect();
         let new = new.map_err(StoreError::Sealed)?;
         if new.is_empty() {
-            return Ok(());
+            return Ok(new);
         }
         if self.torn {
             self.write()?;
@@ -110,16 +110,16 @@ impl File {
             self.torn = true;
             return Err(error);
         }
-        let new = new.into_iter();
-        self.known.extend(new.map(|key| (key.of.clone(), key)));
-        Ok(())
+        let named = new.iter().map(|key| (key.of.clone(), key.clone()));
+        self.known.extend(named);
+        Ok(new)
     }
 
-    /// Drops the keys of all others. Returns how many.
-    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) -> Result<usize, StoreError> {
+    /// Drops the keys of all others. Returns whose they were.
+    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) -> Result<Vec<String>, StoreError> {
         let gone: Vec<String> = self.known.keys().filter(|of| !keep(of)).cloned().collect();
         if gone.is_empty() {
-            return Ok(0);
+            return Ok(gone);
         }
         // What cannot be written is not dropped: the next pass tries it again.
         let before = self.known.clone();
@@ -130,7 +130,7 @@ impl File {
             self.known = before;
             return Err(error);
         }
-        Ok(gone.len())
+        Ok(gone)
     }
 
     fn append(&self, new: &[Wrapped]) -> Result<(), StoreError> {

@@ -24,12 +24,13 @@ use crate::{Refusal, StoreError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use file::File;
+use keys::Wrapped;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use secrets::{Put, Take, visit};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 /// Between an entry's JSON and what is sealed of it: no JSON has a raw one.
 const BETWEEN: u8 = b'\t';
@@ -40,7 +41,10 @@ const ID_DIGITS: usize = 8;
 #[derive(Debug)]
 pub struct Sealer {
     keys: Keys,
+    /// Held while it is written.
     file: Mutex<File>,
+    /// What is in it: whoever reads or writes lines does not wait for the disk.
+    known: RwLock<BTreeMap<String, Wrapped>>,
 }
 
 /// A line of the log that was read.
@@ -55,8 +59,12 @@ pub enum Read {
 impl Sealer {
     /// The keys in a directory, all of them under the first of these.
     pub fn open(dir: &Path, keys: Keys) -> Result<Self, StoreError> {
-        let file = Mutex::new(File::open(dir, &keys)?);
-        Ok(Self { keys, file })
+        let file = File::open(dir, &keys)?;
+        Ok(Self {
+            keys,
+            known: RwLock::new(file.known().clone()),
+            file: Mutex::new(file),
+        })
     }
 
     /// Whether what is written is sealed.
@@ -66,15 +74,27 @@ impl Sealer {
 
     /// Tasks by UID, and notes by an empty one, have keys once this returns, and they are on the disk.
     pub fn give<'a>(&self, to: impl IntoIterator<Item = &'a str>) -> Result<(), StoreError> {
-        match self.keys.current() {
-            Some(_) => self.lock().give(&self.keys, to),
-            None => Ok(()),
+        if !self.is_on() {
+            return Ok(());
         }
+        let mut file = self.lock();
+        let new = file.give(&self.keys, to)?;
+        let known = self.known.write();
+        let new = new.into_iter().map(|key| (key.of.clone(), key));
+        known.unwrap_or_else(PoisonError::into_inner).extend(new);
+        Ok(())
     }
 
     /// Drops the keys of all others. Returns how many.
     pub fn retain(&self, keep: impl Fn(&str) -> bool) -> Result<usize, StoreError> {
-        self.lock().retain(keep)
+        let mut file = self.lock();
+        let gone = file.retain(keep)?;
+        let known = self.known.write();
+        let mut known = known.unwrap_or_else(PoisonError::into_inner);
+        for of in &gone {
+            known.remove(of);
+        }
+        Ok(gone.len())
     }
 
     /// A key for a blob that is about to be written.
@@ -157,7 +177,12 @@ impl Sealer {
 
     /// The id and the key of a Task.
     fn key(&self, of: &str) -> Result<Option<(String, LessSafeKey)>, String> {
-        let Some(wrapped) = self.lock().get(of).cloned() else {
+        let known = self.known.read();
+        let known = known
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(of)
+            .cloned();
+        let Some(wrapped) = known else {
             return Ok(None);
         };
         let key = self.keys.unwrap(of, &wrapped).map_err(|e| e.to_string())?;

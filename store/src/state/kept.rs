@@ -32,8 +32,7 @@ impl State {
         uid: &str,
         step: &str,
         items: &BTreeSet<u32>,
-        blob: &Blob,
-        key: Option<&BlobKey>,
+        (blob, key): (&Blob, Option<&BlobKey>),
         quota: u64,
         journal: u64,
     ) -> Result<Vec<Entry>, Refusal> {
