@@ -1,7 +1,8 @@
 //! What is no longer kept: what it does to the state, and deciding what is due.
 
 use super::{At, Segment, State, Task};
-use crate::entry::Totals;
+use crate::Erased;
+use crate::entry::{Entry, Totals};
 use crate::options::Retention;
 use oarmaster_protocol::assignment::TaskRef;
 use std::collections::{BTreeSet, HashSet};
@@ -74,6 +75,69 @@ impl State {
             }
         }
         stale.range(..full).copied().collect()
+    }
+
+    /// The Tasks that a person asked for.
+    pub fn asked_for_by(&self, requester: &str) -> impl Iterator<Item = &Task> {
+        let tasks = self.tasks.values();
+        tasks.filter(move |task| task.requested_by.as_deref() == Some(requester))
+    }
+
+    /// What lets go of a person's Tasks that are `over`, and of the notes for that person.
+    pub fn decide_erase(
+        &self,
+        requester: &str,
+        over: &HashSet<String>,
+        at_ms: i64,
+    ) -> (Vec<Entry>, Erased) {
+        let mine: Vec<&Task> = self.asked_for_by(requester).collect();
+        let gone = mine.iter().filter(|task| task.is_idle());
+        let gone = gone.map(|task| task.task.uid.as_str());
+        let mut gone: BTreeSet<&str> = gone.filter(|uid| over.contains(*uid)).collect();
+        // What a Task spent counts in the budget of the one above it, which is read back from its rows.
+        let counts = |gone: &BTreeSet<&str>, task: &Task| {
+            let above = task.parent.as_deref();
+            above.is_some_and(|above| self.tasks.contains_key(above) && !gone.contains(above))
+        };
+        loop {
+            let before = gone.len();
+            let kept: Vec<&str> = mine
+                .iter()
+                .filter(|task| counts(&gone, task))
+                .map(|task| task.task.uid.as_str())
+                .collect();
+            for uid in kept {
+                gone.remove(uid);
+            }
+            if gone.len() == before {
+                break;
+            }
+        }
+        let stays = |task: &&&Task| !gone.contains(task.task.uid.as_str());
+        let mut stay: Vec<TaskRef> = mine
+            .iter()
+            .filter(stays)
+            .map(|task| task.task.clone())
+            .collect();
+        stay.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        let notes = self.notes.for_person(requester);
+        let erased = Erased {
+            tasks: gone.len() as u64,
+            notes: notes.iter().map(|(_, ids)| ids.len() as u64).sum(),
+            stay,
+        };
+        let tasks: Vec<String> = gone.into_iter().map(str::to_owned).collect();
+        let mut entries = Vec::new();
+        if !tasks.is_empty() {
+            entries.push(Entry::Expired { at_ms, tasks });
+        }
+        let forgotten = notes.into_iter().map(|(owner, notes)| Entry::Forgotten {
+            at_ms,
+            owner,
+            notes,
+        });
+        entries.extend(forgotten);
+        (entries, erased)
     }
 
     /// Whether a Task has the blob of this name.

@@ -1,5 +1,6 @@
 //! What leaves the log leaves everything else as it was.
 
+mod erased;
 mod histories;
 mod leaves;
 mod room;
