@@ -38,6 +38,7 @@ impl Store {
             None => None,
         };
         let now = self.now();
+        self.seal_from_now(task_uid).await?;
         self.change(
             |state| {
                 let entries = state.decide_open_attempt(task_uid, attempt, &request, text, now)?;
@@ -49,6 +50,16 @@ impl Store {
             |state, ()| state.report(task_uid, attempt),
         )
         .await?
+    }
+
+    /// A Task has a key before anything is written of it.
+    async fn seal_from_now(&self, task_uid: &str) -> Result<(), Refusal> {
+        if !self.sealer().is_on() || self.lock().state.tasks.contains_key(task_uid) {
+            return Ok(());
+        }
+        let uid = task_uid.to_owned();
+        self.blocking(move |store| store.sealer().give([uid.as_str()]))
+            .await
     }
 
     /// What is known of an attempt.

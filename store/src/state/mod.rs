@@ -36,6 +36,7 @@ pub use shared::Shared;
 use crate::entry::{Entry, Reserve};
 use crate::log::Place;
 use crate::scope::CounterId;
+use crate::seal::BlobKey;
 use crate::{Refusal, Window};
 use oarmaster_protocol::admin::{Isolated, Over, RunsIn, TaskBudget};
 use oarmaster_protocol::assignment::{Score, TaskRef};
@@ -174,7 +175,7 @@ pub struct Task {
     pub models: Vec<String>,
     pub artifacts: BTreeMap<String, Artifact>,
     /// Every blob of the Task by digest, replaced artifacts too: they take up disk.
-    pub blobs: BTreeMap<String, u64>,
+    pub blobs: BTreeMap<String, BlobAt>,
     /// Digests of those that are the last checkpoint of the workspace.
     pub layers: BTreeSet<String>,
     /// The parts of the workspace that it began with, which another Task had kept: it may begin with them again.
@@ -201,6 +202,15 @@ pub struct Below {
     pub models: Vec<String>,
     /// How many of them there are.
     pub tasks: u64,
+}
+
+/// Bytes of a Task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlobAt {
+    /// How many they are.
+    pub size: u64,
+    /// What they are sealed with.
+    pub key: Option<BlobKey>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
