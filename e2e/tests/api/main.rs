@@ -11,6 +11,7 @@ mod webhook;
 mod agent;
 mod approval;
 mod approval_of_step;
+mod attacks;
 mod budget;
 mod chart;
 mod class;
