@@ -25,6 +25,8 @@ pub struct Request<'a> {
     pub kind: Kind,
     /// `CREATE` and others.
     pub operation: String,
+    /// Where the object is, if its kind has a namespace.
+    pub namespace: Option<String>,
     /// Who asks.
     pub user_info: UserInfo,
     #[serde(borrow)]

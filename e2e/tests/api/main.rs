@@ -5,6 +5,7 @@
 )]
 
 mod cases;
+mod checked;
 mod support;
 mod webhook;
 
@@ -30,4 +31,5 @@ mod secrets;
 mod task;
 mod text;
 mod update;
+mod webhook_drift;
 mod workflow;
