@@ -2,7 +2,7 @@
 
 use crate::review::Request;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
+use kube::Resource as _;
 use oarmaster_crds::validate::{self, Problem, listed};
 use oarmaster_crds::{
     Agent, AgentSpec, Budget, BudgetSpec, ModelPool, ModelPoolSpec, ModelProvider,
@@ -61,23 +61,20 @@ pub struct Asked<'a> {
 impl Kind {
     /// The kind of an object, if it is one of ours that is checked.
     fn of(group: &str, kind: &str) -> Option<Self> {
-        fn is<K: Resource<DynamicType = ()>>(kind: &str) -> bool {
-            K::kind(&()) == kind
-        }
         if group != Task::group(&()) {
             return None;
         }
-        let known: [(fn(&str) -> bool, Self); 7] = [
-            (is::<Task>, Self::Task),
-            (is::<Workflow>, Self::Workflow),
-            (is::<Agent>, Self::Agent),
-            (is::<ModelPool>, Self::ModelPool),
-            (is::<ModelProvider>, Self::ModelProvider),
-            (is::<SandboxClass>, Self::SandboxClass),
-            (is::<Budget>, Self::Budget),
+        let known = [
+            (Task::kind(&()), Self::Task),
+            (Workflow::kind(&()), Self::Workflow),
+            (Agent::kind(&()), Self::Agent),
+            (ModelPool::kind(&()), Self::ModelPool),
+            (ModelProvider::kind(&()), Self::ModelProvider),
+            (SandboxClass::kind(&()), Self::SandboxClass),
+            (Budget::kind(&()), Self::Budget),
         ];
-        let mut known = known.into_iter();
-        known.find(|(is, _)| is(kind)).map(|(_, found)| found)
+        let found = known.into_iter().find(|(name, _)| name == kind);
+        found.map(|(_, found)| found)
     }
 }
 
