@@ -20,6 +20,7 @@ mod defaults;
 mod documents;
 mod guards;
 mod limits;
+mod mutate;
 mod oar;
 mod pods;
 mod pool;

@@ -11,4 +11,5 @@ mod items;
 mod operator;
 mod requests;
 mod sandbox;
+mod unchecked;
 mod workflow;
