@@ -106,6 +106,21 @@ fn judged(object: &Value) -> Option<Verdict> {
     }))
 }
 
+/// Without an API server: it is the check that refuses them, with these words.
+#[test]
+fn what_is_refused_is_what_the_check_refuses() -> Result<()> {
+    for Case { name, object, told } in wrong() {
+        let verdict = judged(&object).context(name)?;
+        let right = match &verdict {
+            Verdict::Fine => told.is_empty(),
+            Verdict::Wrong(words) => told.last().is_some_and(|field| words.contains(field)),
+            Verdict::Unchecked(_) => false,
+        };
+        ensure!(right, "{name}: {verdict:?}");
+    }
+    Ok(())
+}
+
 /// Without an API server: what the tables of all kinds say is taken, the samples, and the blocks of the documents.
 #[test]
 fn what_is_taken_is_what_the_check_takes() -> Result<()> {
