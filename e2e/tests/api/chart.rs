@@ -64,7 +64,7 @@ cli: {subjects: [{kind: Group, name: developers, apiGroup: rbac.authorization.k8
 guards: {jobController: system:kube-controller-manager, garbageCollector: system:kube-controller-manager}
 "#;
 
-async fn helm(cluster: &Cluster, args: &[&str], values: &str) -> Result<Output> {
+pub async fn helm(cluster: &Cluster, args: &[&str], values: &str) -> Result<Output> {
     cluster
         .run("helm")
         .dir(checkout())

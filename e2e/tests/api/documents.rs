@@ -75,8 +75,8 @@ fn blocks_are_found() {
     }
 }
 
-#[tokio::test]
-async fn every_sample_and_every_block_is_taken() -> Result<()> {
+/// All of them, each with its place.
+pub fn texts() -> Result<Vec<(String, String)>> {
     let root = checkout();
     let mut texts: Vec<(String, String)> = Vec::new();
     let mut samples = Vec::new();
@@ -93,6 +93,12 @@ async fn every_sample_and_every_block_is_taken() -> Result<()> {
         }
     }
     ensure!(!texts.is_empty(), "no samples and no blocks were found");
+    Ok(texts)
+}
+
+#[tokio::test]
+async fn every_sample_and_every_block_is_taken() -> Result<()> {
+    let texts = texts()?;
     in_space("documents", async |space| {
         let mut wrong = Vec::new();
         for (place, text) in &texts {

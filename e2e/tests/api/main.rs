@@ -5,12 +5,14 @@
 )]
 
 mod cases;
+mod checked;
 mod support;
 mod webhook;
 
 mod agent;
 mod approval;
 mod approval_of_step;
+mod attacks;
 mod budget;
 mod chart;
 mod class;
@@ -19,6 +21,7 @@ mod documents;
 mod drift;
 mod guards;
 mod limits;
+mod mutate;
 mod oar;
 mod operations;
 mod pods;
@@ -32,4 +35,5 @@ mod task;
 mod text;
 mod update;
 mod versions;
+mod webhook_drift;
 mod workflow;

@@ -13,4 +13,5 @@ mod operator;
 mod requests;
 mod restore;
 mod sandbox;
+mod unchecked;
 mod workflow;

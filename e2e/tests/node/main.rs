@@ -48,6 +48,7 @@ mod text;
 mod timeout;
 mod upgrade;
 mod user_code;
+mod webhook_down;
 mod workflow;
 mod workflow_budget;
 mod workflow_killed;

@@ -92,6 +92,13 @@ pub fn long(report: &mut Report) {
         Ok(Outcome::Passed)
     });
     report.stage("fuzzing", || own(&["fuzz", "--for", "10m"]));
+    report.stage("a million reviews", || {
+        let test = ["test", "--package", "oarmaster-webhook", "--test", "fuzz"];
+        cmd::pass(
+            cargo(&[&test[..], &["--", "--nocapture"]].concat()).env("OARMASTER_REVIEWS", "full"),
+        )?;
+        Ok(Outcome::Passed)
+    });
     if !api_is_up(report) {
         return;
     }
