@@ -22,9 +22,11 @@ mod fuzz;
 mod generate;
 mod images;
 mod prices;
+mod release;
 mod sources;
 mod spec;
 mod test;
+mod tool;
 
 use std::process::ExitCode;
 
@@ -55,6 +57,8 @@ enum Command {
     Spec(spec::Args),
     /// Write the table of model prices from its public sources
     Prices(prices::Args),
+    /// Check what takes too long for every run, before a release
+    ReleaseCheck(release::Args),
     /// Run checks and tests: all of them, or the tiers that are named
     Test(test::Args),
 }
@@ -69,6 +73,7 @@ fn main() -> ExitCode {
         Command::Gen(args) => generate::run(args),
         Command::Images(args) => images::run(args),
         Command::Prices(args) => prices::run(args),
+        Command::ReleaseCheck(args) => release::run(&args),
         Command::Spec(args) => spec::run(args),
         Command::Test(args) => test::run(args),
     };
