@@ -46,9 +46,12 @@ pub fn run(Args { only, profile }: &Args) -> Result<()> {
         (one.clone(), one.join("target")),
         (two, folder.path().join("built-elsewhere")),
     ];
+    // Both before anything is built: they are the same whatever changes meanwhile.
+    for (sources, _) in &places {
+        copy::sources(sources)?;
+    }
     let mut built = Vec::new();
     for (sources, target) in places {
-        copy::sources(&sources)?;
         println!("building {} in {}", images.join(", "), sources.display());
         let place = Place::new(sources, target.clone());
         built.push(build(&place, &images, *profile)?);
