@@ -2,7 +2,7 @@
 
 use super::make::{Which, failed};
 use super::standing::unit;
-use super::values::Wrong;
+use super::values::{Local, Wrong};
 use super::{CANCELLED, Child, MAX_ROUNDS, Run};
 use crate::graph::Step;
 use oarmaster_crds::kinds::steps::{ActiveStep, StepKind};
