@@ -25,9 +25,11 @@ mod generate;
 mod images;
 mod kustomize;
 mod prices;
+mod release;
 mod sources;
 mod spec;
 mod test;
+mod tool;
 
 use std::process::ExitCode;
 
@@ -64,6 +66,8 @@ enum Command {
     Spec(spec::Args),
     /// Write the table of model prices from its public sources
     Prices(prices::Args),
+    /// Check what takes too long for every run, before a release
+    ReleaseCheck(release::Args),
     /// Run checks and tests: all of them, or the tiers that are named
     Test(test::Args),
 }
@@ -81,6 +85,7 @@ fn main() -> ExitCode {
         Command::Images(args) => images::run(args),
         Command::Kustomize => kustomize::run(),
         Command::Prices(args) => prices::run(args),
+        Command::ReleaseCheck(args) => release::run(&args),
         Command::Spec(args) => spec::run(args),
         Command::Test(args) => test::run(args),
     };

@@ -13,6 +13,7 @@ use crate::cache::{self, checkout};
 use crate::cluster;
 use crate::cmd;
 use crate::images::language;
+use crate::tool;
 
 /// The release of cargo-deny that is used.
 const DENY: &str = "0.20.2";
@@ -135,7 +136,7 @@ fn languages() -> Result<Outcome> {
 
 /// Bans, licences and sources; advisories where their database can be fetched.
 fn dependencies() -> Result<Outcome> {
-    let deny = deny()?;
+    let deny = tool::installed("cargo-deny", DENY)?;
     // It looks at the crates of every platform, and a build fetched those of this one only.
     cmd::pass(&mut cargo(&["fetch", "--locked", "--quiet"]))?;
     let run = |what: &[&str]| {
@@ -156,26 +157,4 @@ fn dependencies() -> Result<Outcome> {
     }
     cmd::pass(&mut run(&["advisories"]))?;
     Ok(Outcome::Passed)
-}
-
-/// cargo-deny, built once and kept outside the checkout.
-fn deny() -> Result<PathBuf> {
-    let folder = cache::once(&format!("tools/cargo-deny-{DENY}"), |folder| {
-        println!("building cargo-deny {DENY}, once");
-        let mut command = cargo(&[
-            "install",
-            "--quiet",
-            "--locked",
-            "cargo-deny",
-            "--version",
-            DENY,
-            "--root",
-        ]);
-        command.arg(folder);
-        // Of its own: what was built for the workspace has other features.
-        command.env("CARGO_TARGET_DIR", folder.join("target"));
-        cmd::pass(&mut command)?;
-        std::fs::remove_dir_all(folder.join("target")).context("failed to remove what cargo left")
-    })?;
-    Ok(folder.join("bin/cargo-deny"))
 }

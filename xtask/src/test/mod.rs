@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every check and test, tier by tier, with the time of each stage at the end.
 
 mod check;
-mod report;
+pub mod report;
 mod tiers;
 
 use std::path::Path;
