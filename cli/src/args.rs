@@ -4,6 +4,7 @@ mod approvals;
 mod audit;
 mod commands;
 mod cost;
+mod erase;
 mod memory;
 mod run;
 mod workflows;
@@ -12,6 +13,7 @@ pub use approvals::{Approvals, Approve, Reject};
 pub use audit::{Audit, AuditCommand, AuditFormat, Verify};
 pub use commands::{Commands, CommandsFormat};
 pub use cost::{By, Cost, CostCommand, CostFormat, Reconcile};
+pub use erase::Erase;
 pub use memory::{Memory, MemoryCommand, MemoryDelete, MemoryList, Whose};
 pub use run::Run;
 pub use workflows::Workflows;
@@ -133,6 +135,8 @@ pub enum Command {
     Pools(Pools),
     /// List or delete what agents remember
     Memory(Memory),
+    /// Erase what was kept of a person: transcripts, outputs, artifacts and notes
+    Erase(Erase),
     /// Sum up what model calls have cost
     Cost(Cost),
     /// Show who called, read, was let in or refused, and whether that record is whole

@@ -6,6 +6,7 @@ mod audit;
 mod below;
 mod cost;
 mod decide;
+mod erase;
 mod get;
 mod list;
 mod logs;
@@ -52,6 +53,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
         Command::Commands(args) => agent_commands::run(&cluster, args).await,
         Command::Pools(args) => pools::run(&cluster, args).await,
         Command::Memory(args) => memory::run(&cluster, args).await,
+        Command::Erase(args) => erase::run(&cluster, args).await,
         Command::Cost(args) => cost::run(&cluster, args).await,
         Command::Audit(args) => audit::run(&cluster, args).await,
     }

@@ -164,7 +164,7 @@ impl Printer {
                 lines
             }
             Body::Result { outcome } => vec![ended(record.attempt, outcome)],
-            Body::Fenced { reason } => {
+            Body::Fenced { reason, .. } => {
                 vec![format!(
                     "attempt {} was stopped: {}",
                     record.attempt,

@@ -9,6 +9,8 @@ pub mod budget;
 pub mod class;
 pub mod kit;
 pub mod network;
+#[cfg(test)]
+mod phases;
 pub mod pool;
 pub mod provider;
 pub mod task;
@@ -19,4 +21,4 @@ pub use kit::context::Settings;
 pub use kit::gateway::Gateway;
 pub use kit::metrics::Metrics;
 pub use kit::run::Shutdown;
-pub use world::{World, active_tasks};
+pub use world::{World, active_tasks, oldest_queued};

@@ -23,10 +23,10 @@
 
 mod touch;
 
-pub use touch::active_tasks;
+pub use touch::{active_tasks, oldest_queued};
 
 use crate::agent::pool::{of_agent, of_run};
-use crate::kit::changes::{self, Triggers};
+use crate::kit::changes::{self, Gone, Triggers};
 use crate::kit::context::{Context, Guard, Settings, Stores};
 use crate::kit::gateway::Gateway;
 use crate::kit::metrics::Metrics;
@@ -55,7 +55,6 @@ use oarmaster_crds::kinds::class::UsersFrom;
 use oarmaster_crds::{
     Agent, Approval, Budget, ModelPool, ModelProvider, SandboxClass, Task, Workflow, names,
 };
-use oarmaster_protocol::assignment::TaskRef;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,7 +86,7 @@ pub struct World {
     ready: Vec<flag::Receiver<bool>>,
     receivers: Receivers,
     triggers: Triggers,
-    gone: UnboundedReceiver<(TaskRef, Option<u32>)>,
+    gone: UnboundedReceiver<Gone>,
     progress: Receiver<Task>,
     policies: Changed,
 }

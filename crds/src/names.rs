@@ -27,7 +27,8 @@ pub const ROOT_LABEL: &str = "oarmaster.dev/root";
 pub const ROOT_UID_LABEL: &str = "oarmaster.dev/root-uid";
 /// Label of such a Task: how many Tasks are above it.
 pub const DEPTH_LABEL: &str = "oarmaster.dev/depth";
-/// Label of a Task of a step: the name of the Workflow. The ledger sums costs up by it.
+/// Label of a Task of a step: the name of the Workflow. The ledger sums costs up by it. People and other engines may put it on a Task of their own;
+/// that of a Task that the operator made stays.
 pub const WORKFLOW_LABEL: &str = "oarmaster.dev/workflow";
 /// Label of a Task or an Approval of a step: the step's name. Others of its run send messages to a Task by it, so it is guarded as well.
 pub const STEP_LABEL: &str = "oarmaster.dev/step";
@@ -39,6 +40,20 @@ pub const PLAN_LABEL: &str = "oarmaster.dev/plan";
 pub const FILES_LABEL: &str = "oarmaster.dev/files-of";
 /// Label of the Tasks that end a run, in `finally` or by undoing: they may spend what the run keeps for them.
 pub const ENDS_LABEL: &str = "oarmaster.dev/ends-run";
+/// Labels that the operator alone sets and changes on Tasks, Approvals, Leases and ControllerRevisions; [`ROOT_LABEL`] besides the webhook, on a new
+/// Task. Held by the policy `oarmaster-reserved`. Those of Jobs and pods have policies of their own, which follow from [`SANDBOX_LABEL`].
+pub const RESERVED_LABELS: [&str; 10] = [
+    PARENT_UID_LABEL,
+    ROOT_LABEL,
+    ROOT_UID_LABEL,
+    DEPTH_LABEL,
+    STEP_LABEL,
+    ITEM_LABEL,
+    PLAN_LABEL,
+    FILES_LABEL,
+    ENDS_LABEL,
+    TASK_UID_LABEL,
+];
 /// On a ModelPool: when its cache was emptied last. Any change of it has the gateway give no answer again that it kept before.
 pub const CACHE_FLUSHED_ANNOTATION: &str = "oarmaster.dev/cache-flushed";
 /// Field manager of everything the operator writes.

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use kube::core::CustomResourceExt as _;
 use proptest::prelude::*;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 #[test]
@@ -441,4 +442,46 @@ proptest! {
         prop_assert_eq!(text.len(), length);
         prop_assert!(text.bytes().all(|byte| byte.is_ascii_lowercase() || (b'2'..=b'7').contains(&byte)));
     }
+}
+
+/// Text constants of `names.rs` below `oarmaster.dev/`, by who may set what they name.
+mod who_sets {
+    use crate::names::*;
+
+    /// On Jobs and pods, held by policies that follow from the first one.
+    pub const OF_SANDBOXES: [&str; 6] = [
+        SANDBOX_LABEL,
+        TASK_UID_LABEL,
+        ATTEMPT_LABEL,
+        TASK_ANNOTATION,
+        CLASS_UID_LABEL,
+        CLASS_ANNOTATION,
+    ];
+    /// Whoever may write the object.
+    pub const PEOPLE: [&str; 3] = [PROBE_ANNOTATION, WORKFLOW_LABEL, CACHE_FLUSHED_ANNOTATION];
+}
+
+#[test]
+fn of_each_label_and_annotation_it_is_said_who_sets_it() {
+    let quoted = include_str!("names.rs").split('"');
+    let named: BTreeSet<&str> = quoted
+        .filter(|text| text.starts_with("oarmaster.dev/"))
+        .collect();
+    let said = crate::names::RESERVED_LABELS.into_iter();
+    let said = said.chain(who_sets::OF_SANDBOXES).chain(who_sets::PEOPLE);
+    assert_eq!(named, said.collect());
+}
+
+/// The chart cannot be made of the list: it is read without a build.
+#[test]
+fn the_policy_reserves_what_the_list_has() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../charts/oarmaster/templates/guards/reserved.yaml"
+    );
+    let policy = std::fs::read_to_string(path).unwrap();
+    let (_, list) = policy.split_once("- name: reserved\n").unwrap();
+    let (list, _) = list.split_once(']').unwrap();
+    let held: BTreeSet<&str> = list.split('\'').skip(1).step_by(2).collect();
+    assert_eq!(held, crate::names::RESERVED_LABELS.into_iter().collect());
 }

@@ -1,12 +1,15 @@
 //! A proxy that ends TLS in front of a server that speaks it, so that a test can act exactly before or after one request of a process:
 //! before the server sees it, or when the server has answered and the process has not heard yet.
 
+pub mod chaos;
+
 use anyhow::{Result, anyhow, bail};
 use axum::body::Bytes;
-use futures::TryStreamExt as _;
+use chaos::{About, Chaos, Fault};
 use futures::future::BoxFuture;
-use http::{Method, Request, Response, header};
-use http_body_util::{BodyExt as _, StreamBody};
+use futures::{StreamExt as _, TryStreamExt as _};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -100,6 +103,7 @@ pub struct Rule {
     name: Box<Name>,
     record: Mutex<Vec<String>>,
     armed: Mutex<Option<(Point, Strike)>>,
+    chaos: Option<Arc<Chaos>>,
     struck: watch::Sender<Option<Result<(), String>>>,
 }
 
@@ -110,10 +114,21 @@ impl Rule {
         name: impl Fn(&Seen<'_>) -> Option<String> + Send + Sync + 'static,
         armed: Option<(Point, Strike)>,
     ) -> Arc<Self> {
+        Self::disturbed(name, armed, None)
+    }
+
+    /// The same, with faults besides.
+    #[must_use]
+    pub fn disturbed(
+        name: impl Fn(&Seen<'_>) -> Option<String> + Send + Sync + 'static,
+        armed: Option<(Point, Strike)>,
+        chaos: Option<Arc<Chaos>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             name: Box::new(name),
             record: Mutex::default(),
             armed: Mutex::new(armed),
+            chaos,
             struck: watch::Sender::new(None),
         })
     }
@@ -306,6 +321,25 @@ impl Shared {
             bail!("struck before the request");
         }
         let target = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        let about = About::of(&parts.method, parts.uri.path(), parts.uri.query());
+        let chaos = rule.chaos.clone().zip(about);
+        let fault = chaos
+            .as_ref()
+            .and_then(|(chaos, about)| chaos.of_request(about, target));
+        match (&chaos, fault) {
+            (Some((chaos, _)), Some(Fault::Hang)) => {
+                chaos.hang().await;
+                bail!("hung");
+            }
+            (_, Some(Fault::Refused(status))) => return refused(status),
+            (Some((chaos, _)), Some(Fault::Stale)) => {
+                if let Some((headers, body)) = chaos.list(target) {
+                    return Ok(answered(StatusCode::OK, headers, body));
+                }
+            }
+            _ => {}
+        }
+        let target = target.to_owned();
         let url = format!("{}{target}", self.upstream.url);
         let mut headers = parts.headers;
         for hop in [header::HOST, header::CONNECTION, header::TRANSFER_ENCODING] {
@@ -319,14 +353,62 @@ impl Shared {
             rule.strike(strike).await?;
             bail!("struck after the answer ({status})");
         }
+        if fault == Some(Fault::Lost) {
+            answer.bytes().await?;
+            return refused(504);
+        }
+        if let Some((chaos, about)) = &chaos
+            && chaos.remembers(about)
+            && answer.status().is_success()
+        {
+            let (status, headers) = (answer.status(), std::mem::take(answer.headers_mut()));
+            let body = answer.bytes().await?;
+            chaos.listed(about, &target, &headers, &body);
+            return Ok(answered(status, headers, body));
+        }
+        let watched = chaos.filter(|(_, about)| about.watches && answer.status().is_success());
         let mut response = Response::new(());
         *response.status_mut() = answer.status();
         *response.headers_mut() = std::mem::take(answer.headers_mut());
         for hop in [header::CONNECTION, header::TRANSFER_ENCODING] {
             response.headers_mut().remove(hop);
         }
-        let pieces = answer.bytes_stream().map_ok(Frame::data);
-        let pieces = pieces.map_err(|error| anyhow!(error));
+        let pieces = answer.bytes_stream().map_err(|error| anyhow!(error));
+        let pieces = match watched {
+            Some((chaos, about)) => {
+                response.headers_mut().remove(header::CONTENT_LENGTH);
+                chaos::disturbed(pieces, move || chaos.of_change(&about))
+            }
+            None => pieces.boxed(),
+        };
+        let pieces = pieces.map_ok(Frame::data);
         Ok(response.map(|()| StreamBody::new(pieces).boxed_unsync()))
     }
 }
+
+/// The server's refusal, which it did not give.
+fn refused(status: u16) -> Result<Response<Answer>> {
+    let mut headers = HeaderMap::new();
+    let json = HeaderValue::from_static("application/json");
+    headers.insert(header::CONTENT_TYPE, json);
+    let body = chaos::refusal(status);
+    Ok(answered(StatusCode::from_u16(status)?, headers, body))
+}
+
+fn answered(status: StatusCode, mut headers: HeaderMap, body: Bytes) -> Response<Answer> {
+    for hop in [
+        header::CONNECTION,
+        header::TRANSFER_ENCODING,
+        header::CONTENT_LENGTH,
+    ] {
+        headers.remove(hop);
+    }
+    let body = Full::new(body).map_err(|never| match never {});
+    let mut response = Response::new(body.boxed_unsync());
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+#[cfg(test)]
+mod tests;

@@ -23,10 +23,23 @@ pub async fn values(cluster: &Cluster) -> Result<String> {
 /// # Errors
 /// When helm refuses, or something does not come up within three minutes.
 pub async fn upgrade(cluster: &Cluster, values: &[&str]) -> Result<()> {
+    to(cluster, "charts/oarmaster", values).await
+}
+
+/// Puts the chart of the version before in place, with the values that the release has. Its images are those of the checkout: the chart is what
+/// differs.
+///
+/// # Errors
+/// As [`upgrade`].
+pub async fn previous(cluster: &Cluster) -> Result<()> {
+    to(cluster, "e2e/fixtures/charts/oarmaster-0.1.0.tgz", &[]).await
+}
+
+async fn to(cluster: &Cluster, chart: &str, values: &[&str]) -> Result<()> {
     let mut args = vec![
         "upgrade",
         "oarmaster",
-        "charts/oarmaster",
+        chart,
         "--reset-then-reuse-values",
         "--wait",
         "--timeout=3m",

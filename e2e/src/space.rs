@@ -74,10 +74,13 @@ impl Space {
 
     async fn remove(&self) -> Result<()> {
         let all: Api<Namespace> = Api::all(self.cluster.client.clone());
-        all.delete(&self.name, &DeleteParams::background())
-            .await
-            .with_context(|| format!("failed to delete namespace {}", self.name))?;
-        Ok(())
+        match all.delete(&self.name, &DeleteParams::background()).await {
+            // A test may have deleted it.
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            done => done
+                .map(drop)
+                .with_context(|| format!("failed to delete namespace {}", self.name)),
+        }
     }
 
     /// The API of a kind in this namespace.

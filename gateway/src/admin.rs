@@ -93,8 +93,8 @@ async fn fence(
     body: Body,
 ) -> Result<Json<AttemptReport>, ApiFailure> {
     gateway.operator(&headers).await?;
-    let Fence { reason } = parse(&bodies::read(body, MAX_BODY).await?)?;
-    Ok(Json(gateway.store.fence(&uid, attempt, &reason).await?))
+    let fence: Fence = parse(&bodies::read(body, MAX_BODY).await?)?;
+    Ok(Json(gateway.store.fence_as(&uid, attempt, &fence).await?))
 }
 
 async fn budget(

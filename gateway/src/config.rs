@@ -7,9 +7,9 @@ use crate::shared::Address;
 use crate::tools::web::config::{Search, SearchFlags};
 use anyhow::Context as _;
 use clap::Parser;
-use oarmaster_store::Retention;
+use oarmaster_store::{Keys, Retention};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The data plane of Oarmaster: it alone holds provider keys, meters every model call against the Task's budget, and keeps the journal.
@@ -34,6 +34,10 @@ pub struct Args {
     /// Directory of the log and the artifacts. One process at a time may use it
     #[arg(long, value_name = "DIR", default_value = "/var/lib/oarmaster")]
     data_dir: PathBuf,
+    /// File with the keys that --data-dir is sealed with: 64 hexadecimal digits on each line. The first one seals, the others open what was sealed before; once the
+    /// gateway has started with a new one in front they are needed no longer. Without it nothing is sealed, and the log says so
+    #[arg(long, value_name = "FILE")]
+    seal_keys: Option<PathBuf>,
     /// The namespace that Oarmaster is installed in
     #[arg(long, value_name = "NAME", env = "POD_NAMESPACE")]
     namespace: String,
@@ -118,6 +122,13 @@ pub struct Args {
     drain: u64,
 }
 
+/// The keys of a file.
+fn keys(path: &Path) -> anyhow::Result<Keys> {
+    let read = std::fs::read_to_string(path);
+    let text = read.with_context(|| format!("--seal-keys: failed to read {}", path.display()))?;
+    Keys::parse(&text).with_context(|| format!("--seal-keys: {} cannot be used", path.display()))
+}
+
 /// The key of a flag; an empty one is none.
 fn key(text: &str) -> Option<anyhow::Result<Arc<ApiKey>>> {
     let read = || {
@@ -171,6 +182,8 @@ pub struct Config {
     pub metrics_addr: SocketAddr,
     /// Directory of the store.
     pub data_dir: PathBuf,
+    /// What it is sealed with.
+    pub keys: Keys,
     /// How long what is kept.
     pub retention: Retention,
     /// What the request handlers need to know.
@@ -212,7 +225,7 @@ impl Args {
     /// The configuration.
     ///
     /// # Errors
-    /// When an entry of `--private-endpoints` is neither a CIDR, an address nor a host name, the URL of Redis is none, or a flag of searches is wrong.
+    /// When an entry of `--private-endpoints` is neither a CIDR, an address nor a host name, the URL of Redis is none, a flag of searches is wrong, or the file of `--seal-keys` cannot be used.
     pub fn resolve(self) -> anyhow::Result<Config> {
         let Self {
             data_addr,
@@ -220,6 +233,7 @@ impl Args {
             admin_addr,
             metrics_addr,
             data_dir,
+            seal_keys,
             namespace,
             default_pool,
             operator_service_account,
@@ -260,6 +274,7 @@ impl Args {
             admin_addr,
             metrics_addr,
             data_dir,
+            keys: seal_keys.map_or(Ok(Keys::default()), |path| keys(&path))?,
             retention: Retention {
                 journals_ms: ms(journal_days),
                 artifacts_ms: ms(artifact_days),

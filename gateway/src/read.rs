@@ -3,18 +3,21 @@
 use crate::admin::{lines, send};
 use crate::data::{no_method, no_path};
 use crate::error::ApiFailure;
+use crate::retention;
 use crate::state::Gateway;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{delete, get};
 use axum::{Json, Router};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use http::{HeaderMap, HeaderValue, header};
 use oarmaster_protocol::admin::TaskUsage;
 use oarmaster_protocol::journal::Artifact;
-use oarmaster_protocol::read::{AuditCheck, AuditRecord, CostBy, CostLine, Deleted, NoteLine};
+use oarmaster_protocol::read::{
+    AuditCheck, AuditRecord, CostBy, CostLine, Deleted, ErasedLine, NoteLine,
+};
 use oarmaster_store::{CostQuery, NoteQuery, Refusal};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -35,6 +38,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
             get(notes).delete(forget),
         )
         .route("/read/v1/audit", get(audit))
+        .route("/read/v1/people", delete(erase))
         .route("/read/v1/audit/verify", get(verify))
         .route(&format!("{task}/transcript"), get(transcript))
         .route(&format!("{task}/usage"), get(usage))
@@ -179,6 +183,37 @@ async fn forget(
         .await?;
     let notes = gateway.store.forget(&query).await? as u64;
     Ok(Json(Deleted { notes }))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Person {
+    requester: String,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+async fn erase(
+    State(gateway): Shared,
+    Query(Person { requester, dry_run }): Query<Person>,
+    headers: HeaderMap,
+) -> Result<Json<ErasedLine>, ApiFailure> {
+    gateway.eraser(&headers, &requester).await?;
+    if requester.is_empty() {
+        return Err(Refusal::Invalid("requester is empty: name a Kubernetes user".into()).into());
+    }
+    // It asks of each Task whether it is over: one at a time.
+    let _turn = gateway.counting.lock().await;
+    let client = gateway.lookup.client();
+    let erased = retention::erase(&gateway, client, &requester, dry_run).await?;
+    let stay = erased.stay.into_iter();
+    Ok(Json(ErasedLine {
+        tasks: erased.tasks,
+        notes: erased.notes,
+        stay: stay
+            .map(|task| format!("{}/{}", task.namespace, task.name))
+            .collect(),
+    }))
 }
 
 #[derive(Deserialize)]

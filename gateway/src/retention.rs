@@ -9,7 +9,7 @@ use kube::{Api, Client};
 use oarmaster_crds::Task;
 use oarmaster_crds::kinds::task::Phase;
 use oarmaster_protocol::assignment::TaskRef;
-use oarmaster_store::{Limits, Swept, Usage};
+use oarmaster_store::{Erased, Limits, Refusal, Swept, Usage};
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -90,6 +90,20 @@ pub async fn pass(gateway: &Gateway, client: &Client) {
         }
     }
     gateway.look_at_volume();
+}
+
+/// Erases what is kept of a person, as far as it is over; with `try_only` says what that is.
+///
+/// # Errors
+/// Those of the store. What is not known to be over stays.
+pub async fn erase(
+    gateway: &Gateway,
+    client: &Client,
+    requester: &str,
+    try_only: bool,
+) -> Result<Erased, Refusal> {
+    let over = over(gateway.store.asked_for_by(requester), client).await;
+    gateway.store.erase(requester, &over, try_only).await
 }
 
 /// Which of these Tasks are over, by UID.

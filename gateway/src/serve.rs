@@ -44,6 +44,7 @@ pub async fn run(config: Config, client: Client, stop: CancellationToken) -> any
         admin_addr,
         metrics_addr,
         data_dir,
+        keys,
         retention: kept,
         settings,
         workload,
@@ -52,8 +53,16 @@ pub async fn run(config: Config, client: Client, stop: CancellationToken) -> any
         tls_secret,
         drain,
     } = config;
+    match keys.current() {
+        // An id: it says which key it is, and nothing of it.
+        Some(key) => tracing::info!(key, "what is kept is sealed"),
+        None => tracing::warn!(
+            "nothing is sealed: prompts, outputs and artifacts are on the volume as they are (--seal-keys, gateway.seal.secretName of the chart)"
+        ),
+    }
     let options = Options {
         retention: kept,
+        keys,
         ..Options::new(&data_dir)
     };
     let store = Store::open(options)

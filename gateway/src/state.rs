@@ -496,6 +496,41 @@ impl Gateway {
         }
     }
 
+    /// Somebody who may erase what is kept of a person, in all namespaces. The audit knows of it before anything is looked for.
+    ///
+    /// # Errors
+    /// `unauthenticated`, `forbidden`.
+    pub async fn eraser(&self, headers: &HeaderMap, requester: &str) -> Result<(), ApiFailure> {
+        let user = self.read_tokens.review(bearer(headers)?).await;
+        let user = user.inspect_err(|error| self.unknown("read", "", error))?;
+        let act = crate::identity::access::Act {
+            verb: "delete",
+            resource: "tasks",
+            subresource: "erase",
+            namespace: "",
+            name: "",
+        };
+        if self.access.may(&user, act).await? {
+            let what = What {
+                object: requester,
+                ..What::default()
+            };
+            return self.audit.allowed(AuditAct::Erase, &user.name, what).await;
+        }
+        let reason = ErrorCode::Forbidden.as_str();
+        // What somebody sends who may not is not kept.
+        let what = What {
+            object: "tasks/erase",
+            ..What::default()
+        };
+        self.audit
+            .refused(AuditAct::Erase, &user.name, what, reason);
+        Err(ApiFailure::forbidden(format!(
+            "{} may not delete tasks/erase in all namespaces: a ClusterRole with resources [tasks/erase] and verbs [delete] in apiGroups [oarmaster.dev] allows it, like ClusterRole oarmaster-erase",
+            user.name
+        )))
+    }
+
     /// Somebody who may `get` or `delete` what an agent remembers, of all agents of the namespace where none is named. The audit knows of it
     /// before anything is read or deleted.
     ///

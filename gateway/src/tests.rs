@@ -517,4 +517,22 @@ fn flags_are_resolved() {
     );
     assert!(config(&["--private-endpoints", "10.0.0.0/8,ollama.team.svc"]).is_ok());
     assert!(config(&["--private-endpoints", "http://x"]).is_err());
+
+    assert_eq!(plain.keys.current(), None);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    let key = "0f".repeat(32);
+    std::fs::write(path, format!("{key}\n")).unwrap();
+    let sealed = config(&["--seal-keys", path]).unwrap();
+    assert!(sealed.keys.current().is_some());
+    assert!(!format!("{sealed:?}").contains(&key));
+    for wrong in ["", "0f0f"] {
+        std::fs::write(path, wrong).unwrap();
+        let refused = config(&["--seal-keys", path]).unwrap_err();
+        assert!(
+            format!("{refused:#}").contains("--seal-keys"),
+            "{refused:#}"
+        );
+    }
+    assert!(config(&["--seal-keys", "/nowhere/keys"]).is_err());
 }

@@ -127,3 +127,66 @@ async fn a_full_volume_is_told_and_spends_nothing_new() {
     assert_eq!(world.gateway.health.report().providers[0].unusable, None);
     assert_eq!(world.chat(world.user(), ask("hello")).await.status(), 200);
 }
+
+/// Who may, all that is over, once it is said; and both are in the audit.
+#[tokio::test]
+async fn a_person_is_erased_by_whom_may_and_the_audit_says_so() {
+    use oarmaster_protocol::read::{AuditAct, AuditRecord, ErasedLine};
+
+    let world = world().await;
+    let claim = world.task(TaskBudget::default()).await;
+    let (status, ..) = world
+        .call(&claim.session, claim.next_call, claim.next, "fix it")
+        .await;
+    assert_eq!(status, 200);
+    world.gateway.store.fence(UID, 1, "done").await.unwrap();
+    for user in ["nobody", "eraser"] {
+        world.kube.token(user, user, "api-server", None);
+    }
+    world.kube.allow("eraser delete tasks/erase /");
+    let requester = world.gateway.store.requested_by(UID).unwrap();
+    let erase = async |user: &str, requester: &str, dry: bool| {
+        let asked = format!("requester={requester}&dryRun={dry}");
+        let url = format!("{}/read/v1/people?{asked}", world.read);
+        let request = world.http.delete(url).bearer_auth(user);
+        request.send().await.unwrap()
+    };
+    assert_eq!(erase("nobody", &requester, false).await.status(), 403);
+    assert_eq!(erase("eraser", "", false).await.status(), 400);
+    let erased =
+        async |dry| -> ErasedLine { erase("eraser", &requester, dry).await.json().await.unwrap() };
+    // It runs.
+    world.kube.apply("tasks", task(UID, "Running"));
+    let found = erased(false).await;
+    assert_eq!(
+        (found.tasks, &found.stay[..]),
+        (0, &["team/fix".to_owned()][..])
+    );
+    world.kube.apply("tasks", task(UID, "Failed"));
+    for dry in [true, false] {
+        let store = &world.gateway.store;
+        assert!(store.task_ref(UID).await.unwrap().is_some());
+        let found = erased(dry).await;
+        assert_eq!((found.tasks, found.stay.len()), (1, 0));
+    }
+    assert!(world.gateway.store.task_ref(UID).await.unwrap().is_none());
+
+    world.gateway.audit.flush();
+    world.gateway.store.flush().await.unwrap();
+    let (sender, mut lines) = tokio::sync::mpsc::channel(1000);
+    let store = &world.gateway.store;
+    assert!(store.audited(0, i64::MAX, sender).await.unwrap());
+    let mut seen: Vec<AuditRecord> = Vec::new();
+    while let Some(line) = lines.recv().await {
+        seen.extend((line.act == AuditAct::Erase).then_some(line));
+    }
+    let has = |who: &str, allowed, object: &str| {
+        let same = |line: &&AuditRecord| {
+            line.who == who && line.allowed == allowed && line.object == object
+        };
+        seen.iter().any(|line| same(&line))
+    };
+    assert!(has("nobody", false, "tasks/erase"), "{seen:?}");
+    assert!(has("eraser", true, &requester), "{seen:?}");
+    assert!(has("", true, &requester), "{seen:?}");
+}

@@ -91,6 +91,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
             ca_dir,
             rules,
             leaves(&settings),
+            served.expiry.clone(),
         );
         let (ca, wait) = settle(&mut certificates).await;
         let gateway =

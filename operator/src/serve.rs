@@ -6,10 +6,28 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use oarmaster_controllers::kit::Context;
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use std::sync::{Arc, OnceLock};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfSecret {
+    secret: &'static str,
+}
+
+/// When certificates end, by the Secret that each is in.
+#[derive(Clone, Default)]
+pub struct Expiry(Family<OfSecret, Gauge>);
+
+impl Expiry {
+    /// The certificate in this Secret ends then, in seconds since 1970.
+    pub fn set(&self, secret: &'static str, at: i64) {
+        self.0.get_or_create(&OfSecret { secret }).set(at);
+    }
+}
 
 /// What is served.
 pub struct Served {
@@ -17,6 +35,8 @@ pub struct Served {
     pub registry: Registry,
     /// 1 while this process leads.
     pub leader: Gauge,
+    /// When the installation's certificates end, as the leader knows it.
+    pub expiry: Expiry,
     /// The controllers' context, once they run.
     pub context: OnceLock<Arc<Context>>,
     /// The controllers' metrics.
@@ -30,10 +50,17 @@ impl Served {
         let mut registry = Registry::with_prefix("oarmaster");
         let leader = Gauge::default();
         registry.register("leader", "1 while this process leads", leader.clone());
+        let expiry = Expiry::default();
+        registry.register(
+            "certificate_expiry_timestamp_seconds",
+            "When a certificate of the installation ends, in seconds since 1970, as the leader knows it: a server's is renewed 30 days before, the CA (oarmaster-ca) is replaced within the year before",
+            expiry.0.clone(),
+        );
         let metrics = Arc::new(oarmaster_controllers::Metrics::register(&mut registry));
         Self {
             registry,
             leader,
+            expiry,
             context: OnceLock::new(),
             metrics,
         }
@@ -59,6 +86,8 @@ async fn metrics(State(served): State<Arc<Served>>) -> impl IntoResponse {
         served
             .metrics
             .active(oarmaster_controllers::active_tasks(context));
+        let oldest = oarmaster_controllers::oldest_queued(context, jiff::Timestamp::now());
+        served.metrics.oldest_queued(oldest);
     }
     let mut text = String::new();
     match encode(&mut text, &served.registry) {
@@ -77,3 +106,7 @@ async fn metrics(State(served): State<Arc<Served>>) -> impl IntoResponse {
         ),
     }
 }
+
+#[cfg(test)]
+#[path = "serve_tests.rs"]
+mod tests;

@@ -1,7 +1,7 @@
 //! The CA in the webhook's configurations: by it the API server knows that it talks to our webhook.
 //!
 //! The operator may `list`, `watch` and `patch` these two objects. It writes nothing in them but `caBundle`, and again whenever somebody else
-//! took it out, since without it no Task can be created, and no Workflow is checked.
+//! took it out, since without it no Task can be created, and no other spec be written.
 
 use futures::StreamExt as _;
 use k8s_openapi::ByteString;

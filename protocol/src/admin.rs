@@ -18,6 +18,7 @@
 //!
 //! A path that there is not is a 404 `invalid_request`.
 
+use crate::FailureClass;
 use crate::assignment::{Assignment, Score, TaskRef};
 use crate::journal::{CallUsage, Outcome};
 use crate::request::OpenRequest;
@@ -94,6 +95,30 @@ pub struct TaskBudget {
 pub struct Fence {
     /// Why, for the transcript.
     pub reason: String,
+    /// That the Task ends with it, and as what it fails where it is found to go on all the same ([`Over`]). Absent where another attempt may follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends: Option<FailureClass>,
+}
+
+impl Fence {
+    /// Stops an attempt whose Task was deleted.
+    #[must_use]
+    pub fn deleted() -> Self {
+        Self {
+            reason: "the Task was deleted".to_owned(),
+            ends: Some(FailureClass::StateRegressed),
+        }
+    }
+}
+
+/// The Task ended when its attempt was stopped. A cluster that was restored to a point before that may not know it any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Over {
+    /// As what the Task fails that is found to go on: [`FailureClass::StateRegressed`] where it did not end as failed.
+    pub class: FailureClass,
+    /// Why it was stopped.
+    pub reason: String,
 }
 
 /// What the gateway knows of an attempt.
@@ -118,6 +143,9 @@ pub struct AttemptReport {
     pub claimed_at_ms: Option<i64>,
     /// Whether it was fenced.
     pub fenced: bool,
+    /// That the Task ended with it without an outcome of its pilot, and how.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<Over>,
     /// Whether the sandbox's isolation was proven; absent until the pilot said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub isolated: Option<Isolated>,

@@ -228,6 +228,9 @@ pub enum Body {
     Fenced {
         /// Why.
         reason: String,
+        /// That the Task ends with it ([`crate::admin::Fence`]).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ends: Option<FailureClass>,
     },
 }
 

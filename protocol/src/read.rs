@@ -96,6 +96,18 @@ pub struct Deleted {
     pub notes: u64,
 }
 
+/// What of a person was erased, or would be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ErasedLine {
+    /// Tasks whose transcripts, outputs and artifacts go.
+    pub tasks: u64,
+    /// Notes that agents kept for the person.
+    pub notes: u64,
+    /// `<namespace>/<name>` of Tasks that are not over, or are part of one that is not: nothing of them goes.
+    pub stay: Vec<String>,
+}
+
 /// What somebody did, or was kept from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -130,6 +142,8 @@ pub enum AuditAct {
     Remember,
     /// Notes were deleted, or gave way to newer ones.
     Forget,
+    /// All that was kept of a person was to be erased.
+    Erase,
     /// An agent is about to call a tool of an MCP server.
     Tool,
 }
@@ -154,6 +168,7 @@ impl AuditAct {
             Self::EgressEnd => "egressEnd",
             Self::Remember => "remember",
             Self::Forget => "forget",
+            Self::Erase => "erase",
             Self::Tool => "tool",
         }
     }

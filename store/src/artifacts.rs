@@ -1,8 +1,9 @@
 //! Artifacts: the files of a Task that outlive its sandbox.
 
-use crate::blobs::Staged;
+use crate::blobs::{self, Staged};
 use crate::entry::Entry;
 use crate::room::{Room, ends_the_task};
+use crate::seal::BlobKey;
 use crate::state::{By, State, check_artifact_name};
 use crate::window::DAY_MS;
 use crate::{Refusal, Store};
@@ -22,6 +23,8 @@ pub struct ArtifactWriter {
     archive: bool,
     /// Absent once the artifact is over its bound.
     staged: Option<Staged>,
+    /// What its bytes are sealed with.
+    key: Option<BlobKey>,
     hash: Sha256,
     size: u64,
     room: Room,
@@ -65,6 +68,7 @@ impl ArtifactWriter {
             name,
             archive,
             staged,
+            key,
             hash,
             size,
             room,
@@ -84,7 +88,8 @@ impl ArtifactWriter {
             attempt,
             session: &session,
         };
-        let decide = |state: &State| state.decide_artifact(by, &artifact, quota, journal);
+        let decide =
+            |state: &State| state.decide_artifact(by, &artifact, key.as_ref(), quota, journal);
         // Refuse before the blob is kept; the decision that counts is the one after.
         let early = {
             let core = store.lock();
@@ -95,7 +100,9 @@ impl ArtifactWriter {
             staged.discard().await?;
             return Err(refused);
         }
-        store.name(staged, &artifact.digest, decide).await?;
+        store
+            .name(staged, &blobs::name(&artifact.digest, key.as_ref()), decide)
+            .await?;
         drop(room);
         Ok(artifact)
     }
@@ -116,6 +123,7 @@ impl Store {
             attempt,
             session,
         })?;
+        let key = self.sealer().blob_key()?;
         Ok(ArtifactWriter {
             store: self.clone(),
             task: task_uid.to_owned(),
@@ -123,7 +131,8 @@ impl Store {
             session: session.to_owned(),
             name: name.to_owned(),
             archive: false,
-            staged: Some(self.blobs().stage()),
+            staged: Some(self.blobs().stage(key.as_ref())?),
+            key,
             hash: Sha256::new(),
             size: 0,
             room: Room::new(self),
@@ -155,7 +164,8 @@ impl Store {
         };
         let options = self.options();
         let (quota, journal) = (options.artifact_bytes, options.journal_bytes);
-        let decide = |state: &State| state.decide_blob(by, &blob, quota, journal);
+        let key = self.sealer().blob_key()?;
+        let decide = |state: &State| state.decide_blob(by, &blob, key.as_ref(), quota, journal);
         let mut room = Room::new(self);
         room.add(blob.size)?;
         {
@@ -164,9 +174,10 @@ impl Store {
             self.room_for_tasks(&core.state).map_err(ends_the_task)?;
             decide(&core.state)?;
         }
-        let mut staged = self.blobs().stage();
+        let mut staged = self.blobs().stage(key.as_ref())?;
         staged.write(bytes).await?;
-        self.name(staged, &blob.digest, decide).await?;
+        self.name(staged, &blobs::name(&blob.digest, key.as_ref()), decide)
+            .await?;
         drop(room);
         Ok(blob)
     }
@@ -175,35 +186,39 @@ impl Store {
     pub(crate) async fn name(
         &self,
         staged: Staged,
-        digest: &str,
+        name: &str,
         decide: impl Fn(&State) -> Result<Vec<Entry>, Refusal>,
     ) -> Result<(), Refusal> {
         // No blob is removed between its name and its entry.
         let naming = self.naming().read().await;
-        staged.keep(digest).await?;
+        staged.keep(name).await?;
         let named = self.change(|state| Ok((decide(state)?, ())), |_, ()| ());
         let named = named.await;
         drop(naming);
         if let Err(refused) = named {
-            self.remove_unnamed(digest).await?;
+            self.remove_unnamed(name).await?;
             return Err(refused);
+        }
+        // The Task had the same bytes under another key.
+        if !self.lock().state.names_blob(name) {
+            self.remove_unnamed(name).await?;
         }
         Ok(())
     }
 
     /// A part of a checkpoint of this Task, checked against its digest.
     pub async fn blob(&self, task_uid: &str, digest: &str) -> Result<Bytes, Refusal> {
-        self.read(|state| {
+        let key = self.read(|state| {
             let task = state.task(task_uid)?;
-            if !task.blobs.contains_key(digest) {
+            let Some(blob) = task.blobs.get(digest) else {
                 return Err(Refusal::NotFound(format!(
                     "a part of the checkpoint is no longer kept, or is none of this Task's: {digest}"
                 )));
-            }
-            Ok(((), task.depends))
+            };
+            Ok((blob.key.clone(), task.depends))
         })
         .await?;
-        self.blobs().read(digest).await
+        self.blobs().read(digest, key.as_ref()).await
     }
 
     /// Removes the blobs that no Task has and that are older than an hour. Returns how many.
@@ -211,23 +226,23 @@ impl Store {
         let old = self.blobs().old().await?;
         let gone: Vec<String> = {
             let core = self.lock();
-            let unnamed = |digest: &String| !core.state.names_blob(digest);
+            let unnamed = |name: &String| !core.state.names_blob(name);
             old.into_iter().filter(unnamed).collect()
         };
         let mut removed = 0;
-        for digest in gone {
-            removed += usize::from(self.remove_unnamed(&digest).await?);
+        for name in gone {
+            removed += usize::from(self.remove_unnamed(&name).await?);
         }
         Ok(removed)
     }
 
     /// Removes a blob if no Task has it.
-    async fn remove_unnamed(&self, digest: &str) -> Result<bool, Refusal> {
+    async fn remove_unnamed(&self, name: &str) -> Result<bool, Refusal> {
         let _naming = self.naming().write().await;
-        if self.lock().state.names_blob(digest) {
+        if self.lock().state.names_blob(name) {
             return Ok(false);
         }
-        self.blobs().remove(digest).await?;
+        self.blobs().remove(name).await?;
         Ok(true)
     }
 
@@ -249,7 +264,7 @@ impl Store {
 
     /// An artifact and its bytes, checked against the digest.
     pub async fn artifact(&self, task_uid: &str, name: &str) -> Result<(Artifact, Bytes), Refusal> {
-        let artifact = self
+        let (artifact, key) = self
             .read(|state| {
                 let task = state.task(task_uid)?;
                 let found = task.artifacts.get(name).cloned();
@@ -259,18 +274,18 @@ impl Store {
                         task.task.namespace, task.task.name
                     ))
                 })?;
-                if !task.blobs.contains_key(&found.digest) {
+                let Some(blob) = task.blobs.get(&found.digest) else {
                     return Err(Refusal::NotFound(format!(
                         "artifact {name} of Task {}/{} is no longer kept; artifacts are for {} days after the Task's end",
                         task.task.namespace,
                         task.task.name,
                         self.options().retention.artifacts_ms / DAY_MS
                     )));
-                }
-                Ok((found, task.depends))
+                };
+                Ok(((found, blob.key.clone()), task.depends))
             })
             .await?;
-        let bytes = self.blobs().read(&artifact.digest).await?;
+        let bytes = self.blobs().read(&artifact.digest, key.as_ref()).await?;
         Ok((artifact, bytes))
     }
 

@@ -5,7 +5,7 @@ use crate::state::{At, By};
 use crate::{Refusal, Store};
 use bytes::Bytes;
 use oarmaster_protocol::admin::{
-    AttemptReport, OpenAttempt, OpenAttemptRef, RunsIn, TaskBudget, TaskUsage,
+    AttemptReport, Fence, OpenAttempt, OpenAttemptRef, RunsIn, TaskBudget, TaskUsage,
 };
 use oarmaster_protocol::assignment::TaskRef;
 use oarmaster_protocol::task::{Claim, ClaimRequest};
@@ -38,6 +38,7 @@ impl Store {
             None => None,
         };
         let now = self.now();
+        self.seal_from_now(task_uid).await?;
         self.change(
             |state| {
                 let entries = state.decide_open_attempt(task_uid, attempt, &request, text, now)?;
@@ -49,6 +50,16 @@ impl Store {
             |state, ()| state.report(task_uid, attempt),
         )
         .await?
+    }
+
+    /// A Task has a key before anything is written of it.
+    async fn seal_from_now(&self, task_uid: &str) -> Result<(), Refusal> {
+        if !self.sealer().is_on() || self.lock().state.tasks.contains_key(task_uid) {
+            return Ok(());
+        }
+        let uid = task_uid.to_owned();
+        self.blocking(move |store| store.sealer().give([uid.as_str()]))
+            .await
     }
 
     /// What is known of an attempt.
@@ -132,17 +143,32 @@ impl Store {
         self.read(|state| Ok(state.open_attempts())).await
     }
 
-    /// Stops an attempt: its session may neither call a model nor write. Idempotent; without effect on an attempt that has ended.
+    /// Stops an attempt that another one may follow: see [`Self::fence_as`].
     pub async fn fence(
         &self,
         task_uid: &str,
         attempt: u32,
         reason: &str,
     ) -> Result<AttemptReport, Refusal> {
+        let fence = Fence {
+            reason: reason.to_owned(),
+            ends: None,
+        };
+        self.fence_as(task_uid, attempt, &fence).await
+    }
+
+    /// Stops an attempt: its session may neither call a model nor write. Idempotent. An attempt that has ended stays as it is; that the Task ends with
+    /// it is written down all the same, unless it succeeded.
+    pub async fn fence_as(
+        &self,
+        task_uid: &str,
+        attempt: u32,
+        fence: &Fence,
+    ) -> Result<AttemptReport, Refusal> {
         let now = self.now();
         self.change(
             |state| {
-                let entries = state.decide_fence(task_uid, attempt, reason, now)?;
+                let entries = state.decide_fence(task_uid, attempt, fence, now)?;
                 Ok((entries, ()))
             },
             |state, ()| state.report(task_uid, attempt),

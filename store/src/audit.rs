@@ -355,7 +355,7 @@ fn told(record: Record) -> Option<(AuditAct, String, String, u64)> {
             usage,
             ..
         } => (AuditAct::CallEnd, call(number, hop), class, usage.cost_pico),
-        Body::Fenced { reason } => {
+        Body::Fenced { reason, .. } => {
             let object = format!("attempt {}", record.attempt);
             (AuditAct::Fence, object, reason, 0)
         }

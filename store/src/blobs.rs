@@ -3,6 +3,7 @@
 //! Bytes are staged, made durable, and renamed to their digest before the log says that they exist, so an entry never points at bytes
 //! that a crash can take away. Blobs that no entry names (a crash between the two) go with those that are no longer kept.
 
+use crate::seal::{self, BlobKey, Stream};
 use crate::{Refusal, StoreError};
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -31,6 +32,8 @@ pub struct Staged {
     blobs: Blobs,
     writer: BufWriter,
     key: Key,
+    /// Where its bytes are sealed.
+    seal: Option<Stream>,
 }
 
 impl Blobs {
@@ -51,20 +54,31 @@ impl Blobs {
     }
 
     /// Starts a blob.
-    pub fn stage(&self) -> Staged {
+    pub fn stage(&self, key: Option<&BlobKey>) -> Result<Staged, Refusal> {
+        let seal = key
+            .map(Stream::new)
+            .transpose()
+            .map_err(Refusal::Internal)?;
         let key = Key::from_iter(["incoming", &uuid::Uuid::new_v4().simple().to_string()]);
-        Staged {
+        Ok(Staged {
             blobs: self.clone(),
             writer: BufWriter::with_capacity(Arc::clone(&self.0), key.clone(), BUFFER),
             key,
-        }
+            seal,
+        })
     }
 
     /// The bytes with this digest, checked.
-    pub async fn read(&self, digest: &str) -> Result<Bytes, Refusal> {
-        let found = self.0.get(&blob(digest)).await;
+    pub async fn read(&self, digest: &str, key: Option<&BlobKey>) -> Result<Bytes, Refusal> {
+        let found = self.0.get(&blob(&name(digest, key))).await;
         let bytes = found.map_err(failed("find a blob"))?.bytes().await;
         let bytes = bytes.map_err(failed("read a blob"))?;
+        let bytes = match key {
+            Some(key) => seal::open_blob(key, &bytes)
+                .map(Bytes::from)
+                .map_err(|what| Refusal::Internal(format!("blob {digest} {what}")))?,
+            None => bytes,
+        };
         if oarmaster_protocol::digest(&bytes) != digest {
             return Err(Refusal::Internal(format!(
                 "the bytes of blob {digest} are not those of its digest"
@@ -75,7 +89,7 @@ impl Blobs {
 }
 
 impl Blobs {
-    /// Digests of the blobs that are older than an hour.
+    /// Names of the blobs that are older than an hour.
     pub async fn old(&self) -> Result<Vec<String>, Refusal> {
         let since = SystemTime::now().checked_sub(GRACE);
         let mut found = self.0.list(Some(&Key::from("blobs")));
@@ -91,8 +105,8 @@ impl Blobs {
     }
 
     /// Removes a blob.
-    pub async fn remove(&self, digest: &str) -> Result<(), Refusal> {
-        let removed = self.0.delete(&blob(digest)).await;
+    pub async fn remove(&self, name: &str) -> Result<(), Refusal> {
+        let removed = self.0.delete(&blob(name)).await;
         Ok(removed.map_err(failed("remove a blob"))?)
     }
 }
@@ -100,6 +114,11 @@ impl Blobs {
 impl Staged {
     /// Adds bytes.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        let sealed = match &mut self.seal {
+            Some(seal) => Some(seal.more(bytes).map_err(Refusal::Internal)?),
+            None => None,
+        };
+        let bytes = sealed.as_deref().unwrap_or(bytes);
         let written = self.writer.write_all(bytes).await;
         Ok(written.map_err(failed("write a blob"))?)
     }
@@ -113,17 +132,30 @@ impl Staged {
             .map_err(failed("discard a blob"))?)
     }
 
-    /// Makes it durable under its digest.
-    pub async fn keep(mut self, digest: &str) -> Result<(), Refusal> {
+    /// Makes it durable under its name.
+    pub async fn keep(mut self, name: &str) -> Result<(), Refusal> {
+        if let Some(seal) = &mut self.seal {
+            let last = seal.end().map_err(Refusal::Internal)?;
+            let written = self.writer.write_all(&last).await;
+            written.map_err(failed("write a blob"))?;
+        }
         let written = self.writer.shutdown().await;
         written.map_err(failed("write a blob"))?;
-        let kept = self.blobs.0.rename(&self.key, &blob(digest)).await;
+        let kept = self.blobs.0.rename(&self.key, &blob(name)).await;
         Ok(kept.map_err(failed("keep a blob"))?)
     }
 }
 
-fn blob(digest: &str) -> Key {
-    Key::from_iter(["blobs", digest.trim_start_matches("sha256:")])
+/// The name of bytes: their digest and, of sealed ones, which key they are under.
+pub fn name(digest: &str, key: Option<&BlobKey>) -> String {
+    match key {
+        Some(key) => format!("{digest}.{}", key.tag()),
+        None => digest.to_owned(),
+    }
+}
+
+fn blob(name: &str) -> Key {
+    Key::from_iter(["blobs", name.trim_start_matches("sha256:")])
 }
 
 fn failed<E>(act: &'static str) -> impl FnOnce(E) -> StoreError

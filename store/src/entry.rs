@@ -2,6 +2,7 @@
 
 use crate::notes::{Note, NoteOwner};
 use crate::scope::CounterId;
+use crate::seal::{self, BlobKey};
 use crate::state::add;
 use oarmaster_protocol::admin::{RunsIn, TaskBudget};
 use oarmaster_protocol::assignment::TaskRef;
@@ -97,6 +98,9 @@ pub enum Entry {
         task: String,
         /// The artifact.
         artifact: Artifact,
+        /// The key of its bytes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<BlobKey>,
     },
     /// A part of a checkpoint was stored.
     Blob {
@@ -104,6 +108,9 @@ pub enum Entry {
         task: String,
         /// The bytes.
         blob: Blob,
+        /// The key of its bytes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<BlobKey>,
     },
     /// A Task begins with the workspace that another one kept, and has its parts from then on.
     TakenOver {
@@ -113,6 +120,9 @@ pub enum Entry {
         from: String,
         /// The parts, in order.
         blobs: Vec<Blob>,
+        /// Their keys.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        keys: Vec<Option<BlobKey>>,
     },
     /// Results of items of a step of a run: their Tasks may be deleted then.
     Kept {
@@ -124,6 +134,9 @@ pub enum Entry {
         items: Vec<(u32, u32)>,
         /// What holds them.
         blob: Blob,
+        /// The key of its bytes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<BlobKey>,
     },
     /// A hop of a caller that is no Task was reserved.
     SdkOpen {
@@ -447,13 +460,13 @@ pub struct SdkTotal {
     pub sum: CallUsage,
 }
 
-/// The entries of a frame: a line of JSON each.
+/// The entries of a frame: a line of JSON each, without what is sealed of it.
 ///
 /// # Errors
 /// Which line is none.
 pub fn entries(payload: &[u8]) -> impl Iterator<Item = Result<Entry, String>> {
     lines(payload).map(|(line, text)| {
-        serde_json::from_slice(text)
+        serde_json::from_slice(seal::bare(text))
             .map_err(|error| format!("entry {line} cannot be understood: {error}"))
     })
 }

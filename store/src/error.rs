@@ -43,6 +43,9 @@ pub enum StoreError {
         /// What was found.
         what: String,
     },
+    /// There is no key for what is there.
+    #[error("what the volume has is sealed: {0}")]
+    Sealed(String),
     /// The writer thread cannot be started.
     #[error("failed to start the log's writer thread")]
     Thread(#[source] std::io::Error),

@@ -36,11 +36,12 @@ impl Store {
     /// # Errors
     /// [`Refusal::NotFound`] where the other has not ended, has no such artifact, or it is no longer kept.
     pub async fn placed(&self, task_uid: &str, placed: &Placed) -> Result<Bytes, Refusal> {
-        self.read(|state| {
-            let source = state.check_placed(task_uid, placed)?;
-            Ok(((), source.depends))
-        })
-        .await?;
-        self.blobs().read(&placed.digest).await
+        let key = self
+            .read(|state| {
+                let (source, blob) = state.check_placed(task_uid, placed)?;
+                Ok((blob.key.clone(), source.depends))
+            })
+            .await?;
+        self.blobs().read(&placed.digest, key.as_ref()).await
     }
 }

@@ -3,6 +3,7 @@
 use crate::changes::CHANGES;
 use crate::entry::Entry;
 use crate::log::{self, Repair, Sink};
+use crate::seal::{Reading, Sealer};
 use crate::state::State;
 use crate::store::{Core, apply_frame, lock};
 use oarmaster_protocol::assignment::TaskRef;
@@ -27,6 +28,7 @@ pub struct Note {
 #[derive(Debug)]
 pub struct Hub {
     dir: PathBuf,
+    sealer: Arc<Sealer>,
     core: Arc<Mutex<Core>>,
     files: Arc<RwLock<()>>,
     followers: Mutex<HashMap<String, watch::Sender<u64>>>,
@@ -77,9 +79,15 @@ impl Note {
 }
 
 impl Hub {
-    pub fn new(dir: PathBuf, core: Arc<Mutex<Core>>, files: Arc<RwLock<()>>) -> Self {
+    pub fn new(
+        dir: PathBuf,
+        sealer: Arc<Sealer>,
+        core: Arc<Mutex<Core>>,
+        files: Arc<RwLock<()>>,
+    ) -> Self {
         Self {
             dir,
+            sealer,
             core,
             files,
             followers: Mutex::default(),
@@ -189,11 +197,12 @@ impl Sink for Arc<Hub> {
         let mut core = lock(&self.core);
         let mut state = State::default();
         let repair = Repair::ReadOnly { before: durable };
+        let mut reading = Reading::new(&self.sealer);
         let read = log::replay(&self.dir, repair, &mut |frame, place, payload| {
-            apply_frame(&mut state, frame, place, payload)
+            apply_frame(&mut state, frame, place, payload, &mut reading)
         });
-        match read {
-            Ok(_) => core.state = state,
+        match read.and_then(|_| reading.end()) {
+            Ok(()) => core.state = state,
             Err(error) => {
                 tracing::error!(%error, "cannot read the log back");
                 core.unreadable = Some(error.to_string());

@@ -3,6 +3,7 @@
 use crate::entry::Entry;
 use crate::log;
 use crate::room::ends_the_task;
+use crate::seal::Read;
 use crate::state::{AppendDecision, At, By, RecordAt};
 use crate::{Refusal, Store, StoreError};
 use oarmaster_protocol::journal::{Body, Record};
@@ -68,14 +69,15 @@ impl Store {
     /// Whether the record there has this body. Compared as text, since that is what is kept.
     async fn same(&self, uid: &str, there: RecordAt, body: Body) -> Result<bool, Refusal> {
         let line = self.line(there.at).await?;
-        let Some(record) = parse(&line, there.at)?.into_record() else {
+        let Some(record) = self.opened(&line, there.at)?.into_record() else {
             return Ok(false);
         };
         let repeated = Entry::Record {
             task: uid.to_owned(),
             record: Record { body, ..record },
         };
-        Ok(serde_json::to_vec(&repeated).is_ok_and(|text| text == line))
+        let same = self.sealer().is(&line, &repeated);
+        Ok(same.map_err(|what| corrupt(there.at, what))?)
     }
 
     /// At most `limit` durable records from `from` on, and not more than about 8 MiB; ask again from the last one's successor. Empty
@@ -131,7 +133,16 @@ impl Store {
     /// The entry there, from the disk.
     pub(crate) async fn entry(&self, at: At) -> Result<Entry, Refusal> {
         let line = self.line(at).await?;
-        Ok(parse(&line, at)?)
+        Ok(self.opened(&line, at)?)
+    }
+
+    /// The entry of a line, with its texts.
+    fn opened(&self, line: &[u8], at: At) -> Result<Entry, StoreError> {
+        let wrong = |what| corrupt(at, format!("entry {} {what}", at.line));
+        match self.sealer().read(line).map_err(wrong)? {
+            Read::Whole(entry) => Ok(entry),
+            Read::Shut(_) => Err(StoreError::Sealed("its key was dropped".into())),
+        }
     }
 
     async fn line(&self, at: At) -> Result<Vec<u8>, Refusal> {
@@ -150,7 +161,7 @@ impl Store {
                 let Some(first) = frame.first() else { continue };
                 let payload = log::read(&store.options().dir, first.place)?;
                 for at in frame {
-                    entries.push(parse(line(&payload, *at)?, *at)?);
+                    entries.push(store.opened(line(&payload, *at)?, *at)?);
                 }
             }
             Ok(entries)
@@ -175,15 +186,6 @@ fn line(payload: &[u8], at: At) -> Result<&[u8], StoreError> {
     lines
         .nth(usize::from(at.line))
         .ok_or_else(|| corrupt(at, "the entry is missing".into()))
-}
-
-fn parse(line: &[u8], at: At) -> Result<Entry, StoreError> {
-    serde_json::from_slice(line).map_err(|error| {
-        corrupt(
-            at,
-            format!("entry {} cannot be understood: {error}", at.line),
-        )
-    })
 }
 
 fn corrupt(at: At, what: String) -> StoreError {

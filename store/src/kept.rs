@@ -1,7 +1,8 @@
 //! Results of items of a run's steps: they outlive the items' Tasks, so that those need not be kept as objects.
 
+use crate::blobs;
 use crate::room::{Room, ends_the_task};
-use crate::state::State;
+use crate::state::{KeptAt, State};
 use crate::{Refusal, Store};
 use oarmaster_protocol::admin::{KeptItem, MAX_KEPT_WRITE};
 use oarmaster_protocol::journal::Blob;
@@ -43,8 +44,17 @@ impl Store {
         };
         let options = self.options();
         let (quota, journal) = (options.artifact_bytes, options.journal_bytes);
-        let decide =
-            |state: &State| state.decide_kept(task_uid, step, &numbers, &blob, quota, journal);
+        let key = self.sealer().blob_key()?;
+        let decide = |state: &State| {
+            state.decide_kept(
+                task_uid,
+                step,
+                &numbers,
+                (&blob, key.as_ref()),
+                quota,
+                journal,
+            )
+        };
         let mut room = Room::new(self);
         room.add(blob.size)?;
         {
@@ -53,9 +63,10 @@ impl Store {
             self.room_for_tasks(&core.state).map_err(ends_the_task)?;
             decide(&core.state)?;
         }
-        let mut staged = self.blobs().stage();
+        let mut staged = self.blobs().stage(key.as_ref())?;
         staged.write(&bytes).await?;
-        self.name(staged, &blob.digest, decide).await?;
+        self.name(staged, &blobs::name(&blob.digest, key.as_ref()), decide)
+            .await?;
         drop(room);
         Ok(())
     }
@@ -78,13 +89,16 @@ impl Store {
                         "nothing is known of the results of step {step}: no attempt of Task {task_uid} was opened at this gateway, or its journal is no longer kept (gateway.retention.journals)"
                     ))
                 })?;
-                Ok((task.kept_of(step, item)?, task.depends))
+                let key = |kept: &KeptAt| task.blobs.get(&kept.blob.digest)?.key.clone();
+                let found = task.kept_of(step, item)?.into_iter();
+                let found: Vec<_> = found.map(|kept| (key(&kept), kept)).collect();
+                Ok((found, task.depends))
             })
             .await?;
         let mut all = BTreeMap::new();
-        for part in found {
+        for (key, part) in found {
             let digest = &part.blob.digest;
-            let bytes = self.blobs().read(digest).await?;
+            let bytes = self.blobs().read(digest, key.as_ref()).await?;
             let items: Vec<KeptItem> = serde_json::from_slice(&bytes).map_err(|error| {
                 Refusal::Internal(format!("blob {digest} holds no results of items: {error}"))
             })?;

@@ -91,15 +91,17 @@ impl Note {
             text: text.to_owned(),
         }
     }
-
-    /// Bytes in the log.
-    fn bytes(&self) -> u64 {
-        let entry = Entry::Note(Box::new(self.clone()));
-        serde_json::to_vec(&entry).map_or(u64::MAX, |line| line.len() as u64)
-    }
 }
 
 impl Store {
+    /// Bytes of a note in the log.
+    fn bytes_of(&self, note: &Note) -> Result<u64, Refusal> {
+        let mut line = Vec::new();
+        let entry = Entry::Note(Box::new(note.clone()));
+        self.sealer().line(&mut line, &entry)?;
+        Ok(line.len() as u64)
+    }
+
     /// Keeps a text, of the owner's Task with this UID. One that is kept already stays as it is. Returns how many older notes of the owner
     /// gave way.
     ///
@@ -118,7 +120,7 @@ impl Store {
             )));
         }
         let note = Note::new(owner, task, text, self.now());
-        let (at_ms, bytes) = (note.at_ms, note.bytes());
+        let (at_ms, bytes) = (note.at_ms, self.bytes_of(&note)?);
         // In a frame of its own, so that nothing holds it once it is not kept any more.
         let mut gone = 0;
         self.change(

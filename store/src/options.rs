@@ -1,5 +1,6 @@
 //! What a [`crate::Store`] is opened with.
 
+use crate::seal::Keys;
 use crate::window::DAY_MS;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub struct Options {
     pub sdk_rest_pico: u64,
     /// How long what is kept.
     pub retention: Retention,
+    /// Seal what people, models and programs said. Default: none, and nothing is sealed.
+    pub keys: Keys,
     /// What the log and the artifacts may take. Default: no bound.
     pub limits: Limits,
     /// The clock of the records. Default: the system's.
@@ -98,6 +101,7 @@ impl Options {
             artifact_bytes: 256 << 20,
             sdk_rest_pico: 100_000_000_000,
             retention: Retention::default(),
+            keys: Keys::default(),
             limits: Limits::default(),
             clock: Arc::new(now_ms),
             steady: Arc::new(move || ms(begun.elapsed())),

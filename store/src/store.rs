@@ -4,10 +4,11 @@
 //! be ahead of the disk, and everybody who answers from it waits for the frames that the answer depends on.
 
 use crate::blobs::Blobs;
-use crate::entry::{Entry, entries, lines};
+use crate::entry::{Entry, lines};
 use crate::hub::{Hub, Note};
 use crate::log::{self, Disk, Files, Log, Place, Repair, Urgency};
 use crate::sdk::Exposed;
+use crate::seal::{Reading, Sealer};
 use crate::state::{At, State};
 use crate::{Limits, Options, Refusal, StoreError};
 use std::collections::BTreeMap;
@@ -52,6 +53,7 @@ struct Inner {
     /// The newest time in the log when it was opened, and what the steady clock said.
     opened: (i64, i64),
     blobs: Blobs,
+    sealer: Arc<Sealer>,
     /// Held, so that no other process opens the directory.
     _lock: File,
 }
@@ -113,10 +115,17 @@ impl Store {
         })?;
         let blobs = Blobs::open(&dir)?;
         log::finish(&dir)?;
+        let sealer = Arc::new(Sealer::open(&dir, options.keys.clone())?);
         let mut state = State::default();
+        let mut reading = Reading::new(&sealer);
         let cursor = log::replay(&dir, Repair::Erase, &mut |frame, place, payload| {
-            apply_frame(&mut state, frame, place, payload)
+            apply_frame(&mut state, frame, place, payload, &mut reading)
         })?;
+        reading.end()?;
+        // A key that a crash left behind is nobody's any more. What was begun without one is sealed from here on, and so are notes.
+        sealer.retain(|of| of.is_empty() || state.tasks.contains_key(of))?;
+        let tasks = state.tasks.keys().map(String::as_str);
+        sealer.give(tasks.chain([""]))?;
         let times = state.segments.values().filter_map(|known| known.times);
         let newest = times.map(|(_, last)| last).max();
         // A new log begins now.
@@ -132,7 +141,12 @@ impl Store {
             tracing::info!(frame, hash, "the log goes on after this frame");
         }
         let files = Arc::new(RwLock::new(()));
-        let hub = Hub::new(dir.clone(), Arc::clone(&core), Arc::clone(&files));
+        let hub = Hub::new(
+            dir.clone(),
+            Arc::clone(&sealer),
+            Arc::clone(&core),
+            Arc::clone(&files),
+        );
         let hub = Arc::new(hub);
         let bytes = log::bytes(&dir)?;
         let segment = options.segment_bytes;
@@ -157,6 +171,7 @@ impl Store {
                 running: Mutex::default(),
                 exposed: Mutex::default(),
                 blobs,
+                sealer,
                 _lock: lock,
             }),
         })
@@ -228,6 +243,10 @@ impl Store {
 
     pub(crate) fn hub(&self) -> &Arc<Hub> {
         &self.inner.hub
+    }
+
+    pub(crate) fn sealer(&self) -> &Arc<Sealer> {
+        &self.inner.sealer
     }
 
     pub(crate) fn blobs(&self) -> &Blobs {
@@ -348,7 +367,7 @@ impl Store {
             return Ok((answer(&core.state, decided), self.inner.log.next()));
         };
         let note = Note::of(&core.state, first.task_uid(), &entries);
-        let (payload, lines) = encode(&entries)?;
+        let (payload, lines) = encode(&entries, &self.inner.sealer)?;
         let (frame, place) = self
             .inner
             .log
@@ -433,8 +452,8 @@ pub fn lock(core: &Mutex<Core>) -> MutexGuard<'_, Core> {
     core.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One frame of entries: a line of JSON each. JSON has no raw line feed in it.
-pub fn encode(entries: &[Entry]) -> Result<(Vec<u8>, Vec<u32>), Refusal> {
+/// One frame of entries: a line each. Neither JSON nor what is sealed has a raw line feed in it.
+pub fn encode(entries: &[Entry], sealer: &Sealer) -> Result<(Vec<u8>, Vec<u32>), Refusal> {
     let mut payload = Vec::new();
     let mut lines = Vec::with_capacity(entries.len());
     for entry in entries {
@@ -442,9 +461,7 @@ pub fn encode(entries: &[Entry]) -> Result<(Vec<u8>, Vec<u32>), Refusal> {
             payload.push(b'\n');
         }
         let from = payload.len();
-        serde_json::to_writer(&mut payload, entry).map_err(|error| {
-            Refusal::Invalid(format!("a record cannot be written as JSON: {error}"))
-        })?;
+        sealer.line(&mut payload, entry)?;
         lines.push(u32::try_from(payload.len() - from).unwrap_or(u32::MAX));
     }
     Ok((payload, lines))
@@ -456,9 +473,12 @@ pub fn apply_frame(
     frame: u64,
     place: Place,
     payload: &[u8],
+    reading: &mut Reading<'_>,
 ) -> Result<(), String> {
-    for ((line, text), entry) in lines(payload).zip(entries(payload)) {
-        let entry = entry?;
+    for (line, text) in lines(payload) {
+        let entry = reading
+            .next(text)
+            .map_err(|what| format!("entry {line} {what}"))?;
         let at = At {
             frame,
             place,

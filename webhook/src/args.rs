@@ -4,13 +4,13 @@ use clap::Parser;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// The admission server of Oarmaster: stamps who creates a Task, and checks Workflows.
+/// The admission server of Oarmaster: stamps who creates a Task, and checks our objects.
 ///
 /// It needs no rights. The API server calls it by the chart's MutatingWebhookConfiguration and ValidatingWebhookConfiguration.
 #[derive(Debug, Parser)]
 #[command(name = "oarmaster-webhook", version)]
 pub struct Args {
-    /// Where it is served, TLS: /tasks and /workflows for the API server, /healthz for probes
+    /// Where it is served, TLS: /tasks and /objects for the API server, /healthz for probes
     #[arg(
         long,
         value_name = "ADDR",

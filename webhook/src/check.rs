@@ -1,6 +1,6 @@
-//! Checks of Workflows, within bounds: one at a time, off the async threads, and nobody waits longer than the API server does.
+//! Checks of objects, within bounds: few at a time, off the async threads, and nobody waits longer than the API server does.
 
-use crate::workflow::{self, Verdict};
+use crate::objects::{self, Asked, Verdict};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -9,30 +9,51 @@ use tokio::time::{Instant, timeout_at};
 /// Longest wait for a verdict; the API server waits 5 s for the whole answer (`timeoutSeconds` of the ValidatingWebhookConfiguration).
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Who checks.
+/// Who checks: one at a time of what has a graph, and one of the rest, which takes milliseconds and waits for no graph.
 #[derive(Clone, Debug)]
-pub struct Checks(Arc<Semaphore>);
+pub struct Checks {
+    graphs: Arc<Semaphore>,
+    rest: Arc<Semaphore>,
+}
 
 impl Default for Checks {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(1)))
+        let one = || Arc::new(Semaphore::new(1));
+        Self {
+            graphs: one(),
+            rest: one(),
+        }
     }
 }
 
 impl Checks {
-    /// Checks the text of a spec. A check that takes too long keeps its place until it ends, so that never more than one takes time; who waits behind it
-    /// in vain is told that nothing was checked.
-    pub async fn check(&self, spec: &str) -> Verdict {
+    /// Checks an object. A check that takes too long keeps its place until it ends, so that never more than one takes time; who waits behind it in vain is
+    /// told that nothing was checked.
+    pub async fn check(&self, asked: Asked<'_>) -> Verdict {
         const BUSY: Verdict =
             Verdict::Unchecked("there was no time for it, since others are checked");
+        let places = if asked.has_a_graph() {
+            &self.graphs
+        } else {
+            &self.rest
+        };
         let deadline = Instant::now() + PATIENCE;
-        let place = timeout_at(deadline, Arc::clone(&self.0).acquire_owned()).await;
+        let place = timeout_at(deadline, Arc::clone(places).acquire_owned()).await;
         // The semaphore is never closed.
         let Ok(Ok(place)) = place else { return BUSY };
-        let spec = spec.to_owned();
+        let Asked {
+            kind,
+            spec,
+            namespace,
+        } = asked;
+        let (spec, namespace) = (spec.to_owned(), namespace.to_owned());
         let checked = tokio::task::spawn_blocking(move || {
             let _place = place;
-            workflow::check(&spec)
+            objects::check(Asked {
+                kind,
+                spec: &spec,
+                namespace: &namespace,
+            })
         });
         match timeout_at(deadline, checked).await {
             Ok(Ok(verdict)) => verdict,
@@ -46,18 +67,30 @@ impl Checks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::objects::Kind;
 
     #[tokio::test(start_paused = true)]
     async fn one_is_checked_at_a_time_and_nobody_waits_for_ever() {
         let checks = Checks::default();
-        let fine = r#"{"steps": [{"name": "a", "wait": {"for": "1s"}}]}"#;
-        assert_eq!(checks.check(fine).await, Verdict::Fine);
-        let other = checks.0.clone().acquire_owned().await.unwrap();
+        let of = |kind, spec| Asked {
+            kind,
+            spec,
+            namespace: "team",
+        };
+        let graph = of(
+            Kind::Workflow,
+            r#"{"steps": [{"name": "a", "wait": {"for": "1s"}}]}"#,
+        );
+        let task = of(Kind::Task, r#"{"run": {"command": ["true"]}}"#);
+        assert_eq!(checks.check(graph).await, Verdict::Fine);
+        let other = checks.graphs.clone().acquire_owned().await.unwrap();
         let before = Instant::now();
-        let verdict = checks.check(fine).await;
+        assert_eq!(checks.check(task).await, Verdict::Fine);
+        assert_eq!(before.elapsed(), Duration::ZERO, "it waits for no graph");
+        let verdict = checks.check(graph).await;
         assert!(matches!(verdict, Verdict::Unchecked(why) if why.contains("no time")));
         assert_eq!(before.elapsed(), PATIENCE);
         drop(other);
-        assert_eq!(checks.check(fine).await, Verdict::Fine);
+        assert_eq!(checks.check(graph).await, Verdict::Fine);
     }
 }

@@ -1,7 +1,7 @@
 //! What is read of an AdmissionReview: what the answer needs, and nothing else is kept.
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{Error as _, IgnoredAny};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
@@ -25,11 +25,13 @@ pub struct Request<'a> {
     pub kind: Kind,
     /// `CREATE` and others.
     pub operation: String,
+    /// Where the object is, if its kind has a namespace.
+    pub namespace: Option<String>,
     /// Who asks.
     pub user_info: UserInfo,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "object")]
     object: Option<Object<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "object")]
     old_object: Option<Object<'a>>,
 }
 
@@ -55,6 +57,14 @@ struct Object<'a> {
     metadata: Option<&'a RawValue>,
     #[serde(borrow)]
     spec: Option<&'a RawValue>,
+}
+
+/// What is a list is no object, though its items could be read as the fields: nothing could be added to it.
+fn object<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Object<'de>>, D::Error> {
+    let text = Option::<&RawValue>::deserialize(from)?.map(RawValue::get);
+    let text = text.filter(|text| text.starts_with('{'));
+    let read = text.map(serde_json::from_str).transpose();
+    read.map_err(D::Error::custom)
 }
 
 #[derive(Deserialize)]
@@ -100,6 +110,7 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn labels(&self) -> Option<Option<Vec<String>>> {
         let metadata = self.object.as_ref()?.metadata?.get();
+        let metadata = Some(metadata).filter(|text| text.starts_with('{'))?;
         let metadata: Metadata = serde_json::from_str(metadata).ok()?;
         Some(metadata.labels.map(|labels| labels.into_keys().collect()))
     }

@@ -2,10 +2,10 @@
 
 use crate::body::{self, Held, LARGE_AT_ONCE};
 use crate::check::Checks;
+use crate::objects::{Asked, Verdict};
 use crate::requester::stamp;
 use crate::review::Request;
 use crate::tls::Mounted;
-use crate::workflow::{self, Verdict};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -23,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Path of the rule for Tasks, as in the MutatingWebhookConfiguration.
 pub const TASKS: &str = "/tasks";
-/// Path of the rule for Workflows, as in the ValidatingWebhookConfiguration.
-pub const WORKFLOWS: &str = "/workflows";
+/// Path of the rules for objects with a spec, as in the ValidatingWebhookConfiguration.
+pub const OBJECTS: &str = "/objects";
 /// Path of the probes.
 pub const HEALTH: &str = "/healthz";
 
@@ -72,21 +72,21 @@ pub async fn serve(
 /// What all requests share.
 #[derive(Clone, Debug)]
 struct Shared {
-    /// Places of large bodies; those of Workflows have their own, since they keep them while others are checked.
+    /// Places of large bodies; those of checks have their own, since they keep them while others are checked.
     large: Arc<Semaphore>,
-    large_workflows: Arc<Semaphore>,
+    large_checked: Arc<Semaphore>,
     checks: Checks,
 }
 
 fn router(stop: CancellationToken) -> Router {
     let shared = Shared {
         large: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
-        large_workflows: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
+        large_checked: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
         checks: Checks::default(),
     };
     Router::new()
         .route(TASKS, post(tasks))
-        .route(WORKFLOWS, post(workflows))
+        .route(OBJECTS, post(objects))
         .route(HEALTH, get(|| async { "ok" }))
         .layer(middleware::map_response_with_state(stop, goodbye))
         .with_state(shared)
@@ -108,11 +108,11 @@ async fn tasks(State(shared): State<Shared>, body: Body) -> Answer {
     Ok(Json(response.into_review()))
 }
 
-async fn workflows(State(shared): State<Shared>, body: Body) -> Answer {
-    let held = read(body, &shared.large_workflows).await?;
+async fn objects(State(shared): State<Shared>, body: Body) -> Answer {
+    let held = read(body, &shared.large_checked).await?;
     let request = request(&held)?;
-    let verdict = match workflow::asked(&request) {
-        Some(spec) => shared.checks.check(spec).await,
+    let verdict = match Asked::of(&request) {
+        Some(asked) => shared.checks.check(asked).await,
         None => Verdict::Fine,
     };
     let mut response = allowed(request.uid);
@@ -120,7 +120,7 @@ async fn workflows(State(shared): State<Shared>, body: Body) -> Answer {
         Verdict::Fine => {}
         Verdict::Unchecked(why) => {
             let text = format!(
-                "this Workflow was not checked: {why}; its condition Ready says whether it can run"
+                "this object was not checked: {why}; its conditions say whether it can be used"
             );
             response.warnings = Some(vec![text]);
         }

@@ -3,7 +3,7 @@
 
 use futures::stream::{self, StreamExt as _};
 use oarmaster_webhook::body::{LARGE_AT_ONCE, MAX_BODY, SMALL};
-use oarmaster_webhook::serve::{HEALTH, TASKS, WORKFLOWS, serve};
+use oarmaster_webhook::serve::{HEALTH, OBJECTS, TASKS, serve};
 use oarmaster_webhook::tls::Mounted;
 use serde_json::{Value, json};
 use std::convert::Infallible;
@@ -163,10 +163,10 @@ fn of_workflow(prompt: &str, padding: usize) -> String {
 }
 
 #[tokio::test]
-async fn a_workflow_is_let_through_refused_or_not_checked() {
+async fn an_object_is_let_through_refused_or_not_checked() {
     let (_dir, client, served) = fresh().await;
     let asked = async |body: String| -> Value {
-        let answer = served.post_to(WORKFLOWS, &client, body).await;
+        let answer = served.post_to(OBJECTS, &client, body).await;
         assert_eq!(answer.status(), 200);
         let answer: Value = answer.json().await.unwrap();
         assert_eq!(answer["response"]["uid"], review()["request"]["uid"]);
@@ -191,8 +191,16 @@ async fn a_workflow_is_let_through_refused_or_not_checked() {
         let warning = large["warnings"][0].as_str().unwrap();
         assert!(warning.contains("it has more than 512 KiB"), "{warning}");
     }
-    // What is no Workflow is none of its business.
+    // A Task, by its own rules.
     assert_eq!(asked(review().to_string()).await["allowed"], true);
+    let mut task = review();
+    task["request"]["object"]["spec"] = json!({"agent": {"name": "coder"}});
+    let wrong = asked(task.to_string()).await;
+    let why = wrong["status"]["message"].as_str().unwrap();
+    assert!(why.starts_with("spec.params.prompt: is missing"), "{why}");
+    // What is none of ours is none of its business.
+    task["request"]["kind"]["group"] = json!("example.com");
+    assert_eq!(asked(task.to_string()).await["allowed"], true);
 }
 
 /// As long as an object may be.

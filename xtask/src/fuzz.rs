@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: the cases that `make test` has no time for. The targets are tests of the gateway and of the pilot (`tests/fuzz`), run with other seeds.
+//! `cargo xtask fuzz`: the cases that `make test` has no time for. The targets are tests of the gateway, the pilot and the webhook (`tests/fuzz`), run with other seeds.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -34,6 +34,8 @@ enum Target {
     Frames,
     /// Requests of callers, to each provider
     Requests,
+    /// Reviews of the API server, for the webhook
+    Reviews,
     /// Server-sent events
     Sse,
     /// Streams, from each provider to each surface
@@ -52,6 +54,7 @@ impl Target {
     /// Whose test it is.
     const fn package(self) -> &'static str {
         match self {
+            Self::Reviews => "oarmaster-webhook",
             Self::Turns => "oarmaster-runner",
             _ => "oarmaster-gateway",
         }
@@ -60,13 +63,14 @@ impl Target {
     /// What picks its test, and no other.
     fn filter(self, name: &str) -> String {
         match self {
-            Self::Turns => name.to_owned(),
+            Self::Reviews | Self::Turns => name.to_owned(),
             _ => format!("::{name}"),
         }
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// A duration of a flag.
+pub fn duration(text: &str) -> Result<Duration, String> {
     GepDuration::new(text)
         .get()
         .map_err(|error| error.to_string())

@@ -7,6 +7,7 @@ mod crds;
 mod processes;
 mod reference;
 mod schema;
+mod values;
 mod vocabulary;
 
 use std::collections::BTreeMap;
@@ -36,7 +37,10 @@ const FOLDERS: [&str; 3] = [
     "docs/reference",
 ];
 /// Files in those folders that people write.
-const KEEP: [&str; 1] = ["config/crd/kustomization.yaml"];
+const KEEP: [&str; 2] = [
+    "charts/oarmaster-crds/templates/NOTES.txt",
+    "config/crd/kustomization.yaml",
+];
 
 /// Runs the command.
 pub fn run(Args { check }: Args) -> Result<ExitCode> {

@@ -8,11 +8,13 @@
     reason = "a developer's command talks to its terminal"
 )]
 
+mod alerts;
 mod apt;
 #[cfg(test)]
 mod arrows;
 mod bench;
 mod cache;
+mod chaos;
 mod cluster;
 mod cmd;
 mod demo;
@@ -21,10 +23,13 @@ mod documents;
 mod fuzz;
 mod generate;
 mod images;
+mod kustomize;
 mod prices;
+mod release;
 mod sources;
 mod spec;
 mod test;
+mod tool;
 
 use std::process::ExitCode;
 
@@ -39,8 +44,12 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Check the chart's alert rules, and run their tests
+    Alerts,
     /// Measure what the design promises
     Bench(bench::Args),
+    /// Disturb the operator while Tasks run, and hold each run to an undisturbed one
+    Chaos(chaos::Args),
     /// Run a real one-node Kubernetes on this machine
     Cluster(cluster::Args),
     /// Show an agent at work in a cluster; `down` removes it again
@@ -51,10 +60,14 @@ enum Command {
     Gen(generate::Args),
     /// Build the container images, load or push them
     Images(images::Args),
+    /// Write the folders of config/ that are for kustomize, from the chart
+    Kustomize,
     /// Write what of OpenAI's OpenAPI document the gateway's answers are held to
     Spec(spec::Args),
     /// Write the table of model prices from its public sources
     Prices(prices::Args),
+    /// Check what takes too long for every run, before a release
+    ReleaseCheck(release::Args),
     /// Run checks and tests: all of them, or the tiers that are named
     Test(test::Args),
 }
@@ -62,13 +75,17 @@ enum Command {
 fn main() -> ExitCode {
     let Args { command } = Args::parse();
     let done = match command {
+        Command::Alerts => alerts::check().map(|()| ExitCode::SUCCESS),
         Command::Bench(args) => bench::run(args),
+        Command::Chaos(args) => chaos::run(args),
         Command::Cluster(args) => cluster::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Fuzz(args) => fuzz::run(args),
         Command::Gen(args) => generate::run(args),
         Command::Images(args) => images::run(args),
+        Command::Kustomize => kustomize::run(),
         Command::Prices(args) => prices::run(args),
+        Command::ReleaseCheck(args) => release::run(&args),
         Command::Spec(args) => spec::run(args),
         Command::Test(args) => test::run(args),
     };

@@ -7,6 +7,20 @@ app.kubernetes.io/instance: {{ $root.Release.Name }}
 app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 helm.sh/chart: {{ $root.Chart.Name }}-{{ $root.Chart.Version }}
+{{- with $root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Metadata of the pods of a component. Argument: [root, component] */}}
+{{- define "oarmaster.podMetadata" -}}
+{{- $root := index . 0 -}}
+{{- $own := index $root.Values (index . 1) -}}
+{{- /* What stands further left wins. */ -}}
+labels: {{ merge (dict) $own.podLabels $root.Values.podLabels (include "oarmaster.labels" . | fromYaml) | toYaml | nindent 2 }}
+{{- with merge (dict) $own.podAnnotations $root.Values.podAnnotations }}
+annotations: {{ toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{/* Labels that select the pods of a component. Argument: [root, component] */}}
@@ -20,7 +34,13 @@ app.kubernetes.io/instance: {{ $root.Release.Name }}
 {{/* An image. Argument: [root, name] */}}
 {{- define "oarmaster.image" -}}
 {{- $root := index . 0 -}}
-{{ $root.Values.images.registry }}/{{ index . 1 }}:{{ $root.Values.images.tag | default $root.Chart.AppVersion }}
+{{- $images := $root.Values.images -}}
+{{- /* Without the tag, since not every container engine takes both. */}}
+{{- with index $images.digests (index . 1) -}}
+{{ $images.registry }}/{{ index $ 1 }}@{{ . }}
+{{- else -}}
+{{ $images.registry }}/{{ index . 1 }}:{{ $images.tag | default $root.Chart.AppVersion }}
+{{- end }}
 {{- end }}
 
 {{/* User name of the operator. */}}
@@ -37,6 +57,7 @@ system:serviceaccount:{{ .Release.Namespace }}:oarmaster-operator
 {{- define "oarmaster.pod" -}}
 {{- $root := index . 0 -}}
 {{- $component := index . 1 -}}
+{{- $own := index $root.Values $component -}}
 serviceAccountName: oarmaster-{{ $component }}
 automountServiceAccountToken: false
 enableServiceLinks: false
@@ -53,19 +74,23 @@ imagePullSecrets:
 - name: {{ . }}
 {{- end }}
 {{- end }}
-{{- with $root.Values.nodeSelector }}
+{{- with $own.priorityClassName | default $root.Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with $own.nodeSelector | default $root.Values.nodeSelector }}
 nodeSelector: {{ toYaml . | nindent 2 }}
 {{- end }}
-{{- with $root.Values.tolerations }}
+{{- with $own.tolerations | default $root.Values.tolerations }}
 tolerations: {{ toYaml . | nindent 0 }}
 {{- end }}
+{{- with $own.affinity | default $root.Values.affinity }}
+affinity: {{ toYaml . | nindent 2 }}
+{{- end }}
 topologySpreadConstraints:
-{{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
-- maxSkew: 1
-  topologyKey: {{ . }}
-  whenUnsatisfiable: ScheduleAnyway
-  labelSelector:
-    matchLabels: {{ include "oarmaster.selector" (list $root $component) | nindent 6 }}
+{{- $selector := dict "matchLabels" (include "oarmaster.selector" . | fromYaml) }}
+{{- range $own.topologySpreadConstraints | default $root.Values.topologySpreadConstraints }}
+{{- $selected := dict "labelSelector" (.labelSelector | default $selector) }}
+- {{ merge $selected (omit . "labelSelector") | toYaml | nindent 2 | trim }}
 {{- end }}
 {{- end }}
 

@@ -15,11 +15,9 @@ pub async fn act(approval: &Approval, ctx: &Context, todo: Plan) -> Result<Actio
     } = todo;
     let meta = &approval.metadata;
     let namespace = meta.namespace.as_deref().unwrap_or_default();
-    let name = meta.name.as_deref().unwrap_or_default();
     if let Some(status) = status {
         let api: Api<Approval> = Api::namespaced(ctx.client.clone(), namespace);
-        let version = meta.resource_version.as_deref();
-        match write::status(&api, name, version, &status).await {
+        match write::status(&api, approval, &status).await {
             Ok(_) => {}
             // A newer version, or the deletion, is on its way here.
             Err(error) if error.is_conflict() || error.is_not_found() => {

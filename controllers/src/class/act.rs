@@ -9,7 +9,6 @@ use crate::network;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use kube::Api;
-use kube::ResourceExt as _;
 use kube::api::PostParams;
 use oarmaster_crds::{SandboxClass, names};
 
@@ -39,8 +38,7 @@ pub async fn act(
     } = todo;
     if let Some(status) = status {
         let classes: Api<SandboxClass> = Api::all(ctx.client.clone());
-        let version = class.metadata.resource_version.as_deref();
-        match write::status(&classes, &class.name_any(), version, &status).await {
+        match write::status(&classes, class, &status).await {
             Ok(_) => {}
             Err(error) if error.is_conflict() || error.is_not_found() => {
                 return Ok(Action::await_change()); // the newer version, or the deletion, is on its way here

@@ -7,7 +7,7 @@ pub mod plan;
 pub mod pod;
 pub mod targets;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::kit::{Action, Context, Result};
 use futures::FutureExt as _;

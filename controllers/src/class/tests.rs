@@ -1,4 +1,4 @@
 mod job;
 mod plan;
-mod sim;
+pub(crate) mod sim;
 mod targets;

@@ -3,12 +3,15 @@
 
 use super::context::{Context, Guard};
 use super::watch::named;
+use super::write::{WRITE_TIMEOUT, within};
 use super::{Result, chain};
+use kube::api::ListParams;
+use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
-use kube::{Resource, ResourceExt as _};
+use kube::{Api, Resource, ResourceExt as _};
 use oarmaster_crds::conditions;
 use oarmaster_crds::{Budget, ModelProvider, Task};
-use oarmaster_protocol::admin::Change;
+use oarmaster_protocol::admin::{Change, Fence};
 use oarmaster_protocol::assignment::TaskRef;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -20,6 +23,9 @@ const RECONNECT: (Duration, Duration) = (Duration::from_millis(250), Duration::f
 
 /// For how long what changes of Tasks is gathered. Usage only shows progress, and that an attempt has ended is seen by its pod.
 const GATHER: Duration = Duration::from_millis(500);
+
+/// How soon an attempt that could not be stopped is stopped again.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// Who is to be triggered.
 #[derive(Clone)]
@@ -161,12 +167,12 @@ async fn budgets(ctx: &Context, triggers: &Triggers) -> Result<()> {
 }
 
 /// Stops every attempt whose Task is gone. The cache was complete before the stream was opened, and an attempt is opened only for a Task
-/// that is in it, so a Task that is not there does not exist.
+/// that is in it, so a Task that is not there does not exist. Since it ends for good, the API server is asked all the same: a list may be old.
 async fn sweep(ctx: &Context) -> Result<()> {
     for open in ctx.gateway.open_attempts().await? {
         let key = named::<Guard<Task>>(&open.task.namespace, &open.task.name);
         let held = ctx.stores.tasks.get(&key).and_then(|task| task.uid());
-        if held.as_deref() != Some(open.task.uid.as_str()) {
+        if held.as_deref() != Some(open.task.uid.as_str()) && !exists(ctx, &open.task).await? {
             tracing::info!(
                 namespace = open.task.namespace,
                 task = open.task.name,
@@ -174,35 +180,76 @@ async fn sweep(ctx: &Context) -> Result<()> {
                 "fencing an attempt whose task is gone"
             );
             ctx.gateway
-                .fence(&open.task.uid, open.attempt, "the Task was deleted")
+                .fence(&open.task.uid, open.attempt, &Fence::deleted())
                 .await?;
         }
     }
     Ok(())
 }
 
-/// Forgets Tasks that were deleted, and stops their attempts. One that cannot be stopped now is found again when the stream is next
-/// opened.
-pub async fn bury(ctx: Arc<Context>, mut gone: UnboundedReceiver<(TaskRef, Option<u32>)>) {
-    while let Some((task, attempt)) = gone.recv().await {
-        ctx.remember(&task.uid, None);
-        ctx.forget_run(&task.uid);
-        ctx.memos.forget(&task.uid);
-        let Some(attempt) = attempt else {
-            continue;
+/// Whether the API server has the Task now.
+async fn exists(ctx: &Context, task: &TaskRef) -> Result<bool> {
+    let api: Api<Task> = Api::namespaced(ctx.client.clone(), &task.namespace);
+    let act = format!("read task {}/{}", task.namespace, task.name);
+    let named = ListParams::default().fields(&format!("metadata.name={}", task.name));
+    let found = within(WRITE_TIMEOUT, &act, api.list_metadata(&named)).await?;
+    let is_it = |found: &PartialObjectMeta<Task>| found.uid().as_deref() == Some(&task.uid);
+    Ok(found.iter().any(is_it))
+}
+
+/// What is known of Tasks that are gone.
+#[derive(Debug)]
+pub enum Gone {
+    /// This one was deleted; with its attempt, if that has not ended.
+    Task(TaskRef, Option<u32>),
+    /// All Tasks were listed anew: those that were deleted meanwhile are not told of.
+    Perhaps,
+}
+
+/// Forgets Tasks that were deleted, and stops their attempts. What cannot be stopped now is tried again.
+pub async fn bury(ctx: Arc<Context>, mut gone: UnboundedReceiver<Gone>) {
+    let mut open: Vec<(TaskRef, u32)> = Vec::new();
+    let mut unsure = false;
+    loop {
+        let waits = unsure || !open.is_empty();
+        let next = tokio::select! {
+            next = gone.recv() => match next {
+                None => return,
+                next => next,
+            },
+            () = tokio::time::sleep(AGAIN), if waits => None,
         };
-        let fenced = ctx
-            .gateway
-            .fence(&task.uid, attempt, "the Task was deleted")
-            .await;
-        if let Err(error) = fenced {
-            tracing::warn!(
-                namespace = task.namespace,
-                task = task.name,
-                attempt,
-                error = chain(&error),
-                "attempt of a deleted task is not fenced yet"
-            );
+        match next {
+            Some(Gone::Task(task, attempt)) => {
+                ctx.remember(&task.uid, None);
+                ctx.forget_run(&task.uid);
+                ctx.memos.forget(&task.uid);
+                open.extend(attempt.map(|attempt| (task, attempt)));
+            }
+            Some(Gone::Perhaps) => unsure = true,
+            None => {}
+        }
+        // The list is in the cache before the gateway has answered.
+        if unsure {
+            match sweep(&ctx).await {
+                Ok(()) => unsure = false,
+                Err(error) => tracing::debug!(error = chain(&error), "open attempts not read"),
+            }
+        }
+        while let Some((task, attempt)) = open.pop() {
+            let deleted = Fence::deleted();
+            let fenced = ctx.gateway.fence(&task.uid, attempt, &deleted).await;
+            if let Err(error) = fenced {
+                tracing::warn!(
+                    namespace = task.namespace,
+                    task = task.name,
+                    attempt,
+                    error = chain(&error),
+                    "attempt of a deleted task is not fenced yet"
+                );
+                open.push((task, attempt));
+                break;
+            }
         }
     }
 }

@@ -112,9 +112,15 @@ impl Error {
     /// Whether what was written about, or its namespace, is gone or on its way: nothing is made there any more.
     #[must_use]
     pub fn is_gone(&self) -> bool {
+        self.is_not_found() || self.is_terminating()
+    }
+
+    /// Whether the namespace is being deleted: nothing is made there any more, and what is there goes.
+    #[must_use]
+    pub fn is_terminating(&self) -> bool {
         self.status().is_some_and(|status| {
             let mut causes = status.details.iter().flat_map(|details| &details.causes);
-            status.is_not_found() || causes.any(|cause| cause.reason == "NamespaceTerminating")
+            causes.any(|cause| cause.reason == "NamespaceTerminating")
         })
     }
 
@@ -152,5 +158,39 @@ fn own_words(error: &(dyn std::error::Error + 'static)) -> String {
             Some(status) => status.message.clone(),
             None => error.to_string(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn refused(status: serde_json::Value) -> Error {
+        Error::Kubernetes {
+            act: "create job".to_owned(),
+            source: Box::new(kube::Error::Api(serde_json::from_value(status).unwrap())),
+        }
+    }
+
+    /// As the API server of Kubernetes 1.34 says it.
+    #[test]
+    fn a_namespace_that_is_being_deleted_is_told_from_a_policy_that_refuses() {
+        let terminating = refused(json!({
+            "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden", "code": 403,
+            "message": "jobs.batch \"a\" is forbidden: unable to create new content in namespace team because it is being terminated",
+            "details": {"name": "a", "kind": "jobs", "causes": [
+                {"reason": "NamespaceTerminating", "message": "namespace team is being terminated", "field": "metadata.namespace"},
+            ]},
+        }));
+        assert!(terminating.is_terminating() && terminating.is_gone());
+        let policy = refused(json!({
+            "kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403, "message": "exceeded quota",
+        }));
+        assert!(!policy.is_terminating() && !policy.is_gone());
+        let gone = refused(json!({
+            "kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404, "message": "jobs.batch \"a\" not found",
+        }));
+        assert!(gone.is_gone() && !gone.is_terminating());
     }
 }

@@ -113,14 +113,11 @@ impl Gateway {
         &self,
         uid: &str,
         attempt: u32,
-        reason: &str,
+        fence: &Fence,
     ) -> Result<Option<AttemptReport>> {
         let act = format!("fence attempt {attempt} of {uid}");
         let path = format!("/admin/v1/attempts/{uid}/{attempt}/fence");
-        let fence = Fence {
-            reason: reason.to_owned(),
-        };
-        known(self.ask(&act, Method::PUT, &path, Some(&fence)).await)
+        known(self.ask(&act, Method::PUT, &path, Some(fence)).await)
     }
 
     /// Raises a Task's budget; `None` if the Task is not known.

@@ -12,7 +12,7 @@ use futures::stream;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
-use oarmaster_protocol::admin::Change;
+use oarmaster_protocol::admin::{Change, Fence};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
@@ -134,7 +134,10 @@ async fn what_is_not_known_is_no_error_and_what_is_refused_is() {
         .route(
             "/admin/v1/attempts/{uid}/{attempt}/fence",
             put(|Json(body): Json<Value>| async move {
-                assert_eq!(body, json!({ "reason": "why" }));
+                assert_eq!(
+                    body,
+                    json!({ "reason": "the Task was deleted", "ends": "StateRegressed" })
+                );
                 Json(report())
             }),
         )
@@ -145,7 +148,7 @@ async fn what_is_not_known_is_no_error_and_what_is_refused_is() {
     let served = trusted(router).await;
     let gateway = &served.gateway;
     assert_eq!(gateway.report("u", 1).await.unwrap(), None);
-    let fenced = gateway.fence("u", 1, "why").await.unwrap();
+    let fenced = gateway.fence("u", 1, &Fence::deleted()).await.unwrap();
     assert!(fenced.unwrap().fenced);
     let error = gateway.open_attempts().await.unwrap_err();
     assert_eq!(error.category(), "gateway_refused");

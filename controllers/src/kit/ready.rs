@@ -5,7 +5,8 @@ use super::events::{Note, Reason};
 use super::{Action, Error, Result, chain, write};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::{Api, Resource, ResourceExt as _};
+use kube::core::object::HasStatus;
+use kube::{Api, Resource};
 use oarmaster_crds::conditions::{self, reason};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -70,13 +71,12 @@ fn note(reason: Reason, message: String, warning: bool) -> Note {
 /// When the status cannot be written.
 pub async fn act<K, S>(api: &Api<K>, object: &K, ctx: &Context, todo: Plan<S>) -> Result<Action>
 where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    K: Resource<DynamicType = ()> + HasStatus<Status = S> + Clone + DeserializeOwned + Debug,
     S: Serialize,
 {
     let Plan { status, notes } = todo;
     if let Some(status) = status {
-        let version = object.meta().resource_version.as_deref();
-        match write::status(api, &object.name_any(), version, &status).await {
+        match write::status(api, object, &status).await {
             Ok(_) => {}
             Err(error) if error.is_conflict() || error.is_not_found() => {
                 return Ok(Action::await_change()); // the newer version, or the deletion, is on its way here

@@ -175,6 +175,18 @@ where
             Ok(readable) => reconcile(Arc::new(readable.clone()), Arc::clone(&ctx)).await,
             Err(_) => ready::unreadable(api, object, Arc::clone(&ctx)).await,
         };
+        // Nothing is made in a namespace that is being deleted, and what is there goes: its deletion is the next that is heard of it.
+        let done = match done {
+            Err(error) if error.is_terminating() => {
+                tracing::debug!(
+                    kind,
+                    error = chain(&error),
+                    "its namespace is being deleted"
+                );
+                Ok(Action::await_change())
+            }
+            done => done,
+        };
         let error = done.as_ref().err().map(Error::category);
         ctx.metrics.pass(kind, begun.elapsed(), error);
         done

@@ -3,10 +3,11 @@
 use super::{Error, Result};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::core::Resource;
+use kube::core::object::HasStatus;
 use oarmaster_crds::names::FIELD_MANAGER;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fmt::Debug;
 use std::future::Future;
 use std::time::Duration;
@@ -36,28 +37,28 @@ pub async fn within<T>(
     }
 }
 
-/// Replaces the status of an object, if it is still at the version that was seen.
+/// Replaces the status of an object, if it is still at the version that was seen. Fields at its top that this version does not know stay: a
+/// newer operator wrote them, and may come back.
 ///
 /// A JSON patch and not a merge patch: a `null` inside a Task's output is a value, which a merge patch would take for a removal. The
 /// resource version in it makes a write to a newer object a conflict.
 ///
 /// # Errors
 /// A conflict, or any other failure of the call.
-pub async fn status<K, S>(api: &Api<K>, name: &str, version: Option<&str>, new: &S) -> Result<K>
+pub async fn status<K>(api: &Api<K>, seen: &K, new: &K::Status) -> Result<K>
 where
-    K: Clone + DeserializeOwned + Debug,
-    S: Serialize,
+    K: Resource + HasStatus + Clone + DeserializeOwned + Debug,
+    K::Status: Serialize,
 {
+    let name = seen.meta().name.as_deref().unwrap_or_default();
     let act = format!("write status of {name}");
-    let protocol = |error: serde_json::Error| Error::Protocol {
-        act: act.clone(),
-        message: error.to_string(),
-    };
-    let patch = serde_json::from_value(json!([
-        { "op": "replace", "path": "/metadata/resourceVersion", "value": version.unwrap_or_default() },
-        { "op": "add", "path": "/status", "value": serde_json::to_value(new).map_err(protocol)? },
-    ]))
-    .map_err(protocol)?;
+    let version = seen.meta().resource_version.as_deref();
+    let patch = replacing(version.unwrap_or_default(), seen.status(), new).map_err(|error| {
+        Error::Protocol {
+            act: act.clone(),
+            message: error.to_string(),
+        }
+    })?;
     within(
         WRITE_TIMEOUT,
         &act,
@@ -66,7 +67,33 @@ where
     .await
 }
 
-/// Writes conditions of an object that could not be read, and leaves the rest of its status as it is, if it is still at the version that
+/// The patch that makes `new` of the status `held`.
+fn replacing<S: Serialize>(
+    version: &str,
+    held: Option<&S>,
+    new: &S,
+) -> serde_json::Result<json_patch::Patch> {
+    let new = serde_json::to_value(new)?;
+    let at_version =
+        json!({ "op": "replace", "path": "/metadata/resourceVersion", "value": version });
+    let mut acts = vec![at_version];
+    match (held.map(serde_json::to_value).transpose()?, new) {
+        (Some(Value::Object(held)), Value::Object(new)) => {
+            // What is not in `held` is not there, or not ours. Names of fields need no escape in a path.
+            let gone = held.keys().filter(|field| !new.contains_key(*field));
+            acts.extend(
+                gone.map(|field| json!({ "op": "remove", "path": format!("/status/{field}") })),
+            );
+            acts.extend(new.into_iter().map(|(field, value)| {
+                json!({ "op": "add", "path": format!("/status/{field}"), "value": value })
+            }));
+        }
+        (_, new) => acts.push(json!({ "op": "add", "path": "/status", "value": new })),
+    }
+    serde_json::from_value(Value::Array(acts))
+}
+
+/// Writes conditions of an object that could not be read, of the generation that they are about, and leaves the rest of its status as it is, if it is still at the version that
 /// was seen.
 ///
 /// # Errors
@@ -82,7 +109,10 @@ where
 {
     let patch = json!({
         "metadata": { "resourceVersion": version },
-        "status": { "conditions": conditions },
+        "status": {
+            "conditions": conditions,
+            "observedGeneration": conditions.first().and_then(|held| held.observed_generation),
+        },
     });
     within(
         WRITE_TIMEOUT,
@@ -127,3 +157,7 @@ where
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+#[path = "write_tests.rs"]
+mod tests;

@@ -67,7 +67,13 @@ pub fn plan(pool: &ModelPool, seen: &Observed) -> Plan<ModelPoolStatus> {
             .map(|member| member.message.as_str())
             .take(5)
             .collect();
-        (false, reason::NO_USABLE_MEMBER, texts.join("; "))
+        // Where everything is applied at once, a pool is looked at before its providers are.
+        let coming = |member: &PoolMember| comes(provider(member, namespace, seen));
+        let why = match pool.spec.members.iter().any(coming) {
+            true => reason::REFS_NOT_RESOLVED,
+            false => reason::NO_USABLE_MEMBER,
+        };
+        (false, why, texts.join("; "))
     } else {
         (true, reason::READY, String::new())
     };
@@ -168,6 +174,17 @@ fn provider<'a>(
     allowed
         .allows(own, namespace, seen.labels.as_ref())
         .then_some(found)
+}
+
+/// Whether a member's provider is waited for: it does not exist, or nobody knows yet whether it can be used.
+fn comes(provider: Option<&ModelProvider>) -> bool {
+    let Some(provider) = provider else {
+        return true;
+    };
+    let held = provider.status.iter().flat_map(|status| &status.conditions);
+    !held
+        .into_iter()
+        .any(|held| held.type_ == conditions::READY && held.status != "Unknown")
 }
 
 /// Why a member cannot be used.

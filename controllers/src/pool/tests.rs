@@ -85,17 +85,32 @@ fn one_usable_member_is_enough() {
 
 #[test]
 fn a_member_that_cannot_be_used_says_why() {
-    for (model, provider, text) in [
-        ("other", provider("True", true), "does not list model other"),
-        ("m", provider("True", false), "no price"),
-        ("m", provider("False", true), "not ready: so it is"),
-        ("m", provider("Unknown", true), "not ready: so it is"),
+    for (model, provider, reason, text) in [
+        (
+            "other",
+            provider("True", true),
+            "NoUsableMember",
+            "does not list model other",
+        ),
+        ("m", provider("True", false), "NoUsableMember", "no price"),
+        (
+            "m",
+            provider("False", true),
+            "NoUsableMember",
+            "not ready: so it is",
+        ),
+        (
+            "m",
+            provider("Unknown", true),
+            "RefsNotResolved",
+            "not ready: so it is",
+        ),
     ] {
         let status = after(&pool(json!([member("p", model)])), &[("p", provider)]);
         let ready = conditions::find(&status.conditions, conditions::READY).unwrap();
         assert_eq!(
             (ready.status.as_str(), ready.reason.as_str()),
-            ("False", "NoUsableMember")
+            ("False", reason)
         );
         assert!(ready.message.contains(text), "{}", ready.message);
     }

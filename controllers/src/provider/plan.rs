@@ -29,6 +29,8 @@ pub fn plan(provider: &ModelProvider, seen: &Observed) -> Plan<ModelProviderStat
     let generation = provider.metadata.generation;
     let mut status = provider.status.clone().unwrap_or_default();
     status.observed_generation = generation;
+    let observed = provider.status.as_ref();
+    let observed = observed.and_then(|status| status.observed_generation);
     status.model_count = i64::try_from(provider.spec.models.len()).ok();
     let problems = validate::provider(&provider.spec);
     let said: Vec<Said<'_>> = if problems.is_empty() {
@@ -44,6 +46,9 @@ pub fn plan(provider: &ModelProvider, seen: &Observed) -> Plan<ModelProviderStat
             summary(&problems),
         )]
     };
+    if said.is_empty() {
+        status.observed_generation = observed; // what stands is not about this version
+    }
     for (kind, value, reason, message) in said {
         conditions::set(
             &mut status.conditions,

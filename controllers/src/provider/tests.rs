@@ -133,10 +133,11 @@ fn an_edit_keeps_what_is_known_until_the_gateway_has_loaded_it() {
     assert_eq!(models[0].problem, "states no price");
     assert_eq!(models[0].circuit, "Open");
     assert_eq!(models[0].until.as_deref(), Some("1970-01-01T00:00:01Z"));
-    let status = plan(&old, &seen(2, KeyState::Ok, Some(true)))
-        .status
-        .unwrap();
-    assert!(conditions::is_true(&status.conditions, conditions::READY));
+    // It is not said to be about this version.
+    let early = plan(&old, &seen(2, KeyState::Ok, Some(true)));
+    assert_eq!(early.status, None);
+    let settled = plan(&old, &seen(3, KeyState::Ok, Some(true))).status;
+    assert_eq!(settled.unwrap().observed_generation, Some(3));
 }
 
 #[test]

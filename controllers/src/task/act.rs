@@ -6,6 +6,7 @@ use super::observe::live_job;
 use super::plan::{self, Observed, Plan, Start};
 use super::run::{self, Carried};
 use crate::kit::events::{Note, Reason};
+use crate::kit::metrics::Whose;
 use crate::kit::ready::tell;
 use crate::kit::write::{self, WRITE_TIMEOUT, within};
 use crate::kit::{Action, Context, Error, Result, chain};
@@ -16,7 +17,7 @@ use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use oarmaster_crds::{Task, TaskStatus, names};
 use oarmaster_protocol::FailureClass;
-use oarmaster_protocol::admin::{OpenAttempt, RunsIn};
+use oarmaster_protocol::admin::{AttemptReport, OpenAttempt, RunsIn};
 use serde_json::json;
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ enum Stopped {
     Refused(FailureClass, String),
     /// It may, once something else was mended.
     Later(String),
+    /// The gateway has it from before what the cluster knows, and it is over: the next pass sees how.
+    Known,
     /// The call failed; the pass is made again.
     Failed(Error),
 }
@@ -107,13 +110,18 @@ pub async fn act(task: &Task, ctx: &Context, seen: &Observed, todo: Plan) -> Res
             return Box::pin(act(task, ctx, &seen, end)).await;
         }
     }
-    if let Some((attempt, why)) = fence {
-        ctx.gateway.fence(uid, attempt, &why).await?;
+    if let Some((attempt, fence)) = fence {
+        ctx.gateway.fence(uid, attempt, &fence).await?;
     }
     let mut current = task.clone();
     if let Some(status) = status {
         match write_status(&tasks, task, ctx, &status).await? {
-            Some(written) => current = written,
+            Some(written) => {
+                if let Some(after) = began(task, &written) {
+                    ctx.metrics.began(whose(&written).kind, after);
+                }
+                current = written;
+            }
             None => return Ok(Action::await_change()), // a newer version, or the deletion, is on its way here
         }
     }
@@ -123,16 +131,10 @@ pub async fn act(task: &Task, ctx: &Context, seen: &Observed, todo: Plan) -> Res
     if let Some(ended) = ended {
         ctx.forget_run(uid);
         ctx.memos.forget(uid);
-        let call = task.spec.agent.as_ref();
-        let agent = call.and_then(|call| call.name.as_deref().or(chosen(&current)));
-        let kind = match (call, &task.spec.run) {
-            (Some(_), _) => "agent",
-            (None, Some(_)) => "run",
-            (None, None) if task.spec.goal.is_some() => "goal",
-            (None, None) => "workflow",
-        };
+        let score = current.status.as_ref();
+        let score = score.and_then(|status| status.score.as_ref()?.parse().ok());
         ctx.metrics
-            .ended(namespace, kind, agent, ended.outcome, ended.after);
+            .ended(whose(&current), ended.outcome, ended.after, score);
         tracing::info!(
             namespace,
             task = name,
@@ -177,6 +179,7 @@ pub async fn act(task: &Task, ctx: &Context, seen: &Observed, todo: Plan) -> Res
                 };
                 tell(ctx, task, &note).await;
             }
+            Err(Stopped::Known) => wait = Some(Duration::ZERO),
             Err(Stopped::Failed(error)) => return Err(error),
         }
     }
@@ -193,6 +196,35 @@ pub async fn act(task: &Task, ctx: &Context, seen: &Observed, todo: Plan) -> Res
     Ok(wait.map_or_else(Action::await_change, Action::requeue))
 }
 
+/// Whose a Task is, for the metrics.
+fn whose(task: &Task) -> Whose<'_> {
+    let spec = &task.spec;
+    let call = spec.agent.as_ref();
+    let kind = match (call, &spec.run) {
+        (Some(_), _) => "agent",
+        (None, Some(_)) => "run",
+        (None, None) if spec.goal.is_some() => "goal",
+        (None, None) => "workflow",
+    };
+    let of_run = || task.metadata.labels.as_ref()?.get(names::WORKFLOW_LABEL);
+    let own = spec.workflow.as_ref();
+    let workflow = own.and_then(|own| own.name.as_ref()).or_else(of_run);
+    Whose {
+        namespace: task.metadata.namespace.as_deref().unwrap_or_default(),
+        kind,
+        agent: call.and_then(|call| call.name.as_deref().or(chosen(task))),
+        workflow: workflow.map(String::as_str),
+    }
+}
+
+/// How long after its creation a Task runs for the first time, if this write of its status says so.
+fn began(before: &Task, now: &Task) -> Option<Duration> {
+    let started = |task: &Task| task.status.as_ref()?.started_at.as_ref().map(|at| at.0);
+    let at = started(now).filter(|_| started(before).is_none())?;
+    let created = now.metadata.creation_timestamp.as_ref()?.0;
+    Some(Duration::try_from(at.duration_since(created)).unwrap_or_default()) // clocks differ
+}
+
 /// The agent that was chosen for a Task.
 fn chosen(task: &Task) -> Option<&str> {
     task.status.as_ref().and_then(census::agent)
@@ -205,10 +237,8 @@ async fn write_status(
     ctx: &Context,
     status: &TaskStatus,
 ) -> Result<Option<Task>> {
-    let name = task.metadata.name.as_deref().unwrap_or_default();
     let uid = task.metadata.uid.as_deref().unwrap_or_default();
-    let version = task.metadata.resource_version.as_deref();
-    match write::status(tasks, name, version, status).await {
+    match write::status(tasks, task, status).await {
         Ok(written) => {
             ctx.remember(uid, Some(Timestamp::now()));
             Ok(Some(written))
@@ -222,7 +252,11 @@ async fn write_status(
 async fn begin(task: &Task, ctx: &Context, start: &Start) -> std::result::Result<(), Stopped> {
     let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
     let uid = task.metadata.uid.as_deref().unwrap_or_default();
-    let digest = open(ctx, uid, start).await?;
+    let report = open(ctx, uid, start).await?;
+    if report.fenced || report.outcome.is_some() {
+        return Err(Stopped::Known);
+    }
+    let digest = report.assignment;
     if start.shared {
         tracing::info!(
             namespace,
@@ -279,7 +313,7 @@ async fn begin(task: &Task, ctx: &Context, start: &Start) -> std::result::Result
         let why = format!("the API server does not take the Job: {}", answer.message);
         return Err(Stopped::Refused(FailureClass::StartFailed, why));
     }
-    if answer.code == 403 {
+    if answer.code == 403 && !error.is_terminating() {
         return Err(Stopped::Later(format!(
             "the API server refuses the Job: {}",
             answer.message
@@ -288,12 +322,16 @@ async fn begin(task: &Task, ctx: &Context, start: &Start) -> std::result::Result
     Err(Stopped::Failed(error))
 }
 
-/// Opens the attempt at the gateway; gives the assignment's digest.
-async fn open(ctx: &Context, uid: &str, start: &Start) -> std::result::Result<String, Stopped> {
+/// Opens the attempt at the gateway.
+async fn open(
+    ctx: &Context,
+    uid: &str,
+    start: &Start,
+) -> std::result::Result<AttemptReport, Stopped> {
     if start.opened
         && let Some(report) = ctx.gateway.report(uid, start.attempt).await?
     {
-        return Ok(report.assignment);
+        return Ok(report);
     }
     let request = OpenAttempt {
         runs_in: if start.shared {
@@ -310,7 +348,7 @@ async fn open(ctx: &Context, uid: &str, start: &Start) -> std::result::Result<St
         labels: start.labels.clone(),
     };
     match ctx.gateway.open(uid, start.attempt, &request).await {
-        Ok(report) => Ok(report.assignment),
+        Ok(report) => Ok(report),
         Err(error) => Err(match error.gateway_code() {
             Some("too_large" | "invalid_request") => {
                 Stopped::Refused(FailureClass::InvalidInput, chain(&error))
@@ -324,6 +362,8 @@ async fn open(ctx: &Context, uid: &str, start: &Start) -> std::result::Result<St
                 "the gateway does not know the attempt before this one; create the Task anew"
                     .to_owned(),
             ),
+            // It was opened when a later one was, or another Task was in its place: that it is to begin nobody can want who knows of that.
+            Some("fenced") => Stopped::Refused(FailureClass::StateRegressed, chain(&error)),
             // Opened by an earlier pass with what was then: the next pass sees that.
             _ => Stopped::Failed(error),
         }),
@@ -338,7 +378,7 @@ async fn network(ctx: &Context, namespace: &str) -> std::result::Result<(), Stop
             "the gateway's Service {} has no selector or no port `data`: no NetworkPolicy can name it",
             ctx.settings.gateway_service
         ))),
-        Err(error) => match error.status() {
+        Err(error) => match error.status().filter(|_| !error.is_terminating()) {
             Some(answer) if matches!(answer.code, 403 | 422) => Err(Stopped::Later(format!(
                 "the API server refuses the sandboxes' NetworkPolicy: {}",
                 answer.message

@@ -69,7 +69,7 @@ where
         }
         Err(error) => error,
     };
-    match error.status() {
+    match error.status().filter(|_| !error.is_terminating()) {
         Some(answer) if answer.is_already_exists() => Ok(Ok(None)),
         Some(answer)
             if matches!(answer.code, 400 | 403 | 413 | 422)

@@ -20,6 +20,10 @@ pub(super) const PULL_PATIENCE: Duration = Duration::from_secs(60);
 /// Plans one pass over an attempt that is written down.
 pub(super) fn plan(draft: &mut Draft<'_>, number: u32) {
     let seen = draft.seen;
+    if let Some(over) = draft.was_over() {
+        draft.end_as(&over);
+        return;
+    }
     if let Some(report) = seen.report.as_ref()
         && report.attempt == number
         && report.runs_in == RunsIn::Shared

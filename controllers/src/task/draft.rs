@@ -16,7 +16,7 @@ use oarmaster_crds::kinds::task::{
 };
 use oarmaster_crds::{GepDuration, Task, TaskStatus, Usd, names};
 use oarmaster_protocol::FailureClass;
-use oarmaster_protocol::admin::TaskUsage;
+use oarmaster_protocol::admin::{Fence, Over, TaskUsage};
 use oarmaster_protocol::journal::{Checkpoint, Outcome};
 use oarmaster_protocol::request::Waits;
 use oarmaster_protocol::text::shorten;
@@ -41,7 +41,8 @@ pub(super) struct Draft<'a> {
     pub acts: Vec<Act>,
     pub run: run::Todo,
     release: Option<run::Release>,
-    fence: Option<(u32, String)>,
+    /// With whether the attempt still runs.
+    fence: Option<(u32, String, bool)>,
     notes: Vec<Note>,
     ended: Option<Ended>,
     next: Option<Duration>,
@@ -125,13 +126,44 @@ impl<'a> Draft<'a> {
         self.next = Some(self.next.map_or(after, |next| next.min(after)));
     }
 
-    /// Stops the current attempt at the gateway.
+    /// Stops the current attempt at the gateway. Where the next one is waited for, there is none to stop, and only an end is told.
     pub fn fence(&mut self, why: &str) {
-        if let Some(number) = self.attempt()
-            && self.status.next_attempt_at.is_none()
-        {
-            self.fence = Some((number, why.to_owned()));
+        if let Some(number) = self.attempt() {
+            let runs = self.status.next_attempt_at.is_none();
+            self.fence = Some((number, why.to_owned(), runs));
         }
+    }
+
+    /// The gateway's word that the Task had ended, where it did not end with an outcome of its pilot. The status is of before that: this process
+    /// was stopped in between, or the cluster was restored.
+    pub fn was_over(&self) -> Option<Over> {
+        let report = self.seen.report.as_ref();
+        let report = report.filter(|report| Some(report.attempt) == self.attempt())?;
+        let succeeded = |outcome: &Outcome| outcome.failure.is_none();
+        if report.outcome.as_ref().is_some_and(succeeded) {
+            return None;
+        }
+        report.over.clone()
+    }
+
+    /// Ends the Task as the gateway says that it had ended.
+    pub fn end_as(&mut self, over: &Over) {
+        self.sync();
+        if self.status.next_attempt_at.is_none() {
+            self.clock_stops(self.seen.now);
+        }
+        match over.class {
+            FailureClass::StateRegressed => self.regressed(&over.reason),
+            class => self.fail(class, &over.reason),
+        }
+    }
+
+    /// The Task had ended, and what the cluster holds is of before that.
+    pub fn regressed(&mut self, why: &str) {
+        let text = format!(
+            "the gateway knows that the Task had ended ({why}); what the cluster knows of it is older, as after a restore from a backup. Create the Task anew if it is to run again"
+        );
+        self.fail(FailureClass::StateRegressed, &text);
     }
 
     /// The Task is being deleted: its status is nobody's business any more.
@@ -762,6 +794,18 @@ impl<'a> Draft<'a> {
         });
     }
 
+    /// Whether the Task ends in this pass, and as what it fails if it is found to go on after it.
+    fn ends(&self) -> Option<FailureClass> {
+        let over = conditions::is_true(&self.status.conditions, conditions::FINISHED);
+        if !over && !self.leaving {
+            return None;
+        }
+        let failed = self.status.failure.as_ref();
+        let failed = failed.filter(|_| self.status.phase == Some(Phase::Failed));
+        let class = failed.and_then(|failure| FailureClass::named(&failure.class));
+        Some(class.unwrap_or(FailureClass::StateRegressed))
+    }
+
     /// The plan: what differs from what is.
     pub fn finish(mut self) -> Plan {
         let keep = self.job_name().filter(|_| !self.leaving);
@@ -775,6 +819,10 @@ impl<'a> Draft<'a> {
                 uid: job.uid.clone(),
             })
             .collect();
+        let ends = self.ends();
+        let fence = self.fence.take().and_then(|(attempt, reason, runs)| {
+            (runs || ends.is_some()).then_some((attempt, Fence { reason, ends }))
+        });
         let held = self.task.status.clone().unwrap_or_default();
         let run = self.task.spec.is_run() && self.seen.report.is_some();
         let raised = held.observed_generation.is_some()
@@ -794,7 +842,7 @@ impl<'a> Draft<'a> {
             Some(self.status)
         };
         Plan {
-            fence: self.fence,
+            fence,
             status,
             budget,
             requests: self.acts,

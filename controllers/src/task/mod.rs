@@ -23,7 +23,7 @@ pub mod select;
 mod shared;
 mod sources;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use run::Memories;
 

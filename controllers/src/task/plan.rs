@@ -18,7 +18,7 @@ use oarmaster_crds::kinds::task::DesiredState;
 use oarmaster_crds::validate::{self, summary};
 use oarmaster_crds::{Task, TaskStatus, conditions as vocabulary, names};
 use oarmaster_protocol::FailureClass;
-use oarmaster_protocol::admin::{AttemptReport, Blocked, MAX_LABELS, RunsIn, TaskBudget};
+use oarmaster_protocol::admin::{AttemptReport, Blocked, Fence, MAX_LABELS, RunsIn, TaskBudget};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ pub struct Observed {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// Stop this attempt at the gateway.
-    pub fence: Option<(u32, String)>,
+    pub fence: Option<(u32, Fence)>,
     /// Write this status.
     pub status: Option<TaskStatus>,
     /// Tell the gateway of a raised budget.
@@ -221,12 +221,10 @@ fn settled(draft: &mut Draft<'_>) {
 
 /// Somebody deletes the Task with a finalizer on it: nothing of it may go on.
 fn leaving(draft: &mut Draft<'_>) {
-    if draft
-        .seen
-        .report
-        .as_ref()
-        .is_some_and(|report| !report.fenced)
-    {
+    if draft.seen.report.as_ref().is_some_and(|report| {
+        let outcome = report.outcome.as_ref();
+        report.over.is_none() && outcome.is_none_or(|outcome| outcome.failure.is_some())
+    }) {
         draft.fence("the Task is being deleted");
     }
     draft.leave();
@@ -262,6 +260,10 @@ fn accept(draft: &mut Draft<'_>) {
 /// An attempt failed, and its back-off runs.
 fn back_off(draft: &mut Draft<'_>) {
     draft.usage();
+    if let Some(over) = draft.was_over() {
+        draft.end_as(&over);
+        return;
+    }
     if let Some((reason, text)) = requests::awaited(draft) {
         draft.wait_for_answer(reason, &text);
         return;

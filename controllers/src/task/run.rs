@@ -268,6 +268,15 @@ fn advance(draft: &mut Draft<'_>, seen: &Seen, graph: &Graph) {
         draft.run.read = moves.wants;
         return;
     }
+    // Where this process was stopped before the end was written down, the same end follows. What would begin a step is of before the end.
+    if moves.over.is_none()
+        && !moves.make.is_empty()
+        && let Some(over) = draft.was_over()
+    {
+        draft.regressed(&over.reason);
+        stop(draft);
+        return;
+    }
     draft.run.fold = moves.fold;
     draft.run.lists = moves.lists;
     for made in &moves.make {

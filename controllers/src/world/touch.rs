@@ -1,6 +1,7 @@
 //! Triggers: which objects are looked at again.
 
 use super::Sender;
+use crate::kit::changes::Gone;
 use crate::kit::context::{Context, Guard};
 use crate::kit::watch::{ByTask, named, task_uid};
 use crate::task::assignment::task_ref;
@@ -11,6 +12,7 @@ use crate::task::pod::JobFacts;
 use crate::task::requests;
 use crate::task::run::slot;
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Resource;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -21,13 +23,43 @@ use oarmaster_crds::kinds::steps::StepKind;
 use oarmaster_crds::kinds::task::{Phase, RequestKind};
 use oarmaster_crds::{Approval, SandboxClass, Task, conditions, names};
 use oarmaster_protocol::assignment::TaskRef;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// How many Tasks have not ended.
 #[must_use]
 pub fn active_tasks(context: &Context) -> usize {
     context.stores.tasks.state_filter(|task| !ended(task)).len()
+}
+
+/// Namespaces in which a Task waits for its turn, and the age of the oldest one that does.
+#[must_use]
+pub fn oldest_queued(context: &Context, now: Timestamp) -> BTreeMap<String, Duration> {
+    let tasks = context.stores.tasks.state();
+    oldest(tasks.iter().filter_map(|task| queued(task, now)))
+}
+
+/// The namespace and age of a Task that waits for its turn.
+fn queued(task: &Guard<Task>, now: Timestamp) -> Option<(String, Duration)> {
+    let task = task.0.as_ref().ok()?;
+    if task.status.as_ref()?.phase != Some(Phase::Queued) {
+        return None;
+    }
+    let created = task.metadata.creation_timestamp.as_ref()?;
+    // A clock that is behind the API server's sees a Task that is not made yet.
+    let age = Duration::try_from(now.duration_since(created.0)).unwrap_or_default();
+    Some((task.metadata.namespace.clone()?, age))
+}
+
+fn oldest(ages: impl Iterator<Item = (String, Duration)>) -> BTreeMap<String, Duration> {
+    let mut found = BTreeMap::new();
+    for (namespace, age) in ages {
+        let most = found.entry(namespace).or_insert(age);
+        *most = age.max(*most);
+    }
+    found
 }
 
 fn ended(task: &Guard<Task>) -> bool {
@@ -252,17 +284,23 @@ pub(super) fn send_class<K: Resource>(to: &Sender<SandboxClass>, object: &K) {
 }
 
 /// A Task was deleted: it is to be forgotten, and an attempt that has not ended is to be stopped.
-pub(super) fn report_gone(
-    event: &Event<Guard<Task>>,
-    to: &UnboundedSender<(TaskRef, Option<u32>)>,
-) {
-    if let Event::Delete(object) = event
-        && let Ok(task) = &object.0
-    {
-        let attempt = task.status.as_ref().and_then(|status| status.attempt);
-        let attempt = attempt
-            .filter(|_| !ended(object))
-            .and_then(|attempt| u32::try_from(attempt).ok());
-        let _ = to.send((task_ref(task), attempt)); // as above
-    }
+pub(super) fn report_gone(event: &Event<Guard<Task>>, to: &UnboundedSender<Gone>) {
+    let gone = match event {
+        Event::Delete(object) => {
+            let Ok(task) = &object.0 else {
+                return;
+            };
+            let attempt = task.status.as_ref().and_then(|status| status.attempt);
+            let attempt = attempt
+                .filter(|_| !ended(object))
+                .and_then(|attempt| u32::try_from(attempt).ok());
+            Gone::Task(task_ref(task), attempt)
+        }
+        Event::InitDone => Gone::Perhaps,
+        _ => return,
+    };
+    let _ = to.send(gone); // as above
 }
+
+#[cfg(test)]
+mod tests;

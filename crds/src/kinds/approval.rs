@@ -239,7 +239,7 @@ pub enum ApprovalPhase {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ApprovalStatus {
-    /// The generation that this status is about.
+    /// The generation that this status is about; -1 until the operator has looked at the object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Ready: it is decided. While it waits, the message has the exact command.

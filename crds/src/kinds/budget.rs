@@ -127,7 +127,7 @@ fn default_warn_at() -> Vec<i64> {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct BudgetStatus {
-    /// The generation that this status is about.
+    /// The generation that this status is about; -1 until the operator has looked at the object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Ready: the gateway counts for it. Exceeded: a counter has no room.

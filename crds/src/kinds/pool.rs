@@ -218,7 +218,7 @@ const fn one() -> i64 {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ModelPoolStatus {
-    /// The generation that this status is about.
+    /// The generation that this status is about; -1 until the operator has looked at the object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Ready: at least one member can be used and the pool is not suspended. Degraded: a member cannot be used, or an alias belongs to an older pool.

@@ -655,7 +655,7 @@ pub enum Phase {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TaskStatus {
-    /// The generation that this status is about.
+    /// The generation that this status is about; -1 until the operator has looked at the object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// Accepted, Ready, Stalled, Complete, Failed, Finished, BudgetAvailable, Isolated.

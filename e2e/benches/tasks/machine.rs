@@ -148,7 +148,7 @@ pub async fn prepare(clients: &Clients) -> Result<()> {
     let class = json!({"apiVersion": "oarmaster.dev/v1alpha1", "kind": "SandboxClass",
         "metadata": {"name": AGENT}, "spec": {"sharedPilots": false}});
     let classes = "/apis/oarmaster.dev/v1alpha1/sandboxclasses";
-    create(admin, classes, &class)
+    unasked(admin, classes, &class)
         .await
         .context("failed to create the class")?;
     for (plural, object) in [
@@ -189,15 +189,37 @@ pub async fn prepare(clients: &Clients) -> Result<()> {
 
 /// Keeps the webhook from being asked, since its pods do not run: the Tasks say themselves who made them.
 async fn unhook(admin: &Client) -> Result<()> {
-    let url =
-        "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/oarmaster-webhook";
+    let all = "/apis/admissionregistration.k8s.io/v1";
     let never = json!({"matchLabels": {"oarmaster.dev/bench": "never"}});
-    let body =
-        json!({"webhooks": [{"name": "requester.oarmaster.dev", "namespaceSelector": never}]});
-    let kind = "application/strategic-merge-patch+json";
-    match send(admin, Method::PATCH, url, kind, &body).await {
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()), // not in this chart
-        done => done.context("failed to take the webhook out of the way"),
+    for (kind, webhook) in [
+        ("mutatingwebhookconfigurations", "requester.oarmaster.dev"),
+        ("validatingwebhookconfigurations", "objects.oarmaster.dev"),
+    ] {
+        let url = format!("{all}/{kind}/oarmaster-webhook");
+        let webhook = json!({"name": webhook, "namespaceSelector": never, "objectSelector": never});
+        let body = json!({"webhooks": [webhook]});
+        let patch = "application/strategic-merge-patch+json";
+        match send(admin, Method::PATCH, &url, patch, &body).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => {} // not in this chart
+            done => done.context("failed to take the webhook out of the way")?,
+        }
+    }
+    Ok(())
+}
+
+/// Creates an object once the API server knows that it is to ask nobody: it reads a changed configuration a moment later.
+async fn unasked(admin: &Client, url: &str, object: &Value) -> Result<(), kube::Error> {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        match create(admin, url, object).await {
+            Err(kube::Error::Api(status))
+                if status.message.contains("failed calling webhook")
+                    && tokio::time::Instant::now() < deadline =>
+            {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            done => return done,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::proxy::Seen;
 use http::Method;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -77,7 +77,7 @@ fn write(run: &str, method: &str, below: &str, body: &Value) -> Option<String> {
         }
         ("PATCH", "tasks", "status") => {
             let part = part_of(run, name)?;
-            let standing = standing(status(body)?)?;
+            let standing = standing(&status(body)?)?;
             Some(format!("{part}: write status {standing}"))
         }
         ("PATCH", "tasks", "") => {
@@ -86,7 +86,8 @@ fn write(run: &str, method: &str, below: &str, body: &Value) -> Option<String> {
         }
         ("PATCH", "approvals", "status") => {
             // Without a phase it is not known yet that it was asked for, which is only seen sometimes.
-            let phase = status(body)?.get("phase")?.as_str()?;
+            let status = status(body)?;
+            let phase = status.get("phase")?.as_str()?;
             Some(format!("{}: {phase}", part_of(run, name)?))
         }
         // A Workflow of the same name has events, too.
@@ -129,11 +130,21 @@ fn standing(status: &Value) -> Option<String> {
     Some(words.join(" "))
 }
 
-/// The status in a JSON patch that replaces it.
-fn status(patch: &Value) -> Option<&Value> {
-    let mut acts = patch.as_array()?.iter();
-    acts.find(|act| text(act, "/path") == "/status")?
-        .get("value")
+/// The status that a JSON patch makes: the whole of it, or all of its fields.
+fn status(patch: &Value) -> Option<Value> {
+    let mut fields = Map::new();
+    for act in patch.as_array()? {
+        let value = act.get("value").cloned();
+        match text(act, "/path").strip_prefix("/status") {
+            Some("") => return value,
+            Some(field) => {
+                let field = field.trim_start_matches('/').to_owned();
+                fields.extend(value.map(|value| (field, value)));
+            }
+            None => {}
+        }
+    }
+    Some(Value::Object(fields))
 }
 
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {

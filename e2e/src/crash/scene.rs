@@ -2,6 +2,7 @@
 
 use super::Rig;
 use super::books::{self, Ending};
+use crate::apply;
 use crate::cluster::Cluster;
 use crate::gateway::Reader;
 use crate::installed::{RELEASE, image};
@@ -13,7 +14,9 @@ use crate::wait;
 use anyhow::{Context as _, Result, bail};
 use futures::StreamExt as _;
 use http::Method;
-use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingWebhookConfiguration, ValidatingWebhookConfiguration,
+};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
@@ -236,25 +239,50 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// The API server has no pods that could answer for the webhook: Tasks state themselves who asks for them, which the policy holds them to.
+/// The API server has no pods that could answer for the webhook: Tasks state themselves who asks for them, which the policy holds them to, and objects are
+/// checked by the operator alone.
 ///
 /// # Errors
-/// When the configuration cannot be changed.
+/// When a configuration cannot be changed.
 pub async fn unasked(cluster: &Cluster) -> Result<()> {
+    let nobody = json!({"matchLabels": {"nobody": "asks"}});
+    let ours = |name: &str| name.starts_with("oarmaster-webhook");
     let all: Api<MutatingWebhookConfiguration> = Api::all(cluster.client.clone());
     for mut found in all.list(&ListParams::default()).await? {
         let name = found.name_any();
-        if !name.starts_with("oarmaster-webhook") {
+        if !ours(&name) {
             continue;
         }
         for webhook in found.webhooks.iter_mut().flatten() {
-            webhook.namespace_selector = Some(serde_json::from_value(
-                json!({"matchLabels": {"nobody": "asks"}}),
-            )?);
+            webhook.namespace_selector = Some(serde_json::from_value(nobody.clone())?);
         }
         all.replace(&name, &PostParams::default(), &found).await?;
     }
-    Ok(())
+    let all: Api<ValidatingWebhookConfiguration> = Api::all(cluster.client.clone());
+    for mut found in all.list(&ListParams::default()).await? {
+        let name = found.name_any();
+        if !ours(&name) {
+            continue;
+        }
+        for webhook in found.webhooks.iter_mut().flatten() {
+            webhook.namespace_selector = Some(serde_json::from_value(nobody.clone())?);
+            // Of a kind without namespace there is no label of one.
+            webhook.object_selector = webhook.namespace_selector.clone();
+        }
+        all.replace(&name, &PostParams::default(), &found).await?;
+    }
+    // The API server reads a changed configuration a moment later.
+    let agent = object("Agent", "asked", &json!({"instructions": "x"})).to_string();
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        match apply::dry_run(&cluster.client, "default", &agent).await {
+            Ok(_) => return Ok(()),
+            Err(error) if tokio::time::Instant::now() > deadline => {
+                return Err(error.context("the webhook is still asked"));
+            }
+            Err(_) => tokio::time::sleep(LOOK).await,
+        }
+    }
 }
 
 /// The name of the user who makes the objects.

@@ -319,18 +319,23 @@ async fn nobody_makes_a_task_that_another_one_did_not_ask_for() -> Result<()> {
         let owner = serde_json::from_value(with(&task::run(), json!({"metadata": {"name": "t"}})))?;
         let owner: Task = own.create(&PostParams::default(), &owner).await?;
         let owner = json!([{"apiVersion": "oarmaster.dev/v1alpha1", "kind": "Task", "name": "t", "uid": owner.metadata.uid}]);
-        let only = "are made by the operator only";
+        let only = "is set by the operator only, and stays as it is";
         let forged = |name, patch: Value| denied(name, with(&task::run(), patch), &[only]);
+        let owned = with(&task::run(), json!({"metadata": {"ownerReferences": owner}}));
         let cases = [
             taken("a Task", task::run()),
             taken("another label", with(&task::run(), json!({"metadata": {"labels": {"team": "red"}}}))),
-            forged("another Task's", json!({"metadata": {"ownerReferences": owner}})),
+            denied("another Task's", owned, &["are made by the operator only"]),
             forged("a parent", json!({"metadata": {"labels": {"oarmaster.dev/parent-uid": "u"}}})),
             forged("a root", json!({"metadata": {"labels": {"oarmaster.dev/root-uid": "u"}}})),
             forged("a depth", json!({"metadata": {"labels": {"oarmaster.dev/depth": "0"}}})),
             forged("the end of a run", json!({"metadata": {"labels": {"oarmaster.dev/ends-run": "true"}}})),
             forged("a step", json!({"metadata": {"labels": {"oarmaster.dev/step": "critic"}}})),
             forged("another one's files", json!({"metadata": {"labels": {"oarmaster.dev/files-of": "1-x"}}})),
+            forged("a plan", json!({"metadata": {"labels": {"oarmaster.dev/plan": "1"}}})),
+            forged("no root", json!({"metadata": {"labels": {"oarmaster.dev/root": "false"}}})),
+            taken("a root, as the webhook writes it", with(&task::run(), json!({"metadata": {"labels": {"oarmaster.dev/root": "true"}}}))),
+            taken("a workflow of one's own", with(&task::run(), json!({"metadata": {"labels": {"oarmaster.dev/workflow": "mine"}}}))),
         ];
         check(&eve, &space.name, &cases).await?;
         let operator = account(space, RELEASE, "oarmaster-operator")?;
@@ -360,9 +365,21 @@ async fn nobody_makes_a_task_that_another_one_did_not_ask_for() -> Result<()> {
             (json!({"metadata": {"labels": {"oarmaster.dev/files-of": "2-x"}}}), false),
             (json!({"metadata": {"labels": {"oarmaster.dev/ends-run": "true"}}}), false),
             (json!({"metadata": {"labels": {"oarmaster.dev/step": "critic"}}}), false),
+            // By it costs are summed up.
+            (json!({"metadata": {"labels": {"oarmaster.dev/workflow": "mine"}}}), false),
             (json!({"metadata": {"ownerReferences": null}}), false),
         ] {
             let done = own.patch("made", &params, &Patch::Merge(&patch)).await;
+            ensure!(done.is_ok() == allowed, "{patch}: {done:?}");
+        }
+        // One's own Task stays a root, and may have any workflow.
+        for (labels, allowed) in [
+            (json!({"oarmaster.dev/root": null}), false),
+            (json!({"oarmaster.dev/root": "no"}), false),
+            (json!({"oarmaster.dev/workflow": "mine"}), true),
+        ] {
+            let patch = json!({"metadata": {"labels": labels}});
+            let done = own.patch("t", &params, &Patch::Merge(&patch)).await;
             ensure!(done.is_ok() == allowed, "{patch}: {done:?}");
         }
         Ok(())

@@ -10,14 +10,36 @@ use oarmaster_e2e::command::{Output, Run, built};
 use oarmaster_e2e::installed::RELEASE;
 use oarmaster_e2e::{Cluster, apply};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Every value, each set to something else than its default.
 const EVERYTHING: &str = r#"
-images: {registry: registry.example.com/oarmaster, tag: "1.2.3", pullPolicy: Always, pullSecrets: [pull]}
+images:
+  registry: registry.example.com/oarmaster
+  tag: "1.2.3"
+  pullPolicy: Always
+  pullSecrets: [pull]
+  digests: {webhook: "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}
+commonLabels: {team: platform}
+podLabels: {team: pods, cost: shared}
+podAnnotations: {example.com/scan: "on"}
 nodeSelector: {kubernetes.io/os: linux}
 tolerations: [{key: system, operator: Exists}]
-operator: {replicas: 3, resources: {requests: {cpu: 1}}}
+affinity: {nodeAffinity: {}}
+topologySpreadConstraints: [{topologyKey: rack, maxSkew: 2, whenUnsatisfiable: DoNotSchedule}]
+priorityClassName: system-cluster-critical
+operator:
+  replicas: 3
+  resources: {requests: {cpu: 1}}
+  podLabels: {team: operators}
+  podAnnotations: {example.com/scan: "off"}
+  nodeSelector: {disk: fast}
+  tolerations: [{key: operators, operator: Exists}]
+  affinity: {podAntiAffinity: {}}
+  topologySpreadConstraints:
+  - {topologyKey: room, maxSkew: 1, whenUnsatisfiable: DoNotSchedule, labelSelector: {matchLabels: {a: b}}}
+  - {topologyKey: hall, maxSkew: 1, whenUnsatisfiable: DoNotSchedule}
+  priorityClassName: high
 webhook: {replicas: 3, resources: {requests: {cpu: 1}}}
 pilots: {replicas: 3, slots: 8, resources: {requests: {cpu: 1}}}
 gateway:
@@ -35,13 +57,14 @@ networkPolicy:
   nameServers: [{namespaceSelector: {}, podSelector: {matchLabels: {k8s-app: kube-dns}}}]
 defaultPool: {create: true, members: [{provider: {name: p}, model: m}]}
 sandboxClass: {create: true, spec: {images: {allow: ['registry.example.com/*']}}}
+monitoring: {rules: {as: ConfigMap, labels: {rules: ours}}, dashboards: {create: true}}
 certificates: {renewBefore: "2026-11-21T10:00:00Z", caOverlap: 48h}
 sandboxProbe: {internet: "[2001:db8::1]:443"}
 cli: {subjects: [{kind: Group, name: developers, apiGroup: rbac.authorization.k8s.io}]}
 guards: {jobController: system:kube-controller-manager, garbageCollector: system:kube-controller-manager}
 "#;
 
-async fn helm(cluster: &Cluster, args: &[&str], values: &str) -> Result<Output> {
+pub async fn helm(cluster: &Cluster, args: &[&str], values: &str) -> Result<Output> {
     cluster
         .run("helm")
         .dir(checkout())
@@ -129,6 +152,19 @@ async fn a_value_that_does_not_exist_is_refused() -> Result<()> {
         ("gateway.redis.secretName=A", "secretName"),
         ("networkPolicy.callers[0].pods=all", "pods"),
         ("networkPolicy.apiServer[0].ipBlock.except[0]=a", "cidr"),
+        ("images.digests.gateway=latest", "sha256"),
+        ("images.digests.pilots=sha256:0", "pilots"),
+        ("commonLabels.helm\\.sh/chart=mine", "helm.sh/chart"),
+        (
+            "operator.podLabels.oarmaster\\.dev/sandbox=a",
+            "oarmaster.dev/sandbox",
+        ),
+        ("podAnnotations.a=1", "podAnnotations"),
+        ("gateway.affinity.nodes=a", "nodes"),
+        ("topologySpreadConstraints[0].topologyKey=zone", "maxSkew"),
+        ("pilots.priorityClassName=High", "priorityClassName"),
+        ("monitoring.rules.as=Secret", "PrometheusRule"),
+        ("monitoring.podMonitors.interval=often", "interval"),
     ] {
         let args = [
             "template",
@@ -265,6 +301,85 @@ async fn pods_are_restricted_and_get_only_the_tokens_that_they_use() -> Result<(
 }
 
 #[tokio::test]
+async fn pods_have_what_is_said_of_all_or_of_their_component() -> Result<()> {
+    let cluster = cluster().await?;
+    let mut seen = 0;
+    for object in apply::documents(&render(&cluster, EVERYTHING).await?)? {
+        let labels = object.metadata.labels.unwrap_or_default();
+        ensure!(
+            labels.get("team").is_some_and(|team| team == "platform"),
+            "{:?} has no common label",
+            object.metadata.name
+        );
+        let template = &object.data["spec"]["template"];
+        if template.is_null() {
+            continue;
+        }
+        seen += 1;
+        let (meta, pod) = (&template["metadata"], &template["spec"]);
+        let component = &meta["labels"]["app.kubernetes.io/component"];
+        let selector = &object.data["spec"]["selector"]["matchLabels"];
+        let ours = component == "operator";
+        let pick = |own: Value, common: Value| if ours { own } else { common };
+        let image = pod["containers"][0]["image"].as_str().unwrap_or_default();
+        let by_digest = image.starts_with("registry.example.com/oarmaster/webhook@sha256:9f86");
+        ensure!(
+            by_digest == (component == "webhook") && (by_digest || image.ends_with(":1.2.3")),
+            "{component} has the image {image}"
+        );
+        for (found, wanted) in [
+            (
+                &meta["labels"]["team"],
+                pick(json!("operators"), json!("pods")),
+            ),
+            (&meta["labels"]["cost"], json!("shared")),
+            (
+                &meta["annotations"]["example.com/scan"],
+                pick(json!("off"), json!("on")),
+            ),
+            (
+                &pod["priorityClassName"],
+                pick(json!("high"), json!("system-cluster-critical")),
+            ),
+            (
+                &pod["nodeSelector"],
+                pick(
+                    json!({"disk": "fast"}),
+                    json!({"kubernetes.io/os": "linux"}),
+                ),
+            ),
+            (
+                &pod["tolerations"],
+                pick(
+                    json!([{"key": "operators", "operator": "Exists"}]),
+                    json!([{"key": "system", "operator": "Exists"}]),
+                ),
+            ),
+            (
+                &pod["affinity"],
+                pick(json!({"podAntiAffinity": {}}), json!({"nodeAffinity": {}})),
+            ),
+            (
+                &pod["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"],
+                pick(json!({"a": "b"}), selector.clone()),
+            ),
+            (
+                &pod["topologySpreadConstraints"][1]["labelSelector"]["matchLabels"],
+                pick(selector.clone(), Value::Null),
+            ),
+            (
+                &pod["topologySpreadConstraints"][0]["topologyKey"],
+                pick(json!("room"), json!("rack")),
+            ),
+        ] {
+            ensure!(*found == wanted, "{component}: {found} is not {wanted}");
+        }
+    }
+    ensure!(seen == 4, "{seen} workloads");
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_definitions_stay_when_the_release_goes() -> Result<()> {
     let cluster = cluster().await?;
     let args = [
@@ -290,6 +405,141 @@ async fn the_definitions_stay_when_the_release_goes() -> Result<()> {
             "{:?}",
             object.metadata.name
         );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn monitoring_is_off_and_watches_what_has_metrics() -> Result<()> {
+    let cluster = cluster().await?;
+    let of_kind = |objects: &[kube::api::DynamicObject], kind: &str| {
+        let found = objects.iter().filter(|object| {
+            let types = object.types.as_ref();
+            types.is_some_and(|types| types.kind == kind)
+        });
+        found.cloned().collect::<Vec<_>>()
+    };
+    let without = apply::documents(&render(&cluster, "").await?)?;
+    for kind in ["PodMonitor", "PrometheusRule"] {
+        ensure!(of_kind(&without, kind).is_empty(), "{kind}");
+    }
+    let values = "monitoring: {podMonitors: {create: true, labels: {release: p}}, rules: {as: PrometheusRule}, dashboards: {create: true}}";
+    let all = apply::documents(&render(&cluster, values).await?)?;
+    ensure!(
+        all.len() == without.len() + 5,
+        "two monitors, the rules, two dashboards"
+    );
+    let monitors = of_kind(&all, "PodMonitor");
+    ensure!(monitors.len() == 2, "{} monitors", monitors.len());
+    for monitor in monitors {
+        let labels = monitor.metadata.labels.unwrap_or_default();
+        ensure!(labels.get("release").is_some_and(|value| value == "p"));
+        let selector = &monitor.data["spec"]["selector"]["matchLabels"];
+        let mut watched = all
+            .iter()
+            .filter(|object| object.data["spec"]["selector"]["matchLabels"] == *selector)
+            .filter_map(|object| {
+                object.data["spec"]["template"]["spec"]["containers"][0]["ports"].as_array()
+            });
+        let ports = watched.next().context("no workload has these labels")?;
+        ensure!(ports.iter().any(|port| port["name"] == "metrics"));
+    }
+    let file = std::fs::read_to_string(checkout().join("charts/oarmaster/monitoring/alerts.yaml"))?;
+    let file: Value = serde_saphyr::from_str(&file)?;
+    ensure!(of_kind(&all, "PrometheusRule")[0].data["spec"] == file);
+    Ok(())
+}
+
+/// A value in which any white space in a text is one blank: kustomize writes folded texts with other line breaks than it reads.
+fn spaced(value: Value) -> Value {
+    match value {
+        Value::String(text) => json!(text.split_whitespace().collect::<Vec<_>>().join(" ")),
+        Value::Array(values) => values.into_iter().map(spaced).collect(),
+        Value::Object(fields) => {
+            let spaced = fields
+                .into_iter()
+                .map(|(name, value)| (name, spaced(value)));
+            Value::Object(spaced.collect())
+        }
+        other => other,
+    }
+}
+
+#[tokio::test]
+async fn kustomize_builds_what_the_chart_renders() -> Result<()> {
+    let cluster = cluster().await?;
+    let objects = |text: &str| -> Result<BTreeMap<String, Value>> {
+        let all = apply::documents(text)?.into_iter();
+        let named = all.map(|object| {
+            let object = spaced(serde_json::to_value(object)?);
+            let meta = &object["metadata"];
+            let name = format!("{} {} {}", object["kind"], meta["namespace"], meta["name"]);
+            Ok((name, object))
+        });
+        named.collect()
+    };
+    let folder = checkout().join("config/default");
+    let built = cluster
+        .kubectl(&["kustomize", &folder.display().to_string()])
+        .await?;
+    let mut built = objects(&built.success()?.stdout)?;
+    // Helm makes it by itself.
+    let namespace = built.remove(&format!("\"Namespace\" null {:?}", RELEASE));
+    ensure!(namespace.is_some(), "no namespace");
+    let rendered = objects(&render(&cluster, "").await?)?;
+    ensure!(rendered.len() > 50, "{} objects", rendered.len());
+    for (name, object) in &rendered {
+        let found = built.remove(name);
+        ensure!(
+            found.as_ref() == Some(object),
+            "{name} differs; run `cargo xtask kustomize`: {found:?}"
+        );
+    }
+    ensure!(
+        built.is_empty(),
+        "too many; run `cargo xtask kustomize`: {:?}",
+        built.keys()
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_notes_say_how_each_definition_is_removed() -> Result<()> {
+    let cluster = cluster().await?;
+    let notes = async |chart: &str| -> Result<String> {
+        let path = format!("charts/{chart}");
+        // Client: what the API server has is not looked at.
+        let args = [
+            "install",
+            "new",
+            &path,
+            "--dry-run=client",
+            "--namespace",
+            "place",
+        ];
+        let said = helm(&cluster, &args, "").await?.success()?.stdout;
+        let (_, notes) = said.split_once("NOTES:").context("no notes")?;
+        Ok(notes.to_owned())
+    };
+    let definitions = notes("oarmaster-crds").await?;
+    let args = [
+        "template",
+        "crds",
+        "charts/oarmaster-crds",
+        "--kube-version=1.33.0",
+    ];
+    let rendered = helm(&cluster, &args, "").await?.success()?.stdout;
+    for definition in apply::documents(&rendered)? {
+        let name = definition.metadata.name.unwrap_or_default();
+        let mut words = definitions.split_whitespace();
+        ensure!(
+            words.any(|word| word == name),
+            "{name} stays: {definitions}"
+        );
+    }
+    let main = notes("oarmaster").await?;
+    for told in ["-n place", "helm uninstall new", "delete namespace place"] {
+        ensure!(main.contains(told), "{told:?} is missing: {main}");
     }
     Ok(())
 }

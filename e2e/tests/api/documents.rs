@@ -23,8 +23,17 @@ fn files(folder: &Path, ending: &str, into: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// The blocks that are marked as `yaml` and nothing more, with the line that each begins on. Values of charts are marked `yaml values`.
-fn blocks(text: &str) -> Vec<(usize, String)> {
+/// README.md and every page below docs/.
+pub fn pages() -> Result<Vec<PathBuf>> {
+    let root = checkout();
+    let mut pages = vec![root.join("README.md")];
+    files(&root.join("docs"), "md", &mut pages)?;
+    Ok(pages)
+}
+
+/// The blocks that are marked as this and nothing more, with the line that each begins on. Objects are marked `yaml`, values of charts
+/// `yaml values`, commands `sh`.
+pub fn blocks(text: &str, marked: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let mut open: Option<(usize, String, String)> = None;
     for (index, line) in text.lines().enumerate() {
@@ -39,7 +48,7 @@ fn blocks(text: &str) -> Vec<(usize, String)> {
                     body.push('\n');
                 }
             }
-            None if fence == "```yaml" => {
+            None if fence.strip_prefix("```") == Some(marked) => {
                 let indent = line[..line.len() - fence.len()].to_owned();
                 open = Some((index + 1, indent, String::new()));
             }
@@ -52,14 +61,22 @@ fn blocks(text: &str) -> Vec<(usize, String)> {
 #[test]
 fn blocks_are_found() {
     let text = "a\n```yaml\nb: 1\n```\n- c\n  ```yaml\n  d: 2\n  ```\n```yaml values\ne: 3\n```\n```sh\nf\n```\n";
-    assert_eq!(
-        blocks(text),
-        [(2, "b: 1\n".to_owned()), (6, "d: 2\n".to_owned())]
-    );
+    for (marked, found) in [
+        ("yaml", &[(2, "b: 1\n"), (6, "d: 2\n")][..]),
+        ("yaml values", &[(9, "e: 3\n")]),
+        ("sh", &[(12, "f\n")]),
+    ] {
+        let blocks = blocks(text, marked);
+        let blocks: Vec<_> = blocks
+            .iter()
+            .map(|(line, text)| (*line, text.as_str()))
+            .collect();
+        assert_eq!(blocks, found);
+    }
 }
 
-#[tokio::test]
-async fn every_sample_and_every_block_is_taken() -> Result<()> {
+/// All of them, each with its place.
+pub fn texts() -> Result<Vec<(String, String)>> {
     let root = checkout();
     let mut texts: Vec<(String, String)> = Vec::new();
     let mut samples = Vec::new();
@@ -70,14 +87,18 @@ async fn every_sample_and_every_block_is_taken() -> Result<()> {
     }) {
         texts.push((path.display().to_string(), fs::read_to_string(path)?));
     }
-    let mut pages = vec![root.join("README.md")];
-    files(&root.join("docs"), "md", &mut pages)?;
-    for path in pages.iter().filter(|path| path.is_file()) {
-        for (line, block) in blocks(&fs::read_to_string(path)?) {
+    for path in pages()? {
+        for (line, block) in blocks(&fs::read_to_string(&path)?, "yaml") {
             texts.push((format!("{}:{line}", path.display()), block));
         }
     }
     ensure!(!texts.is_empty(), "no samples and no blocks were found");
+    Ok(texts)
+}
+
+#[tokio::test]
+async fn every_sample_and_every_block_is_taken() -> Result<()> {
+    let texts = texts()?;
     in_space("documents", async |space| {
         let mut wrong = Vec::new();
         for (place, text) in &texts {

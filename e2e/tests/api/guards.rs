@@ -1,4 +1,5 @@
-//! The attacks that the admission policies stop, each beside what stays allowed. The attacker has the built-in role `edit`.
+//! The attacks that the admission policies stop, each beside what stays allowed. The attackers have the built-in roles `edit` and `admin`; `attacks.rs`
+//! has one for each policy.
 
 use crate::support::{Case, check, denied, in_space, refused, taken, with};
 use anyhow::{Context as _, Result, ensure};
@@ -32,6 +33,20 @@ pub async fn editor(space: &Space) -> Result<Client> {
     space.cluster.acting_as("eve", &["system:authenticated"])
 }
 
+/// Users who have the built-in roles of the test's namespace: `edit`, and `admin`, who may make roles there besides.
+pub async fn attackers(space: &Space) -> Result<[Client; 2]> {
+    let admin = [
+        "create",
+        "rolebinding",
+        "adam",
+        "--clusterrole=admin",
+        "--user=adam",
+    ];
+    space.kubectl(&admin).await?;
+    let adam = space.cluster.acting_as("adam", &["system:authenticated"])?;
+    Ok([editor(space).await?, adam])
+}
+
 /// A client of a ServiceAccount.
 pub fn account(space: &Space, namespace: &str, name: &str) -> Result<Client> {
     space.cluster.acting_as(
@@ -45,7 +60,7 @@ pub fn account(space: &Space, namespace: &str, name: &str) -> Result<Client> {
 }
 
 /// A pod that the `restricted` standard takes. It never runs: there is no such image.
-fn pod() -> Value {
+pub fn pod() -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "case"},
         "spec": {
@@ -60,7 +75,7 @@ fn pod() -> Value {
     })
 }
 
-fn labelled(object: &Value) -> Value {
+pub fn labelled(object: &Value) -> Value {
     with(
         object,
         json!({"metadata": {
@@ -81,7 +96,7 @@ fn job(template: Value) -> Value {
     })
 }
 
-fn owned(object: &Value) -> Value {
+pub fn owned(object: &Value) -> Value {
     with(
         object,
         json!({"metadata": {"ownerReferences": [{
@@ -93,7 +108,7 @@ fn owned(object: &Value) -> Value {
 #[tokio::test]
 async fn nobody_forges_a_pod_or_a_job_of_a_task() -> Result<()> {
     in_space("forge", async |space| {
-        let user = editor(space).await?;
+        let users = attackers(space).await?;
         let pods = "made by the Job controller only";
         let forged: Vec<Case> = vec![
             taken("a pod", pod()),
@@ -115,9 +130,10 @@ async fn nobody_forges_a_pod_or_a_job_of_a_task() -> Result<()> {
             ),
             denied("a Job of a Task", owned(&job(pod())), &[OPERATOR_ONLY]),
         ];
-        check(&user, &space.name, &forged).await?;
         // Rights do not help: the policy asks who it is.
-        check(&space.cluster.client, &space.name, &forged).await?;
+        for user in users.iter().chain([&space.cluster.client]) {
+            check(user, &space.name, &forged).await?;
+        }
         let operator = account(space, RELEASE, "oarmaster-operator")?;
         let real = vec![
             taken("a labelled Job", owned(&labelled(&job(labelled(&pod()))))),
@@ -165,8 +181,9 @@ where
 #[tokio::test]
 async fn what_identifies_a_live_pod_does_not_change() -> Result<()> {
     in_space("live", async |space| {
-        let user = editor(space).await?;
-        let pods: Api<Pod> = Api::namespaced(user.clone(), &space.name);
+        let [eve, adam] = attackers(space).await?;
+        let pods: Api<Pod> = Api::namespaced(eve, &space.name);
+        let as_admin: Api<Pod> = Api::namespaced(adam, &space.name);
         let name = real_pod(space).await?.metadata.name.context("a pod without name")?;
         let labels = "labels that identify a sandbox pod do not change";
         let attacks = [
@@ -178,8 +195,10 @@ async fn what_identifies_a_live_pod_does_not_change() -> Result<()> {
             (json!({"ownerReferences": []}), "the owner of a sandbox pod does not change"),
         ];
         for (patch, told) in attacks {
-            let answer = patched(&pods, &name, json!({ "metadata": patch })).await;
-            ensure!(answer.as_ref().is_err_and(|text| text.contains(told)), "{patch}: {answer:?}");
+            for pods in [&pods, &as_admin] {
+                let answer = patched(pods, &name, json!({ "metadata": patch })).await;
+                ensure!(answer.as_ref().is_err_and(|text| text.contains(told)), "{patch}: {answer:?}");
+            }
         }
         let fine = json!({"metadata": {"labels": {"mine": "1"}, "annotations": {"mine": "1"}}});
         patched(&pods, &name, fine).await.map_err(anyhow::Error::msg)?;
@@ -208,8 +227,9 @@ async fn what_identifies_a_live_pod_does_not_change() -> Result<()> {
 #[tokio::test]
 async fn a_job_of_a_task_is_changed_by_nobody_and_deleted_as_usual() -> Result<()> {
     in_space("job", async |space| {
-        let user = editor(space).await?;
-        let jobs: Api<Job> = Api::namespaced(user.clone(), &space.name);
+        let [eve, adam] = attackers(space).await?;
+        let jobs: Api<Job> = Api::namespaced(eve, &space.name);
+        let as_admin: Api<Job> = Api::namespaced(adam, &space.name);
         let pod = real_pod(space)
             .await?
             .metadata
@@ -219,13 +239,15 @@ async fn a_job_of_a_task_is_changed_by_nobody_and_deleted_as_usual() -> Result<(
             json!({"spec": {"suspend": true}}),
             json!({"metadata": {"labels": {"oarmaster.dev/sandbox": null}}}),
         ] {
-            let answer = patched(&jobs, "real", patch).await;
-            ensure!(
-                answer
-                    .as_ref()
-                    .is_err_and(|text| text.contains(OPERATOR_ONLY)),
-                "{answer:?}"
-            );
+            for jobs in [&jobs, &as_admin] {
+                let answer = patched(jobs, "real", patch.clone()).await;
+                ensure!(
+                    answer
+                        .as_ref()
+                        .is_err_and(|text| text.contains(OPERATOR_ONLY)),
+                    "{answer:?}"
+                );
+            }
         }
         let uid = jobs
             .get("real")
@@ -379,7 +401,7 @@ fn told(answer: Result<TokenRequest>, part: &str) -> Result<()> {
 #[tokio::test]
 async fn a_token_that_speaks_for_a_pod_is_given_to_its_kubelet_only() -> Result<()> {
     in_space("token", async |space| {
-        let user = editor(space).await?;
+        let users = attackers(space).await?;
         for name in ["app", "oarmaster-sandbox"] {
             space.kubectl(&["create", "serviceaccount", name]).await?;
         }
@@ -392,14 +414,14 @@ async fn a_token_that_speaks_for_a_pod_is_given_to_its_kubelet_only() -> Result<
                 &serde_json::from_value(json!({"metadata": {"name": node}}))?,
             )
             .await?;
-        let answers = tokens(space, &user, &node).await;
+        let answers = tokens(space, &users, &node).await;
         nodes.delete(&node, &DeleteParams::default()).await?;
         answers
     })
     .await
 }
 
-async fn tokens(space: &Space, user: &Client, node: &str) -> Result<()> {
+async fn tokens(space: &Space, users: &[Client; 2], node: &str) -> Result<()> {
     let (data, admin) = ("oarmaster-gateway", "oarmaster-gateway-admin");
     let on_node: Pod = serde_json::from_value(with(
         &pod(),
@@ -413,7 +435,7 @@ async fn tokens(space: &Space, user: &Client, node: &str) -> Result<()> {
         .create(&PostParams::default(), &on_node)
         .await?;
 
-    for client in [user, &space.cluster.client] {
+    for client in users.iter().chain([&space.cluster.client]) {
         told(
             token(client, space, "app", data, Some(&pod)).await,
             KUBELETS_ONLY,
@@ -431,12 +453,14 @@ async fn tokens(space: &Space, user: &Client, node: &str) -> Result<()> {
             "for the operator's pods only",
         )?;
     }
-    token(user, space, "app", data, None)
-        .await
-        .context("an SDK caller's token")?;
-    token(user, space, "app", "somebody-else", Some(&pod))
-        .await
-        .context("a bound token of another audience")?;
+    for user in users {
+        token(user, space, "app", data, None)
+            .await
+            .context("an SDK caller's token")?;
+        token(user, space, "app", "somebody-else", Some(&pod))
+            .await
+            .context("a bound token of another audience")?;
+    }
     let kubelet = space.cluster.acting_as(
         &format!("system:node:{node}"),
         &["system:nodes", "system:authenticated"],
@@ -503,7 +527,14 @@ async fn a_task_that_others_keep_has_no_time_to_live() -> Result<()> {
                 &[told],
             ));
         }
-        check(&space.cluster.client, &space.name, &cases).await
+        for user in attackers(space)
+            .await?
+            .iter()
+            .chain([&space.cluster.client])
+        {
+            check(user, &space.name, &cases).await?;
+        }
+        Ok(())
     })
     .await
 }

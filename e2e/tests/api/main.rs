@@ -5,20 +5,25 @@
 )]
 
 mod cases;
+mod checked;
 mod support;
 mod webhook;
 
 mod agent;
 mod approval;
 mod approval_of_step;
+mod attacks;
 mod budget;
 mod chart;
 mod class;
 mod defaults;
 mod documents;
+mod drift;
 mod guards;
 mod limits;
+mod mutate;
 mod oar;
+mod operations;
 mod pods;
 mod pool;
 mod provider;
@@ -29,4 +34,6 @@ mod secrets;
 mod task;
 mod text;
 mod update;
+mod versions;
+mod webhook_drift;
 mod workflow;

@@ -300,10 +300,15 @@ async fn the_operator_changes_nothing_of_the_webhook_but_its_ca() -> Result<()> 
     ];
     let of_checks = [
         add("rules", json!([rule])),
-        add("failurePolicy", json!("Fail")),
+        add("failurePolicy", json!("Ignore")),
+        add(
+            "matchConditions",
+            json!([{"name": "never", "expression": "false"}]),
+        ),
+        add("objectSelector", json!({"matchLabels": {"a": "b"}})),
         add(
             "clientConfig",
-            json!({"url": "https://198.51.100.1/workflows"}),
+            json!({"url": "https://198.51.100.1/objects"}),
         ),
         json!([{"op": "remove", "path": "/webhooks/0"}]),
         metadata("labels", json!({"a": "b"})),

@@ -153,7 +153,7 @@ async fn a_key_in_place_is_not_sent_elsewhere() -> Result<()> {
 }
 
 /// An Agent with an MCP server for each of these Secrets.
-fn connected(secrets: &[&str]) -> Value {
+pub fn connected(secrets: &[&str]) -> Value {
     let tools: Vec<Value> = secrets
         .iter()
         .enumerate()

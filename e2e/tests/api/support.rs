@@ -52,7 +52,7 @@ async fn guarded(cluster: &Cluster) -> Result<()> {
     let forged = [
         (pod, "made by the Job controller only"),
         (crate::approval::approval(), "made by the operator"),
-        (child, "made by the operator only"),
+        (child, "is set by the operator only"),
     ];
     let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
     for (object, told) in forged {

@@ -295,9 +295,10 @@ fn target() -> Vec<Case> {
             "a command that takes nothing",
             a(json!({"agent": {"command": "explain"}, "params": null})),
         ),
-        taken(
-            "a parameter that an agent does not take, which its controller refuses",
+        denied(
+            "a parameter that an agent does not take, which the schema lets in",
             a(json!({"params": {"prompt": "x", "modul": "y"}})),
+            &["spec.params: an agent takes prompt only"],
         ),
         denied(
             "a command with a hyphen",

@@ -335,8 +335,12 @@ async fn status_is_a_subresource() -> Result<()> {
             )
             .await?;
         ensure!(
-            held.status.is_none(),
+            serde_json::to_value(&held.status)?["phase"].is_null(),
             "the object's own endpoint wrote status"
+        );
+        ensure!(
+            held.status.and_then(|status| status.observed_generation) == Some(-1),
+            "an object that nobody has looked at does not say so"
         );
         let held = tasks
             .patch_status("t", &PatchParams::default(), &Patch::Merge(both))

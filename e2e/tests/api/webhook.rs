@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
 use kube::{Api, Client, Resource};
 use oarmaster_e2e::{Cluster, apply};
-use oarmaster_webhook::serve::{TASKS, WORKFLOWS, serve};
+use oarmaster_webhook::serve::{OBJECTS, TASKS, serve};
 use oarmaster_webhook::tls::Mounted;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -49,7 +49,7 @@ pub async fn answer(cluster: &Cluster) -> Result<()> {
     replace(client, &mut stamps).await?;
     let mut checks: ValidatingWebhookConfiguration = Api::all(client.clone()).get(CHART).await?;
     for webhook in checks.webhooks.iter_mut().flatten() {
-        webhook.client_config = place(WORKFLOWS);
+        webhook.client_config = place(OBJECTS);
         webhook.namespace_selector = Some(asked_here());
     }
     replace(client, &mut checks).await?;

@@ -6,7 +6,7 @@ use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use oarmaster_crds::Workflow;
 use oarmaster_e2e::apply;
-use oarmaster_webhook::workflow::{Verdict, check as verdict};
+use oarmaster_webhook::objects::{Asked, Kind, Verdict, check as verdict};
 use serde_json::{Value, json};
 
 fn step(name: &str) -> Value {
@@ -255,7 +255,12 @@ fn wrong() -> Vec<(Value, &'static str)> {
 async fn a_workflow_that_could_not_run_is_refused_with_the_words_of_its_condition() -> Result<()> {
     in_space("wrong", async |space| {
         for (spec, begins) in wrong() {
-            let Verdict::Wrong(words) = verdict(&spec.to_string()) else {
+            let asked = Asked {
+                kind: Kind::Workflow,
+                spec: &spec.to_string(),
+                namespace: &space.name,
+            };
+            let Verdict::Wrong(words) = verdict(asked) else {
                 bail!("{spec}: nothing is wrong with it");
             };
             ensure!(words.starts_with(begins), "{spec}: {words}");
@@ -264,7 +269,7 @@ async fn a_workflow_that_could_not_run_is_refused_with_the_words_of_its_conditio
                 Ok(_) => bail!("was taken: {words}"),
                 Err(error) => {
                     let told = refused(&error);
-                    let right = told.contains(&words) && told.contains("workflow.oarmaster.dev");
+                    let right = told.contains(&words) && told.contains("objects.oarmaster.dev");
                     ensure!(right, "should say {words}, says: {told}");
                 }
             }

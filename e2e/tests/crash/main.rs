@@ -6,9 +6,12 @@
 
 mod support;
 
+mod chaos;
 mod gateway;
 mod items;
 mod operator;
 mod requests;
+mod restore;
 mod sandbox;
+mod unchecked;
 mod workflow;

@@ -21,10 +21,11 @@ fn what_a_write_of_a_workflow_is_called() {
         json!({"regarding": about, "reason": "StepStarted", "action": "Stepr1-left-abc"})
     };
     let status = |status: Value| {
-        json!([
-            {"op": "replace", "path": "/metadata/resourceVersion", "value": "7"},
-            {"op": "add", "path": "/status", "value": status},
-        ])
+        let version = json!({"op": "replace", "path": "/metadata/resourceVersion", "value": "7"});
+        let fields = status.as_object().unwrap().iter().map(
+            |(field, value)| json!({"op": "add", "path": format!("/status/{field}"), "value": value}),
+        );
+        Value::Array([version].into_iter().chain(fields).collect())
     };
     let active = |active: Value| status(json!({"steps": {"progress": "1/7", "active": [active]}}));
     let ended = json!({"progress": "7/7", "ending": {"phase": "Succeeded"}});

@@ -162,10 +162,13 @@ async fn a_killed_webhook_is_named_by_the_refusal_and_comes_back() -> Result<()>
         .await?;
         ensure!(!told.refused.is_empty(), "no creation met a killed pod");
         for why in &told.refused {
-            ensure!(
-                why.contains("failed calling webhook \"requester.oarmaster.dev\""),
-                "{why}"
-            );
+            // It is asked for the requester, and then whether the Task could run.
+            let named = ["requester", "objects"].map(|webhook| {
+                why.contains(&format!(
+                    "failed calling webhook \"{webhook}.oarmaster.dev\""
+                ))
+            });
+            ensure!(named.contains(&true), "{why}");
         }
         taken(space).await
     })

@@ -1,4 +1,4 @@
-//! The installation is upgraded, removed and installed again while Tasks run.
+//! The installation is upgraded from the chart before, removed and installed again while Tasks run.
 
 use crate::support::{agent, alone, create, key, mocked, pool, task, with_class};
 use anyhow::{Context as _, Result, ensure};
@@ -123,6 +123,8 @@ async fn live(space: &Space, class: &str) -> Result<()> {
     .await?;
     // First, since a build may take longer than a call may be held.
     next_images(cluster).await?;
+    let values = release::values(cluster).await?;
+    release::previous(cluster).await?;
     let mut worker = agent(&[]);
     worker["spec"]["sandbox"]["class"] = json!({"name": class});
     create(space, &[key("one"), mocked(&mock), pool(), worker]).await?;
@@ -132,7 +134,6 @@ async fn live(space: &Space, class: &str) -> Result<()> {
     let before = pods(space).await?;
     assert_eq!(before.len(), TASKS);
 
-    let values = release::values(cluster).await?;
     let tag = format!("images.tag={TAG}");
     release::upgrade(cluster, &[&tag, "gateway.resources.limits.memory=1000Mi"]).await?;
     let ours: Api<Pod> = Api::namespaced(cluster.client.clone(), RELEASE);

@@ -39,6 +39,12 @@ impl Lookup {
         }
     }
 
+    /// What it asks with.
+    #[must_use]
+    pub const fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Passes when the snapshot has the pool and a provider of it. What it has not is looked up once. `from` is the namespace that names the pool.
     ///
     /// # Errors

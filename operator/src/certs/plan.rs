@@ -38,6 +38,22 @@ pub struct LeafTimes {
     pub ca: i64,
 }
 
+impl CaTimes {
+    /// When the CA that signs ends.
+    #[must_use]
+    pub fn ends(self) -> i64 {
+        self.issued + CA_LIFE
+    }
+}
+
+impl LeafTimes {
+    /// When the leaf ends.
+    #[must_use]
+    pub fn ends(self) -> i64 {
+        self.issued + LEAF_LIFE
+    }
+}
+
 /// What the administrator says about renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {

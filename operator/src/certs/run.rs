@@ -4,6 +4,7 @@ use super::issue::{self, Pair};
 use super::plan::{LeafTimes, Rules, Step, plan};
 use super::secret::{self, Secrets, Seen};
 use super::store::{Ca, Unreadable, encode, is_ca_mark, leaf_mark, leaf_times};
+use crate::serve::Expiry;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, Patch, PatchParams, PostParams};
@@ -38,6 +39,7 @@ pub struct Certificates {
     dir: PathBuf,
     rules: Rules,
     leaves: Vec<Leaf>,
+    expiry: Expiry,
     /// The CA as this process last wrote or read it: the mount is behind for a while.
     known: Option<Ca>,
     behind_since: Option<Instant>,
@@ -81,6 +83,7 @@ impl Certificates {
         dir: PathBuf,
         rules: Rules,
         leaves: Vec<Leaf>,
+        expiry: Expiry,
     ) -> Self {
         Self {
             secrets: Secrets::new(client.clone(), namespace),
@@ -90,6 +93,7 @@ impl Certificates {
             leaves,
             known: None,
             behind_since: None,
+            expiry,
         }
     }
 
@@ -133,6 +137,7 @@ impl Certificates {
             self.known = Some(ca.clone());
             let now = Timestamp::now().as_second();
             let times: Vec<_> = leaves.iter().map(|seen| leaf_times(&seen.mark)).collect();
+            self.tell(&ca, &times);
             let step = plan(Some(ca.times()), &times, self.rules, now);
             match step {
                 Step::CreateCa | Step::StageCa | Step::PromoteCa | Step::RetireCa => {
@@ -151,6 +156,16 @@ impl Certificates {
                     self.publish(&ca.bundle()).await?;
                     return Ok((ca.bundle(), wait));
                 }
+            }
+        }
+    }
+
+    /// Shows when each certificate ends.
+    fn tell(&self, ca: &Ca, leaves: &[Option<LeafTimes>]) {
+        self.expiry.set(CA_SECRET, ca.times().ends());
+        for (leaf, times) in self.leaves.iter().zip(leaves) {
+            if let Some(times) = times {
+                self.expiry.set(leaf.secret, times.ends());
             }
         }
     }

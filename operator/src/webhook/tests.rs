@@ -33,7 +33,7 @@ fn the_ca_is_added_and_replaced_under_the_version_that_was_seen() {
 }
 
 #[test]
-fn what_checks_workflows_gets_the_ca_as_what_stamps_tasks() {
+fn what_checks_objects_gets_the_ca_as_what_stamps_tasks() {
     let webhooks = json!([service("ns", NAME, None)]);
     let stamps = configuration(webhooks.clone());
     let checks = ValidatingWebhookConfiguration {

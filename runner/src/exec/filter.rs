@@ -2,6 +2,12 @@
 //!
 //! It stands on top of the container runtime's default profile and does not rely on it. With egress TCP is left, for Landlock to say where to.
 
+mod calls;
+
+use calls::{
+    ALWAYS, Arch, CLONE, CLONE3, Call, OF_A_PROCESS, SENDMMSG, SENDMSG, SENDTO, SETPRIORITY,
+    SETSOCKOPT, SOCKET, SOCKETPAIR,
+};
 use nix::libc;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
@@ -19,41 +25,40 @@ pub(super) enum Error {
 }
 
 #[cfg(target_arch = "x86_64")]
-const ARCH: TargetArch = TargetArch::x86_64;
+const HERE: Arch = Arch::X86_64;
 #[cfg(target_arch = "aarch64")]
-const ARCH: TargetArch = TargetArch::aarch64;
+const HERE: Arch = Arch::Aarch64;
+
+/// What is refused: calls, and which of them by their arguments. A call without rules is refused whatever they are.
+type Rules = Vec<(Call, Vec<SeccompRule>)>;
 
 /// Confines this thread and all it starts. Sets no_new_privs. `supervisor` has the ids of the supervisor's process and threads: most calls
 /// take the one for the other.
 pub(super) fn apply(supervisor: &[u32], egress: bool) -> Result<(), Error> {
-    for program in programs(supervisor, egress)? {
+    for program in programs(HERE, supervisor, egress)? {
         apply_filter(&program)?;
     }
     Ok(())
 }
 
 /// One program per error code, since seccompiler knows one action per program. The kernel runs all; an error beats "allow".
-fn programs(supervisor: &[u32], egress: bool) -> Result<Vec<BpfProgram>, Error> {
+fn programs(arch: Arch, supervisor: &[u32], egress: bool) -> Result<Vec<BpfProgram>, Error> {
     let unix_only = vec![argument(0, SeccompCmpOp::Ne, UNIX)?];
     let socket = if egress {
         unix_or_tcp()?
     } else {
         unix_only.clone()
     };
-    let sockets = [
-        (libc::SYS_socket, socket),
-        (libc::SYS_socketpair, unix_only),
-    ]
-    .into();
+    let sockets = vec![(SOCKET, socket), (SOCKETPAIR, unix_only)];
     let mut refused = refused(supervisor)?;
     if egress {
         refused.extend(past_landlock()?);
     }
     Ok(vec![
-        program(sockets, libc::EACCES)?,
-        program(refused, libc::EPERM)?,
+        program(arch, sockets, libc::EACCES)?,
+        program(arch, refused, libc::EPERM)?,
         // glibc falls back to clone, whose flags a filter can see.
-        program(BTreeMap::from([(libc::SYS_clone3, vec![])]), libc::ENOSYS)?,
+        program(arch, vec![(CLONE3, vec![])], libc::ENOSYS)?,
     ])
 }
 
@@ -91,7 +96,7 @@ fn unix_or_tcp() -> Result<Vec<SeccompRule>, Error> {
 }
 
 /// Ways to connect a TCP socket that do not ask Landlock: TCP Fast Open in a send, and turning it into a socket of another kind (SMC).
-fn past_landlock() -> Result<[(i64, Vec<SeccompRule>); 4], Error> {
+fn past_landlock() -> Result<Rules, Error> {
     const FAST_OPEN: u64 = 0x2000_0000;
     const TCP_ULP: u64 = 31;
     let fast_open = |flags| argument(flags, SeccompCmpOp::MaskedEq(FAST_OPEN), FAST_OPEN);
@@ -99,20 +104,31 @@ fn past_landlock() -> Result<[(i64, Vec<SeccompRule>); 4], Error> {
         condition(1, SeccompCmpOp::Eq, TCP)?,
         condition(2, SeccompCmpOp::Eq, TCP_ULP)?,
     ])?;
-    Ok([
-        (libc::SYS_sendto, vec![fast_open(3)?]),
-        (libc::SYS_sendmsg, vec![fast_open(2)?]),
-        (libc::SYS_sendmmsg, vec![fast_open(3)?]),
-        (libc::SYS_setsockopt, vec![other_kind]),
+    Ok(vec![
+        (SENDTO, vec![fast_open(3)?]),
+        (SENDMSG, vec![fast_open(2)?]),
+        (SENDMMSG, vec![fast_open(3)?]),
+        (SETSOCKOPT, vec![other_kind]),
     ])
 }
 
-fn program(rules: BTreeMap<i64, Vec<SeccompRule>>, errno: i32) -> Result<BpfProgram, Error> {
+fn program(arch: Arch, rules: Rules, errno: i32) -> Result<BpfProgram, Error> {
+    let mut by_number: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+    for (call, rules) in rules {
+        by_number
+            .entry(call.number(arch))
+            .or_default()
+            .extend(rules);
+    }
+    let target = match arch {
+        Arch::X86_64 => TargetArch::x86_64,
+        Arch::Aarch64 => TargetArch::aarch64,
+    };
     let filter = SeccompFilter::new(
-        rules,
+        by_number,
         SeccompAction::Allow,
         SeccompAction::Errno(errno.unsigned_abs()),
-        ARCH,
+        target,
     )?;
     let mut program = x32_refused();
     program.extend(BpfProgram::try_from(filter)?);
@@ -120,6 +136,7 @@ fn program(rules: BTreeMap<i64, Vec<SeccompRule>>, errno: i32) -> Result<BpfProg
 }
 
 /// x32 calls share the architecture of x86-64 and are told by a bit in the call's number, which seccompiler does not look at.
+/// On arm64 no call has such a number.
 fn x32_refused() -> BpfProgram {
     const X32_BIT: u32 = 0x4000_0000;
     const LOAD_NUMBER: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS, offset 0 of seccomp_data is the call's number
@@ -156,76 +173,7 @@ fn argument(index: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule
     rule(vec![condition(index, operator, value)?])
 }
 
-fn refused(supervisor: &[u32]) -> Result<BTreeMap<i64, Vec<SeccompRule>>, Error> {
-    const ALWAYS: [i64; 50] = [
-        libc::SYS_io_uring_setup,
-        libc::SYS_io_uring_enter,
-        libc::SYS_io_uring_register,
-        libc::SYS_mount,
-        libc::SYS_umount2,
-        libc::SYS_pivot_root,
-        libc::SYS_chroot,
-        libc::SYS_move_mount,
-        libc::SYS_open_tree,
-        libc::SYS_fsopen,
-        libc::SYS_fsconfig,
-        libc::SYS_fsmount,
-        libc::SYS_fspick,
-        libc::SYS_mount_setattr,
-        libc::SYS_bpf,
-        libc::SYS_add_key,
-        libc::SYS_request_key,
-        libc::SYS_keyctl,
-        libc::SYS_perf_event_open,
-        libc::SYS_userfaultfd,
-        // Its pages can neither be swapped nor seen in the process's memory.
-        libc::SYS_memfd_secret,
-        libc::SYS_ptrace,
-        libc::SYS_process_vm_readv,
-        libc::SYS_process_vm_writev,
-        libc::SYS_process_madvise,
-        libc::SYS_process_mrelease,
-        libc::SYS_pidfd_getfd,
-        libc::SYS_kcmp,
-        libc::SYS_kexec_load,
-        libc::SYS_kexec_file_load,
-        libc::SYS_reboot,
-        libc::SYS_init_module,
-        libc::SYS_finit_module,
-        libc::SYS_delete_module,
-        libc::SYS_unshare,
-        libc::SYS_setns,
-        libc::SYS_open_by_handle_at,
-        libc::SYS_fanotify_init,
-        libc::SYS_fanotify_mark,
-        libc::SYS_quotactl,
-        libc::SYS_quotactl_fd,
-        libc::SYS_acct,
-        libc::SYS_swapon,
-        libc::SYS_swapoff,
-        libc::SYS_settimeofday,
-        libc::SYS_clock_settime,
-        libc::SYS_vhangup,
-        libc::SYS_sethostname,
-        libc::SYS_setdomainname,
-        libc::SYS_syslog,
-    ];
-    /// Calls that name a process, and in which argument. The kernel asks for the same user id only: a program could take the supervisor's
-    /// descriptors away, or its turn on the CPU. From signals it shields PID 1 only while that has no handler.
-    const OF_A_PROCESS: [(i64, u8); 12] = [
-        (libc::SYS_kill, 0),
-        (libc::SYS_tkill, 0),
-        (libc::SYS_tgkill, 0),
-        (libc::SYS_rt_sigqueueinfo, 0),
-        (libc::SYS_rt_tgsigqueueinfo, 0),
-        (libc::SYS_pidfd_open, 0),
-        (libc::SYS_prlimit64, 0),
-        (libc::SYS_sched_setaffinity, 0),
-        (libc::SYS_sched_setattr, 0),
-        (libc::SYS_sched_setparam, 0),
-        (libc::SYS_sched_setscheduler, 0),
-        (libc::SYS_setpriority, 1),
-    ];
+fn refused(supervisor: &[u32]) -> Result<Rules, Error> {
     /// CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET. (NEWTIME exists in clone3 and unshare only.)
     const NAMESPACES: [u64; 7] = [
         0x0002_0000,
@@ -237,24 +185,24 @@ fn refused(supervisor: &[u32]) -> Result<BTreeMap<i64, Vec<SeccompRule>>, Error>
         0x4000_0000,
     ];
 
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALWAYS.map(|call| (call, vec![])).into();
+    let mut rules: Rules = ALWAYS.map(|call| (call, vec![])).into();
     for (call, index) in OF_A_PROCESS {
         let named = supervisor
             .iter()
             .map(|id| argument(index, SeccompCmpOp::Eq, u64::from(*id)))
             .collect::<Result<_, Error>>()?;
-        rules.insert(call, named);
+        rules.push((call, named));
     }
     // Of all processes of a user, and so of the supervisor.
     let of_a_user = argument(0, SeccompCmpOp::Eq, u64::from(libc::PRIO_USER))?;
-    rules
-        .entry(libc::SYS_setpriority)
-        .or_default()
-        .push(of_a_user);
+    rules.push((SETPRIORITY, vec![of_a_user]));
     let namespaces = NAMESPACES
         .into_iter()
         .map(|flag| argument(0, SeccompCmpOp::MaskedEq(flag), flag))
         .collect::<Result<_, Error>>()?;
-    rules.insert(libc::SYS_clone, namespaces);
+    rules.push((CLONE, namespaces));
     Ok(rules)
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,7 +28,7 @@ const HEADER_1: usize = 32;
 pub const HEADER_3: usize = 104;
 /// Frames begin at multiples of this.
 pub const ALIGN: usize = 8;
-/// The first bytes, with the format's version. Payloads are JSON without control characters, so no payload looks like a frame.
+/// The first bytes, with the format's version. Payloads are JSON, and what is sealed is base64: no byte is zero, so no payload looks like a frame.
 pub const MAGIC: &[u8] = b"OAR2";
 const MAGIC_1: &[u8] = b"OAR1";
 const MAGIC_3: &[u8] = b"OAR3";

@@ -80,11 +80,27 @@ impl Store {
         (swept.artifacts, swept.journals) = self.change(decide, |_, counts| counts).await?;
         // Before anything is written: they may be what a full disk is full of.
         swept.blobs = self.sweep_blobs().await?;
+        self.blocking(|store| store.drop_keys()).await?;
         let store = self.clone();
         let condensed = tokio::task::spawn_blocking(move || store.condense(&kept, now)).await;
         (swept.segments, swept.grown) = condensed
             .map_err(|error| Refusal::Internal(format!("the pass was given up: {error}")))??;
         Ok(swept)
+    }
+
+    /// The keys of Tasks that leave go first: what stands of them in segments is no longer readable. Returns how many went.
+    pub(crate) fn drop_keys(&self) -> Result<usize, StoreError> {
+        // One that is about to begin may have its key already, and is known only a moment later.
+        let leaving: HashSet<String> = self.lock().state.leaving.keys().cloned().collect();
+        self.sealer().retain(|of| !leaving.contains(of))
+    }
+
+    /// Ends the segment that is written to, where there is room for the next.
+    pub(crate) fn end_segment(&self) {
+        let _core = self.lock();
+        if self.full().is_none() {
+            self.roll();
+        }
     }
 
     /// How long what is kept, now.

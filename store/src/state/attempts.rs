@@ -4,7 +4,7 @@ use super::{State, Task};
 use crate::Refusal;
 use crate::entry::Entry;
 use crate::error::Bound;
-use oarmaster_protocol::admin::{MAX_LABELS, OpenAttempt, RunsIn, TaskBudget};
+use oarmaster_protocol::admin::{Fence, MAX_LABELS, OpenAttempt, RunsIn, TaskBudget};
 use oarmaster_protocol::assignment::{MAX_ASSIGNMENT_BYTES, Target, TaskRef};
 use oarmaster_protocol::journal::{Body, Record};
 use oarmaster_protocol::task::ClaimRequest;
@@ -112,6 +112,7 @@ impl State {
             return Err(Refusal::Invalid("a Task is not its own parent".into()));
         }
         if known.is_none() {
+            self.is_new(&task, request.parent.as_deref())?;
             self.room_above(parent.as_deref(), request.ends)?;
         }
         let mut records = Records::new(known, now);
@@ -124,7 +125,7 @@ impl State {
             let reason = format!("attempt {attempt} was opened");
             entries.push(Entry::Record {
                 task: uid.to_owned(),
-                record: records.next(*lower, Body::Fenced { reason }),
+                record: records.next(*lower, Body::Fenced { reason, ends: None }),
             });
         }
         entries.push(Entry::Attempt {
@@ -171,6 +172,20 @@ impl State {
         Ok(())
     }
 
+    /// Whether its parent has not had it already, under another UID. What a Task asks for has a name of its own and is made once: made again, it was
+    /// forgotten by a cluster that was restored to a point before it.
+    fn is_new(&self, task: &TaskRef, parent: Option<&str>) -> Result<(), Refusal> {
+        let name = (task.namespace.clone(), task.name.clone());
+        let before = self.names.get(&name).and_then(|uid| self.tasks.get(uid));
+        match before.filter(|before| parent.is_some() && before.parent.as_deref() == parent) {
+            None => Ok(()),
+            Some(_) => Err(Refusal::Fenced(format!(
+                "Task {} was begun before, by the same Task, under another UID: the cluster was restored to a point before that",
+                task.name
+            ))),
+        }
+    }
+
     /// Raises the budget.
     pub fn decide_raise_budget(
         &self,
@@ -190,22 +205,29 @@ impl State {
         }])
     }
 
-    /// Fences an attempt.
+    /// Fences an attempt. Of one that has ended without success it is written down that no other one follows, where that is so.
     pub fn decide_fence(
         &self,
         uid: &str,
         attempt: u32,
-        reason: &str,
+        fence: &Fence,
         now: i64,
     ) -> Result<Vec<Entry>, Refusal> {
         let (task, found) = self.attempt(uid, attempt)?;
-        if !found.is_open() {
+        let newest = task.attempts.last_key_value().map(|(newest, _)| *newest);
+        let ends = fence.ends.filter(|_| {
+            let outcome = found.outcome.as_ref();
+            newest == Some(attempt)
+                && found.over.is_none()
+                && outcome.is_none_or(|outcome| outcome.failure.is_some())
+        });
+        if !found.is_open() && ends.is_none() {
             return Ok(Vec::new());
         }
-        let reason = shorten(reason, 1024);
+        let reason = shorten(&fence.reason, 1024);
         Ok(vec![Entry::Record {
             task: uid.to_owned(),
-            record: Records::new(Some(task), now).next(attempt, Body::Fenced { reason }),
+            record: Records::new(Some(task), now).next(attempt, Body::Fenced { reason, ends }),
         }])
     }
 

@@ -1,11 +1,12 @@
 //! The fold: what each entry does to the state.
 
-use super::{At, Attempt, CallAt, Hop, RecordAt, Segment, State, Task, is_pilot, view};
+use super::{At, Attempt, BlobAt, CallAt, Hop, RecordAt, Segment, State, Task, is_pilot, view};
 use crate::IN_DOUBT;
+use crate::blobs;
 use crate::entry::{Entry, Reserve};
 use crate::rows;
 use crate::scope::CounterId;
-use oarmaster_protocol::admin::{Isolated, RunsIn};
+use oarmaster_protocol::admin::{Isolated, Over, RunsIn};
 use oarmaster_protocol::journal::{Body, CallUsage, Checkpoint, Record};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -59,16 +60,25 @@ impl State {
         task.segments = (task.segments.0.min(segment), task.segments.1.max(segment));
         let bytes = task.journal_bytes;
         let new = match entry {
-            Entry::Artifact { artifact, .. } => vec![(&artifact.digest, artifact.size)],
-            Entry::Blob { blob, .. } | Entry::Kept { blob, .. } => vec![(&blob.digest, blob.size)],
-            Entry::TakenOver { blobs, .. } => {
-                blobs.iter().map(|blob| (&blob.digest, blob.size)).collect()
+            Entry::Artifact { artifact, key, .. } => vec![(&artifact.digest, artifact.size, key)],
+            Entry::Blob { blob, key, .. } | Entry::Kept { blob, key, .. } => {
+                vec![(&blob.digest, blob.size, key)]
+            }
+            Entry::TakenOver { blobs, keys, .. } => {
+                let keys = keys.iter().chain(std::iter::repeat(&None));
+                let parts = blobs.iter().zip(keys);
+                parts
+                    .map(|(blob, key)| (&blob.digest, blob.size, key))
+                    .collect()
             }
             _ => Vec::new(),
         };
-        for (digest, size) in new {
-            if task.blobs.insert(digest.clone(), size).is_none() {
-                self.held.add(digest, size);
+        for (digest, size, key) in new {
+            // The same bytes again are there already, under the key that they came with first.
+            if !task.blobs.contains_key(digest) {
+                self.held.add(&blobs::name(digest, key.as_ref()), size);
+                let key = key.clone();
+                task.blobs.insert(digest.clone(), BlobAt { size, key });
             }
         }
         let settled = entry.record().and_then(|record| task.settles(&record.body));
@@ -77,8 +87,8 @@ impl State {
         task.apply(entry, at)?;
         self.shared.follow(task, entry.record());
         if let Some(record) = entry.record() {
-            for (digest, size) in task.keep(&record.body) {
-                self.held.give_back(&digest, size);
+            for (digest, blob) in task.keep(&record.body) {
+                self.held.give_back(&blob.name(&digest), blob.size);
             }
         }
         let after = (task.sum, task.reserved);
@@ -230,6 +240,7 @@ impl Task {
             session: None,
             nonces: Vec::new(),
             fenced: false,
+            over: None,
             isolated: None,
             outcome: None,
             score: None,
@@ -285,7 +296,14 @@ impl Task {
             Body::Result { outcome } => {
                 self.attempt_mut(record)?.outcome = Some(outcome.clone());
             }
-            Body::Fenced { .. } => self.attempt_mut(record)?.fenced = true,
+            Body::Fenced { reason, ends } => {
+                let found = self.attempt_mut(record)?;
+                found.fenced |= found.outcome.is_none();
+                if let Some(class) = *ends {
+                    let reason = reason.clone();
+                    found.over = Some(Over { class, reason });
+                }
+            }
             Body::ToolIntent { .. } => self.tool_calls = self.tool_calls.saturating_add(1),
             Body::Asked { id, what, .. } => self.asked(id, what, record),
             Body::Answered { id, task, .. } => self.answered(id, record.seq, task.as_ref())?,
@@ -304,7 +322,7 @@ impl Task {
     }
 
     /// Lets go of the layers that a checkpoint of everything makes needless, and returns them. What the Task began with stays: it may begin anew.
-    fn keep(&mut self, body: &Body) -> Vec<(String, u64)> {
+    fn keep(&mut self, body: &Body) -> Vec<(String, BlobAt)> {
         let Some(Checkpoint::Layer { base, blobs }) = body.checkpoint() else {
             return Vec::new();
         };

@@ -3,11 +3,12 @@
 //! A Task that begins with a workspace has its parts from then on, as if it had sent them: it goes on from them in each attempt, and what it keeps
 //! stands on them. So a chain needs no Task but the last one, and none of the bytes is there twice.
 
-use super::{By, State, Task};
+use super::{BlobAt, By, State, Task};
 use crate::Refusal;
 use crate::entry::Entry;
+use crate::seal::BlobKey;
 use oarmaster_protocol::assignment::{Placed, TaskRef};
-use oarmaster_protocol::journal::{Checkpoint, Outcome};
+use oarmaster_protocol::journal::{Blob, Checkpoint, Outcome};
 
 impl State {
     /// Lets a Task have the workspace that another one kept, once.
@@ -36,15 +37,21 @@ impl State {
                 "the workspace of Task {name} is no longer kept (gateway.retention.artifacts); run that Task again"
             )));
         }
+        let key = |blob: &Blob| source.blobs.get(&blob.digest)?.key.clone();
+        let mut keys: Vec<Option<BlobKey>> = blobs.iter().map(key).collect();
+        if keys.iter().all(Option::is_none) {
+            keys.clear();
+        }
         Ok(vec![Entry::TakenOver {
             task: by.task.to_owned(),
             from: from.uid.clone(),
             blobs: blobs.clone(),
+            keys,
         }])
     }
 
     /// Whether the bytes of an artifact may be read by the Task in whose assignment it stands.
-    pub fn check_placed(&self, uid: &str, placed: &Placed) -> Result<&Task, Refusal> {
+    pub fn check_placed(&self, uid: &str, placed: &Placed) -> Result<(&Task, &BlobAt), Refusal> {
         let (source, outcome) = self.ended(self.task(uid)?, &placed.task)?;
         let (name, of) = (&placed.name, &placed.task.name);
         let mut kept = outcome.artifacts.iter();
@@ -53,12 +60,12 @@ impl State {
                 "Task {of} kept no such artifact {name}"
             )));
         }
-        if !source.blobs.contains_key(&placed.digest) {
+        let Some(blob) = source.blobs.get(&placed.digest) else {
             return Err(Refusal::NotFound(format!(
                 "artifact {name} of Task {of} is no longer kept (gateway.retention.artifacts); run that Task again"
             )));
-        }
-        Ok(source)
+        };
+        Ok((source, blob))
     }
 
     /// A Task of the same namespace, and how it ended.

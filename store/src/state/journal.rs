@@ -3,6 +3,7 @@
 use super::attempts::Records;
 use super::{By, RecordAt, State, Task, is_pilot};
 use crate::entry::Entry;
+use crate::seal::BlobKey;
 use crate::{MAX_APPEND_BYTES, MAX_APPEND_RECORDS, Refusal};
 use oarmaster_protocol::journal::{
     Artifact, Blob, Body, Checkpoint, MAX_OUTPUT_BYTES, MAX_RECORD_BYTES, Outcome,
@@ -99,6 +100,7 @@ impl State {
         &self,
         by: By<'_>,
         artifact: &Artifact,
+        key: Option<&BlobKey>,
         quota: u64,
         journal: u64,
     ) -> Result<Vec<Entry>, Refusal> {
@@ -119,6 +121,7 @@ impl State {
         Ok(vec![Entry::Artifact {
             task: by.task.to_owned(),
             artifact: artifact.clone(),
+            key: key.cloned(),
         }])
     }
 }
@@ -129,6 +132,7 @@ impl State {
         &self,
         by: By<'_>,
         blob: &Blob,
+        key: Option<&BlobKey>,
         quota: u64,
         journal: u64,
     ) -> Result<Vec<Entry>, Refusal> {
@@ -141,6 +145,7 @@ impl State {
         Ok(vec![Entry::Blob {
             task: by.task.to_owned(),
             blob: blob.clone(),
+            key: key.cloned(),
         }])
     }
 }
@@ -186,7 +191,8 @@ fn missing_blob<'b>(task: &Task, body: &'b Body) -> Option<&'b str> {
 
 /// The first of these that the Task does not have.
 pub(super) fn missing<'b>(task: &Task, blobs: &'b [Blob]) -> Option<&'b str> {
-    let missing = |blob: &&Blob| task.blobs.get(&blob.digest) != Some(&blob.size);
+    let missing =
+        |blob: &&Blob| task.blobs.get(&blob.digest).map(|known| known.size) != Some(blob.size);
     blobs.iter().find(missing).map(|blob| blob.digest.as_str())
 }
 

@@ -3,6 +3,7 @@
 use super::{State, Task};
 use crate::Refusal;
 use crate::entry::Entry;
+use crate::seal::BlobKey;
 use oarmaster_protocol::admin::MAX_KEPT_READ;
 use oarmaster_protocol::journal::Blob;
 use std::collections::BTreeSet;
@@ -31,7 +32,7 @@ impl State {
         uid: &str,
         step: &str,
         items: &BTreeSet<u32>,
-        blob: &Blob,
+        (blob, key): (&Blob, Option<&BlobKey>),
         quota: u64,
         journal: u64,
     ) -> Result<Vec<Entry>, Refusal> {
@@ -49,6 +50,7 @@ impl State {
             step: step.to_owned(),
             items,
             blob: blob.clone(),
+            key: key.cloned(),
         }])
     }
 }
@@ -154,7 +156,7 @@ mod tests {
             let mut newest = BTreeMap::new();
             for (number, items) in writes.iter().enumerate() {
                 let blob = Blob { digest: format!("{number}"), size: 1 };
-                task.blobs.insert(blob.digest.clone(), 1);
+                task.blobs.insert(blob.digest.clone(), crate::state::BlobAt { size: 1, key: None });
                 task.keep_items("work", &stretches(items), &blob);
                 newest.extend(items.iter().map(|item| (*item, blob.digest.clone())));
             }

@@ -36,8 +36,9 @@ pub use shared::Shared;
 use crate::entry::{Entry, Reserve};
 use crate::log::Place;
 use crate::scope::CounterId;
+use crate::seal::BlobKey;
 use crate::{Refusal, Window};
-use oarmaster_protocol::admin::{Isolated, RunsIn, TaskBudget};
+use oarmaster_protocol::admin::{Isolated, Over, RunsIn, TaskBudget};
 use oarmaster_protocol::assignment::{Score, TaskRef};
 use oarmaster_protocol::journal::{Artifact, Blob, Body, CallUsage, Outcome};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -174,7 +175,7 @@ pub struct Task {
     pub models: Vec<String>,
     pub artifacts: BTreeMap<String, Artifact>,
     /// Every blob of the Task by digest, replaced artifacts too: they take up disk.
-    pub blobs: BTreeMap<String, u64>,
+    pub blobs: BTreeMap<String, BlobAt>,
     /// Digests of those that are the last checkpoint of the workspace.
     pub layers: BTreeSet<String>,
     /// The parts of the workspace that it began with, which another Task had kept: it may begin with them again.
@@ -203,6 +204,15 @@ pub struct Below {
     pub tasks: u64,
 }
 
+/// Bytes of a Task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlobAt {
+    /// How many they are.
+    pub size: u64,
+    /// What they are sealed with.
+    pub key: Option<BlobKey>,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attempt {
     pub runs_in: RunsIn,
@@ -219,6 +229,8 @@ pub struct Attempt {
     /// Of every claim, the newest last.
     pub nonces: Vec<String>,
     pub fenced: bool,
+    /// The Task ended with it.
+    pub over: Option<Over>,
     pub isolated: Option<Isolated>,
     pub outcome: Option<Outcome>,
     /// The best of its judge.

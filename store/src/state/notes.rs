@@ -49,6 +49,14 @@ impl Notes {
             .filter(|(_, id, _)| query.id.as_ref().is_none_or(|wanted| wanted == id))
     }
 
+    /// The ids of all notes for a person, by owner.
+    pub fn for_person(&self, requester: &str) -> Vec<(NoteOwner, Vec<String>)> {
+        let mine = self.owners.iter();
+        let mine = mine.filter(|(owner, _)| owner.requester == requester);
+        mine.map(|(owner, notes)| (owner.clone(), notes.keys().cloned().collect()))
+            .collect()
+    }
+
     /// The oldest notes of an owner that leave room for another one of so many bytes.
     pub fn in_the_way(&self, owner: &NoteOwner, bytes: u64) -> Vec<String> {
         let mut notes: Vec<_> = self.owners.get(owner).into_iter().flatten().collect();

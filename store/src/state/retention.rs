@@ -1,7 +1,8 @@
 //! What is no longer kept: what it does to the state, and deciding what is due.
 
 use super::{At, Segment, State, Task};
-use crate::entry::Totals;
+use crate::Erased;
+use crate::entry::{Entry, Totals};
 use crate::options::Retention;
 use oarmaster_protocol::assignment::TaskRef;
 use std::collections::{BTreeSet, HashSet};
@@ -76,9 +77,72 @@ impl State {
         stale.range(..full).copied().collect()
     }
 
-    /// Whether a Task has this blob.
-    pub fn names_blob(&self, digest: &str) -> bool {
-        self.held.has(digest)
+    /// The Tasks that a person asked for.
+    pub fn asked_for_by(&self, requester: &str) -> impl Iterator<Item = &Task> {
+        let tasks = self.tasks.values();
+        tasks.filter(move |task| task.requested_by.as_deref() == Some(requester))
+    }
+
+    /// What lets go of a person's Tasks that are `over`, and of the notes for that person.
+    pub fn decide_erase(
+        &self,
+        requester: &str,
+        over: &HashSet<String>,
+        at_ms: i64,
+    ) -> (Vec<Entry>, Erased) {
+        let mine: Vec<&Task> = self.asked_for_by(requester).collect();
+        let gone = mine.iter().filter(|task| task.is_idle());
+        let gone = gone.map(|task| task.task.uid.as_str());
+        let mut gone: BTreeSet<&str> = gone.filter(|uid| over.contains(*uid)).collect();
+        // What a Task spent counts in the budget of the one above it, which is read back from its rows.
+        let counts = |gone: &BTreeSet<&str>, task: &Task| {
+            let above = task.parent.as_deref();
+            above.is_some_and(|above| self.tasks.contains_key(above) && !gone.contains(above))
+        };
+        loop {
+            let before = gone.len();
+            let kept: Vec<&str> = mine
+                .iter()
+                .filter(|task| counts(&gone, task))
+                .map(|task| task.task.uid.as_str())
+                .collect();
+            for uid in kept {
+                gone.remove(uid);
+            }
+            if gone.len() == before {
+                break;
+            }
+        }
+        let stays = |task: &&&Task| !gone.contains(task.task.uid.as_str());
+        let mut stay: Vec<TaskRef> = mine
+            .iter()
+            .filter(stays)
+            .map(|task| task.task.clone())
+            .collect();
+        stay.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        let notes = self.notes.for_person(requester);
+        let erased = Erased {
+            tasks: gone.len() as u64,
+            notes: notes.iter().map(|(_, ids)| ids.len() as u64).sum(),
+            stay,
+        };
+        let tasks: Vec<String> = gone.into_iter().map(str::to_owned).collect();
+        let mut entries = Vec::new();
+        if !tasks.is_empty() {
+            entries.push(Entry::Expired { at_ms, tasks });
+        }
+        let forgotten = notes.into_iter().map(|(owner, notes)| Entry::Forgotten {
+            at_ms,
+            owner,
+            notes,
+        });
+        entries.extend(forgotten);
+        (entries, erased)
+    }
+
+    /// Whether a Task has the blob of this name.
+    pub fn names_blob(&self, name: &str) -> bool {
+        self.held.has(name)
     }
 
     /// Since when the segment that is written to is written to.
@@ -104,8 +168,8 @@ impl State {
     pub(super) fn apply_released(&mut self, tasks: &[String]) {
         for uid in tasks {
             if let Some(task) = self.tasks.get_mut(uid) {
-                for (digest, size) in std::mem::take(&mut task.blobs) {
-                    self.held.give_back(&digest, size);
+                for (digest, blob) in std::mem::take(&mut task.blobs) {
+                    self.held.give_back(&blob.name(&digest), blob.size);
                 }
             }
         }
@@ -114,7 +178,7 @@ impl State {
     /// A Task may be unknown: it has left already.
     pub(super) fn apply_expired(&mut self, tasks: &[String]) {
         for uid in tasks {
-            let Some(task) = self.tasks.remove(uid) else {
+            let Some(mut task) = self.tasks.remove(uid) else {
                 continue;
             };
             self.shared.leave(&task);
@@ -125,14 +189,19 @@ impl State {
                     self.counters.give_back(&hop.scopes, hop.reserve.pico);
                 }
             }
-            for (digest, size) in &task.blobs {
-                self.held.give_back(digest, *size);
+            for (digest, blob) in std::mem::take(&mut task.blobs) {
+                self.held.give_back(&blob.name(&digest), blob.size);
             }
             self.task_bytes = self.task_bytes.saturating_sub(task.journal_bytes);
             let name = (task.task.namespace.clone(), task.task.name.clone());
             if self.names.get(&name) == Some(uid) {
                 self.names.remove(&name);
             }
+            // Their texts may be sealed for ever now: whoever reads the log again knows none of these.
+            for attempt in task.attempts.values_mut() {
+                (attempt.outcome, attempt.isolated) = (None, None);
+            }
+            task.requests.clear();
             self.leaving.insert(uid.clone(), task);
         }
     }
@@ -174,6 +243,6 @@ impl Task {
         let taken: HashSet<&String> = self.taken.iter().map(|blob| &blob.digest).collect();
         let own = self.blobs.iter();
         let own = own.filter(|(digest, _)| !taken.contains(digest));
-        own.fold(0, |sum, (_, size)| sum.saturating_add(*size))
+        own.fold(0, |sum, (_, blob)| sum.saturating_add(blob.size))
     }
 }

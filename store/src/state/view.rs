@@ -20,6 +20,7 @@ impl State {
             opened_at_ms: found.opened_ms,
             claimed_at_ms: found.claimed_ms,
             fenced: found.fenced,
+            over: found.over.clone(),
             isolated: found.isolated.clone(),
             outcome: found.outcome.clone(),
             usage: task.usage(),

@@ -139,8 +139,13 @@ async fn changed_bytes_are_not_served() {
         .put_artifact(UID, 1, &claimed.session, "a", b"hello")
         .await
         .unwrap();
-    let blob = dir.path().join("blobs").join(&artifact.digest[7..]);
-    std::fs::write(blob, b"hellO").unwrap();
+    let blobs = std::fs::read_dir(dir.path().join("blobs")).unwrap();
+    let blob = blobs.last().unwrap().unwrap().path();
+    let name = blob.file_name().unwrap().to_str().unwrap();
+    assert!(name.starts_with(&artifact.digest[7..]), "{name}");
+    let mut bytes = std::fs::read(&blob).unwrap();
+    bytes[4] ^= 0x20;
+    std::fs::write(blob, bytes).unwrap();
     let refused = store.artifact(UID, "a").await.unwrap_err();
     assert_eq!(refused.code(), ErrorCode::Internal);
 }

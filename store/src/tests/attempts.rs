@@ -1,6 +1,8 @@
 use super::*;
-use oarmaster_protocol::admin::{MAX_LABELS, RunsIn};
+use oarmaster_protocol::FailureClass;
+use oarmaster_protocol::admin::{Fence, MAX_LABELS, Over, RunsIn};
 use oarmaster_protocol::assignment::MAX_ASSIGNMENT_BYTES;
+use oarmaster_protocol::journal::{Failure, Outcome};
 use oarmaster_protocol::task::ErrorCode;
 
 #[tokio::test]
@@ -169,7 +171,8 @@ async fn a_fence_stops_and_says_why_once() {
     assert_eq!(
         records.last().unwrap().body,
         Body::Fenced {
-            reason: "cancelled".into()
+            reason: "cancelled".into(),
+            ends: None,
         }
     );
     let refused = store
@@ -179,6 +182,68 @@ async fn a_fence_stops_and_says_why_once() {
     assert_eq!(refused.code(), ErrorCode::Fenced);
     assert!(refused.to_string().contains("was fenced"));
     assert!(store.open_attempts().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn that_a_task_ends_with_an_attempt_is_kept() {
+    let ends = Fence {
+        reason: "the time is up".into(),
+        ends: Some(FailureClass::Timeout),
+    };
+    let over = Some(Over {
+        class: FailureClass::Timeout,
+        reason: "the time is up".into(),
+    });
+    let (dir, store) = store().await;
+    begin(&store, usd(1)).await;
+    let report = store.fence_as(UID, 1, &ends).await.unwrap();
+    assert!(report.fenced);
+    assert_eq!(report.over, over);
+    // The first word counts, and it outlives the process.
+    let again = store.fence_as(UID, 1, &Fence::deleted()).await.unwrap();
+    assert_eq!(again, report);
+    drop(store);
+    let store = Store::open(options(dir.path())).await.unwrap();
+    assert_eq!(store.report(UID, 1).await.unwrap(), report);
+}
+
+#[tokio::test]
+async fn of_an_attempt_that_another_one_followed_nothing_more_is_said() {
+    let (_dir, store) = store().await;
+    begin(&store, usd(1)).await;
+    let next = OpenAttempt {
+        assignment: None,
+        ..open_request(UID, usd(1))
+    };
+    store.open_attempt(UID, 2, next).await.unwrap();
+    let report = store.fence_as(UID, 1, &Fence::deleted()).await.unwrap();
+    assert!(report.fenced && report.over.is_none());
+    let report = store.fence_as(UID, 2, &Fence::deleted()).await.unwrap();
+    assert!(report.fenced && report.over.is_some());
+}
+
+#[tokio::test]
+async fn a_task_can_be_deleted_while_it_waits_for_its_next_attempt() {
+    for failure in [None, Some(FailureClass::ModelUnavailable)] {
+        let (_dir, store) = store().await;
+        let claimed = begin(&store, usd(1)).await;
+        let outcome = Outcome {
+            failure: failure.map(|class| Failure {
+                class,
+                message: "x".into(),
+                waits: None,
+            }),
+            ..Outcome::default()
+        };
+        let records = append(claimed.next, vec![Body::Result { outcome }]);
+        store
+            .append(UID, 1, &claimed.session, records)
+            .await
+            .unwrap();
+        let report = store.fence_as(UID, 1, &Fence::deleted()).await.unwrap();
+        assert!(!report.fenced, "it ended by itself");
+        assert_eq!(report.over.is_some(), failure.is_some());
+    }
 }
 
 #[tokio::test]

@@ -224,7 +224,8 @@ pub fn copy(dir: &Path) -> TempDir {
     let to = tempfile::tempdir().unwrap();
     for file in std::fs::read_dir(dir).unwrap() {
         let file = file.unwrap();
-        if file.file_name().to_string_lossy().ends_with(".log") {
+        let name = file.file_name();
+        if name.to_string_lossy().ends_with(".log") || name == "keys" {
             std::fs::copy(file.path(), to.path().join(file.file_name())).unwrap();
         }
     }

@@ -380,6 +380,8 @@ fn expected(refused: &Refusal) {
 /// The log up to a byte, as a crash could leave it: zeros or nothing behind it.
 fn cut(from: &Path, place: (u32, usize), zeros: bool) -> TempDir {
     let to = tempfile::tempdir().unwrap();
+    // On the disk before anything that is sealed with them.
+    std::fs::copy(from.join("keys"), to.path().join("keys")).unwrap();
     for segment in 0..=place.0 {
         let name = format!("{segment:08}.log");
         let mut bytes = std::fs::read(from.join(&name)).unwrap();
@@ -396,10 +398,12 @@ fn cut(from: &Path, place: (u32, usize), zeros: bool) -> TempDir {
 
 /// What must hold after a crash that kept `frames`.
 async fn check(dir: &Path, kept: &[(Place, Vec<u8>)]) {
-    let expected = fold(kept);
+    let expected = fold(dir, kept);
     let mut found = State::default();
+    let sealer = sealer(dir);
+    let mut reading = Reading::new(&sealer);
     log::replay(dir, log::Repair::Erase, &mut |number, place, payload| {
-        apply_frame(&mut found, number, place, payload)
+        apply_frame(&mut found, number, place, payload, &mut reading)
     })
     .unwrap();
     assert_eq!(found, expected, "the fold of the durable prefix");
@@ -428,7 +432,7 @@ async fn check(dir: &Path, kept: &[(Place, Vec<u8>)]) {
     let live = store.lock().state.clone();
     drop(store);
     let frames = frames(dir);
-    assert_eq!(fold(&frames), live, "live state and fold agree");
+    assert_eq!(fold(dir, &frames), live, "live state and fold agree");
     counters_are_right(&frames, &live);
     assert!(live.sdk.open.is_empty() && live.sdk.reserved == 0);
     for (id, counter) in live.counters.iter() {
@@ -502,7 +506,7 @@ proptest! {
             store.flush().await.unwrap();
             // A crash: the tickets are still out.
             let all = frames(dir.path());
-            assert_eq!(fold(&all), store.lock().state);
+            assert_eq!(fold(dir.path(), &all), store.lock().state);
             ledger(&store.records(UID, 0, usize::MAX).await.unwrap(), false);
             for (pick, part, zeros) in cuts {
                 let pick = pick.index(all.len() + 1);
@@ -517,9 +521,9 @@ proptest! {
                 check(crashed.path(), &all[..pick]).await;
             }
             for frames in 0..=all.len() {
-                lost_is_within_the_rest(&world.left, &all[..frames]);
+                lost_is_within_the_rest(dir.path(), &world.left, &all[..frames]);
             }
-            counters_are_right(&all, &fold(&all));
+            counters_are_right(&all, &fold(dir.path(), &all));
         });
     }
 }

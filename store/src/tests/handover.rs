@@ -152,7 +152,10 @@ async fn a_chain_needs_its_last_task_alone() {
     world.end("three", None).await;
     world.release("three").await;
     assert_eq!(world.store.volume().blobs, 0);
-    assert_eq!(fold(&frames(world.dir.path())), world.store.lock().state);
+    assert_eq!(
+        fold(world.dir.path(), &frames(world.dir.path())),
+        world.store.lock().state
+    );
 }
 
 /// A base of its own takes the place of its own layers; what it began with stays, since it may begin anew.

@@ -94,7 +94,10 @@ async fn what_a_pilot_may_not_write_is_refused() {
     let cases = [
         (vec![], ErrorCode::InvalidRequest),
         (
-            vec![Body::Fenced { reason: "x".into() }],
+            vec![Body::Fenced {
+                reason: "x".into(),
+                ends: None,
+            }],
             ErrorCode::InvalidRequest,
         ),
         (

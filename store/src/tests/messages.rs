@@ -258,7 +258,7 @@ async fn what_is_no_message_is_refused() {
 
 #[tokio::test]
 async fn one_task_floods_neither_its_tree_nor_a_reader() {
-    let (_dir, store) = store().await;
+    let (_dir, store) = plain().await;
     let [a, b0, b1, _] = tree(&store, "run").await;
     let mut sent = 0;
     let refused = loop {
@@ -299,7 +299,7 @@ async fn a_tree_has_bounds_over_all_its_tasks() {
         ("x".to_owned(), MAX_TREE_MESSAGES as u64),
         ("x".repeat(4000), MAX_TREE_BYTES / 4000),
     ] {
-        let (_dir, store) = store().await;
+        let (_dir, store) = plain().await;
         open(&store, "run", 1, None, &[]).await;
         let mut sent = 0;
         let mut last = None;
@@ -492,12 +492,12 @@ async fn everything_is_read_once_and_in_order(ops: Vec<Op>) {
     store.flush().await.unwrap();
     let frames = frames(dir.path());
     for end in 0..=frames.len() {
-        let state = fold(&frames[..end]);
+        let state = fold(dir.path(), &frames[..end]);
         for (number, (_, place)) in state.sent("run").into_iter().enumerate() {
             assert_eq!(place, number as u64 + 1);
         }
     }
-    assert_eq!(fold(&frames).sent("run").len(), sent.len());
+    assert_eq!(fold(dir.path(), &frames).sent("run").len(), sent.len());
 }
 
 proptest! {

@@ -22,11 +22,12 @@ mod shared;
 mod tree;
 
 use crate::log::{Place, Repair, replay};
+use crate::seal::{Reading, Sealer};
 use crate::state::State;
 use crate::store::apply_frame;
 use crate::{
-    Billing, Call, CallState, HopEnd, HopRequest, Options, ProgramCall, Refusal, Scope, SdkCaller,
-    Store, Window,
+    Billing, Call, CallState, HopEnd, HopRequest, Keys, Options, ProgramCall, Refusal, Scope,
+    SdkCaller, Store, Window,
 };
 use oarmaster_protocol::admin::{OpenAttempt, RunsIn, TaskBudget};
 use oarmaster_protocol::assignment::{
@@ -43,6 +44,9 @@ use tempfile::TempDir;
 /// What SDK callers may have out that is not on the disk.
 pub const REST: u64 = 300;
 
+/// What all of these stores are sealed with.
+pub const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
 pub const UID: &str = "1f7c2c5e-0000-4000-8000-000000000001";
 
 pub fn options(dir: &Path) -> Options {
@@ -57,6 +61,7 @@ pub fn options_at(dir: &Path, ticks: &Arc<AtomicI64>) -> Options {
         sdk_rest_pico: REST,
         clock: Arc::new(move || ticks.fetch_add(1, Ordering::SeqCst)),
         steady: Arc::new(move || steady.load(Ordering::SeqCst)),
+        keys: Keys::parse(KEY).unwrap(),
         ..Options::new(dir)
     }
 }
@@ -65,6 +70,16 @@ pub async fn store() -> (TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(options(dir.path())).await.unwrap();
     (dir, store)
+}
+
+/// Nothing is sealed: for bounds of bytes, as they stand in the log.
+pub async fn plain() -> (TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        keys: Keys::default(),
+        ..options(dir.path())
+    };
+    (dir, Store::open(options).await.unwrap())
 }
 
 pub fn task(uid: &str) -> TaskRef {
@@ -291,6 +306,10 @@ async fn futures_are_send() {
     send(store.changes().next());
 }
 
+pub fn sealer(dir: &Path) -> Sealer {
+    Sealer::open(dir, Keys::parse(KEY).unwrap()).unwrap()
+}
+
 /// The durable frames.
 pub fn frames(dir: &Path) -> Vec<(Place, Vec<u8>)> {
     let mut frames = Vec::new();
@@ -303,10 +322,13 @@ pub fn frames(dir: &Path) -> Vec<(Place, Vec<u8>)> {
     frames
 }
 
-pub fn fold(frames: &[(Place, Vec<u8>)]) -> State {
+/// With the keys of the store in `dir`.
+pub fn fold(dir: &Path, frames: &[(Place, Vec<u8>)]) -> State {
+    let sealer = sealer(dir);
+    let mut reading = Reading::new(&sealer);
     let mut state = State::default();
     for (number, (place, payload)) in (0_u64..).zip(frames) {
-        apply_frame(&mut state, number, *place, payload).unwrap();
+        apply_frame(&mut state, number, *place, payload, &mut reading).unwrap();
     }
     state
 }

@@ -91,7 +91,7 @@ async fn the_same_text_is_one_note() {
 
 #[tokio::test]
 async fn the_oldest_notes_of_an_owner_give_way_and_nobody_elses() {
-    let (_dir, store) = store().await;
+    let (_dir, store) = plain().await;
     store.remember(&owner("bob"), UID, "b").await.unwrap();
     for number in 0..MAX_NOTES {
         let text = format!("note {number}");
@@ -123,7 +123,7 @@ async fn the_oldest_notes_of_an_owner_give_way_and_nobody_elses() {
 
 #[tokio::test]
 async fn a_namespace_has_a_bound_and_takes_nothing_of_anothers() {
-    let (_dir, store) = store().await;
+    let (_dir, store) = plain().await;
     let text = |number: usize| format!("{number}{}", "x".repeat((16 << 10) - 8));
     let mut refused = None;
     for number in 0..1000 {

@@ -155,10 +155,13 @@ async fn what_cannot_be_asked_or_answered_is_refused() {
 }
 
 async fn child(store: &Store, uid: &str, parent: &str, budget: TaskBudget) -> Claim {
-    let request = OpenAttempt {
+    let mut request = OpenAttempt {
         parent: Some(parent.to_owned()),
         ..open_request(uid, budget)
     };
+    if let Some(assignment) = &mut request.assignment {
+        assignment.task.name = uid.to_owned();
+    }
     let report = store.open_attempt(uid, 1, request).await.unwrap();
     let request = ClaimRequest {
         assignment: report.assignment,

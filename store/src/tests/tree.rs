@@ -2,12 +2,49 @@
 
 use super::*;
 use crate::error::{Bound, Spent, Unit};
+use oarmaster_protocol::task::ErrorCode;
 
 fn below(uid: &str, parent: &str, budget: TaskBudget) -> OpenAttempt {
-    OpenAttempt {
+    named(uid, uid, parent, budget)
+}
+
+fn named(name: &str, uid: &str, parent: &str, budget: TaskBudget) -> OpenAttempt {
+    let mut request = OpenAttempt {
         parent: Some(parent.to_owned()),
         ..open_request(uid, budget)
+    };
+    if let Some(assignment) = &mut request.assignment {
+        assignment.task.name = name.to_owned();
     }
+    request
+}
+
+#[tokio::test]
+async fn what_a_task_asked_for_is_begun_once() {
+    let (dir, store) = store().await;
+    open(&store, "root", 1, open_request("root", usd(100)))
+        .await
+        .unwrap();
+    let child = |uid: &str| named("root-a", uid, "root", usd(100));
+    open(&store, "a", 1, child("a")).await.unwrap();
+    open(&store, "a", 2, child("a")).await.unwrap();
+    drop(store);
+
+    let store = Store::open(options(dir.path())).await.unwrap();
+    // A cluster that was restored makes it again, with another UID.
+    let refused = open(&store, "a-2", 1, child("a-2")).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::Fenced);
+    assert!(
+        refused
+            .to_string()
+            .starts_with("Task root-a was begun before"),
+        "{refused}"
+    );
+    // One that nobody asked for is somebody's to make again under its name, and so is one of another parent.
+    let again = open_request("root-2", usd(100));
+    open(&store, "root-2", 1, again).await.unwrap();
+    let other = named("root-a", "a-3", "root-2", usd(100));
+    open(&store, "a-3", 1, other).await.unwrap();
 }
 
 fn bounded(tasks: Option<u64>, depth: Option<u64>) -> TaskBudget {

@@ -61,6 +61,9 @@ fn everything_else_is_left_as_it_is() {
         json!({"kind": {"kind": "Agent"}}),
         json!({"kind": {"group": "tekton.dev"}}),
         json!({"object": null}),
+        // A list could be read as an object's fields in their order.
+        json!({"object": [{"labels": {}}, {"run": {}}]}),
+        json!({"object": {"metadata": [{"a": "b"}], "spec": "text"}}),
     ] {
         assert_eq!(patch(&review(changes.clone())), None, "{changes}");
     }

@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::Result;
 
-use crate::cluster::layout::{CGROUP, Layout, NODE, State, Tier, write};
+use crate::cluster::layout::{CGROUP, Layout, NODE, OLDEST, State, Tier, write};
 use crate::cluster::{iptables, net, template};
 
 pub fn etcd(layout: &Layout, state: &State) -> Vec<String> {
@@ -63,6 +63,10 @@ pub fn apiserver(layout: &Layout, state: &State) -> Vec<String> {
         ]),
         // A loopback address is no valid endpoint.
         Tier::Api => args.push("--endpoint-reconciler-type=none".to_owned()),
+    }
+    if layout.oldest {
+        // APIs, their fields and features are those of that version, and what came later is not there.
+        args.push(format!("--emulated-version={OLDEST}"));
     }
     if layout.audit {
         args.extend([

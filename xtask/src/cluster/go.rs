@@ -13,6 +13,8 @@ use crate::cmd;
 
 const KUBERNETES: &str = "v1.34.4";
 const HELM: &str = "v3.22.0";
+/// Prometheus 3.16, as its module counts.
+const PROMETHEUS: &str = "v0.316.0";
 /// The names under which the one binary is called.
 const PROGRAMS: [&str; 7] = [
     "etcd",
@@ -88,22 +90,45 @@ pub fn calico() -> Result<Built> {
     })
 }
 
+/// What says how Argo CD and kstatus see objects of ours.
+pub fn gitops() -> Result<Built> {
+    let source = cache::checkout().join("e2e/gitops");
+    build("gitops", &source, "", |into, go| {
+        compile(go, &source, "-s -w", ".", &into.join("gitops"))
+    })
+}
+
 /// Helm, which only a person or a test calls.
 pub fn helm() -> Result<Built> {
+    let version = format!("-s -w -X helm.sh/helm/v3/internal/version.version={HELM}");
+    install(
+        "helm",
+        "helm.sh/helm/v3/cmd/helm",
+        HELM,
+        &["-ldflags", &version],
+    )
+}
+
+/// Prometheus' checks of rules, which only a test calls: without the clouds in which Prometheus finds what to watch.
+pub fn promtool() -> Result<Built> {
+    let package = "github.com/prometheus/prometheus/cmd/promtool";
+    let flags = ["-tags", "remove_all_sd", "-ldflags", "-s -w"];
+    install("promtool", package, PROMETHEUS, &flags)
+}
+
+/// Builds a program that is a module of somebody else's, unless it is there.
+fn install(name: &str, package: &str, version: &str, flags: &[&str]) -> Result<Built> {
     let go = toolchain::find()?;
     let key = Key::default()
-        .add("helm", HELM.as_bytes())
+        .add(name, version.as_bytes())
         .add("go", go.version.as_bytes())
         .finish();
-    let folder = cache::once(&format!("go/helm-{key}"), |into| {
-        eprintln!("compiling helm {HELM}; this happens once and takes a few minutes");
-        let version = format!("-X helm.sh/helm/v3/internal/version.version={HELM}");
+    let folder = cache::once(&format!("go/{name}-{key}"), |into| {
+        eprintln!("compiling {name} {version}; this happens once and takes a few minutes");
         let mut command = command(&go);
-        command
-            .env("GOBIN", into)
-            .args(["install", "-trimpath", "-ldflags"]);
-        command.arg(format!("-s -w {version}"));
-        cmd::output(command.arg(format!("helm.sh/helm/v3/cmd/helm@{HELM}"))).map(drop)
+        command.env("GOBIN", into).args(["install", "-trimpath"]);
+        command.args(flags).arg(format!("{package}@{version}"));
+        cmd::output(&mut command).map(drop)
     })?;
     Ok(Built { folder, key })
 }

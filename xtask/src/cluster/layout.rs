@@ -18,6 +18,9 @@ pub const INTERFACE: &str = "oarmaster0";
 /// The cgroup that holds every pod.
 pub const CGROUP: &str = "/oarmaster";
 
+/// The oldest Kubernetes that is supported.
+pub const OLDEST: &str = "1.33";
+
 /// How much of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tier {
@@ -34,6 +37,8 @@ pub struct Layout {
     pub state: PathBuf,
     /// Whether the API server writes down who asked for what.
     pub audit: bool,
+    /// Whether the API server is as that of [`OLDEST`].
+    pub oldest: bool,
 }
 
 impl Layout {
@@ -47,6 +52,7 @@ impl Layout {
             tier,
             state,
             audit: false,
+            oldest: false,
         })
     }
 
@@ -56,6 +62,7 @@ impl Layout {
             tier: Tier::Api,
             state: cache::root()?.join("bench-cluster"),
             audit: true,
+            oldest: false,
         })
     }
 

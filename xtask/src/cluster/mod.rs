@@ -52,6 +52,9 @@ enum Action {
         which: Which,
         #[command(flatten)]
         kind: Kind,
+        /// The API server is as that of the oldest Kubernetes that is supported
+        #[arg(long, requires = "api_only")]
+        oldest: bool,
     },
     /// Stop the cluster and remove everything it made
     Down(Which),
@@ -107,7 +110,17 @@ impl Kind {
 /// Runs the command.
 pub fn run(args: Args) -> Result<ExitCode> {
     match args.command {
-        Action::Up { which, kind } => up(&which.layout()?, kind.policy()),
+        Action::Up {
+            which,
+            kind,
+            oldest,
+        } => up(
+            &Layout {
+                oldest,
+                ..which.layout()?
+            },
+            kind.policy(),
+        ),
         Action::Down(which) => down(&which.layout()?),
         Action::Status(which) => status(&which.layout()?),
         Action::Kubeconfig(which) => {
@@ -178,6 +191,16 @@ pub fn kubectl() -> Result<Command> {
 /// Helm.
 pub fn helm() -> Result<Command> {
     Ok(cmd::command(go::helm()?.program("helm")))
+}
+
+/// What says how Argo CD and kstatus see objects of ours, by their own code.
+pub fn gitops() -> Result<Command> {
+    Ok(cmd::command(go::gitops()?.program("gitops")))
+}
+
+/// promtool.
+pub fn promtool() -> Result<Command> {
+    Ok(cmd::command(go::promtool()?.program("promtool")))
 }
 
 /// Starts the local cluster unless it runs, and makes it one of this kind.

@@ -12,7 +12,9 @@ use anyhow::{Context as _, Result, bail};
 use crate::cache;
 use crate::cluster::debian::{self, Runtime};
 use crate::cluster::go::{self, Built};
-use crate::cluster::layout::{CGROUP, INTERFACE, Layout, NETWORK, NODE, Ports, State, Tier, write};
+use crate::cluster::layout::{
+    CGROUP, INTERFACE, Layout, NETWORK, NODE, OLDEST, Ports, State, Tier, write,
+};
 use crate::cluster::net::{self, Addresses};
 use crate::cluster::policy::{self, Policy};
 use crate::cluster::process::Program;
@@ -38,10 +40,14 @@ pub struct NodeParts {
 
 impl Parts {
     /// Names the builds of all programs that run for a cluster's whole life.
-    fn key(&self) -> String {
-        match &self.node {
+    fn key(&self, layout: &Layout) -> String {
+        let key = match &self.node {
             None => self.kubernetes.key.clone(),
             Some(node) => format!("{}-{}", self.kubernetes.key, node.calico.key),
+        };
+        match layout.oldest {
+            true => format!("{key}-{OLDEST}"),
+            false => key,
         }
     }
 }
@@ -103,7 +109,7 @@ fn healthy(layout: &Layout, parts: &Parts) -> Result<Option<State>> {
     };
     let mut programs = Program::all(layout)?;
     programs.retain(|program| program.name() != policy::AGENT);
-    let same = state.complete && state.build == parts.key();
+    let same = state.complete && state.build == parts.key(layout);
     if !same || programs.is_empty() || programs.iter().any(|p| p.running().is_none()) {
         return Ok(None);
     }
@@ -225,7 +231,7 @@ fn record(layout: &Layout, parts: &Parts) -> Result<State> {
         Tier::Api => (Vec::new(), Vec::new()),
     };
     Ok(State {
-        build: parts.key(),
+        build: parts.key(layout),
         addresses,
         ports,
         absent,

@@ -34,6 +34,8 @@ pub fn finish(definition: &mut Value) -> Result<()> {
                 json!("What is known of the object. Written by the controller."),
             );
             visit(status, "status", &mut status_node)?;
+            // What waits by kstatus takes an object without status for one that is ready.
+            status.insert("default".to_owned(), json!({ "observedGeneration": -1 }));
         }
     }
     Ok(())

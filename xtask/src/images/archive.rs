@@ -1,6 +1,7 @@
 //! Writes and reads docker-archives: one layer, byte for byte the same for the
 //! same content.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,6 +11,8 @@ use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
+
+use crate::images::arch::Arch;
 
 /// Changes when this file writes the same content in another way.
 pub const FORMAT: &str = "1";
@@ -25,6 +28,8 @@ pub struct Image {
     pub user: String,
     pub env: Vec<String>,
     pub workdir: String,
+    /// What its programs are built for.
+    pub arch: Arch,
 }
 
 /// One file of the layer.
@@ -131,13 +136,8 @@ pub fn write(out: &Path, image: &Image, entries: &[Entry]) -> Result<()> {
 }
 
 fn config(image: &Image, layer: &str) -> serde_json::Value {
-    let architecture = if cfg!(target_arch = "aarch64") {
-        "arm64"
-    } else {
-        "amd64"
-    };
     json!({
-        "architecture": architecture,
+        "architecture": image.arch.name(),
         "os": "linux",
         "created": "1970-01-01T00:00:00Z",
         "config": {
@@ -231,18 +231,11 @@ pub struct Content {
 
 /// Reads an archive's manifest.
 pub fn read(path: &Path) -> Result<Content> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Manifest {
-        config: String,
-        #[serde(default)]
-        repo_tags: Vec<String>,
-    }
     let open = || format!("failed to read {}; is it a docker-archive?", path.display());
     let mut archive = tar::Archive::new(File::open(path).with_context(open)?);
     for entry in archive.entries().with_context(open)? {
         let mut entry = entry.with_context(open)?;
-        if entry.path()?.as_ref() == Path::new("manifest.json") {
+        if entry.path()?.as_ref() == Path::new(MANIFEST) {
             let mut text = String::new();
             entry.read_to_string(&mut text).with_context(open)?;
             let images: Vec<Manifest> = serde_json::from_str(&text).with_context(open)?;
@@ -256,9 +249,61 @@ pub fn read(path: &Path) -> Result<Content> {
         }
     }
     anyhow::bail!(
-        "{} has no manifest.json; it is not a docker-archive",
+        "{} has no {MANIFEST}; it is not a docker-archive",
         path.display()
     )
+}
+
+const MANIFEST: &str = "manifest.json";
+
+/// What a manifest says of one image.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Manifest {
+    config: String,
+    #[serde(default)]
+    repo_tags: Vec<String>,
+    #[serde(default)]
+    layers: Vec<String>,
+}
+
+/// All of an archive of one image.
+pub struct Whole {
+    /// Its configuration, in JSON.
+    pub config: Vec<u8>,
+    /// Its layers, in order.
+    pub layers: Vec<Vec<u8>>,
+}
+
+/// Reads a small archive into memory.
+pub fn whole(path: &Path) -> Result<Whole> {
+    let open = || format!("failed to read {}; is it a docker-archive?", path.display());
+    let mut parts = BTreeMap::new();
+    for entry in tar::Archive::new(File::open(path).with_context(open)?)
+        .entries()
+        .with_context(open)?
+    {
+        let mut entry = entry.with_context(open)?;
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).with_context(open)?;
+        parts.insert(entry.path()?.to_string_lossy().into_owned(), content);
+    }
+    let mut part = |name: &str| {
+        let part = parts.remove(name);
+        part.with_context(|| format!("{} has no {name}", path.display()))
+    };
+    let images: Vec<Manifest> = serde_json::from_slice(&part(MANIFEST)?).with_context(open)?;
+    let [image] = images.as_slice() else {
+        anyhow::bail!("{} has {} images", path.display(), images.len());
+    };
+    Ok(Whole {
+        config: part(&image.config)?,
+        layers: image
+            .layers
+            .iter()
+            .map(|name| part(name))
+            .collect::<Result<_>>()?,
+    })
 }
 
 #[cfg(test)]

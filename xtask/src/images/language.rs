@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use crate::apt;
 use crate::cache::{self, Key};
 use crate::cmd;
+use crate::images::arch::Arch;
 use crate::images::archive::{self, Image};
 use crate::images::{Built, name};
 
@@ -111,6 +112,7 @@ pub fn build(recipe: &Recipe, tag: &str) -> Result<Built> {
     })?;
     Ok(Built {
         short: short.to_owned(),
+        arch: Arch::default(),
         archive: folder.join(file),
     })
 }

@@ -1,8 +1,12 @@
 //! Container images without a container engine: static programs on an empty
 //! root, and images of languages from Debian packages.
 
+pub mod arch;
 pub mod archive;
+mod index;
+mod inspect;
 pub mod language;
+pub mod place;
 pub mod programs;
 mod push;
 
@@ -13,6 +17,7 @@ use anyhow::{Result, bail};
 
 use crate::cluster::{self, Target};
 use crate::cmd::Progress;
+use crate::images::arch::Arch;
 use crate::images::programs::Profile;
 
 /// `cargo xtask images`.
@@ -30,6 +35,9 @@ pub struct Args {
     /// Only these images: operator, gateway, runner, webhook, python, node, java. The last two are large, and built only when they are named
     #[arg(long, value_name = "IMAGE", value_delimiter = ',')]
     only: Vec<String>,
+    /// What to build for; with both, an image is pushed as one for both. Default: this machine's architecture, the only one that images of languages are made for
+    #[arg(long, value_enum, value_name = "ARCH", value_delimiter = ',')]
+    arch: Vec<Arch>,
 }
 
 /// Where the images' names begin, as in the chart's `images.registry`.
@@ -43,6 +51,7 @@ const PYTHON: &str = "python";
 pub struct Built {
     /// The last part of its name.
     pub short: String,
+    pub arch: Arch,
     pub archive: PathBuf,
 }
 
@@ -53,7 +62,20 @@ pub fn run(args: Args) -> Result<ExitCode> {
         push,
         tag,
         only,
+        mut arch,
     } = args;
+    let here = programs::here()?;
+    if arch.is_empty() {
+        arch.push(here);
+    }
+    arch.sort_unstable();
+    arch.dedup();
+    if load && arch != [here] {
+        bail!(
+            "the local cluster runs programs for {} only: leave --arch out",
+            here.name()
+        );
+    }
     let names: Vec<&str> = programs::PROGRAMS
         .into_iter()
         .chain(language::RECIPES.each_ref().map(|recipe| recipe.name))
@@ -68,11 +90,21 @@ pub fn run(args: Args) -> Result<ExitCode> {
         Some(_) => Profile::Dist,
         None => Profile::Image,
     };
+    let languages = arch == [here];
+    if let Some(language) = only
+        .iter()
+        .find(|name| !languages && !programs::PROGRAMS.contains(&name.as_str()))
+    {
+        bail!(
+            "the image `{language}` is made for this machine's architecture only: leave --arch out"
+        );
+    }
     let wanted = |name: &str| match only.as_slice() {
+        [] if !languages => programs::PROGRAMS.contains(&name),
         [] => name == PYTHON || programs::PROGRAMS.contains(&name),
         only => only.iter().any(|only| only == name),
     };
-    let images = build(&tag, profile, wanted)?;
+    let images = build(&tag, profile, &arch, wanted)?;
     if load {
         load_into(&images)?;
     }
@@ -83,16 +115,25 @@ pub fn run(args: Args) -> Result<ExitCode> {
 }
 
 /// Builds the images that `wanted` accepts.
-fn build(tag: &str, profile: Profile, wanted: impl Fn(&str) -> bool) -> Result<Vec<Built>> {
+fn build(
+    tag: &str,
+    profile: Profile,
+    arch: &[Arch],
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<Built>> {
     let mut progress = Progress::start();
     let programs: Vec<&str> = programs::PROGRAMS
         .into_iter()
         .filter(|name| wanted(name))
         .collect();
     let mut images = Vec::new();
-    if !programs.is_empty() {
-        images.extend(programs::build(&programs, tag, profile)?);
-        progress.done(&format!("{} built", programs.join(", ")));
+    for arch in arch.iter().filter(|_| !programs.is_empty()) {
+        images.extend(programs::build(&programs, tag, profile, *arch)?);
+        progress.done(&format!(
+            "{} built for {}",
+            programs.join(", "),
+            arch.name()
+        ));
     }
     for recipe in language::RECIPES
         .iter()

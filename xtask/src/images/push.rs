@@ -1,27 +1,42 @@
 //! Images into a registry, through skopeo: a Debian package that needs no
 //! engine and no service, and reads the login that docker and podman write.
+//! What was built for two architectures becomes one image for both.
+
+use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 
 use crate::apt;
 use crate::cmd;
-use crate::images::Built;
+use crate::images::{Built, index};
 
 /// Copies each image to `<registry>/<name>:<tag>`.
 pub fn push(images: &[Built], registry: &str, tag: &str) -> Result<()> {
     if cmd::find("skopeo").is_none() {
         apt::install(&["skopeo"]).context("pushing needs skopeo")?;
     }
+    let mut by_name: BTreeMap<&str, Vec<&Built>> = BTreeMap::new();
     for image in images {
-        let target = format!("{registry}/{}:{tag}", image.short);
+        by_name.entry(&image.short).or_default().push(image);
+    }
+    for (short, images) in by_name {
+        let target = format!("{registry}/{short}:{tag}");
+        let layout = tempfile::tempdir().context("failed to create a temporary folder")?;
+        let source = match images.as_slice() {
+            [image] => format!("docker-archive:{}", image.archive.display()),
+            several => {
+                index::write(layout.path(), tag, several)?;
+                format!("oci:{}:{tag}", layout.path().display())
+            }
+        };
         let mut command = cmd::command("skopeo");
         // Without a policy file of the machine's own there is nothing to check
         // about an image that was just built here.
-        command.args(["--insecure-policy", "copy"]);
+        command.args(["--insecure-policy", "copy", "--all"]);
         if local(registry) {
             command.arg("--dest-tls-verify=false");
         }
-        command.arg(format!("docker-archive:{}", image.archive.display()));
+        command.arg(source);
         cmd::output(command.arg(format!("docker://{target}")))?;
         println!("pushed {target}");
     }

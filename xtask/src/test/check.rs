@@ -7,10 +7,13 @@ use anyhow::{Context as _, Result};
 
 use super::cargo;
 use super::report::{Outcome, Report};
+use crate::alerts;
 use crate::apt;
 use crate::cache::{self, checkout};
+use crate::cluster;
 use crate::cmd;
 use crate::images::language;
+use crate::tool;
 
 /// The release of cargo-deny that is used.
 const DENY: &str = "0.20.2";
@@ -37,7 +40,9 @@ pub fn run(report: &mut Report) {
         )?;
         Ok(Outcome::Passed)
     });
+    report.stage("alert rules", alert_rules);
     report.stage("dependencies", dependencies);
+    report.stage("objects as GitOps tools see them", gitops);
     report.stage("redis", redis);
     report.stage("languages", languages);
     let mut tests = cargo(&["test", "--workspace", "--exclude", "oarmaster-e2e"]);
@@ -53,6 +58,14 @@ pub fn run(report: &mut Report) {
         Ok(Outcome::Passed)
     });
     report.command("unit tests", &mut tests);
+}
+
+/// Recorded objects of every phase, as the health checks for Argo CD and kstatus see them. Go is fetched where there is none: nothing is skipped.
+fn gitops() -> Result<Outcome> {
+    let mut command = cluster::gitops()?;
+    command.current_dir(checkout());
+    cmd::pass(command.args(["config/argocd/argocd-cm.yaml", "e2e/fixtures/phases"]))?;
+    Ok(Outcome::Passed)
 }
 
 /// The MCP servers that the gateway's tests talk to, from the locks beside them.
@@ -81,6 +94,17 @@ fn servers() -> Result<PathBuf> {
         pip.args(["--only-binary=:all:", "--requirement"]);
         cmd::pass(pip.arg(locks.join("requirements.txt")))
     })
+}
+
+/// The chart's alert rules, where promtool can be built.
+fn alert_rules() -> Result<Outcome> {
+    if let Err(error) = cluster::promtool() {
+        return Ok(Outcome::Skipped(format!(
+            "the chart's alert rules are not checked: {error:#}"
+        )));
+    }
+    alerts::check()?;
+    Ok(Outcome::Passed)
 }
 
 /// The server that the gateway's tests start. Debian's redis-tools have it, and run none by themselves.
@@ -112,7 +136,7 @@ fn languages() -> Result<Outcome> {
 
 /// Bans, licences and sources; advisories where their database can be fetched.
 fn dependencies() -> Result<Outcome> {
-    let deny = deny()?;
+    let deny = tool::installed("cargo-deny", DENY)?;
     // It looks at the crates of every platform, and a build fetched those of this one only.
     cmd::pass(&mut cargo(&["fetch", "--locked", "--quiet"]))?;
     let run = |what: &[&str]| {
@@ -133,26 +157,4 @@ fn dependencies() -> Result<Outcome> {
     }
     cmd::pass(&mut run(&["advisories"]))?;
     Ok(Outcome::Passed)
-}
-
-/// cargo-deny, built once and kept outside the checkout.
-fn deny() -> Result<PathBuf> {
-    let folder = cache::once(&format!("tools/cargo-deny-{DENY}"), |folder| {
-        println!("building cargo-deny {DENY}, once");
-        let mut command = cargo(&[
-            "install",
-            "--quiet",
-            "--locked",
-            "cargo-deny",
-            "--version",
-            DENY,
-            "--root",
-        ]);
-        command.arg(folder);
-        // Of its own: what was built for the workspace has other features.
-        command.env("CARGO_TARGET_DIR", folder.join("target"));
-        cmd::pass(&mut command)?;
-        std::fs::remove_dir_all(folder.join("target")).context("failed to remove what cargo left")
-    })?;
-    Ok(folder.join("bin/cargo-deny"))
 }

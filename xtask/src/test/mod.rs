@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every check and test, tier by tier, with the time of each stage at the end.
 
 mod check;
-mod report;
+pub mod report;
 mod tiers;
 
 use std::path::Path;
@@ -61,6 +61,13 @@ pub fn run(args: Args) -> Result<ExitCode> {
     }
     let strict = std::env::var("CI").is_ok_and(|value| value == "true" || value == "1");
     Ok(report.end(strict))
+}
+
+/// The operator under faults, as these variables say it, against an API server of its own.
+pub fn chaos(settings: &[(&str, String)]) -> Result<ExitCode> {
+    let mut report = Report::start();
+    tiers::chaos(&mut report, settings);
+    Ok(report.end(true))
 }
 
 /// What a first run writes, in GiB: programs and caches.

@@ -92,11 +92,50 @@ pub fn long(report: &mut Report) {
         Ok(Outcome::Passed)
     });
     report.stage("fuzzing", || own(&["fuzz", "--for", "10m"]));
+    report.stage("a million reviews", || {
+        let test = ["test", "--package", "oarmaster-webhook", "--test", "fuzz"];
+        cmd::pass(
+            cargo(&[&test[..], &["--", "--nocapture"]].concat()).env("OARMASTER_REVIEWS", "full"),
+        )?;
+        Ok(Outcome::Passed)
+    });
     if !api_is_up(report) {
         return;
     }
     report.stage("crash matrix, in full", || {
         against_api("crash", &[("OARMASTER_CRASH", "full")])
+    });
+    api_is_down(report);
+    let up = ["cluster", "up", "--api-only", "--oldest"];
+    if report.stage("API server is as the oldest supported", || own(&up)) {
+        report.stage("API tests, on the oldest", || against_api("api", &[]));
+        api_is_down(report);
+    }
+}
+
+/// The chaos of the crash tier alone, and what it says.
+pub fn chaos(report: &mut Report, settings: &[(&str, String)]) {
+    if !api_is_up(report) {
+        return;
+    }
+    report.stage("chaos", || {
+        let kubeconfig = kubeconfig(&["cluster", "kubeconfig", "--api-only"])?;
+        let test = [
+            "test",
+            "--workspace",
+            "--test",
+            "crash",
+            "--",
+            "chaos::",
+            "--nocapture",
+        ];
+        let settings = settings.iter().map(|(name, value)| (*name, value));
+        cmd::pass(
+            cargo(&test)
+                .env("OARMASTER_API_KUBECONFIG", kubeconfig)
+                .envs(settings),
+        )?;
+        Ok(Outcome::Passed)
     });
     api_is_down(report);
 }

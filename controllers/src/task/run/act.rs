@@ -101,6 +101,10 @@ pub async fn carry_out(
             Some("budget_exceeded") => {
                 return Ok(Carried::Never(FailureClass::BudgetExceeded, chain(&error)));
             }
+            // The cluster was restored to a point before it, or before a later attempt.
+            Some("fenced") => {
+                return Ok(Carried::Never(FailureClass::StateRegressed, chain(&error)));
+            }
             // An operator of another version has opened it, in other words.
             Some("diverged") => {}
             _ => return Err(error),

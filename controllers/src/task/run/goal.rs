@@ -335,6 +335,11 @@ impl Pass<'_, '_> {
 
     /// Asks the planner.
     fn ask(&mut self, name: &str) {
+        if let Some(over) = self.draft.was_over() {
+            self.draft.regressed(&over.reason);
+            super::stop(self.draft);
+            return;
+        }
         let task = self.draft.task;
         let number = self.held.number;
         let before = self

@@ -220,7 +220,13 @@ fn a_task_cancelled_before_it_began_or_while_it_waits_ends() {
     sim.settle();
     sim.cancel();
     let plan = sim.pass();
-    assert!(plan.fence.is_none(), "the failed attempt is over");
+    let (attempt, fence) = plan.fence.unwrap();
+    assert_eq!(attempt, 1);
+    assert!(
+        fence.ends.is_some(),
+        "the gateway is told that no other follows"
+    );
+    assert!(!sim.gateway[&1].fenced, "the failed attempt is over");
     sim.settle();
     assert_end(&sim, Phase::Cancelled, "Cancelled");
 }

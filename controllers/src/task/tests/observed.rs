@@ -44,6 +44,7 @@ pub(in crate::task) fn opened(task: TaskRef, attempt: u32, below: TaskUsage) -> 
         opened_at_ms: 0,
         claimed_at_ms: None,
         fenced: false,
+        over: None,
         isolated: None,
         outcome: None,
         usage: TaskUsage::default(),

@@ -4,6 +4,7 @@ mod again;
 mod asks;
 mod budget;
 mod places;
+mod regressed;
 
 use super::observed;
 use super::sim::idle;
@@ -14,7 +15,9 @@ use oarmaster_crds::kinds::approval::ApprovalPhase;
 use oarmaster_crds::kinds::task::{DesiredState, Phase};
 use oarmaster_crds::{Approval, ApprovalStatus, Task, TaskStatus, conditions, names};
 use oarmaster_protocol::FailureClass;
-use oarmaster_protocol::admin::{OpenAttempt, RunsIn, TaskBudget, TaskUsage};
+use oarmaster_protocol::admin::{
+    AttemptReport, Fence, OpenAttempt, Over, RunsIn, TaskBudget, TaskUsage,
+};
 use oarmaster_protocol::assignment::Target;
 use oarmaster_workflow::graph::Graph;
 use serde_json::{Map, Value, json};
@@ -22,14 +25,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-struct World {
-    task: Task,
+pub(crate) struct World {
+    pub(crate) task: Task,
     workflow: Option<Value>,
     kept: Option<Arc<Graph>>,
     opened: Option<OpenAttempt>,
     /// Which attempt that is.
     opened_as: u32,
     below: TaskUsage,
+    /// How the gateway was told that it ended.
+    over: Option<(u32, Over)>,
     refused: BTreeMap<String, String>,
     gateway_silent: bool,
     tasks: BTreeMap<String, Arc<Task>>,
@@ -40,7 +45,7 @@ struct World {
 }
 
 impl World {
-    fn new(workflow: Value) -> Self {
+    pub(crate) fn new(workflow: Value) -> Self {
         Self {
             task: serde_json::from_value(json!({
                 "apiVersion": "oarmaster.dev/v1alpha1", "kind": "Task",
@@ -53,6 +58,7 @@ impl World {
             opened: None,
             opened_as: 0,
             below: TaskUsage::default(),
+            over: None,
             refused: BTreeMap::new(),
             gateway_silent: false,
             tasks: BTreeMap::new(),
@@ -110,9 +116,14 @@ impl World {
                 |name| approvals.get(name).cloned(),
             );
         }
+        let over = self.over.clone();
+        let over = over.filter(|(number, _)| attempt == Some(*number));
         let report = opened.map(|opened| {
             let task = opened.assignment.as_ref().unwrap().task.clone();
-            observed::opened(task, self.opened_as, self.below.clone())
+            AttemptReport {
+                over: over.map(|(_, over)| over),
+                ..observed::opened(task, self.opened_as, self.below.clone())
+            }
         });
         observed::of_run(self.now, report, run)
     }
@@ -152,6 +163,9 @@ impl World {
             task.spec.state = *state;
             self.tasks.insert(name.clone(), Arc::new(task));
         }
+        if let Some((attempt, Fence { reason, ends })) = todo.fence.clone() {
+            self.over = ends.map(|class| (attempt, Over { class, reason }));
+        }
         if let Some(status) = &todo.status {
             self.task.status = Some(status.clone());
         }
@@ -164,7 +178,7 @@ impl World {
     }
 
     /// Passes until nothing changes.
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         for _ in 0..20 {
             if idle(&self.pass()) {
                 return;
@@ -186,7 +200,7 @@ impl World {
         self.tasks.values().find(of_step).unwrap().as_ref().clone()
     }
 
-    fn end(&mut self, step: &str, phase: Phase, output: Value) {
+    pub(crate) fn end(&mut self, step: &str, phase: Phase, output: Value) {
         let mut task = self.of(step);
         let condition = |kind| json!({"type": kind, "status": "True", "reason": "Any", "message": "", "lastTransitionTime": "2025-01-01T00:00:00Z"});
         let mut conditions = vec![condition(conditions::FINISHED)];

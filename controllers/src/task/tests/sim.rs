@@ -13,7 +13,7 @@ use oarmaster_crds::conditions::{self, reason};
 use oarmaster_crds::kinds::task::{DesiredState, Phase};
 use oarmaster_crds::{Agent, Approval, ModelPool, SandboxClass, Task, names};
 use oarmaster_protocol::FailureClass;
-use oarmaster_protocol::admin::{AttemptReport, Blocked, RunsIn, TaskUsage};
+use oarmaster_protocol::admin::{AttemptReport, Blocked, Fence, Over, RunsIn, TaskUsage};
 use oarmaster_protocol::journal::{Failure, Outcome};
 use oarmaster_protocol::request::{Ask, OpenRequest, Reply, Waits};
 use serde_json::json;
@@ -231,10 +231,8 @@ impl Sim {
         let was_finished = self.finished();
         let before = self.task.status.clone().unwrap_or_default();
         let plan = plan(&self.task, &self.observe());
-        if let Some((attempt, _)) = &plan.fence
-            && let Some(report) = self.gateway.get_mut(attempt)
-        {
-            report.fenced = true;
+        if let Some((attempt, fence)) = &plan.fence {
+            self.stopped(*attempt, fence);
         }
         if let Some(status) = plan.status.clone() {
             assert!(
@@ -287,6 +285,7 @@ impl Sim {
                     opened_at_ms: self.now.as_millisecond(),
                     claimed_at_ms: None,
                     fenced: false,
+                    over: None,
                     isolated: None,
                     outcome: None,
                     below: TaskUsage::default(),
@@ -299,7 +298,9 @@ impl Sim {
                 self.service_account = true;
                 self.writes += 1;
             }
-            if !start.shared && !self.jobs.iter().any(|job| job.name == start.job) {
+            let report = &self.gateway[&start.attempt];
+            let known = report.fenced || report.outcome.is_some();
+            if !start.shared && !known && !self.jobs.iter().any(|job| job.name == start.job) {
                 assert!(
                     !self.ran.contains(&start.job),
                     "an attempt that ran gets no second Job"
@@ -335,6 +336,24 @@ impl Sim {
         let told = plan.notes.iter().map(|note| note.message.clone());
         self.told.extend(told);
         plan
+    }
+
+    /// The gateway is told to stop an attempt.
+    pub fn stopped(&mut self, attempt: u32, fence: &Fence) {
+        let newest = self.gateway.last_key_value().map(|(newest, _)| *newest);
+        let Some(report) = self.gateway.get_mut(&attempt) else {
+            return;
+        };
+        let outcome = report.outcome.as_ref();
+        let failed = outcome.is_none_or(|outcome| outcome.failure.is_some());
+        report.fenced |= report.outcome.is_none();
+        if let Some(class) = fence.ends
+            && newest == Some(attempt)
+            && failed
+        {
+            let reason = fence.reason.clone();
+            report.over.get_or_insert(Over { class, reason });
+        }
     }
 
     /// Passes until nothing is to be done; more than a few are a hot loop.

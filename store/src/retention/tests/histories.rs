@@ -39,7 +39,11 @@ fn essence(state: &State, now: i64) -> impl PartialEq + std::fmt::Debug + use<> 
 fn read_anew(dir: &Path) -> State {
     let mut state = State::default();
     let repair = Repair::ReadOnly { before: u64::MAX };
-    let visit = &mut |frame, place, payload: &[u8]| apply_frame(&mut state, frame, place, payload);
+    let sealer = sealer(dir);
+    let mut reading = Reading::new(&sealer);
+    let visit = &mut |frame, place, payload: &[u8]| {
+        apply_frame(&mut state, frame, place, payload, &mut reading)
+    };
     log::replay(dir, repair, visit).unwrap();
     state
 }

@@ -1,5 +1,6 @@
 //! What leaves the log leaves everything else as it was.
 
+mod erased;
 mod histories;
 mod leaves;
 mod room;
@@ -10,14 +11,15 @@ use super::*;
 use crate::entry::Audited;
 use crate::log::Repair;
 use crate::scope::CounterId;
+use crate::seal::Reading;
 use crate::state::is_kept;
 use crate::store::apply_frame;
 use crate::tests::{
     answer, append, failed, frames, hop_in, note, open_request, options_at, result, scope,
-    sdk_caller, usd, used,
+    sdk_caller, sealer, usd, used,
 };
 use crate::{
-    Billing, CallState, CostQuery, Limits, NoteOwner, NoteQuery, Options, Retention, Scope,
+    Billing, CallState, CostQuery, Keys, Limits, NoteOwner, NoteQuery, Options, Retention, Scope,
     SdkTicket, Window,
 };
 use oarmaster_protocol::admin::OpenAttempt;
@@ -90,10 +92,15 @@ impl World {
     }
 
     async fn with(limits: Limits) -> Self {
+        Self::sealed(limits, options(Path::new(""), &Arc::default()).keys).await
+    }
+
+    async fn sealed(limits: Limits, keys: Keys) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let ticks = Arc::new(AtomicI64::new(BEGIN));
         let store = Store::open(Options {
             limits,
+            keys,
             ..options(dir.path(), &ticks)
         });
         Self {

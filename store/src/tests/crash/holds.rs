@@ -36,7 +36,7 @@ pub fn recount(frames: &[(Place, Vec<u8>)]) -> HashMap<CounterId, (u64, u64)> {
         .iter()
         .flat_map(|(_, payload)| payload.split(|byte| *byte == b'\n'));
     for line in lines {
-        let (opened, ended, rest) = match serde_json::from_slice(line).unwrap() {
+        let (opened, ended, rest) = match serde_json::from_slice(crate::seal::bare(line)).unwrap() {
             Entry::Open {
                 task,
                 record,
@@ -115,9 +115,9 @@ pub fn counters_are_right(frames: &[(Place, Vec<u8>)], state: &State) {
 }
 
 /// What had left when the log was this long, and is not in it, is within the rest, and in counters that are known to be used.
-pub fn lost_is_within_the_rest(left: &[Left], kept: &[(Place, Vec<u8>)]) {
+pub fn lost_is_within_the_rest(dir: &Path, left: &[Left], kept: &[(Place, Vec<u8>)]) {
     let frames = kept.len() as u64;
-    let used = fold(kept).counters.sdk();
+    let used = fold(dir, kept).counters.sdk();
     let lost: Vec<_> = left
         .iter()
         .filter(|hop| hop.frame >= frames && hop.durable <= frames)

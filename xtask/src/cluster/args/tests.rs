@@ -7,6 +7,7 @@ fn setup(tier: Tier) -> (Layout, State) {
         tier,
         state: "/state".into(),
         audit: false,
+        oldest: false,
     };
     let ports = Ports {
         api: 6443,
