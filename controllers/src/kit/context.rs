@@ -2,6 +2,7 @@
 
 use super::events::Events;
 use super::gateway::Gateway;
+use super::graphs::Graphs;
 use super::metrics::Metrics;
 use super::turns::Turns;
 use super::watch::ByTask;
@@ -26,7 +27,7 @@ use oarmaster_crds::WorkflowSpec;
 use oarmaster_crds::users::RANGE_ANNOTATION;
 use oarmaster_crds::validate::summary;
 use oarmaster_crds::{
-    Agent, Approval, Budget, ModelPool, ModelProvider, SandboxClass, Task, Workflow,
+    Agent, Approval, Budget, ModelPool, ModelProvider, SandboxClass, Task, Workflow, names,
 };
 use oarmaster_protocol::admin::{BudgetReport, ProviderHealth};
 use oarmaster_workflow::graph::Graph;
@@ -138,7 +139,7 @@ pub struct Context {
     /// The NetworkPolicies that this process applied.
     pub policies: Made,
     written: Mutex<HashMap<String, Timestamp>>,
-    graphs: Mutex<HashMap<String, Arc<Graph>>>,
+    graphs: Graphs,
     memories: Memories,
     /// What users wrote is read and evaluated by so many at once, whoever wrote it.
     thinking: Turns,
@@ -171,7 +172,7 @@ impl Context {
             slots: tokio::sync::Mutex::default(),
             policies: Made::default(),
             written: Mutex::default(),
-            graphs: Mutex::default(),
+            graphs: Graphs::default(),
             memories: Memories::default(),
             thinking: Turns::new(2),
         }
@@ -220,34 +221,29 @@ impl Context {
         namespace: &str,
         spec: WorkflowSpec,
     ) -> Result<std::result::Result<Arc<Graph>, String>> {
-        self.think(namespace, move || match Graph::compile(&spec) {
-            Ok(graph) => Ok(Arc::new(graph)),
-            Err(problems) => Err(summary(&problems)),
-        })
-        .await
+        let digest = names::spec_digest(&spec).ok(); // the types of our kinds always serialise
+        if let Some(graph) = digest
+            .as_deref()
+            .and_then(|digest| self.graphs.same(digest))
+        {
+            return Ok(Ok(graph));
+        }
+        let graph = self.think(namespace, move || compiled(&spec)).await?;
+        Ok(graph.map(|graph| match digest {
+            Some(digest) => self.graphs.share(digest, graph),
+            None => Arc::new(graph),
+        }))
     }
 
-    /// What the run of a Task runs, if this process has read it. `uid` is that of the Task; of a plan of a goal `/` and its number follow.
+    /// What runs run, as far as this process has read it.
     #[must_use]
-    pub fn graph(&self, uid: &str) -> Option<Arc<Graph>> {
-        let graphs = self.graphs.lock().unwrap_or_else(PoisonError::into_inner);
-        graphs.get(uid).cloned()
-    }
-
-    /// Remembers what the run of a Task runs; `uid` as for [`Self::graph`].
-    pub fn keep(&self, uid: &str, graph: &Arc<Graph>) {
-        let mut graphs = self.graphs.lock().unwrap_or_else(PoisonError::into_inner);
-        graphs.insert(uid.to_owned(), Arc::clone(graph));
+    pub const fn graphs(&self) -> &Graphs {
+        &self.graphs
     }
 
     /// Forgets what is known of a run: it has ended.
     pub fn forget_run(&self, uid: &str) {
-        let mut graphs = self.graphs.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_plan = |key: &str| {
-            let rest = key.strip_prefix(uid);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        graphs.retain(|key, _| !of_plan(key));
+        self.graphs.forget(uid);
         self.memories.forget(uid);
     }
 
@@ -272,6 +268,10 @@ impl Context {
             None => written.remove(uid),
         };
     }
+}
+
+fn compiled(spec: &WorkflowSpec) -> std::result::Result<Graph, String> {
+    Graph::compile(spec).map_err(|problems| summary(&problems))
 }
 
 /// An object from a cache, if it is there and can be read.

@@ -29,6 +29,7 @@ pub mod context;
 pub mod error;
 pub mod events;
 pub mod gateway;
+pub mod graphs;
 pub mod guard;
 pub mod metrics;
 pub mod pod;

@@ -22,7 +22,6 @@ use oarmaster_crds::conditions::reason;
 use oarmaster_crds::kinds::steps::StepKind;
 use oarmaster_crds::kinds::task::{Phase, RequestKind};
 use oarmaster_crds::{Approval, SandboxClass, Task, conditions, names};
-use oarmaster_protocol::assignment::TaskRef;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

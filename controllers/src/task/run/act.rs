@@ -72,7 +72,7 @@ pub async fn carry_out(
         if let Some(spec) = spec
             && let Ok(graph) = ctx.compile(namespace, spec).await?
         {
-            ctx.keep(&key, &graph);
+            ctx.graphs().keep(&key, &graph);
         }
     }
     if let Some(lease) = slot {

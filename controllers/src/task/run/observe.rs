@@ -321,7 +321,7 @@ pub(super) async fn kept(task: &Task, ctx: &Context, plan: Option<i64>) -> Resul
             names::plan_name(own, uid, number),
         ),
     };
-    if let Some(graph) = ctx.graph(&key) {
+    if let Some(graph) = ctx.graphs().of(&key) {
         return Ok(Kept::Found(graph));
     }
     let namespace = task.metadata.namespace.as_deref().unwrap_or_default();
@@ -337,7 +337,7 @@ pub(super) async fn kept(task: &Task, ctx: &Context, plan: Option<i64>) -> Resul
     };
     match ctx.compile(namespace, spec).await? {
         Ok(graph) => {
-            ctx.keep(&key, &graph);
+            ctx.graphs().keep(&key, &graph);
             Ok(Kept::Found(graph))
         }
         Err(_) => Ok(Kept::Foreign(name)),
