@@ -59,10 +59,10 @@ pub fn fan(width: usize) -> Value {
     steps(width, |_| None)
 }
 
-/// A step with so many items, fifty at a time.
+/// A step with so many items, as many at a time as may be.
 pub fn items(count: usize) -> Value {
     let all: Vec<usize> = (0..count).collect();
-    json!({"steps": [{"name": "work", "agent": {"name": BENCH}, "params": {"prompt": PROMPT}, "forEach": all, "parallel": 50}],
+    json!({"steps": [{"name": "work", "agent": {"name": BENCH}, "params": {"prompt": PROMPT}, "forEach": all, "parallel": 100}],
         "output": "${size(steps.work.output)}"})
 }
 
