@@ -194,7 +194,7 @@ async fn labels(attacked: &mut Attacked<'_>, users: &[Client]) -> Result<()> {
     let done = done.map(drop).map_err(Error::from);
     attacked.held(GUARD, "a Lease of a Task", done)?;
     let revision: ControllerRevision =
-        serde_json::from_value(json!({"metadata": metadata, "revision": 1}))?;
+        serde_json::from_value(json!({"metadata": metadata, "data": {}, "revision": 1}))?;
     let revisions: Api<ControllerRevision> = Api::namespaced(client.clone(), &space.name);
     let done = revisions.create(&DRY, &revision).await;
     let done = done.map(drop).map_err(Error::from);

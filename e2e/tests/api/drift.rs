@@ -296,7 +296,7 @@ fn aside(mut object: Value, namespace: &str, suffix: &str) -> Value {
     if object["kind"] == "Secret" {
         object["metadata"]["namespace"] = json!(namespace);
     }
-    let webhooks = object["webhooks"].as_array_mut();
+    let webhooks = object.get_mut("webhooks").and_then(Value::as_array_mut);
     for webhook in webhooks.into_iter().flatten() {
         let nowhere = json!({"matchLabels": {"oarmaster.dev/e2e-drift": "nowhere"}});
         webhook["namespaceSelector"] = nowhere;
