@@ -98,7 +98,7 @@ fn why(task: &Task) -> Option<String> {
 
 /// How the steps of a run stand, once it has begun.
 fn steps(task: &Task) -> Option<&StepsStatus> {
-    task.status.as_ref()?.steps.as_ref()
+    task.status.as_ref()?.steps.as_deref()
 }
 
 /// The Task whose outcome a Task took, if it did.

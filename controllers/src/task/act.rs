@@ -63,7 +63,9 @@ pub async fn act(task: &Task, ctx: &Context, seen: &Observed, todo: Plan) -> Res
     let uid = task.metadata.uid.as_deref().unwrap_or_default();
     let tasks: Api<Task> = Api::namespaced(ctx.client.clone(), namespace);
 
-    let steps = status.as_mut().and_then(|status| status.steps.as_mut());
+    let steps = status
+        .as_mut()
+        .and_then(|status| status.steps.as_deref_mut());
     let mut again = None;
     match run::carry_out(task, ctx, run, steps).await? {
         Carried::Done => {}

@@ -121,7 +121,7 @@ pub(super) fn plan(draft: &mut Draft<'_>) {
             if !kept {
                 draft.run.pin = Some(Box::new(pin(draft.task, &graph.spec, None)));
             }
-            draft.status.steps = Some(StepsStatus {
+            draft.status.steps = Some(Box::new(StepsStatus {
                 // What was asked for before it began is no second time.
                 reruns: draft
                     .task
@@ -134,7 +134,7 @@ pub(super) fn plan(draft: &mut Draft<'_>) {
                 total: i64::try_from(graph.steps.len()).unwrap_or(i64::MAX),
                 progress: format!("0/{}", graph.steps.len()),
                 ..StepsStatus::default()
-            });
+            }));
             under_way(draft, seen);
             draft.look_in(Duration::ZERO);
         }
@@ -300,7 +300,7 @@ fn advance(draft: &mut Draft<'_>, seen: &Seen, graph: &Graph) {
     if let Some(next) = moves.next {
         draft.look_in(next);
     }
-    draft.status.steps = Some(steps);
+    draft.status.steps = Some(Box::new(steps));
     match moves.over {
         None => under_way(draft, seen),
         Some(Over::Failed(failure)) if goal::plans_anew(draft, &failure) => {}

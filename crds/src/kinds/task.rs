@@ -703,10 +703,10 @@ pub struct TaskStatus {
     pub memo: Option<MemoStatus>,
     /// Of a goal: how its plans stand.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub plan: Option<PlanStatus>,
+    pub plan: Option<Box<PlanStatus>>,
     /// Of a workflow, or the plan of a goal: how its steps stand.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub steps: Option<StepsStatus>,
+    pub steps: Option<Box<StepsStatus>>,
     /// Why the Task failed, or the last attempt did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<FailureStatus>,

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 fn of(task: &Task) -> Result<StepsStatus> {
     let status = task.status.clone().unwrap_or_default();
-    status.steps.context("no steps")
+    status.steps.map(|steps| *steps).context("no steps")
 }
 
 fn has_finished(task: &Task) -> bool {

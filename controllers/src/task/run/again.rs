@@ -28,7 +28,7 @@ pub(super) fn wanted(draft: &mut Draft<'_>, graph: &Graph) -> DesiredState {
         return DesiredState::Cancelled;
     }
     if state == DesiredState::RolledBack && !graph.can_be_undone() {
-        if !draft.status.steps.as_ref().is_some_and(is_told) {
+        if !draft.status.steps.as_deref().is_some_and(is_told) {
             refuse_more(draft, More::RollBack, run::NOTHING_TO_UNDO);
         }
         return DesiredState::Running;
@@ -142,7 +142,7 @@ pub(in crate::task) fn goes_on(draft: &mut Draft<'_>) -> bool {
     });
     match steps {
         Ok(steps) => {
-            draft.status.steps = Some(steps);
+            draft.status.steps = Some(Box::new(steps));
             if more == More::Rerun {
                 draft.status.ran_for = None;
             }

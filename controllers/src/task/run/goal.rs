@@ -152,11 +152,11 @@ fn begin(draft: &mut Draft<'_>, seen: &Seen) {
         return draft.wait_for(what);
     }
     draft.take_on();
-    draft.status.plan = Some(PlanStatus {
+    draft.status.plan = Some(Box::new(PlanStatus {
         number: 1,
         tries: 1,
         ..PlanStatus::default()
-    });
+    }));
     draft.runs(Phase::Running, reason::PLANNING, "the planner is asked");
     draft.look_in(Duration::ZERO);
 }
@@ -187,13 +187,13 @@ pub(super) fn plans_anew(draft: &mut Draft<'_>, failure: &FailureStatus) -> bool
         number,
         &format!("plan {} failed; see status.plan", held.number),
     );
-    draft.status.plan = Some(PlanStatus {
+    draft.status.plan = Some(Box::new(PlanStatus {
         number,
         tries: 1,
         failed: Some(shorten(&text, FAILED)),
         plans: held.plans,
         ..PlanStatus::default()
-    });
+    }));
     draft.status.requests.clear();
     let text = format!(
         "plan {} failed, and the next one is asked for: {text}",
@@ -210,7 +210,7 @@ struct Pass<'a, 'b> {
     seen: &'a Seen,
     known: &'a Known,
     goal: &'a GoalSpec,
-    held: PlanStatus,
+    held: Box<PlanStatus>,
 }
 
 impl Pass<'_, '_> {
@@ -319,7 +319,7 @@ impl Pass<'_, '_> {
 
     /// The planner has a Task.
     fn asked(&mut self, name: &str, uid: Option<String>) {
-        let PlanStatus { number, tries, .. } = self.held;
+        let PlanStatus { number, tries, .. } = *self.held;
         self.draft.status.requests = vec![RequestStatus {
             id: format!("plan/{number}/{tries}"),
             kind: RequestKind::Task,
@@ -346,7 +346,7 @@ impl Pass<'_, '_> {
             .known
             .before
             .as_deref()
-            .zip(self.draft.status.steps.as_ref());
+            .zip(self.draft.status.steps.as_deref());
         let prompt = words::prompt(self.goal, &self.known.agents, &self.held, before);
         let mut labels = labels(task);
         labels.extend(child_labels(task, depth(task) + 1));
@@ -486,7 +486,7 @@ impl Pass<'_, '_> {
         self.held.stage = PlanStage::Running;
         self.draft.status.plan = Some(self.held.clone());
         self.draft.status.requests.clear();
-        self.draft.status.steps = Some(steps);
+        self.draft.status.steps = Some(Box::new(steps));
         self.draft.status.ran_for = None;
         under_way(self.draft, self.seen);
         self.draft.look_in(Duration::ZERO);

@@ -283,7 +283,7 @@ impl Seen {
         let held = task
             .status
             .as_ref()
-            .and_then(|status| status.steps.as_ref());
+            .and_then(|status| status.steps.as_deref());
         let [tasks, approvals] = objects(name, uid, graph, held);
         for name in tasks {
             let Some(child) = child(&name) else { continue };

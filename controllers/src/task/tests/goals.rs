@@ -71,7 +71,7 @@ impl World {
         self.task.status.clone().unwrap_or_default()
     }
 
-    fn plan(&self) -> PlanStatus {
+    fn plan(&self) -> Box<PlanStatus> {
         self.status().plan.unwrap()
     }
 
