@@ -1,6 +1,6 @@
 //! Every sample and every YAML block of the documents is taken by the API server.
 
-use crate::support::{in_space, refused};
+use crate::support::{OF_THE_CLUSTER, in_space, refused};
 use anyhow::{Context as _, Result, ensure};
 use oarmaster_e2e::apply;
 use oarmaster_e2e::cluster::checkout;
@@ -100,6 +100,7 @@ pub fn texts() -> Result<Vec<(String, String)>> {
 async fn every_sample_and_every_block_is_taken() -> Result<()> {
     let texts = texts()?;
     in_space("documents", async |space| {
+        let _alone = OF_THE_CLUSTER.lock().await;
         let mut wrong = Vec::new();
         for (place, text) in &texts {
             let documents = apply::documents(text).with_context(|| place.clone())?;

@@ -1,7 +1,7 @@
 //! What was applied stays as it was applied: once the operator has written what it writes, a diff is empty and another apply changes nothing, on the client's
 //! side and on the server's. So a GitOps controller is at rest.
 
-use crate::support::{cluster, in_space};
+use crate::support::{OF_THE_CLUSTER, cluster, in_space};
 use crate::webhook;
 use anyhow::{Context as _, Result, bail, ensure};
 use kube::Api;
@@ -213,6 +213,7 @@ async fn removed(cluster: &Cluster, objects: &[Value]) -> Result<()> {
 #[tokio::test]
 async fn samples_are_at_rest_once_they_were_applied() -> Result<()> {
     in_space("drift", async |space| {
+        let _alone = OF_THE_CLUSTER.lock().await;
         let (all, statuses) = (samples(space).await?, statuses()?);
         let kinds: BTreeSet<_> = all
             .iter()
@@ -299,6 +300,8 @@ fn aside(mut object: Value, namespace: &str, suffix: &str) -> Value {
     let webhooks = object.get_mut("webhooks").and_then(Value::as_array_mut);
     for webhook in webhooks.into_iter().flatten() {
         let nowhere = json!({"matchLabels": {"oarmaster.dev/e2e-drift": "nowhere"}});
+        // What is of no namespace is asked about whatever the selector of namespaces is.
+        webhook["objectSelector"] = nowhere.clone();
         webhook["namespaceSelector"] = nowhere;
     }
     object

@@ -9,7 +9,7 @@ use oarmaster_e2e::installed::RELEASE;
 use oarmaster_e2e::{Cluster, Space};
 use serde_json::{Value, json};
 use std::time::Duration;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
 /// The cluster, with the checkout's charts in it. Whether their pods run does not matter here.
 pub async fn cluster() -> Result<Cluster> {
@@ -73,6 +73,9 @@ async fn guarded(cluster: &Cluster) -> Result<()> {
 pub async fn in_space(name: &str, test: impl AsyncFnOnce(&Space) -> Result<()>) -> Result<()> {
     Space::with(cluster().await?, name, test).await
 }
+
+/// Held by whoever creates objects of the samples that are of no namespace, also if only in a dry run: two of a name there cannot be.
+pub static OF_THE_CLUSTER: Mutex<()> = Mutex::const_new(());
 
 /// The text of the API server's refusal.
 pub fn refused(error: &anyhow::Error) -> &str {
