@@ -160,11 +160,8 @@ fn task(spec: &TaskSpec) -> Option<String> {
     }
     let workflow = spec.workflow.as_ref()?;
     let graph = workflow.spec.as_ref()?;
-    let compiled = match &workflow.allow {
-        Some(allow) => made::checked(graph, allow),
-        None => made::read(graph).and_then(|spec| Graph::compile(&spec)),
-    };
-    told(compiled).map(|words| format!("spec.workflow.spec: {words}"))
+    told(made::of_task(graph, workflow.allow.as_ref()))
+        .map(|words| format!("spec.workflow.spec: {words}"))
 }
 
 #[cfg(test)]

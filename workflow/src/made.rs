@@ -107,6 +107,17 @@ fn says_nothing(value: &Value) -> bool {
     }
 }
 
+/// The graph that is written in a Task, checked; held to what it may name, if that is said.
+///
+/// # Errors
+/// As [`checked`].
+pub fn of_task(written: &Value, allow: Option<&Allow>) -> Result<Graph, Vec<Problem>> {
+    match allow {
+        Some(allow) => checked(written, allow),
+        None => Graph::compile(&read(written)?),
+    }
+}
+
 /// A graph that a model wrote, held to what it may name, and checked.
 ///
 /// # Errors

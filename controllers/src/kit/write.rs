@@ -93,8 +93,8 @@ fn replacing<S: Serialize>(
     serde_json::from_value(Value::Array(acts))
 }
 
-/// Writes conditions of an object that could not be read, of the generation that they are about, and leaves the rest of its status as it is, if it is still at the version that
-/// was seen.
+/// Writes conditions of an object that could not be read, of the generation that they are about, and leaves the rest of its status as it
+/// is, if it is still at the version that was seen.
 ///
 /// # Errors
 /// A conflict, or any other failure of the call.

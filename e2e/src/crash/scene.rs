@@ -20,12 +20,16 @@ use k8s_openapi::api::admissionregistration::v1::{
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::{ListParams, PostParams};
 use kube::runtime::watcher::{Config, Event, watcher};
-use kube::{Api, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 use oarmaster_crds::{Agent, Task, conditions, names};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -245,32 +249,22 @@ impl<'a> Scene<'a> {
 /// # Errors
 /// When a configuration cannot be changed.
 pub async fn unasked(cluster: &Cluster) -> Result<()> {
-    let nobody = json!({"matchLabels": {"nobody": "asks"}});
-    let ours = |name: &str| name.starts_with("oarmaster-webhook");
-    let all: Api<MutatingWebhookConfiguration> = Api::all(cluster.client.clone());
-    for mut found in all.list(&ListParams::default()).await? {
-        let name = found.name_any();
-        if !ours(&name) {
-            continue;
-        }
+    let nobody: LabelSelector = serde_json::from_value(json!({"matchLabels": {"nobody": "asks"}}))?;
+    let client = &cluster.client;
+    each_of_ours(client, |found: &mut MutatingWebhookConfiguration| {
         for webhook in found.webhooks.iter_mut().flatten() {
-            webhook.namespace_selector = Some(serde_json::from_value(nobody.clone())?);
+            webhook.namespace_selector = Some(nobody.clone());
         }
-        all.replace(&name, &PostParams::default(), &found).await?;
-    }
-    let all: Api<ValidatingWebhookConfiguration> = Api::all(cluster.client.clone());
-    for mut found in all.list(&ListParams::default()).await? {
-        let name = found.name_any();
-        if !ours(&name) {
-            continue;
-        }
+    })
+    .await?;
+    each_of_ours(client, |found: &mut ValidatingWebhookConfiguration| {
         for webhook in found.webhooks.iter_mut().flatten() {
-            webhook.namespace_selector = Some(serde_json::from_value(nobody.clone())?);
+            webhook.namespace_selector = Some(nobody.clone());
             // Of a kind without namespace there is no label of one.
-            webhook.object_selector = webhook.namespace_selector.clone();
+            webhook.object_selector = Some(nobody.clone());
         }
-        all.replace(&name, &PostParams::default(), &found).await?;
-    }
+    })
+    .await?;
     // The API server reads a changed configuration a moment later.
     let agent = object("Agent", "asked", &json!({"instructions": "x"})).to_string();
     let deadline = tokio::time::Instant::now() + PATIENCE;
@@ -283,6 +277,22 @@ pub async fn unasked(cluster: &Cluster) -> Result<()> {
             Err(_) => tokio::time::sleep(LOOK).await,
         }
     }
+}
+
+/// Changes the webhook's configurations of one kind.
+async fn each_of_ours<K>(client: &Client, change: impl Fn(&mut K)) -> Result<()>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
+{
+    let all: Api<K> = Api::all(client.clone());
+    for mut found in all.list(&ListParams::default()).await? {
+        let name = found.name_any();
+        if name.starts_with("oarmaster-webhook") {
+            change(&mut found);
+            all.replace(&name, &PostParams::default(), &found).await?;
+        }
+    }
+    Ok(())
 }
 
 /// The name of the user who makes the objects.

@@ -21,6 +21,13 @@ use std::time::Duration;
 /// How people and GitOps controllers apply.
 const WAYS: [&[&str]; 2] = [&[], &["--server-side", "--field-manager=gitops"]];
 
+/// How a GitOps controller applies what it was told to make its own.
+const FORCED: &[&str] = &[
+    "--server-side",
+    "--field-manager=gitops",
+    "--force-conflicts",
+];
+
 /// Every object of the samples, as kubectl reads the files.
 async fn samples(space: &Space) -> Result<Vec<Value>> {
     let read = [
@@ -337,7 +344,37 @@ async fn chart_at_rest(space: &Space, file: &str, list: &[Value], how: &[&str]) 
     if before != after {
         bail!("another apply changed something: {before:#?}\n{after:#?}");
     }
+    // Nor does whoever else applies it, in whatever way, find anything to change.
+    let known = authorities(cluster, &space.name, list).await?;
+    ensure!(known.len() == 2, "{known:?}");
+    for other in WAYS.into_iter().chain([FORCED]) {
+        same(cluster, file, other).await?;
+        applied(cluster, file, other).await?;
+        same(cluster, file, other).await?;
+        let found = authorities(cluster, &space.name, list).await?;
+        ensure!(known == found, "{other:?}: {known:?}\n{found:?}");
+    }
     Ok(())
+}
+
+/// By which authorities the API server knows the webhooks of each configuration.
+async fn authorities(
+    cluster: &Cluster,
+    namespace: &str,
+    list: &[Value],
+) -> Result<BTreeMap<String, Vec<Value>>> {
+    let mut all = BTreeMap::new();
+    for object in list.iter().filter(|object| object["webhooks"].is_array()) {
+        let (api, name) = place(cluster, namespace, object).await?;
+        let held = api.get(&name).await?;
+        let webhooks = held.data["webhooks"].as_array().into_iter().flatten();
+        let known: Vec<Value> = webhooks
+            .map(|webhook| webhook["clientConfig"]["caBundle"].clone())
+            .collect();
+        ensure!(known.iter().all(Value::is_string), "{name}: {known:?}");
+        all.insert(named(object), known);
+    }
+    Ok(all)
 }
 
 /// A certificate, in the form of a caBundle.

@@ -35,5 +35,4 @@ mod task;
 mod text;
 mod update;
 mod versions;
-mod webhook_drift;
 mod workflow;

@@ -20,6 +20,7 @@ pub async fn cluster() -> Result<Cluster> {
 }
 
 async fn install(cluster: &Cluster) -> Result<()> {
+    webhook::forget(cluster).await?;
     for chart in ["oarmaster-crds", "oarmaster"] {
         cluster
             .run("helm")

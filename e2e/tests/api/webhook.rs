@@ -67,6 +67,29 @@ fn asked_here() -> LabelSelector {
     }
 }
 
+/// Takes away what an earlier run, or another kind of tests, has left: it asks a process that is gone, or nobody. The chart makes its own anew.
+pub async fn forget(cluster: &Cluster) -> Result<()> {
+    if runs_pods(cluster).await? {
+        return Ok(());
+    }
+    forget_all::<MutatingWebhookConfiguration>(&cluster.client).await?;
+    forget_all::<ValidatingWebhookConfiguration>(&cluster.client).await
+}
+
+async fn forget_all<K>(client: &Client) -> Result<()>
+where
+    K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    let all: Api<K> = Api::all(client.clone());
+    for name in [OURS, CHART] {
+        match all.delete(name, &DeleteParams::default()).await {
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            other => drop(other?),
+        }
+    }
+    Ok(())
+}
+
 /// Puts this configuration in the place of the chart's.
 async fn replace<K>(client: &Client, rule: &mut K) -> Result<()>
 where
@@ -81,13 +104,7 @@ where
         name: Some(OURS.to_owned()),
         ..ObjectMeta::default()
     };
-    // What an earlier run has left asks a process that is gone.
-    for name in [OURS, CHART] {
-        match all.delete(name, &DeleteParams::default()).await {
-            Err(kube::Error::Api(status)) if status.is_not_found() => {}
-            other => drop(other?),
-        }
-    }
+    all.delete(CHART, &DeleteParams::default()).await?;
     all.create(&PostParams::default(), rule).await?;
     Ok(())
 }

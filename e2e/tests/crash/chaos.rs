@@ -25,9 +25,6 @@ use std::time::{Duration, Instant};
 /// Writes of a name that one fault may lead to beside those of the undisturbed run.
 const AGAIN: usize = 2;
 
-/// How often the gateway is looked at where nothing tells of a change.
-const LOOK: Duration = Duration::from_millis(20);
-
 /// What happens to the Task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Work {
@@ -179,18 +176,7 @@ async fn happen(scene: &Scene<'_>, uid: &str, work: Work) -> Result<()> {
         tasks.delete("work", &DeleteParams::background()).await?;
         wait::until_gone(tasks, "work", SOON).await?;
         // Not before: else it is a matter of luck whether the answer comes before the fence.
-        let fenced = async {
-            while !scene
-                .rig
-                .report(uid, 1)
-                .await
-                .is_ok_and(|report| report.fenced)
-            {
-                tokio::time::sleep(LOOK).await;
-            }
-        };
-        let waited = tokio::time::timeout(SOON, fenced).await;
-        waited.context("the attempt of the deleted Task is not fenced")?;
+        crate::operator::fenced(scene, uid).await?;
     }
     Ok(())
 }

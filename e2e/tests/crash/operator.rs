@@ -118,7 +118,8 @@ async fn happen(scene: &Scene<'_>, act: Act, uid: &str, gate: &Gate) -> Result<(
     Ok(())
 }
 
-async fn fenced(scene: &Scene<'_>, uid: &str) -> Result<()> {
+/// Waits until the first attempt of a deleted Task is stopped.
+pub async fn fenced(scene: &Scene<'_>, uid: &str) -> Result<()> {
     let fenced = async {
         // A gateway that was killed is away for a moment.
         while !scene

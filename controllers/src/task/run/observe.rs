@@ -350,10 +350,7 @@ async fn named(task: &Task, ctx: &Context, namespace: &str) -> Result<Named> {
     };
     let Some(name) = name else {
         let spec = spec.unwrap_or_default();
-        let compile = move || match allow {
-            Some(allow) => made::checked(&spec, &allow),
-            None => made::read(&spec).and_then(|spec| Graph::compile(&spec)),
-        };
+        let compile = move || made::of_task(&spec, allow.as_ref());
         return Ok(match ctx.think(namespace, compile).await? {
             Ok(graph) => Named::Found {
                 graph: Arc::new(graph),
