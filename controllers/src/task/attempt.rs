@@ -74,12 +74,12 @@ fn with_job(draft: &mut Draft<'_>, number: u32, job: &JobFacts) {
     let seen = draft.seen;
     let pod = seen.pod.as_ref();
     let pilot = pod.map_or(&Pilot::NotStarted, |pod| &pod.pilot);
+    let runs_in = JobRef {
+        name: job.name.clone(),
+        uid: job.uid.clone(),
+    };
     if let Some(since) = pilot.started() {
-        let job = JobRef {
-            name: job.name.clone(),
-            uid: job.uid.clone(),
-        };
-        draft.running(number, Some(job), since);
+        draft.running(number, Some(runs_in.clone()), since);
         draft.image(pod.and_then(|pod| pod.image.as_deref()));
     }
     if in_queue(draft, number, job) {
@@ -96,6 +96,8 @@ fn with_job(draft: &mut Draft<'_>, number: u32, job: &JobFacts) {
                 pod.disrupted.is_some() || matches!(pod.pilot, Pilot::Ended { .. })
             });
         if over {
+            // Also where nobody saw its pod run.
+            draft.status.job = Some(runs_in);
             draft.clock_stops(end_of(pilot, draft));
             draft.conclude(outcome);
             return;

@@ -136,6 +136,19 @@ fn a_result_that_was_handed_in_outlives_its_pod() {
 }
 
 #[test]
+fn an_attempt_whose_pod_was_never_seen_ends_with_its_job() {
+    let mut sim = Sim::new(json!({}));
+    sim.settle();
+    sim.pilot_starts();
+    sim.hands_in(None);
+    sim.pod = None;
+    sim.settle();
+    assert_end(&sim, Phase::Succeeded, "Complete");
+    let status = sim.task.status.unwrap();
+    assert!(status.job.is_some_and(|job| job.name.ends_with("-1")));
+}
+
+#[test]
 fn a_job_deleted_by_hand_is_a_disruption() {
     let mut sim = Sim::new(json!({}));
     sim.settle();
